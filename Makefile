@@ -1,0 +1,35 @@
+# make run    the main job: how does transferability change with depth on COMPAS?
+# make test   the test suite
+# make check  ruff, mypy and pre-commit's other checks
+# Each sets up .venv first, and may be repeated: what is done is skipped.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup run test test-slow check benchmarks
+
+setup: .venv/.done
+
+.venv/.done: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "cftransfer needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev,slurm]'
+	touch $@
+
+run: setup
+	$(BIN)/python transfer.py -m model.layers=2,4,8
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: setup
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/search.py

@@ -1,0 +1,97 @@
+"""The engine around a method: it poses the question, checks the answers on the base again, and keeps them."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from cftransfer import store as artifacts
+from cftransfer.data.dataset import Dataset
+from cftransfer.models.prediction import Model, logits, margin, predicted
+from cftransfer.spec import Spec, call, key, model_key, whole
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Counterfactuals:
+    """What a method found on one base, one entry per factual.
+
+    factual, counterfactual: (n, *input) float32; x′ is where the search ended, found or not.
+    target: (n,) int64, the class that the base does not predict for the factual.
+    factual_logit, logit: (n,) the base's logits of class 1 at x and at x′, each by a fresh forward pass.
+    done: (n,) bool, what the method claims; found: (n,) bool, what the base confirms of it.
+    iterations: (n,) int64, steps taken.
+    """
+
+    factual: Tensor
+    counterfactual: Tensor
+    target: Tensor
+    factual_logit: Tensor
+    logit: Tensor
+    done: Tensor
+    found: Tensor
+    iterations: Tensor
+
+
+def factuals(dataset: Dataset, samples: int | None) -> Tensor:
+    """Return the first `samples` inputs of the test split, or all for None: the same for every base."""
+    if samples is None:
+        return dataset.x_test
+    return dataset.x_test[: whole("samples", samples, least=1)]
+
+
+def check(settings: Mapping[str, Any], dataset: Dataset) -> None:
+    """Raise an InputError, naming the key, for settings that the method refuses: it is asked about no rows at all."""
+    nothing = dataset.x_test[:0]
+    call("counterfactual", settings, lambda x: x.flatten(1).sum(1), nothing, nothing.new_zeros(0), space=dataset.space)
+
+
+def search(model: Model, x: Tensor, *, settings: Mapping[str, Any], dataset: Dataset) -> Counterfactuals:
+    """Search a counterfactual of every factual x: (n, *input) in [0, 1] on one base model.
+
+    Success is judged here, not by the method: x′, as stored in float32, goes through the base once more.
+    """
+    factual_logit = logits(model, x)
+    target = 1 - predicted(factual_logit)
+    reached, done, iterations = call("counterfactual", settings, model, x, target, space=dataset.space)
+    logit = logits(model, reached)
+    inside = ((reached >= 0) & (reached <= 1)).flatten(1).all(1)
+    found = done & inside & (margin(logit, target) > 0)
+    return Counterfactuals(x, reached, target, factual_logit, logit, done, found, iterations)
+
+
+def searched(
+    bases: Sequence[nn.Module],
+    seeds: Sequence[int],
+    *,
+    spec: Spec,
+    settings: Mapping[str, Any],
+    samples: int | None,
+    dataset: Dataset,
+    store: Path,
+) -> list[Counterfactuals]:
+    """Return the counterfactuals of every base, from the store or searched and stored."""
+    x = factuals(dataset, samples)
+    keys = {seed: key("counterfactuals", model_key(spec, seed), dict(settings), len(x)) for seed in seeds}
+
+    def lacking() -> list[int]:
+        return [s for s in seeds if not artifacts.artifact(store, "counterfactuals", keys[s]).exists()]
+
+    if lacking():
+        with artifacts.hold(store, keys.values()):
+            for seed in lacking():
+                result = search(bases[list(seeds).index(seed)], x, settings=settings, dataset=dataset)
+                log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, result.found.sum())
+                about = {"base": {**spec, "seed": seed}, "counterfactual": settings, "samples": len(x)}
+                artifacts.save(store, "counterfactuals", keys[seed], asdict(result), about)
+    return [_stored(store, keys[seed]) for seed in seeds]
+
+
+def _stored(store: Path, name: str) -> Counterfactuals:
+    loaded = artifacts.load(store, "counterfactuals", name)
+    assert loaded is not None, f"{artifacts.artifact(store, 'counterfactuals', name)} vanished"
+    return Counterfactuals(**loaded[0])

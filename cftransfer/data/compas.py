@@ -1,0 +1,54 @@
+"""COMPAS: two-year recidivism in Broward County, Florida (ProPublica 2016); COMPAS.md has the origin."""
+
+from importlib.resources import as_file, files
+
+import pandas as pd
+
+from cftransfer.data.dataset import Dataset, from_table
+from cftransfer.data.space import Feature
+
+FEATURES = (
+    Feature(name="age", kind="integer", mutable=False, direction="up"),
+    Feature(name="priors_count", kind="integer"),
+    Feature(name="juv_fel_count", kind="integer"),
+    Feature(name="juv_misd_count", kind="integer"),
+    Feature(name="juv_other_count", kind="integer"),
+    Feature(name="length_of_stay", kind="integer", scale="log1p"),
+    Feature(name="c_charge_degree", kind="binary", categories=("M", "F")),
+    Feature(name="sex", kind="binary", categories=("Female", "Male"), mutable=False),
+    Feature(
+        name="race",
+        kind="categorical",
+        categories=("African-American", "Asian", "Caucasian", "Hispanic", "Native American", "Other"),
+        mutable=False,
+    ),
+)
+
+
+def rows() -> pd.DataFrame:
+    """Return the 6,172 rows that ProPublica's own filter leaves, in original units; 45.51 % have label 1."""
+    with as_file(files("cftransfer.data") / "compas.csv.gz") as path:
+        table = pd.read_csv(
+            path, keep_default_na=False, na_values={"days_b_screening_arrest": "", "length_of_stay": ""}
+        )
+    kept = table[
+        table.days_b_screening_arrest.abs().le(30)
+        & table.is_recid.ne(-1)
+        & table.c_charge_degree.ne("O")
+        & table.score_text.ne("N/A")
+    ]
+    return kept.assign(length_of_stay=kept.length_of_stay.clip(lower=0)).reset_index(drop=True)
+
+
+def compas(*, test_share: float, split_seed: int) -> Dataset:
+    """Nine features in 14 columns; class 1 is a new charge within two years (`two_year_recid`)."""
+    table = rows()
+    return from_table(
+        "compas",
+        table,
+        table.two_year_recid.to_numpy(),
+        features=FEATURES,
+        classes=("no new charge", "new charge within two years"),
+        test_share=test_share,
+        split_seed=split_seed,
+    )

@@ -1,0 +1,83 @@
+"""What every data set gives: a training and a test split in one fixed input space."""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from cftransfer.data.space import Feature, FeatureSpace, fit
+from cftransfer.errors import InputError
+from cftransfer.spec import call, real, whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """x: (n, *input) float32 in [0, 1]; y: (n,) float32, 0 or 1; classes: the names of class 0 and class 1."""
+
+    name: str
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    space: FeatureSpace
+    classes: tuple[str, str]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.x_train.shape[1:])
+
+
+def load(settings: Mapping[str, Any]) -> Dataset:
+    """Return the data set of a spec; jobs of one process share it, nobody writes into it."""
+    return _load(json.dumps(settings, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=2)
+def _load(settings: str) -> Dataset:
+    return call("dataset", json.loads(settings))
+
+
+def from_table(
+    name: str,
+    table: pd.DataFrame,
+    label: np.ndarray,
+    *,
+    features: Sequence[Feature],
+    classes: tuple[str, str],
+    test_share: float,
+    split_seed: int,
+) -> Dataset:
+    """Split rows by class, fit the space on the training rows alone, and encode both splits in it.
+
+    A test value beyond the training range is put at the range's end: the box [0, 1] is all that models see.
+    """
+    real("dataset.test_share", test_share, inside="between 0 and 1", among=lambda share: 0 < share < 1)
+    whole("dataset.split_seed", split_seed, least=0)
+    counts = np.bincount(label.astype(int), minlength=2)
+    if counts.min() < 2:
+        raise InputError(f"dataset {name}: classes have {counts[0]} and {counts[1]} rows; both need at least 2")
+    try:
+        train, test = train_test_split(
+            np.arange(len(table)), test_size=test_share, stratify=label, random_state=split_seed
+        )
+    except ValueError as error:
+        raise InputError(f"dataset.test_share={test_share}: leaves a split without both classes ({error})") from error
+    space = fit(features, table.iloc[train])
+    x, y = torch.from_numpy(space.encode(table)), torch.from_numpy(label.astype(np.float32))
+    return Dataset(
+        name=name,
+        x_train=x[train],
+        y_train=y[train],
+        x_test=x[test],
+        y_test=y[test],
+        space=space,
+        classes=classes,
+    )

@@ -1,0 +1,111 @@
+"""The feature space of a table: what each column of the input means, and what it is in original units."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from cftransfer.errors import InputError
+
+Kind = Literal["continuous", "integer", "binary", "categorical"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One original feature.
+
+    kind: continuous and integer take one column, scaled so that [low, high] is [0, 1]; binary one column, 0 or 1;
+        categorical one column per category, one of them 1 (one-hot).
+    low, high: the range in original units, as seen in the training split.
+    mutable: whether a person can change it; direction: which way, if it can change at all.
+    scale: log1p scales log(1 + value) instead of the value.
+    """
+
+    name: str
+    kind: Kind
+    low: float = 0.0
+    high: float = 1.0
+    mutable: bool = True
+    direction: Literal["any", "up", "down"] = "any"
+    categories: tuple[str, ...] = ()
+    scale: Literal["linear", "log1p"] = "linear"
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of the input."""
+        return len(self.categories) if self.kind == "categorical" else 1
+
+    def encode(self, values: pd.Series) -> np.ndarray:
+        """(n,) original values → (n, columns) in [0, 1]; beyond the range is put at its end."""
+        if self.categories:
+            codes = np.asarray(pd.Categorical(values, categories=list(self.categories)).codes)
+            if (codes < 0).any():
+                unknown = sorted(set(values[codes < 0].astype(str)))
+                raise InputError(f"{self.name}: unknown category {', '.join(unknown)}")
+            return np.eye(len(self.categories))[codes] if self.kind == "categorical" else codes[:, None].astype(float)
+        numbers = self._scaled(values.to_numpy(dtype=float))
+        low, high = self._scaled(np.array([self.low, self.high]))
+        return np.clip((numbers - low) / max(high - low, np.finfo(float).tiny), 0, 1)[:, None]
+
+    def decode(self, x: np.ndarray) -> np.ndarray:
+        """(n, columns) in [0, 1] → (n,) original values, read as a person would.
+
+        Integers are rounded, and a category is the largest of its columns.
+        """
+        if self.kind == "categorical":
+            return np.asarray(self.categories, dtype=object)[x.argmax(1)]
+        if self.categories:
+            return np.asarray(self.categories, dtype=object)[(x[:, 0] > 0.5).astype(int)]
+        low, high = self._scaled(np.array([self.low, self.high]))
+        scaled = low + x[:, 0].astype(float) * (high - low)
+        numbers = np.expm1(scaled) if self.scale == "log1p" else scaled
+        return np.rint(numbers).astype(int) if self.kind == "integer" else numbers
+
+    def _scaled(self, numbers: np.ndarray) -> np.ndarray:
+        return np.log1p(numbers) if self.scale == "log1p" else numbers
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """The features of a table, in the order of the input's columns."""
+
+    features: tuple[Feature, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """One name per column of the input: `age`, or `race=Asian` for a category."""
+        names: list[str] = []
+        for feature in self.features:
+            one_hot = feature.kind == "categorical"
+            names += [f"{feature.name}={category}" for category in feature.categories] if one_hot else [feature.name]
+        return names
+
+    @property
+    def mutable(self) -> np.ndarray:
+        """(columns,) bool: whether a person can change the column's feature."""
+        return np.repeat([feature.mutable for feature in self.features], [feature.columns for feature in self.features])
+
+    def encode(self, table: pd.DataFrame) -> np.ndarray:
+        """Rows in original units → x: (n, columns) float32 in [0, 1]."""
+        parts = [feature.encode(table[feature.name]) for feature in self.features]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def decode(self, x: np.ndarray) -> pd.DataFrame:
+        """x: (n, columns) in [0, 1] → rows in original units and category names, as `Feature.decode` reads them."""
+        ends = np.cumsum([feature.columns for feature in self.features])
+        parts = np.split(x, ends[:-1], axis=1)
+        return pd.DataFrame({f.name: f.decode(part) for f, part in zip(self.features, parts, strict=True)})
+
+
+def fit(features: Sequence[Feature], training: pd.DataFrame) -> FeatureSpace:
+    """Return the space whose ranges are those of the training rows; categories and kinds stay as they are."""
+
+    def fitted(feature: Feature) -> Feature:
+        if feature.categories:
+            return feature
+        values = training[feature.name]
+        return replace(feature, low=float(values.min()), high=float(values.max()))
+
+    return FeatureSpace(tuple(fitted(feature) for feature in features))

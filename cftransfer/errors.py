@@ -1,0 +1,8 @@
+"""The one kind of exception that is the user's to mend."""
+
+
+class InputError(ValueError):
+    """Bad input: the message is one line that names the key or file and the way out.
+
+    The commands print it without a traceback and exit with 1.
+    """

@@ -1,0 +1,136 @@
+"""One job, from its config to its result: the data flow of the whole project, top to bottom."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from cftransfer import store, training, transferability
+from cftransfer.counterfactuals.search import check, searched
+from cftransfer.data.dataset import Dataset, load
+from cftransfer.models.prediction import Model, logits, predicted
+from cftransfer.spec import POOL_SIZE, Spec, base_spec, member_seeds, one_of, reference_spec, whole
+from cftransfer.statistics import rate_interval
+
+log = logging.getLogger(__name__)
+
+THREADS = torch.get_num_threads()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything a job needs, checked: nothing has been trained, searched or written when a bad setting is refused."""
+
+    base: Spec
+    reference: Spec
+    base_seeds: list[int]
+    reference_seeds: list[int]
+    nested: bool  # each base meets a reference of its own seed alone, instead of all references
+    search: dict[str, Any]
+    samples: int | None
+    dataset: Dataset
+    store: Path
+    accelerator: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """The metrics by name, and the tables by the name of their file."""
+
+    metrics: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+    pairs: pd.DataFrame
+
+
+def plan(cfg: DictConfig) -> Plan:
+    """Return the plan of a composed config; InputError, naming the key, for what cannot be done."""
+    _use_threads(cfg)
+    base, reference, nested = base_spec(cfg), reference_spec(cfg), cfg.reference.seeds == "base"
+    bases = whole("replicates.bases", cfg.replicates.bases, least=1, most=POOL_SIZE)
+    references = whole("replicates.references", cfg.replicates.references, least=1, most=POOL_SIZE)
+    dataset = load(base["dataset"])
+    settings: dict[str, Any] = OmegaConf.to_container(cfg.counterfactual, resolve=True)  # type: ignore[assignment]
+    training.check(base, dataset)
+    training.check(reference, dataset)
+    check(settings, dataset)
+    if cfg.samples is not None:
+        whole("samples", cfg.samples, least=1)
+    return Plan(
+        base=base,
+        reference=reference,
+        base_seeds=member_seeds(cfg.seed, "base", bases),
+        reference_seeds=member_seeds(cfg.seed, *(("base", bases) if nested else ("reference", references))),
+        nested=nested,
+        search=settings,
+        samples=cfg.samples,
+        dataset=dataset,
+        store=store.prepare(cfg.paths.store),
+        accelerator=cfg.trainer.accelerator,
+    )
+
+
+def run(plan: Plan) -> Result:
+    """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found."""
+    place: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store}
+    bases = training.trained(plan.base, plan.base_seeds, accelerator=plan.accelerator, **place)
+    searches = searched(bases, plan.base_seeds, spec=plan.base, settings=plan.search, samples=plan.samples, **place)
+    references = training.trained(plan.reference, plan.reference_seeds, accelerator=plan.accelerator, **place)
+    counterfactuals = transferability.counterfactual_table(searches, plan.base_seeds)
+    transfers = transferability.transfer_table(
+        searches,
+        references,
+        base_seeds=plan.base_seeds,
+        reference_seeds=plan.reference_seeds,
+        nested=plan.nested,
+    )
+    pairs = transferability.pairs(transfers)
+    interval = rate_interval(transferability.matrix(pairs), found=int(counterfactuals.found.sum()))
+    metrics = transferability.rates(counterfactuals, transfers) | {
+        "rate_low": interval.low,
+        "rate_high": interval.high,
+        "interval": interval.method,
+        "base_accuracy": _accuracy(bases, plan.dataset),
+        "reference_accuracy": _accuracy(references, plan.dataset),
+    }
+    tables = {"counterfactuals": counterfactuals, "transfers": transfers}
+    return Result({name: _json_value(value) for name, value in metrics.items()}, tables, pairs)
+
+
+def population(cfg: DictConfig) -> Callable[[], Result]:
+    """Check a composed config of train.py; return what trains, or fetches, its population."""
+    _use_threads(cfg)
+    spec, settings = base_spec(cfg), cfg.population
+    one_of("population.pool", settings.pool, ("base", "reference"))
+    seeds = member_seeds(cfg.seed, settings.pool, whole("population.size", settings.size, least=1, most=POOL_SIZE))
+    dataset, place = load(spec["dataset"]), store.prepare(cfg.paths.store)
+    training.check(spec, dataset)
+
+    def train() -> Result:
+        training.trained(spec, seeds, dataset=dataset, store=place, accelerator=cfg.trainer.accelerator)
+        curves = training.curves(spec, seeds, store=place)
+        last = curves[curves.epoch == curves.epoch.max()].drop(columns=["epoch", "seed"]).mean()
+        log.info("models in %s", training.model_file(spec, seeds[0], store=place).parent)
+        return Result({**last.to_dict(), "models": len(seeds)}, {"curves": curves}, pd.DataFrame({"seed": seeds}))
+
+    return train
+
+
+def _use_threads(cfg: DictConfig) -> None:
+    threads = cfg.trainer.threads
+    torch.set_num_threads(THREADS if threads is None else whole("trainer.threads", threads, least=1))
+
+
+def _accuracy(models: Sequence[Model], dataset: Dataset) -> float:
+    """Mean over models of the share of the test split that a model puts in its class."""
+    right = [(predicted(logits(model, dataset.x_test)) == dataset.y_test).float().mean() for model in models]
+    return float(torch.stack(right).mean())
+
+
+def _json_value(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,21 @@
+"""Any number of job folders → a table, a trend, figures and a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def report(folders: Sequence[Path], *, out: Path | None = None) -> Path:
+    """Print the table of the jobs under `folders`, write `report.html` and `trend.*` into `out`; return the page.
+
+    out: the first folder by default. InputError if there is no job at all.
+    """
+    from cftransfer.report import collect, figures, page
+
+    jobs = collect.jobs(folders)
+    place = out or Path(folders[0])
+    trends = collect.trends(jobs)
+    figure = figures.save(jobs, trends, place)
+    page.show(jobs, trends)
+    path = page.write(jobs, trends, figure, place)
+    print(f"report: {path}")
+    return path

@@ -1,0 +1,24 @@
+"""python -m cftransfer.report multirun/…: the report of any job folders, made again."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cftransfer.errors import InputError
+from cftransfer.report import report
+
+
+def main() -> None:
+    """Parse the folders, make the report; a mistake of the user is one line and exit status 1."""
+    parser = argparse.ArgumentParser(prog="python -m cftransfer.report", description="Report on jobs of transfer.py.")
+    parser.add_argument("folder", nargs="+", type=Path, help="job folders, or folders that hold some at any depth")
+    parser.add_argument("--out", type=Path, help="where report.html and trend.png go; default: the first folder")
+    options = parser.parse_args()
+    try:
+        report(options.folder, out=options.out)
+    except InputError as error:
+        sys.exit(f"cftransfer.report: {error}")
+
+
+if __name__ == "__main__":
+    main()

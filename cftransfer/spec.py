@@ -1,0 +1,128 @@
+"""What a model is made of: the base's spec, the reference's patch on it, and the key under which each is kept."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cftransfer.errors import InputError
+
+Spec: TypeAlias = dict[str, Any]  # {"dataset": {...}, "model": {...}, "training": {...}}, resolved, plain data
+
+FORMAT = 1  # raise it when the same spec would no longer give the same artifact
+PARTS = ("dataset", "model", "training")
+POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
+POOL_SIZE = 1000
+
+OmegaConf.register_new_resolver("add", lambda *numbers: sum(numbers), replace=True)
+
+
+def base_spec(cfg: DictConfig) -> Spec:
+    """Cut the spec of the base models out of a composed config."""
+    return {part: OmegaConf.to_container(cfg[part], resolve=True, throw_on_missing=True) for part in PARTS}
+
+
+def reference_spec(cfg: DictConfig) -> Spec:
+    """Merge the experiment's patch, `reference` less its `seeds`, onto the base's spec.
+
+    Raises InputError for a key that the base does not have, for a patch that changes nothing, and for a reference
+    that would be the base itself: each would be a transferability rate that means nothing.
+    """
+    base = base_spec(cfg)
+    patch: dict[str, Any] = OmegaConf.to_container(cfg.reference, resolve=True)  # type: ignore[assignment]
+    seeds = patch.pop("seeds")
+    if seeds not in ("base", "reference"):
+        raise InputError(f"reference.seeds={seeds}: takes base or reference")
+    if "dataset" in patch:
+        raise InputError("reference.dataset: base and reference share one input space; patch model or training")
+    merged = _merged_strictly(base, patch)
+    if patch and merged == base:
+        raise InputError(f"reference={json.dumps(patch)}: changes nothing; for other seeds alone use experiment=seed")
+    if not patch and seeds == "base":
+        raise InputError("reference.seeds=base: without a patch the reference is the base; add one, or say reference")
+    return merged
+
+
+def _merged_strictly(base: Spec, patch: Mapping[str, Any]) -> Spec:
+    strict = OmegaConf.create(base)
+    OmegaConf.set_struct(strict, True)
+    try:
+        merged = OmegaConf.merge(strict, OmegaConf.create(dict(patch)))
+    except OmegaConfBaseException as error:
+        known = ", ".join(map(str, error.parent_node or base))
+        raise InputError(f"reference.{error.full_key}: no such key; there are: {known}") from error
+    return OmegaConf.to_container(merged, resolve=True)  # type: ignore[return-value]
+
+
+def key(*parts: Any) -> str:
+    """Return the first 16 hex digits of the sha256 of the canonical JSON of `parts` and the format version.
+
+    Whatever is not in `parts` (paths, hardware, loggers) cannot change the key.
+    """
+    text = json.dumps([FORMAT, *parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def model_key(spec: Spec, seed: int) -> str:
+    """Return the key of one trained model."""
+    return key({**spec, "seed": seed})
+
+
+def lineage_key(spec: Spec, seed: int) -> str:
+    """Return the key that a model shares with the same model after more or fewer epochs."""
+    return key("lineage", {**spec, "training": {**spec["training"], "epochs": None}, "seed": seed})
+
+
+def after(spec: Spec, epochs: int) -> Spec:
+    """Return the spec of the same model after another number of epochs."""
+    return {**spec, "training": {**spec["training"], "epochs": epochs}}
+
+
+def member_seeds(seed: int, pool: str, count: int) -> list[int]:
+    """Return the seeds of the first `count` models of a pool: base 0, 1, …; reference 1000, 1001, … for `seed` 0.
+
+    Pools never meet, neither within a seed nor between two.
+    """
+    whole("seed", seed, least=0)
+    start = (seed * len(POOLS) + POOLS.index(pool)) * POOL_SIZE
+    return list(range(start, start + count))
+
+
+def call(part: str, settings: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """Call `settings._target_` with the other settings; a setting that it does not take is named in an InputError."""
+    from hydra.utils import get_method
+
+    options = {name: value for name, value in settings.items() if name != "_target_"}
+    target: Callable[..., Any] = get_method(settings["_target_"])
+    takes = inspect.signature(target).parameters
+    for name in options:
+        if name not in takes:
+            own = [known for known in takes if known not in kwargs]
+            raise InputError(f"{part}.{name}: no such key; {settings['_target_']} takes: {', '.join(own[len(args) :])}")
+    return target(*args, **options, **kwargs)
+
+
+def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int:
+    """Return `value` if it is a whole number in [least, most], else raise an InputError that names the key."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        limits = f"≥ {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name}={value}: takes a whole number {limits}")
+    return value
+
+
+def real(name: str, value: Any, *, inside: str, among: Callable[[float], bool]) -> float:
+    """Return `value` if it is a number for which `among` holds, else raise an InputError that says `inside`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not among(value):
+        raise InputError(f"{name}={value}: takes a number {inside}")
+    return float(value)
+
+
+def one_of(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of `choices`, else raise an InputError that lists them."""
+    if value not in choices:
+        raise InputError(f"{name}={value}: takes one of {', '.join(choices)}")
+    return value

@@ -1,0 +1,161 @@
+"""One job: its W&B run, its logged exception, its files.
+
+`result.json` is written last: a job folder without it is a job that failed, and reports name it.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from cftransfer import store
+from cftransfer.errors import InputError
+
+log = logging.getLogger(__name__)
+
+GROUPS = ("experiment", "dataset", "model", "training", "counterfactual")
+PACKAGES = ("cftransfer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "pandas", "scipy", "wandb")
+
+
+@contextmanager
+def logged_failure() -> Iterator[None]:
+    """Log what ends the job before it ends: Hydra shows only a sweep's first failure, and only at its end.
+
+    A mistake of the user is one line, and ends a single job then and there, before Hydra adds lines of its own.
+    """
+    try:
+        yield
+    except InputError as error:
+        log.error("failed: %s", error)
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            sys.exit(1)
+        raise
+    except Exception:
+        log.exception("failed")
+        raise
+
+
+@contextmanager
+def wandb_run(cfg: DictConfig, *, job_type: str) -> Iterator[wandb.Run]:
+    """Open the W&B run of this job, and close it with the job, so that every job of a process has its own.
+
+    Its id comes from the job's folder: a job that is requeued continues its run. Jobs of a sweep share a group.
+    """
+    out, sweep = job_folder(), HydraConfig.get().mode == RunMode.MULTIRUN
+    group = cfg.wandb.group or (Path(HydraConfig.get().sweep.dir).as_posix() if sweep else None)
+    try:
+        run = wandb.init(
+            mode=cfg.wandb.mode,
+            project=cfg.wandb.project,
+            entity=cfg.wandb.entity,
+            group=group,
+            job_type=job_type,
+            name=_name(),
+            id=hashlib.sha256(str(out).encode()).hexdigest()[:12],
+            resume="allow",
+            dir=out,
+            config=flat(OmegaConf.to_container(cfg, resolve=True)),
+            settings=wandb.Settings(console="off", silent=True),
+        )
+    except wandb.Error as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"wandb.mode={cfg.wandb.mode}: {reason} (wandb=offline works without a network)") from error
+    with run:
+        yield run
+    if run.offline and cfg.wandb.mode == "offline":
+        log.info("W&B run kept offline; upload it with: wandb sync %s", _shown(Path(run.settings.sync_dir)))
+    elif run.url:
+        log.info("W&B run: %s", run.url)
+
+
+def log_history(run: wandb.Run, table: pd.DataFrame, *, step: str) -> None:
+    """Log every row of `table` as one step of the run's history; the column `step` counts the steps."""
+    for row in table.to_dict("records"):
+        run.log({str(name): value for name, value in row.items()}, step=int(row[step]))
+
+
+def finish(
+    cfg: DictConfig,
+    run: wandb.Run,
+    *,
+    metrics: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame],
+    logged: Mapping[str, pd.DataFrame],
+) -> None:
+    """Write the job's tables as Parquet and its `result.json`, and put metrics and `logged` tables into its W&B run."""
+    out = job_folder()
+    for name, table in tables.items():
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        store.write(out / f"{name}.parquet", buffer.getvalue())
+    run.summary.update(dict(metrics))
+    for name, table in logged.items():
+        run.log({name: wandb.Table(dataframe=table)})
+    result = {
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "choices": {
+            name: HydraConfig.get().runtime.choices[name]
+            for name in GROUPS
+            if name in HydraConfig.get().runtime.choices
+        },
+        "overrides": list(HydraConfig.get().overrides.task),
+        "metrics": dict(metrics),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "git": git_state(),
+        "wandb": run.id,
+    }
+    store.write(out / "result.json", json.dumps(result, indent=2, allow_nan=False).encode())
+    log.info("results in %s", _shown(out))
+
+
+def job_folder() -> Path:
+    """Return the folder that Hydra made for this job."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """{"model": {"layers": 4}} → {"model.layers": 4}."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: config}
+    parts = [flat(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in config.items()]
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return the commit of the code that runs and whether it has uncommitted changes; None outside a repository."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError) as error:
+        log.debug("no git state: %s", error)
+        return None
+
+
+def _name() -> str:
+    """Return what the job is in words: "seed compas mlp model.layers=4"."""
+    hydra = HydraConfig.get()
+    groups = [hydra.runtime.choices.get(group) for group in ("experiment", "dataset", "model")]
+    return " ".join([group for group in groups if group] + list(hydra.overrides.task))
+
+
+def _shown(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,29 @@
+"""Put one population in the store: to look at a model, or to warm the store before a parallel sweep.
+
+python train.py                                        one base model
+python train.py population.pool=reference population.size=10
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from cftransfer import command
+
+
+@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+def main(cfg: DictConfig) -> float:
+    """Train or fetch the population; return its mean accuracy on the test split."""
+    from cftransfer import experiment, tracking
+
+    with tracking.logged_failure():
+        train = experiment.population(cfg)
+        with tracking.wandb_run(cfg, job_type="train") as run:
+            result = train()
+            curve = result.tables["curves"].drop(columns="seed").groupby("epoch", as_index=False).mean()
+            tracking.log_history(run, curve, step="epoch")
+            tracking.finish(cfg, run, metrics=result.metrics, tables=result.tables, logged={"models": result.pairs})
+    return result.metrics["test_accuracy"]
+
+
+if __name__ == "__main__":
+    command.run(main)
