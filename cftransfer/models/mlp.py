@@ -3,7 +3,8 @@
 from itertools import pairwise
 from math import prod
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from cftransfer.spec import whole
 
@@ -13,5 +14,12 @@ def mlp(*, layers: int, width: int, input_shape: tuple[int, ...]) -> nn.Module:
     whole("model.layers", layers, least=1)
     whole("model.width", width, least=1)
     sizes = [prod(input_shape)] + [width] * layers
-    hidden = [module for size in pairwise(sizes) for module in (nn.Linear(*size), nn.ReLU())]
-    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(width, 1), nn.Flatten(0))
+    hidden = [module for size in pairwise(sizes) for module in (_InPlaceLinear(*size), nn.ReLU(inplace=True))]
+    return nn.Sequential(nn.Flatten(), *hidden, _InPlaceLinear(width, 1), nn.Flatten(0))
+
+
+class _InPlaceLinear(nn.Linear):
+    """torch's own, but for one allocation less: under vmap it would add the bias to a copy, a tenth of a step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight).add_(self.bias)
