@@ -109,7 +109,7 @@ def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
 
 
 def _counterfactual_rows(result: Counterfactuals, base: int, seed: int) -> pd.DataFrame:
-    difference = (result.counterfactual - result.factual).flatten(1).double()
+    difference = (result.counterfactual.double() - result.factual.double()).flatten(1)
     status = np.where(result.found, "found", np.where(result.done, "lost", "not_found"))
     return pd.DataFrame(
         {

@@ -40,7 +40,7 @@ class Feature:
     def encode(self, values: pd.Series) -> np.ndarray:
         """(n,) original values → (n, columns) in [0, 1]; beyond the range is put at its end."""
         if self.categories:
-            codes = np.asarray(pd.Categorical(values, categories=list(self.categories)).codes)
+            codes = pd.Index(self.categories).get_indexer(pd.Index(values))
             if (codes < 0).any():
                 unknown = sorted(set(values[codes < 0].astype(str)))
                 raise InputError(f"{self.name}: unknown category {', '.join(unknown)}")

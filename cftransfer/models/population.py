@@ -126,7 +126,8 @@ class Population(pl.LightningModule):
         self.adam = torch.optim.Adam(self.weights, lr=self.lr, fused=True)  # one kernel; a fifth off a step
         for name, weight in zip(self.names, self.weights, strict=True):
             if self._given:
-                moments = {moment: self._given[f"{moment}/{name}"].to(weight) for moment in MOMENTS}
+                # In the memory layout of their weight: the fused kernel pairs elements by their place in memory.
+                moments = {m: torch.zeros_like(weight).copy_(self._given[f"{m}/{name}"]) for m in MOMENTS}
                 self.adam.state[weight] = {"step": self._given["step"][0].clone(), **moments}
         return self.adam
 

@@ -1,0 +1,84 @@
+"""What many tests need: composed configs, small trained models, and the commands as a user runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+import cftransfer.models
+import cftransfer.spec  # noqa: F401  (resolvers)
+
+ROOT = Path(__file__).parents[1]
+
+
+def composed(*overrides: str, name: str = "transfer") -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose(name, overrides=list(overrides))
+
+
+@pytest.fixture(scope="session")
+def compas():
+    from cftransfer.data.compas import compas
+
+    return compas(test_share=0.2, split_seed=0)
+
+
+@pytest.fixture(scope="session")
+def moons():
+    from cftransfer.data.moons import moons
+
+    return moons(rows=400, noise=0.2, test_share=0.25, split_seed=0)
+
+
+@pytest.fixture(scope="session")
+def base_spec():
+    from cftransfer.spec import base_spec
+
+    return base_spec(composed("training.epochs=3"))
+
+
+@pytest.fixture(scope="session")
+def trained_models(compas, base_spec, tmp_path_factory):
+    """Three MLPs on COMPAS, three epochs old."""
+    from cftransfer.store import prepare
+    from cftransfer.training import trained
+
+    return trained(base_spec, [0, 1, 2], dataset=compas, store=prepare(tmp_path_factory.mktemp("store")))
+
+
+Command = Callable[..., subprocess.CompletedProcess]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "HYDRA", "COV"))}
+    return kept | changes
+
+
+def run_command(folder: Path, *words: str, **changes: str) -> subprocess.CompletedProcess:
+    """`python transfer.py …` as a user types it, in a folder of its own."""
+    script = [str(ROOT / words[0]), *words[1:]] if words[0].endswith(".py") else list(words)
+    return subprocess.run(
+        [sys.executable, *script],
+        cwd=folder,
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def results(folder: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(folder.rglob("result.json"))]
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    (path,) = folder.rglob(f"{name}.parquet")
+    return pd.read_parquet(path)

@@ -1,0 +1,88 @@
+"""The feature space: there and back again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cftransfer.data.space import Feature, FeatureSpace, fit
+from cftransfer.errors import InputError
+
+
+@st.composite
+def tables(draw):
+    """Features of every kind, and rows that belong to them."""
+    rows = draw(st.integers(2, 12))
+    features, columns = [], {}
+    for index, kind in enumerate(
+        draw(
+            st.lists(st.sampled_from(["continuous", "integer", "log", "binary", "categorical"]), min_size=1, max_size=6)
+        )
+    ):
+        name = f"{kind}{index}"
+        if kind in ("binary", "categorical"):
+            categories = tuple("abcde"[: 2 if kind == "binary" else draw(st.integers(3, 5))])
+            features.append(Feature(name=name, kind=kind, categories=categories))
+            columns[name] = draw(st.lists(st.sampled_from(categories), min_size=rows, max_size=rows))
+        elif kind == "continuous":
+            features.append(Feature(name=name, kind="continuous"))
+            columns[name] = draw(st.lists(st.floats(-1e3, 1e3), min_size=rows, max_size=rows))
+        else:
+            features.append(Feature(name=name, kind="integer", scale="log1p" if kind == "log" else "linear"))
+            columns[name] = draw(st.lists(st.integers(0, 1000), min_size=rows, max_size=rows))
+    return features, pd.DataFrame(columns)
+
+
+@given(tables())
+def test_decoding_gives_back_what_was_encoded(made):
+    features, table = made
+    space = fit(features, table)
+    x = space.encode(table)
+    assert x.dtype == np.float32
+    assert x.shape == (len(table), len(space.columns)) == (len(table), len(space.mutable))
+    assert ((x >= 0) & (x <= 1)).all()
+    back = space.decode(x)
+    for feature in features:
+        if feature.kind == "continuous":
+            width = table[feature.name].max() - table[feature.name].min()
+            np.testing.assert_allclose(back[feature.name], table[feature.name], atol=1e-6 * width + 1e-12)
+        else:
+            assert back[feature.name].tolist() == table[feature.name].tolist()
+
+
+@given(tables())
+def test_one_hot_columns_sum_to_one(made):
+    features, table = made
+    space = fit(features, table)
+    x = pd.DataFrame(space.encode(table), columns=space.columns)
+    for feature in features:
+        if feature.kind == "categorical":
+            assert (x[[f"{feature.name}={category}" for category in feature.categories]].sum(axis=1) == 1).all()
+
+
+def test_the_range_is_the_training_rows_and_others_are_put_at_its_ends():
+    space = fit([Feature(name="age", kind="integer")], pd.DataFrame({"age": [20, 40]}))
+    assert space.encode(pd.DataFrame({"age": [10, 20, 30, 40, 90]}))[:, 0].tolist() == [0, 0, 0.5, 1, 1]
+
+
+def test_a_constant_feature_encodes_to_zero_and_decodes_to_itself():
+    space = fit([Feature(name="age", kind="integer")], pd.DataFrame({"age": [7, 7]}))
+    assert space.encode(pd.DataFrame({"age": [7]}))[0, 0] == 0
+    assert space.decode(np.array([[0.0], [1.0]]))["age"].tolist() == [7, 7]
+
+
+def test_points_between_are_read_as_a_person_would():
+    space = FeatureSpace(
+        (
+            Feature(name="age", kind="integer", low=0, high=10),
+            Feature(name="sex", kind="binary", categories=("Female", "Male")),
+            Feature(name="race", kind="categorical", categories=("a", "b", "c")),
+        )
+    )
+    assert space.decode(np.array([[0.26, 0.6, 0.2, 0.5, 0.4]])).iloc[0].tolist() == [3, "Male", "b"]
+
+
+def test_an_unknown_category_is_named():
+    with pytest.raises(InputError, match="sex: unknown category X"):
+        Feature(name="sex", kind="binary", categories=("F", "M")).encode(pd.Series(["F", "X"]))

@@ -1,0 +1,50 @@
+"""Every option of every group composes, and what it names can be called."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, composed
+from omegaconf import OmegaConf
+
+from cftransfer.experiment import plan, population
+from cftransfer.spec import base_spec, reference_spec
+
+OPTIONS = sorted(
+    f"{path.parent.relative_to(ROOT / 'conf').as_posix()}={path.stem}"
+    for path in (ROOT / "conf").rglob("*.yaml")
+    if path.parent != ROOT / "conf" and not path.stem.startswith("_")
+)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_instantiates(option, tmp_path):
+    cfg = composed(option, f"paths.store={tmp_path}")
+    assert OmegaConf.to_container(cfg, resolve=True)
+    made = plan(cfg)
+    assert made.base == base_spec(cfg)
+    assert made.reference == reference_spec(cfg)
+    assert not list(tmp_path.rglob("*.safetensors"))  # a plan makes nothing
+
+
+def test_there_are_options():
+    groups = {option.partition("=")[0] for option in OPTIONS}
+    assert groups >= {"dataset", "model", "training", "trainer", "counterfactual", "experiment", "wandb", "debug"}
+
+
+def test_train_composes(tmp_path):
+    assert callable(population(composed(f"paths.store={tmp_path}", name="train")))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_setting_has_a_comment(path: Path):
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("#"), "says what it is on its first line"
+    for number, line in enumerate(lines):
+        name, _, value = line.partition(":")
+        is_setting = (
+            value.split("#")[0].strip() and not line.lstrip().startswith(("#", "-")) and not line.startswith("defaults")
+        )
+        explained = "#" in line or lines[number - 1].lstrip().startswith("#")
+        inherited = path.parent.name in ("experiment", "debug", "wandb") or name.strip() in ("_target_", "accelerator")
+        in_hydra = "hydra:" in "\n".join(lines[:number])
+        assert not is_setting or explained or inherited or in_hydra, f"{path.name}:{number + 1}: {line}"

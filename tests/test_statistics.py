@@ -1,0 +1,138 @@
+"""Intervals and trends against closed forms, and, by simulation, against what they promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from cftransfer.statistics import rate_interval, trend, two_way_interval
+
+matrices = arrays(float, st.tuples(st.integers(2, 6), st.integers(2, 6)), elements=st.floats(0, 1))
+
+
+def simulated(rng, bases, references, base=0.05, reference=0.05, error=0.02, mean=0.7):
+    return (
+        mean
+        + base * rng.normal(size=(bases, 1))
+        + reference * rng.normal(size=(1, references))
+        + error * rng.normal(size=(bases, references))
+    )
+
+
+def test_with_error_alone_in_the_references_it_is_students_interval():
+    # Bases that all say the same leave MS_base = MS_error = 0: Student's t over the references' means remains.
+    references = np.array([0.2, 0.4, 0.5, 0.9])
+    interval = two_way_interval(np.tile(references, (3, 1)))
+    low, high = stats.t.interval(0.95, 3, references.mean(), stats.sem(references))
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    assert interval.p == pytest.approx(stats.ttest_1samp(references, 0).pvalue)
+
+
+def test_by_hand():
+    # Rows' means .3 and .7, columns' .4 and .6, no interaction: MS_base .16, MS_reference .04, MS_error 0.
+    interval = two_way_interval(np.array([[0.2, 0.4], [0.6, 0.8]]))
+    freedom = (0.16 + 0.04) ** 2 / (0.16**2 + 0.04**2)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt((0.16 + 0.04) / 4)
+    assert (interval.low, interval.high) == pytest.approx((0.5 - half, 0.5 + half))
+
+
+@given(matrices)
+def test_bases_and_references_play_the_same_part(values):
+    there, back = two_way_interval(values), two_way_interval(values.T)
+    assert (there.low, there.high) == pytest.approx((back.low, back.high))
+    assert there.low <= there.mean <= there.high
+
+
+@given(matrices)
+def test_a_rate_stays_between_0_and_1(values):
+    interval = rate_interval(values, found=100)
+    assert 0 <= interval.low <= interval.high <= 1
+
+
+def test_one_base_is_students_interval_over_references():
+    values = np.array([[0.2, 0.4, 0.5, 0.9]])
+    assert two_way_interval(values).method == "references (one base)"
+    low, high = stats.t.interval(0.95, 3, values.mean(), stats.sem(values[0]))
+    assert (two_way_interval(values).low, two_way_interval(values).high) == pytest.approx((low, high))
+    assert two_way_interval(values.T).method == "bases"
+
+
+def test_one_pair_is_wilsons_and_says_so():
+    interval = rate_interval(np.array([[0.6]]), found=50)
+    centre, z = (30 + 1.959964**2 / 2) / (50 + 1.959964**2), 1.959964
+    half = z / (50 + z**2) * np.sqrt(30 * 20 / 50 + z**2 / 4)
+    assert (interval.low, interval.high) == pytest.approx((centre - half, centre + half), abs=1e-6)
+    assert "Wilson" in interval.method
+
+
+def test_nothing_found_is_no_rate():
+    interval = rate_interval(np.zeros((0, 0)), found=0)
+    assert np.isnan([interval.mean, interval.low, interval.high]).all()
+
+
+def test_the_line_is_the_least_squares_line():
+    rng = np.random.default_rng(0)
+    knob, rates = [1, 2, 4, 8], [simulated(rng, 5, 10, mean=0.7 - 0.02 * x) for x in (1, 2, 4, 8)]
+    slope, intercept = np.polyfit(np.repeat(knob, 10), np.concatenate([matrix.mean(0) for matrix in rates]), 1)
+    line = trend(knob, rates)
+    assert (line.slope, line.intercept) == pytest.approx((slope, intercept))
+    assert line.low < line.slope < line.high
+    assert line.rho == pytest.approx(stats.spearmanr(knob, [matrix.mean() for matrix in rates]).statistic)
+
+
+def test_one_rate_per_job_is_ordinary_regression():
+    knob, rates = [1.0, 2.0, 4.0, 8.0], [np.array([[rate]]) for rate in (0.9, 0.7, 0.8, 0.4)]
+    line, expected = trend(knob, rates), stats.linregress(knob, [0.9, 0.7, 0.8, 0.4])
+    assert (line.slope, line.p) == pytest.approx((expected.slope, expected.pvalue))
+    half = stats.t.ppf(0.975, 2) * expected.stderr
+    assert (line.low, line.high) == pytest.approx((expected.slope - half, expected.slope + half))
+
+
+def test_unequal_jobs_fall_back_to_one_rate_each_and_say_so():
+    rng = np.random.default_rng(0)
+    line = trend([1, 2, 3], [simulated(rng, 5, 10), simulated(rng, 5, 10), simulated(rng, 2, 3)])
+    assert line.method == "one rate per job"
+
+
+def test_two_single_pairs_have_a_slope_and_no_interval():
+    line = trend([1, 2], [np.array([[0.4]]), np.array([[0.5]])])
+    assert line.slope == pytest.approx(0.1)
+    assert np.isnan([line.low, line.high, line.p]).all()
+
+
+def test_one_knob_has_no_trend():
+    assert trend([2, 2], [np.array([[0.4]]), np.array([[0.5]])]) is None
+
+
+def coverage(bases, references, rounds, **effects):
+    rng = np.random.default_rng(1)
+    intervals = [two_way_interval(simulated(rng, bases, references, **effects)) for _ in range(rounds)]
+    return np.mean([interval.low <= 0.7 <= interval.high for interval in intervals])
+
+
+@pytest.mark.parametrize(("bases", "references"), [(5, 10), (10, 20)])
+@pytest.mark.parametrize("effects", [{}, {"base": 0.0}, {"reference": 0.0}, {"error": 0.05}])
+def test_the_interval_covers(bases, references, effects):
+    assert 0.92 <= coverage(bases, references, 1500, **effects) <= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(("base", "reference"), [(0.05, 0.05), (0.05, 0.02), (0.0, 0.05)])
+def test_a_flat_trend_is_called_one_in_twenty_times(shared, base, reference):
+    """Whether the bases are the same in all jobs or drawn anew; regression on references' means fails in the latter."""
+    rng, rounds, knob, ours, usual = np.random.default_rng(2), 2000, [2.0, 4.0, 8.0], [], []
+    for _ in range(rounds):
+        same = base * rng.normal(size=(5, 1))
+        rates = [
+            simulated(rng, 5, 10, base=0.0, reference=reference) + (same if shared else base * rng.normal(size=(5, 1)))
+            for _ in knob
+        ]
+        ours.append(trend(knob, rates).p < 0.05)
+        means = np.concatenate([matrix.mean(0) for matrix in rates])
+        usual.append(stats.linregress(np.repeat(knob, 10), means).pvalue < 0.05)
+    assert 0.03 <= np.mean(ours) <= 0.07
+    if base and not shared:
+        assert np.mean(usual) > 0.15

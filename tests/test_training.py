@@ -1,0 +1,141 @@
+"""trained(): each model once, resumed exactly, and never half."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import composed
+
+from cftransfer import store as artifacts
+from cftransfer import training
+from cftransfer.data.dataset import load
+from cftransfer.errors import InputError
+from cftransfer.spec import after, base_spec
+
+SPEC = base_spec(composed("dataset=moons", "model.layers=2", "model.width=16", "training.epochs=6"))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load(SPEC["dataset"])
+
+
+@pytest.fixture
+def place(tmp_path):
+    return artifacts.prepare(tmp_path / "store")
+
+
+def weights(models):
+    return [torch.cat([weight.flatten() for weight in model.parameters()]) for model in models]
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+def passes(caplog):
+    return [record.getMessage() for record in caplog.records if record.getMessage().startswith("training ")]
+
+
+def test_what_is_stored_is_not_trained_again(data, place, caplog):
+    caplog.set_level("INFO")
+    first = training.trained(SPEC, [0, 1], dataset=data, store=place)
+    assert same(first, training.trained(SPEC, [0, 1], dataset=data, store=place))
+    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    assert passes(caplog) == [
+        "training 2 models (layers=2 width=16), epochs 1 to 6",
+        "training 1 model (layers=2 width=16), epochs 1 to 6",
+    ]
+
+
+def test_models_are_frozen_and_in_evaluation_mode(data, place):
+    (model,) = training.trained(SPEC, [0], dataset=data, store=place)
+    assert not model.training
+    assert not any(weight.requires_grad for weight in model.parameters())
+
+
+def test_more_epochs_go_on_from_fewer(data, place, tmp_path, caplog):
+    caplog.set_level("INFO")
+    training.trained(after(SPEC, 4), [0, 1], dataset=data, store=place)
+    resumed = training.trained(after(SPEC, 10), [0, 1], dataset=data, store=place)
+    assert passes(caplog)[1] == "training 2 models (layers=2 width=16), epochs 5 to 10"
+    elsewhere = artifacts.prepare(tmp_path / "other")
+    assert same(resumed, training.trained(after(SPEC, 10), [0, 1], dataset=data, store=elsewhere))
+    curves = [training.curves(after(SPEC, 10), [0, 1], store=where) for where in (place, elsewhere)]
+    assert curves[0].equals(curves[1])
+    assert len(curves[0]) == 20
+
+
+def test_members_with_and_without_a_prefix_are_trained_in_two_passes(data, place, caplog):
+    caplog.set_level("INFO")
+    training.trained(after(SPEC, 4), [0, 1], dataset=data, store=place)
+    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    assert passes(caplog)[1:] == [
+        "training 2 models (layers=2 width=16), epochs 5 to 6",
+        "training 1 model (layers=2 width=16), epochs 1 to 6",
+    ]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6])
+def test_an_interrupted_pass_goes_on_where_it_was(data, place, tmp_path, monkeypatch, caplog, stop):
+    expected = training.trained(SPEC, [0, 1, 2], dataset=data, store=artifacts.prepare(tmp_path / "undisturbed"))
+    save, saved = artifacts.save, []
+
+    def dying(store, kind, *rest):
+        if len(saved) == stop:
+            raise KeyboardInterrupt
+        saved.append(kind)
+        return save(store, kind, *rest)
+
+    monkeypatch.setattr(artifacts, "save", dying)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    monkeypatch.setattr(artifacts, "save", save)
+    caplog.set_level("INFO")
+    # A part of the members is asked for first: it too comes from the pass as it was.
+    assert same(expected[:2], training.trained(SPEC, [0, 1], dataset=data, store=place))
+    assert same(expected, training.trained(SPEC, [0, 1, 2], dataset=data, store=place))
+    assert passes(caplog)[0] == f"training 3 models (layers=2 width=16), epochs {stop + 1} to 6"
+    assert not list((place / "passes").glob("*"))
+
+
+def test_a_curve_lies_beside_its_model(data, place):
+    training.trained(SPEC, [0], dataset=data, store=place)
+    lines = training.model_file(SPEC, 0, store=place).with_suffix(".csv").read_text().splitlines()
+    assert lines[0] == "epoch,train_loss,test_loss,test_accuracy,test_auroc"
+    assert len(lines) == 7
+
+
+def test_an_artifact_carries_its_spec(data, place):
+    training.trained(SPEC, [3], dataset=data, store=place)
+    _, about = artifacts.load(place, "models", training.model_file(SPEC, 3, store=place).stem)
+    assert about == {"spec": SPEC, "seed": 3}
+
+
+TRAIN = """
+import json, logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+from pathlib import Path
+from cftransfer.data.dataset import load
+from cftransfer.training import trained
+spec, place = json.loads(sys.argv[1]), Path(sys.argv[2])
+trained(spec, [0, 1, 2], dataset=load(spec["dataset"]), store=place)
+"""
+
+
+def test_two_processes_at_once_train_each_model_once(place):
+    words = [sys.executable, "-c", TRAIN, json.dumps(after(SPEC, 20)), str(place)]
+    makers = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = "".join(maker.communicate(timeout=120)[0] for maker in makers)
+    assert [maker.returncode for maker in makers] == [0, 0]
+    assert said.count("training 3 models") == 1
+    assert len(list((place / "models").glob("*.safetensors"))) == 3
+
+
+@pytest.mark.parametrize(("setting", "value"), [("epochs", 0), ("batch_size", 0), ("lr", 0), ("lr", "fast")])
+def test_an_impossible_training_is_named(data, setting, value):
+    spec = {**SPEC, "training": {**SPEC["training"], setting: value}}
+    with pytest.raises(InputError, match=f"training.{setting}={value}"):
+        training.check(spec, data)
