@@ -5,12 +5,13 @@ Nothing heavy is imported here, so that --help and tab completion answer at once
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -46,6 +47,9 @@ def run(main: Callable[[], Any]) -> None:
                 from cftransfer.report import report
 
                 report([SweepFolder.folder])
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (InputError, HydraException, OmegaConfBaseException, OSError) as error:
         line = one_line(error)
         if full or line is None:
@@ -55,29 +59,35 @@ def run(main: Callable[[], Any]) -> None:
 
 def one_line(error: BaseException) -> str | None:
     """Return what the user did wrong and the way out, in one line; None if it is no mistake of the user's."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as key=value ({_joined(error)})"
     for cause in _causes(error):
         if isinstance(cause, InputError):
             return str(cause)
         if isinstance(cause, MissingConfigException) and cause.options is not None:
             group, _, option = str(cause.missing_cfg_file).rpartition("/")
             return f"{group}={option}: no such option; there are: {', '.join(cause.options)}"
-        if (
-            isinstance(cause, OmegaConfBaseException)
-            and cause.full_key
-            and isinstance(error, ConfigCompositionException)
-        ):
-            return _unknown_key(cause)
+        if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
+            return _unknown_key(error, cause)
         if isinstance(cause, OSError) and cause.strerror:
             return f"{cause.filename or 'system'}: {cause.strerror}"
-    return " ".join(str(error).split()) if isinstance(error, HydraException | OmegaConfBaseException) else None
+    return _joined(error) if isinstance(error, HydraException | OmegaConfBaseException) else None
 
 
-def _unknown_key(error: OmegaConfBaseException) -> str:
-    known = [str(name) for name in error.parent_node] if isinstance(error.parent_node, DictConfig) else []
-    parent, _, name = str(error.full_key).rpartition(".")
+def _unknown_key(error: BaseException, cause: OmegaConfBaseException) -> str:
+    override = re.search(r"Could not override '([^']+)'", str(error))
+    key = override[1] if override else str(cause.full_key)
+    if "not in struct" not in str(cause):
+        return f"{key}: {_joined(cause)}"
+    known = [str(name) for name in cause.parent_node if name != "_target_"]
+    parent, _, name = str(cause.full_key).rpartition(".")
     close = difflib.get_close_matches(name, known, n=1)
-    guess = f"; did you mean {parent + '.' if parent else ''}{close[0]}?" if close else ""
-    return f"{error.full_key}: no such key; there are: {', '.join(known)}{guess} (a plus adds one: +{error.full_key}=…)"
+    guess = f"did you mean {parent + '.' if parent else ''}{close[0]}?" if close else f"a plus adds it: +{key}=…"
+    return f"{key}: no such key; {parent or 'the top level'} has: {', '.join(known)}; {guess}"
+
+
+def _joined(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

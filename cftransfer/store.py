@@ -21,6 +21,8 @@ from cftransfer.errors import InputError
 
 log = logging.getLogger(__name__)
 
+METADATA = "cftransfer"  # one entry: safetensors writes several in any order, and equal artifacts are equal files
+
 
 def prepare(folder: str | Path) -> Path:
     """Return the store's folder, made if need be; InputError if it cannot be read and written."""
@@ -57,17 +59,18 @@ def load(store: Path, kind: str, key: str) -> tuple[dict[str, Tensor], dict[str,
         raise InputError(_damaged(path, str(error))) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); mend its permissions") from error
-    if metadata.get("sha256") != _checksum(tensors, metadata.get("about", "")):
+    about = _verified(metadata.get(METADATA, ""), tensors)
+    if about is None:
         raise InputError(_damaged(path, "its checksum does not match"))
-    return tensors, json.loads(metadata["about"])
+    return tensors, about
 
 
 def save(store: Path, kind: str, key: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Path:
     """Write an artifact, whole or not at all, replacing what stood there; the caller holds its lock."""
     path = artifact(store, kind, key)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    description = json.dumps(about, sort_keys=True)
-    write(path, serialise(plain, {"about": description, "sha256": _checksum(plain, description)}))
+    text = json.dumps(about, sort_keys=True)
+    write(path, serialise(plain, {METADATA: f"{_checksum(plain, text)} {text}"}))
     return path
 
 
@@ -108,6 +111,11 @@ def hold(store: Path, keys: Iterable[str]) -> Iterator[None]:
                 raise _unusable(store, error) from error
             stack.callback(lock.release)
         yield
+
+
+def _verified(metadata: str, tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    checksum, _, text = metadata.partition(" ")
+    return json.loads(text) if checksum == _checksum(tensors, text) else None
 
 
 def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:

@@ -74,8 +74,12 @@ def wandb_run(cfg: DictConfig, *, job_type: str) -> Iterator[wandb.Run]:
     except wandb.Error as error:
         reason = " ".join(str(error).split())
         raise InputError(f"wandb.mode={cfg.wandb.mode}: {reason} (wandb=offline works without a network)") from error
-    with run:
+    try:
         yield run
+    except BaseException:
+        run.finish(exit_code=1)  # not `with run`, which would print a traceback of its own
+        raise
+    run.finish()
     if run.offline and cfg.wandb.mode == "offline":
         log.info("W&B run kept offline; upload it with: wandb sync %s", _shown(Path(run.settings.sync_dir)))
     elif run.url:

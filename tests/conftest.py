@@ -58,7 +58,7 @@ Command = Callable[..., subprocess.CompletedProcess]
 
 def environment(**changes: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "HYDRA", "COV"))}
-    return kept | changes
+    return kept | {"OMP_NUM_THREADS": "1"} | changes  # two tests at a time on two cores
 
 
 def run_command(folder: Path, *words: str, **changes: str) -> subprocess.CompletedProcess:

@@ -1,3 +1,1 @@
 """Models: (n, *input) in [0, 1] → (n,) logits of class 1, and the LightningModule that trains a population of them."""
-
-import cftransfer.torchvision_repair  # noqa: F401  (before Lightning and torchmetrics, which import torchvision)

@@ -4,6 +4,9 @@ Their parameters are stacked, and one `vmap` computes all of them on their own b
 losses and an element-wise optimiser, a member gets the updates that it would get alone; only rounding tells them apart.
 """
 
+import cftransfer.torchvision_repair  # noqa: F401  (before Lightning and torchmetrics, which import torchvision)
+
+# isort: split
 import logging
 import sys
 import warnings

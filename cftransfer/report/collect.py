@@ -111,6 +111,8 @@ def _read(folder: Path) -> Job | None:
     path = folder / "result.json"
     try:
         result = json.loads(path.read_text())
+        if lacking := {"config", "choices", "overrides", "metrics", "versions", "git"} - set(result):
+            raise KeyError(f"no {', '.join(sorted(lacking))}")
         if "rate" not in result["metrics"]:
             return None
         path = folder / "transfers.parquet"

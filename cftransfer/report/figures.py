@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,7 +22,8 @@ def save(jobs: Jobs, trends: Mapping[str, Trend], folder: Path) -> str:
     pictures = {}
     for kind, metadata in (("png", {}), ("svg", {"Date": None})):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+        with rc_context({"svg.hashsalt": "cftransfer"}):  # the same jobs give the same file
+            figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
         pictures[kind] = buffer.getvalue()
         store.write(folder / f"trend.{kind}", pictures[kind])
     return pictures["svg"].decode()
@@ -60,7 +62,7 @@ def _points(axes: Axes, jobs: Jobs, group: list[Job], label: str, colour: str) -
         aside = jobs.x(job) + np.linspace(-0.008, 0.008, len(references)) * (span or 1)
         axes.plot(aside, references, "o", color=colour, alpha=0.35, markersize=4, mew=0)
     metrics = [job.result["metrics"] for job in group]
-    rate = np.array([metric["rate"] for metric in metrics])
+    rate = np.array([metric["rate"] for metric in metrics], dtype=float)
     ends = np.array([[metric["rate_low"], metric["rate_high"]] for metric in metrics], dtype=float).reshape(-1, 2).T
     bars = np.abs(ends - rate)
     x = [jobs.x(job) for job in group]

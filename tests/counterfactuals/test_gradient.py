@@ -42,7 +42,8 @@ def test_it_is_the_search_of_a_single_row(trained_models, compas):
         row, wanted = x[index : index + 1], target[index : index + 1].float()
         moving = row.clone().requires_grad_()
         adam = torch.optim.Adam([moving], lr=0.01)
-        for taken in range(1001):
+        taken = 0
+        while taken < 1000:
             logit = model(moving)
             if margin(logit.detach(), wanted) >= 1e-5:
                 break
@@ -52,6 +53,7 @@ def test_it_is_the_search_of_a_single_row(trained_models, compas):
             adam.step()
             with torch.no_grad():
                 moving.clamp_(0, 1)
+            taken += 1
         assert done[index]
         assert steps[index] == taken
         torch.testing.assert_close(reached[index], moving.detach()[0], atol=1e-5, rtol=0)

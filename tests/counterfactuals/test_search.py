@@ -66,5 +66,5 @@ def test_samples_are_the_first_of_the_test_split(compas):
 
 
 def test_settings_are_checked_before_anything_is_searched(compas):
-    with pytest.raises(InputError, match="counterfactual.iterations=-1"):
+    with pytest.raises(InputError, match=r"counterfactual.iterations=-1"):
         check({**SETTINGS, "iterations": -1}, compas)

@@ -1,0 +1,169 @@
+"""Job folders into tables, knobs, series and trends."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cftransfer.errors import InputError
+from cftransfer.report import report
+from cftransfer.report.collect import common, jobs, table, trends
+from cftransfer.statistics import trend
+
+FACTUALS = 20
+
+
+def write_job(folder, *, rates, overrides=(), **settings):
+    """A job whose pair (i, j) transfers the share rates[i][j] of 20 counterfactuals."""
+    config = {
+        "model": {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64},
+        "seed": 0,
+        "samples": FACTUALS,
+        "paths": {"store": str(folder)},
+        "wandb": {"mode": "offline"},
+        "trainer": {"accelerator": "cpu"},
+    }
+    for name, value in settings.items():
+        group, _, key = name.partition("__")
+        config[group] = {**config[group], key: value} if key else value
+    rates = np.array(rates)
+    rows = [
+        {
+            "base": i, "reference": j, "base_seed": i, "reference_seed": 1000 + j, "factual": k, "target": k % 2,
+            "found": True, "agreement": k > 3, "transferred": k < round(rates[i, j] * FACTUALS),
+        }
+        for i in range(rates.shape[0]) for j in range(rates.shape[1]) for k in range(FACTUALS)
+    ]  # fmt: skip
+    folder.mkdir(parents=True)
+    pd.DataFrame(rows).astype({"transferred": "boolean"}).to_parquet(folder / "transfers.parquet")
+    metrics = dict.fromkeys(
+        ["found", "agreement", "rate_conditional", "rate_end_to_end", "rate_to_0", "rate_to_1", "distance_l2"], 0.5
+    )
+    metrics |= {"rate": rates.mean(), "rate_low": rates.min(), "rate_high": rates.max(), "interval": "pairs"}
+    metrics |= {"base_accuracy": 0.6, "reference_accuracy": 0.6, "pairs": rates.size}
+    result = {"config": config, "choices": {"model": "mlp"}, "overrides": list(overrides), "metrics": metrics}
+    result |= {"versions": {"torch": "2"}, "git": {"commit": "0" * 40, "dirty": True}, "wandb": "x"}
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def fail_job(folder, overrides):
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {override}\n" for override in overrides))
+
+
+def test_the_typed_number_is_the_knob_and_jobs_stand_in_its_order(tmp_path):
+    for job, layers in enumerate([8, 2, 4]):
+        write_job(
+            tmp_path / str(job),
+            rates=[[0.5, 0.6], [0.7, 0.8]],
+            overrides=[f"model.layers={layers}"],
+            model__layers=layers,
+        )
+    collected = jobs([tmp_path])
+    assert collected.knob == "model.layers"
+    assert collected.series == []
+    assert list(table(collected)["model.layers"]) == [2, 4, 8]
+    assert collected.jobs[0].rates.tolist() == [[0.5, 0.6], [0.7, 0.8]]
+    assert common(collected)["model.width"] == 64
+    assert "model.layers" not in common(collected)
+    assert "paths.store" not in common(collected)
+
+
+def test_what_moves_along_with_the_knob_is_not_another_knob(tmp_path):
+    for job, extra in enumerate([1, 2]):
+        write_job(
+            tmp_path / str(job),
+            rates=[[0.5]],
+            overrides=[f"extra_layers={extra}"],
+            extra_layers=extra,
+            model__layers=4 + extra,
+        )
+    assert (jobs([tmp_path]).knob, jobs([tmp_path]).series) == ("extra_layers", [])
+
+
+def test_a_grid_has_a_series_per_other_setting(tmp_path):
+    rng = np.random.default_rng(0)
+    for job, (layers, width) in enumerate([(2, 8), (4, 8), (2, 16), (4, 16)]):
+        typed = [f"model.layers={layers}", f"model.width={width}"]
+        rates = rng.integers(5, 15, (3, 4)) / 20
+        write_job(tmp_path / str(job), rates=rates, overrides=typed, model__layers=layers, model__width=width)
+    collected = jobs([tmp_path])
+    assert (collected.knob, collected.series) == ("model.layers", ["model.width"])
+    assert set(trends(collected)) == {"width=8", "width=16"}
+    group = collected.groups()["width=8"]
+    assert trends(collected)["width=8"] == trend([2, 4], [job.rates for job in group])
+
+
+def test_seeds_are_no_knob(tmp_path):
+    for seed in range(2):
+        write_job(tmp_path / str(seed), rates=[[0.5]], overrides=[f"seed={seed}"], seed=seed)
+    collected = jobs([tmp_path])
+    assert (collected.knob, collected.series) == (None, ["seed"])
+    assert trends(collected) == {}
+
+
+def test_a_job_without_a_result_is_named(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5]])
+    fail_job(tmp_path / "1", ["model.layers=0", "seed=1"])
+    assert jobs([tmp_path]).failed == {tmp_path / "1": "model.layers=0 seed=1"}
+
+
+def test_the_same_job_counts_once(tmp_path):
+    write_job(tmp_path / "sweep" / "0", rates=[[0.5]])
+    assert len(jobs([tmp_path, tmp_path / "sweep", tmp_path / "sweep" / "0"]).jobs) == 1
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"metrics": {"rate": 1}}'])
+def test_a_corrupt_result_is_named(tmp_path, content):
+    write_job(tmp_path / "0", rates=[[0.5]])
+    (tmp_path / "0" / "result.json").write_text(content)
+    with pytest.raises(InputError, match=r"0/result.json: cannot be read"):
+        jobs([tmp_path])
+
+
+def test_a_corrupt_table_is_named(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5]])
+    (tmp_path / "0" / "transfers.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"0/transfers.parquet: cannot be read"):
+        jobs([tmp_path])
+
+
+def test_no_folder_and_no_job_are_named(tmp_path):
+    with pytest.raises(InputError, match="nothing: no such folder"):
+        jobs([tmp_path / "nothing"])
+    with pytest.raises(InputError, match="holds no finished job"):
+        jobs([tmp_path])
+    fail_job(tmp_path / "0", [])
+    with pytest.raises(InputError, match=r"1 failed: .*/0"):
+        jobs([tmp_path])
+
+
+def test_a_report_is_a_page_two_pictures_and_a_table(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for job, layers in enumerate([2, 4, 8]):
+        rates = rng.integers(5, 15, (3, 4)) / 20
+        write_job(tmp_path / str(job), rates=rates, overrides=[f"model.layers={layers}"], model__layers=layers)
+    fail_job(tmp_path / "3", ["model.layers=<16>"])
+    page = report([tmp_path])
+    text = page.read_text()
+    assert text.count("<svg") == 1
+    assert "slope" in text
+    assert "model.layers=&lt;16&gt;" in text  # what a user typed is text, not markup
+    assert 'src="' not in text  # it needs no other file
+    assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].split()[:2] == ["model.layers", "found"]
+    assert "failed: " in said
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    report([tmp_path])
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before  # the same again
+
+
+def test_a_single_job_and_a_swept_word_have_reports_too(tmp_path):
+    write_job(tmp_path / "one" / "0", rates=[[0.5]])
+    assert report([tmp_path / "one"], out=tmp_path).exists()
+    for job, name in enumerate(["compas", "moons"]):
+        write_job(tmp_path / "two" / str(job), rates=[[0.5, 0.6]], overrides=[f"dataset={name}"], dataset=name)
+    assert jobs([tmp_path / "two"]).knob is None
+    assert "compas" in report([tmp_path / "two"]).read_text()

@@ -1,0 +1,74 @@
+"""Mistakes end in one line; --help needs nothing heavy."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, composed, environment
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+
+from cftransfer.command import one_line
+from cftransfer.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("override", "kind", "said"),
+    [
+        (
+            "model.layres=4",
+            ConfigCompositionException,
+            "model.layres: no such key; model has: layers, width; did you mean model.layers?",
+        ),
+        ("layers=4", ConfigCompositionException, "layers: no such key"),
+        ("reference.model.layers=6", ConfigCompositionException, "a plus adds it: +reference.model.layers=…"),
+        ("dataset=nope", MissingConfigException, "dataset=nope: no such option; there are: compas, moons"),
+        ("nope=compas", ConfigCompositionException, "nope: no such key"),
+        ("model.layers=[2", OverrideParseException, "model.layers=[2: cannot be read as key=value"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_one_line(override, kind, said):
+    with pytest.raises(kind) as caught:
+        composed(override)
+    line = one_line(caught.value)
+    assert said in line
+    assert "\n" not in line
+
+
+def test_causes_are_searched():
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = InputError("samples=0: takes a whole number ≥ 1")
+    assert one_line(wrapped) == "samples=0: takes a whole number ≥ 1"
+
+
+def test_a_file_is_named(tmp_path):
+    with pytest.raises(OSError, match="No such file") as caught:
+        (tmp_path / "nothing").read_text()
+    assert one_line(caught.value) == f"{tmp_path / 'nothing'}: No such file or directory"
+
+
+def test_a_bug_is_not_a_mistake_of_the_user():
+    assert one_line(ZeroDivisionError("division by zero")) is None
+
+
+LIGHT = """
+import runpy, sys
+sys.argv = {argv}
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit:
+    pass
+heavy = {{"torch", "pytorch_lightning", "wandb", "pandas", "numpy", "matplotlib"}} & set(sys.modules)
+sys.exit(f"imported {{heavy}}" if heavy else 0)
+"""
+
+
+@pytest.mark.parametrize("script", ["transfer.py", "train.py"])
+@pytest.mark.parametrize("words", [["--help"], ["-sc", "query=bash"]], ids=["help", "completion"])
+def test_help_and_completion_import_nothing_heavy(script, words):
+    code = LIGHT.format(argv=[str(ROOT / script), *words])
+    line = {"COMP_LINE": f"python {script} model=", "COMP_POINT": str(len(f"python {script} model="))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(**line), cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mlp" in done.stdout
