@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.95
 NONE = (float("nan"), float("nan"), float("nan"))  # no low, no high, no p
@@ -55,8 +54,8 @@ def two_way_interval(values: np.ndarray) -> Interval:
     ms_error = (error**2).sum() / ((I - 1) * (J - 1))
     ms_base, ms_reference = max(J * rows.var(ddof=1), ms_error), max(I * columns.var(ddof=1), ms_error)
     total = ms_base + ms_reference - ms_error
-    parts = ms_base**2 / (I - 1) + ms_reference**2 / (J - 1) + ms_error**2 / ((I - 1) * (J - 1))
-    freedom = total**2 / parts if total > 0 else 1.0
+    freedoms = ((ms_base, I - 1), (ms_reference, J - 1), (ms_error, (I - 1) * (J - 1)))
+    freedom = 1 / sum((square / total) ** 2 / freedom for square, freedom in freedoms) if total > 0 else 1.0
     return _student(float(mean), float(np.sqrt(total / (I * J))), freedom, "bases × references")
 
 
@@ -66,6 +65,8 @@ def rate_interval(rates: np.ndarray, *, found: int) -> Interval:
     A single pair has no interval over models; it gets Wilson's, over its `found` counterfactuals, and says so.
     """
     if rates.size == 1:
+        from statsmodels.stats.proportion import proportion_confint  # half a second, for single pairs alone
+
         rate = float(rates[0, 0])
         low, high = proportion_confint(round(rate * found), found, alpha=1 - LEVEL, method="wilson")
         return Interval(rate, float(low), float(high), float("nan"), "counterfactuals of one pair (Wilson)")

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two tests run at a time, on two cores
+
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
@@ -58,7 +60,7 @@ Command = Callable[..., subprocess.CompletedProcess]
 
 def environment(**changes: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "HYDRA", "COV"))}
-    return kept | {"OMP_NUM_THREADS": "1"} | changes  # two tests at a time on two cores
+    return kept | changes
 
 
 def run_command(folder: Path, *words: str, **changes: str) -> subprocess.CompletedProcess:

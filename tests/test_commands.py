@@ -132,7 +132,7 @@ def test_a_single_pair_is_the_papers(tmp_path):
 
 
 def test_killed_while_it_trains_and_started_again_it_gives_the_same_numbers(tmp_path):
-    long = [*SMALL, "training.epochs=150", "model.layers=2", "wandb=disabled"]
+    long = [*SMALL, "training.epochs=80", "model.layers=2", "wandb=disabled"]
     quiet, killed = tmp_path / "undisturbed", tmp_path / "killed"
     quiet.mkdir(), killed.mkdir()
     assert run_command(quiet, "transfer.py", *long).returncode == 0
@@ -144,7 +144,7 @@ def test_killed_while_it_trains_and_started_again_it_gives_the_same_numbers(tmp_
         until = time.monotonic() + 60
         while job.poll() is None and time.monotonic() < until:
             if list((killed / "store").glob("passes/*.safetensors")):
-                time.sleep(0.3)
+                time.sleep(0.2)
                 job.send_signal(signal.SIGKILL)
                 break
             time.sleep(0.005)
@@ -153,7 +153,7 @@ def test_killed_while_it_trains_and_started_again_it_gives_the_same_numbers(tmp_
     assert kills == 2
     done = run_command(killed, "transfer.py", *long)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"training \d models .*epochs ([2-9]|\d\d+) to 150", done.stderr)  # it went on, not over
+    assert re.search(r"training \d models .*epochs ([2-9]|\d\d+) to 80", done.stderr)  # it went on, not over
     (expected,), (got,) = results(quiet), results(killed)
     assert got["metrics"] == expected["metrics"]
     pd.testing.assert_frame_equal(table(killed, "counterfactuals"), table(quiet, "counterfactuals"))
