@@ -1,6 +1,6 @@
 # make run    the main job: how does transferability change with depth on COMPAS?
 # make test   the test suite
-# make check  ruff, mypy and pre-commit's other checks
+# make check  ruff and mypy, as pre-commit runs them
 # Each sets up .venv first, and may be repeated: what is done is skipped.
 PYTHON ?= python3
 BIN := .venv/bin

@@ -20,8 +20,7 @@ def main(cfg: DictConfig) -> float:
         with tracking.wandb_run(cfg, job_type="transfer") as run:
             result = experiment.run(plan)
             tracking.finish(cfg, run, metrics=result.metrics, tables=result.tables, logged={"pairs": result.pairs})
-    rate = result.metrics["rate"]
-    return float("nan") if rate is None else rate
+    return result.metrics["rate"]
 
 
 if __name__ == "__main__":

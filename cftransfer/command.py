@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import cftransfer.spec  # noqa: F401  (registers the resolvers that configs use)
-from cftransfer.errors import InputError
+from cftransfer.errors import LOGGED, InputError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -33,28 +34,40 @@ class SweepFolder(Callback):
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Run a Hydra command to its end, report on its sweep, and exit.
+    """Run a Hydra command to its end, report on what its sweep has done, and exit with 1 if either failed.
 
-    A mistake of the user ends in one line on stderr and status 1. With HYDRA_FULL_ERROR=1 it keeps its traceback.
+    A mistake of the user ends in one line on stderr; with HYDRA_FULL_ERROR=1 it keeps its traceback.
     """
     full = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
-    try:
-        try:
-            main()
-        finally:
-            if SweepFolder.folder is not None:
-                from cftransfer.report import report
+    succeeded = [_succeeds(action, full=full) for action in (main, _report_on_sweep)]
+    sys.exit(0 if all(succeeded) else 1)
 
-                report([SweepFolder.folder])
+
+def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
+    try:
+        action()
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except (InputError, HydraException, OmegaConfBaseException, OSError) as error:
+    except Exception as error:
         line = one_line(error)
+        if LOGGED in getattr(error, "__notes__", []):
+            line = line or f"{type(error).__name__}: {_joined(error)} ({LOGGED})"
         if full or line is None:
-            raise
-        sys.exit(f"{Path(sys.argv[0]).name}: {line}")
+            traceback.print_exception(error)
+        else:
+            print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+        return False
+    return True
+
+
+def _report_on_sweep() -> None:
+    """Report on a sweep that has at least one result; without any, what went wrong has been said."""
+    if SweepFolder.folder is not None and any(SweepFolder.folder.rglob("result.json")):
+        from cftransfer.report import report
+
+        report([SweepFolder.folder])
 
 
 def one_line(error: BaseException) -> str | None:
@@ -71,7 +84,9 @@ def one_line(error: BaseException) -> str | None:
             return _unknown_key(error, cause)
         if isinstance(cause, OSError) and cause.strerror:
             return f"{cause.filename or 'system'}: {cause.strerror}"
-    return _joined(error) if isinstance(error, HydraException | OmegaConfBaseException) else None
+    # Hydra says this one (model=null) with a plain ValueError.
+    by_hydra = isinstance(error, HydraException | OmegaConfBaseException) or "Config group override" in str(error)
+    return _joined(error) if by_hydra else None
 
 
 def _unknown_key(error: BaseException, cause: OmegaConfBaseException) -> str:

@@ -6,3 +6,6 @@ class InputError(ValueError):
 
     The commands print it without a traceback and exit with 1.
     """
+
+
+LOGGED = "its traceback is in the log of its job"  # a note on an exception that has been logged

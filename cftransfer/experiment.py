@@ -1,7 +1,6 @@
 """One job, from its config to its result: the data flow of the whole project, top to bottom."""
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,18 @@ from omegaconf import DictConfig, OmegaConf
 from cftransfer import store, training, transferability
 from cftransfer.counterfactuals.search import check, searched
 from cftransfer.data.dataset import Dataset, load
+from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, logits, predicted
-from cftransfer.spec import POOL_SIZE, Spec, base_spec, member_seeds, one_of, reference_spec, whole
+from cftransfer.spec import POOL_SIZE, Spec, base_spec, known, member_seeds, one_of, reference_spec, whole
 from cftransfer.statistics import rate_interval
 
 log = logging.getLogger(__name__)
 
+PARTS = {
+    "trainer": ("accelerator", "threads"),
+    "paths": ("data", "store"),
+    "wandb": ("mode", "project", "entity", "group"),
+}
 THREADS = torch.get_num_threads()
 
 
@@ -50,17 +55,21 @@ class Result:
 
 def plan(cfg: DictConfig) -> Plan:
     """Return the plan of a composed config; InputError, naming the key, for what cannot be done."""
-    _use_threads(cfg)
+    _check_parts(cfg)
+    known("replicates", cfg.replicates, ("bases", "references"))
     base, reference, nested = base_spec(cfg), reference_spec(cfg), cfg.reference.seeds == "base"
     bases = whole("replicates.bases", cfg.replicates.bases, least=1, most=POOL_SIZE)
     references = whole("replicates.references", cfg.replicates.references, least=1, most=POOL_SIZE)
     dataset = load(base["dataset"])
     settings: dict[str, Any] = OmegaConf.to_container(cfg.counterfactual, resolve=True)  # type: ignore[assignment]
     training.check(base, dataset)
-    training.check(reference, dataset)
+    try:
+        training.check(reference, dataset)
+    except InputError as error:
+        raise InputError(f"reference.{error}") from error
     check(settings, dataset)
-    if cfg.samples is not None:
-        whole("samples", cfg.samples, least=1)
+    if cfg.samples is not None and whole("samples", cfg.samples, least=1) > len(dataset.x_test):
+        log.info("samples=%d: the test split has %d factuals; taking all", cfg.samples, len(dataset.x_test))
     return Plan(
         base=base,
         reference=reference,
@@ -99,12 +108,13 @@ def run(plan: Plan) -> Result:
         "reference_accuracy": _accuracy(references, plan.dataset),
     }
     tables = {"counterfactuals": counterfactuals, "transfers": transfers}
-    return Result({name: _json_value(value) for name, value in metrics.items()}, tables, pairs)
+    return Result(metrics, tables, pairs)
 
 
 def population(cfg: DictConfig) -> Callable[[], Result]:
     """Check a composed config of train.py; return what trains, or fetches, its population."""
-    _use_threads(cfg)
+    _check_parts(cfg)
+    known("population", cfg.population, ("pool", "size"))
     spec, settings = base_spec(cfg), cfg.population
     one_of("population.pool", settings.pool, ("base", "reference"))
     seeds = member_seeds(cfg.seed, settings.pool, whole("population.size", settings.size, least=1, most=POOL_SIZE))
@@ -121,7 +131,13 @@ def population(cfg: DictConfig) -> Callable[[], Result]:
     return train
 
 
-def _use_threads(cfg: DictConfig) -> None:
+def _check_parts(cfg: DictConfig) -> None:
+    """Refuse what the shared parts of the config do not know; use as many threads as they say."""
+    for part, names in PARTS.items():
+        if not isinstance(cfg[part], DictConfig):
+            raise InputError(f"{part}={cfg[part]}: takes the keys {', '.join(names)}")
+        known(part, cfg[part], names)
+    one_of("trainer.accelerator", cfg.trainer.accelerator, ("cpu",))
     threads = cfg.trainer.threads
     torch.set_num_threads(THREADS if threads is None else whole("trainer.threads", threads, least=1))
 
@@ -130,7 +146,3 @@ def _accuracy(models: Sequence[Model], dataset: Dataset) -> float:
     """Mean over models of the share of the test split that a model puts in its class."""
     right = [(predicted(logits(model, dataset.x_test)) == dataset.y_test).float().mean() for model in models]
     return float(torch.stack(right).mean())
-
-
-def _json_value(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value

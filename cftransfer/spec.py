@@ -23,6 +23,9 @@ OmegaConf.register_new_resolver("add", lambda *numbers: sum(numbers), replace=Tr
 
 def base_spec(cfg: DictConfig) -> Spec:
     """Cut the spec of the base models out of a composed config."""
+    for part in PARTS:
+        if not isinstance(cfg[part], DictConfig):
+            raise InputError(f"{part}={cfg[part]}: takes an option of conf/{part}")
     return {part: OmegaConf.to_container(cfg[part], resolve=True, throw_on_missing=True) for part in PARTS}
 
 
@@ -33,13 +36,16 @@ def reference_spec(cfg: DictConfig) -> Spec:
     that would be the base itself: each would be a transferability rate that means nothing.
     """
     base = base_spec(cfg)
+    if not isinstance(cfg.reference, DictConfig):
+        raise InputError(f"reference={cfg.reference}: takes a patch; reference.seeds=reference is the least")
     patch: dict[str, Any] = OmegaConf.to_container(cfg.reference, resolve=True)  # type: ignore[assignment]
-    seeds = patch.pop("seeds")
-    if seeds not in ("base", "reference"):
-        raise InputError(f"reference.seeds={seeds}: takes base or reference")
+    seeds = one_of("reference.seeds", patch.pop("seeds", None), ("reference", "base"))
     if "dataset" in patch:
         raise InputError("reference.dataset: base and reference share one input space; patch model or training")
     merged = _merged_strictly(base, patch)
+    for part in PARTS:
+        if not isinstance(merged[part], dict):
+            raise InputError(f"reference.{part}={merged[part]}: takes keys of {part}, as in reference.{part}.…=…")
     if patch and merged == base:
         raise InputError(f"reference={json.dumps(patch)}: changes nothing; for other seeds alone use experiment=seed")
     if not patch and seeds == "base":
@@ -52,9 +58,12 @@ def _merged_strictly(base: Spec, patch: Mapping[str, Any]) -> Spec:
     OmegaConf.set_struct(strict, True)
     try:
         merged = OmegaConf.merge(strict, OmegaConf.create(dict(patch)))
-    except OmegaConfBaseException as error:
-        known = ", ".join(map(str, error.parent_node or base))
-        raise InputError(f"reference.{error.full_key}: no such key; there are: {known}") from error
+    except (OmegaConfBaseException, TypeError, ValueError, AttributeError) as error:
+        if "not in struct" not in str(error) or not isinstance(error, OmegaConfBaseException):
+            reason = " ".join(str(error).split())
+            raise InputError(f"reference={json.dumps(patch)}: does not fit the base's spec ({reason})") from error
+        has = ", ".join(map(str, error.parent_node or base))
+        raise InputError(f"reference.{error.full_key}: no such key; there are: {has}") from error
     return OmegaConf.to_container(merged, resolve=True)  # type: ignore[return-value]
 
 
@@ -87,7 +96,7 @@ def member_seeds(seed: int, pool: str, count: int) -> list[int]:
 
     Pools never meet, neither within a seed nor between two.
     """
-    whole("seed", seed, least=0)
+    whole("seed", seed, least=0, most=10**12)  # a model's seed has 63 bits
     start = (seed * len(POOLS) + POOLS.index(pool)) * POOL_SIZE
     return list(range(start, start + count))
 
@@ -98,12 +107,27 @@ def call(part: str, settings: Mapping[str, Any], *args: Any, **kwargs: Any) -> A
 
     options = {name: value for name, value in settings.items() if name != "_target_"}
     target: Callable[..., Any] = get_method(settings["_target_"])
-    takes = inspect.signature(target).parameters
-    for name in options:
-        if name not in takes:
-            own = [known for known in takes if known not in kwargs]
-            raise InputError(f"{part}.{name}: no such key; {settings['_target_']} takes: {', '.join(own[len(args) :])}")
+    takes = list(inspect.signature(target).parameters)[len(args) :]
+    known(part, options, [name for name in takes if name not in kwargs])
     return target(*args, **options, **kwargs)
+
+
+def known(part: str, settings: Mapping[str, Any] | DictConfig, names: Sequence[str]) -> None:
+    """Raise an InputError unless `settings` has exactly the keys `names`: a key that nobody reads is a mistake."""
+    for name in map(str, settings):
+        if name not in names:
+            raise InputError(f"{part}.{name}: no such key; {part} has: {', '.join(names)}")
+    for name in names:
+        if name not in settings:
+            raise InputError(f"{part}.{name}: is missing")
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """{"model": {"layers": 4}} → {"model.layers": 4}."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: config}
+    parts = [flat(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in config.items()]
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def whole(name: str, value: Any, *, least: int, most: int | None = None) -> int:

@@ -62,8 +62,10 @@ def two_way_interval(values: np.ndarray) -> Interval:
 def rate_interval(rates: np.ndarray, *, found: int) -> Interval:
     """rates: (I, J) transferability rates → their mean with an interval inside [0, 1].
 
+    The row of a base on which nothing was found is NaN, and is left out.
     A single pair has no interval over models; it gets Wilson's, over its `found` counterfactuals, and says so.
     """
+    rates = rates[~np.isnan(rates).any(axis=1)]
     if rates.size == 1:
         from statsmodels.stats.proportion import proportion_confint  # half a second, for single pairs alone
 
@@ -75,20 +77,21 @@ def rate_interval(rates: np.ndarray, *, found: int) -> Interval:
 
 
 def trend(knob: Sequence[float], rates: Sequence[np.ndarray]) -> Trend | None:
-    """knob: (K,), rates: K matrices (I, J) → a least-squares line; None with fewer than two different knobs.
+    """knob: (K,), rates: K matrices (I, J), none all NaN → a least-squares line; None with fewer than two knobs.
 
-    With equal matrices of at least two pairs, every pair (i, j) has a slope of its own over the K jobs; the line's
-    slope is their mean, and its interval theirs over bases and references. So bases that are drawn anew for every job
-    count as such, and bases that stay the same cancel. Otherwise the line goes through one rate per job.
+    With equal matrices of at least two pairs and without gaps, every pair (i, j) has a slope of its own over the K
+    jobs; the line's slope is their mean, and its interval theirs over bases and references. So bases that are drawn
+    anew for every job count as such, and bases that stay the same cancel. Otherwise the line goes through one rate per
+    job.
     """
     x = np.asarray(knob, dtype=float)
-    means = np.array([matrix.mean() for matrix in rates])
+    means = np.array([np.nanmean(matrix) for matrix in rates])
     if len(np.unique(x)) < 2:
         return None
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
     rho = float(stats.spearmanr(x, means).statistic) if np.ptp(means) > 0 else float("nan")
-    shapes = {matrix.shape for matrix in rates}
-    if len(shapes) == 1 and rates[0].size > 1:
+    same = len({matrix.shape for matrix in rates}) == 1 and not any(np.isnan(matrix).any() for matrix in rates)
+    if same and rates[0].size > 1:
         slope = two_way_interval(np.tensordot(weights, np.stack(rates), axes=1))
         method = f"slopes of pairs, over {slope.method}"
     else:

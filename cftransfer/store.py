@@ -26,6 +26,8 @@ METADATA = "cftransfer"  # one entry: safetensors writes several in any order, a
 
 def prepare(folder: str | Path) -> Path:
     """Return the store's folder, made if need be; InputError if it cannot be read and written."""
+    if not folder:
+        raise InputError(f"paths.store={folder}: takes a folder")
     store = Path(folder)
     try:
         store.mkdir(parents=True, exist_ok=True)

@@ -3,10 +3,12 @@
 `result.json` is written last: a job folder without it is a job that failed, and reports name it.
 """
 
+import functools
 import hashlib
 import io
 import json
 import logging
+import math
 import platform
 import subprocess
 import sys
@@ -23,7 +25,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cftransfer import store
-from cftransfer.errors import InputError
+from cftransfer.errors import LOGGED, InputError
+from cftransfer.spec import flat, one_of
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +38,29 @@ PACKAGES = ("cftransfer", "torch", "pytorch-lightning", "hydra-core", "omegaconf
 def logged_failure() -> Iterator[None]:
     """Log what ends the job before it ends: Hydra shows only a sweep's first failure, and only at its end.
 
-    A mistake of the user is one line, and ends a single job then and there, before Hydra adds lines of its own.
+    A mistake of the user is one line (and a traceback with hydra.verbose=true). A single job ends here and now, before
+    Hydra adds lines of its own; a sweep goes on. A result that an earlier try left in this folder is removed first.
     """
+    (job_folder() / "result.json").unlink(missing_ok=True)
     try:
         yield
     except InputError as error:
-        log.error("failed: %s", error)
-        if HydraConfig.get().mode != RunMode.MULTIRUN:
-            sys.exit(1)
+        log.error("failed: %s", error, exc_info=log.isEnabledFor(logging.DEBUG))
+        _end_single_job()
         raise
-    except Exception:
+    except KeyboardInterrupt:
+        log.error("interrupted; the same command goes on where this one ended")
+        sys.exit(130)
+    except Exception as error:
         log.exception("failed")
+        error.add_note(LOGGED)
+        _end_single_job()
         raise
+
+
+def _end_single_job() -> None:
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        sys.exit(1)
 
 
 @contextmanager
@@ -55,6 +69,8 @@ def wandb_run(cfg: DictConfig, *, job_type: str) -> Iterator[wandb.Run]:
 
     Its id comes from the job's folder: a job that is requeued continues its run. Jobs of a sweep share a group.
     """
+    _code()  # what runs now; an edit or a commit during a long job must not be recorded in its place
+    one_of("wandb.mode", cfg.wandb.mode, ("online", "offline", "disabled"))
     out, sweep = job_folder(), HydraConfig.get().mode == RunMode.MULTIRUN
     group = cfg.wandb.group or (Path(HydraConfig.get().sweep.dir).as_posix() if sweep else None)
     try:
@@ -73,7 +89,8 @@ def wandb_run(cfg: DictConfig, *, job_type: str) -> Iterator[wandb.Run]:
         )
     except wandb.Error as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"wandb.mode={cfg.wandb.mode}: {reason} (wandb=offline works without a network)") from error
+        where = f"wandb.mode={cfg.wandb.mode} wandb.project={cfg.wandb.project}"
+        raise InputError(f"{where}: {reason} (wandb=offline works without a network)") from error
     try:
         yield run
     except BaseException:
@@ -101,12 +118,12 @@ def finish(
     logged: Mapping[str, pd.DataFrame],
 ) -> None:
     """Write the job's tables as Parquet and its `result.json`, and put metrics and `logged` tables into its W&B run."""
-    out = job_folder()
+    out, metrics = job_folder(), {name: _json_value(value) for name, value in metrics.items()}
     for name, table in tables.items():
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
         store.write(out / f"{name}.parquet", buffer.getvalue())
-    run.summary.update(dict(metrics))
+    run.summary.update(metrics)
     for name, table in logged.items():
         run.log({name: wandb.Table(dataframe=table)})
     result = {
@@ -117,9 +134,9 @@ def finish(
             if name in HydraConfig.get().runtime.choices
         },
         "overrides": list(HydraConfig.get().overrides.task),
-        "metrics": dict(metrics),
+        "metrics": metrics,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "git": git_state(),
+        "git": _code(),
         "wandb": run.id,
     }
     store.write(out / "result.json", json.dumps(result, indent=2, allow_nan=False).encode())
@@ -129,14 +146,6 @@ def finish(
 def job_folder() -> Path:
     """Return the folder that Hydra made for this job."""
     return Path(HydraConfig.get().runtime.output_dir)
-
-
-def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """{"model": {"layers": 4}} → {"model.layers": 4}."""
-    if not isinstance(config, dict) or not config:
-        return {prefix: config}
-    parts = [flat(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in config.items()]
-    return {name: value for part in parts for name, value in part.items()}
 
 
 def git_state() -> dict[str, Any] | None:
@@ -151,6 +160,13 @@ def git_state() -> dict[str, Any] | None:
     except (OSError, subprocess.CalledProcessError) as error:
         log.debug("no git state: %s", error)
         return None
+
+
+_code = functools.cache(git_state)  # once per process: modules are read once
+
+
+def _json_value(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _name() -> str:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from cftransfer import store as artifacts
 from cftransfer.data.dataset import Dataset
+from cftransfer.errors import InputError
 from cftransfer.models.prediction import build
-from cftransfer.spec import Spec, after, key, lineage_key, model_key, real, whole
+from cftransfer.spec import Spec, after, key, known, lineage_key, model_key, real, whole
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Snapshot:
 def check(spec: Spec, dataset: Dataset) -> None:
     """Raise an InputError, naming the key, for a spec that cannot be trained."""
     training = spec["training"]
+    known("training", training, ("epochs", "lr", "batch_size"))
     whole("training.epochs", training["epochs"], least=1)
     whole("training.batch_size", training["batch_size"], least=1)
     real("training.lr", training["lr"], inside="> 0", among=lambda lr: 0 < lr < float("inf"))
@@ -54,8 +56,11 @@ def trained(
     if _missing(spec, seeds, store):
         with artifacts.hold(store, [lineage_key(spec, seed) for seed in seeds]):
             while missing := _missing(spec, seeds, store):
-                start = _start(spec, missing, store=store)
-                _train(start, spec, missing, dataset=dataset, store=store, accelerator=accelerator)
+                members = _start(spec, missing, store=store).seeds
+                with artifacts.hold(store, [_pass_key(spec, members)]):  # others may want other members of the pass
+                    start = _start(spec, missing, store=store)
+                    if start.seeds == members:
+                        _train(start, spec, missing, dataset=dataset, store=store, accelerator=accelerator)
     return [_load(spec, seed, dataset, store) for seed in seeds]
 
 
@@ -113,6 +118,10 @@ def _passes(spec: Spec, store: Path) -> list[Snapshot]:
     return found
 
 
+def _pass_key(spec: Spec, seeds: Sequence[int]) -> str:
+    return f"{_family(spec)}-{key(list(seeds))}"
+
+
 def _family(spec: Spec) -> str:
     return key("family", {**spec, "training": {**spec["training"], "epochs": None}})
 
@@ -123,7 +132,7 @@ def _train(
     """Train the members of `start` up to the spec's epochs in one pass, and store those that are wanted."""
     from cftransfer.models.population import Population, fit  # Lightning: only where something is trained
 
-    settings, pass_key = spec["training"], f"{_family(spec)}-{key(start.seeds)}"
+    settings, pass_key = spec["training"], _pass_key(spec, start.seeds)
     many = f"{len(start.seeds)} models" if len(start.seeds) > 1 else "1 model"
     log.info("training %s (%s), epochs %d to %d", many, _shape(spec), start.epoch + 1, settings["epochs"])
     reached = start
@@ -146,6 +155,8 @@ def _train(
 
         population.after_epoch = keep
         fit(population, epochs=settings["epochs"] - start.epoch, accelerator=accelerator)
+        if not all(weight.isfinite().all() for weight in population.weights):
+            raise InputError(f"training.lr={settings['lr']}: training diverged, weights are not finite; lower it")
     for index, seed in enumerate(reached.seeds):
         if seed in wanted:
             _store_member({name: tensor[index] for name, tensor in reached.tensors.items()}, spec, seed, store)

@@ -101,11 +101,11 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
 def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
     """Pairs → (bases, references), or (bases, 1) where each base has a reference of its own.
 
-    A base on which nothing was found has no rates and no row.
+    The row of a base on which nothing was found is NaN.
     """
     nested = len(table) > 1 and bool((table.base == table.reference).all())
     wide = table.assign(reference=0) if nested else table
-    return wide.pivot(index="base", columns="reference", values=column).dropna().to_numpy()
+    return wide.pivot(index="base", columns="reference", values=column).to_numpy()
 
 
 def _counterfactual_rows(result: Counterfactuals, base: int, seed: int) -> pd.DataFrame:

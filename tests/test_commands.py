@@ -243,6 +243,43 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
     assert "model.layers=0" in page
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dataset=nope,moons"], "dataset=nope: no such option; there are: compas, moons"),
+        (["model.layres=4,8"], "model.layres: no such key"),
+        (["model.layers=0,-1"], "model.layers=0: takes a whole number"),
+    ],
+    ids=["option", "key", "value"],
+)
+def test_a_sweep_without_any_result_ends_with_its_reason(tmp_path, words, said):
+    done = run_command(tmp_path, "transfer.py", "-m", *words)
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not results(tmp_path)
+
+
+def test_a_result_does_not_outlive_a_failed_try_in_its_folder(tmp_path):
+    place = f"hydra.run.dir={tmp_path}/job"
+    assert run_command(tmp_path, "transfer.py", *SMALL, place).returncode == 0
+    small = [word for word in SMALL if not word.startswith("model.layers")]
+    assert run_command(tmp_path, "transfer.py", *small, place, "model.layers=0").returncode == 1
+    assert not results(tmp_path)
+
+
+def test_interrupted_it_says_so_and_goes_on_later(tmp_path):
+    words = [sys.executable, ROOT / "transfer.py", *SMALL, "training.epochs=200", "wandb=disabled"]
+    job = subprocess.Popen(words, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("store/passes/*.safetensors")) and time.monotonic() < until:
+        time.sleep(0.01)
+    job.send_signal(signal.SIGINT)
+    said = job.communicate(timeout=60)[1]
+    assert job.returncode == 130, said
+    assert said.splitlines()[-1].endswith("interrupted; the same command goes on where this one ended")
+
+
 def test_a_trained_population_is_what_transfer_uses(tmp_path):
     words = [word for word in SMALL if not word.startswith(("replicates", "samples"))]
     done = run_command(tmp_path, "train.py", *words, "population.size=2")

@@ -94,8 +94,11 @@ def test_a_patch_moves_the_reference_alone():
         (["+reference.modle.layers=6"], "reference.modle: no such key"),
         (["+reference.model.layers=4"], "changes nothing"),
         (["reference.seeds=base"], "reference.seeds=base"),
-        (["reference.seeds=both"], "takes base or reference"),
+        (["reference.seeds=both"], "takes one of reference, base"),
         (["+reference.dataset.split_seed=1"], "reference.dataset"),
+        (["+reference.model=cnn"], "reference.model=cnn: takes keys of model"),
+        (["reference=null"], "reference=None: takes a patch"),
+        (["~reference.seeds"], "reference.seeds=None: takes one of"),
     ],
 )
 def test_a_patch_that_would_give_a_meaningless_rate_is_refused(overrides, said):
@@ -108,7 +111,7 @@ def test_the_add_resolver_adds():
 
 
 def test_a_setting_that_its_target_does_not_take_is_named():
-    with pytest.raises(InputError, match=r"model.foo: no such key; .* takes: layers, width"):
+    with pytest.raises(InputError, match=r"model.foo: no such key; model has: layers, width"):
         call("model", {**SPEC["model"], "foo": 3}, input_shape=(2,))
 
 

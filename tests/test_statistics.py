@@ -96,6 +96,16 @@ def test_unequal_jobs_fall_back_to_one_rate_each_and_say_so():
     assert line.method == "one rate per job"
 
 
+def test_a_base_without_rates_is_left_out_and_leaves_no_slopes_of_pairs():
+    rng = np.random.default_rng(0)
+    gap = simulated(rng, 5, 10)
+    gap[2] = np.nan
+    assert rate_interval(gap, found=50).mean == pytest.approx(np.nanmean(gap))
+    line = trend([1, 2, 3], [gap, simulated(rng, 5, 10), simulated(rng, 5, 10)])
+    assert line.method == "one rate per job"
+    assert np.isfinite(line.slope)
+
+
 def test_two_single_pairs_have_a_slope_and_no_interval():
     line = trend([1, 2], [np.array([[0.4]]), np.array([[0.5]])])
     assert line.slope == pytest.approx(0.1)

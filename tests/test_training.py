@@ -134,6 +134,34 @@ def test_two_processes_at_once_train_each_model_once(place):
     assert len(list((place / "models").glob("*.safetensors"))) == 3
 
 
+def test_two_processes_that_want_different_members_of_a_killed_pass_share_it(data, place, tmp_path, monkeypatch):
+    expected = training.trained(SPEC, [0, 1, 2, 3], dataset=data, store=artifacts.prepare(tmp_path / "undisturbed"))
+    save = artifacts.save
+
+    def dying(store, kind, *rest):
+        save(store, kind, *rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(artifacts, "save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        training.trained(SPEC, [0, 1, 2, 3], dataset=data, store=place)
+    monkeypatch.undo()
+    ask = TRAIN.replace("[0, 1, 2]", "json.loads(sys.argv[3])")
+    words = [sys.executable, "-c", ask, json.dumps(SPEC), str(place)]
+    makers = [subprocess.Popen([*words, seeds], stderr=subprocess.PIPE, text=True) for seeds in ("[0, 1]", "[2, 3]")]
+    said = [maker.communicate(timeout=120)[1] for maker in makers]
+    assert [maker.returncode for maker in makers] == [0, 0], said
+    assert same(expected, training.trained(SPEC, [0, 1, 2, 3], dataset=data, store=place))
+    assert not list((place / "passes").glob("*"))
+
+
+def test_training_that_diverges_is_named_and_not_kept(data, place):
+    spec = {**SPEC, "training": {**SPEC["training"], "lr": 1e30}}
+    with pytest.raises(InputError, match=r"training.lr=1e\+30: training diverged"):
+        training.trained(spec, [0, 1], dataset=data, store=place)
+    assert not list(place.glob("models/*"))
+
+
 @pytest.mark.parametrize(("setting", "value"), [("epochs", 0), ("batch_size", 0), ("lr", 0), ("lr", "fast")])
 def test_an_impossible_training_is_named(data, setting, value):
     spec = {**SPEC, "training": {**SPEC["training"], setting: value}}

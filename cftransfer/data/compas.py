@@ -8,7 +8,7 @@ from cftransfer.data.dataset import Dataset, from_table
 from cftransfer.data.space import Feature
 
 FEATURES = (
-    Feature(name="age", kind="integer", mutable=False, direction="up"),
+    Feature(name="age", kind="integer", mutable=False),
     Feature(name="priors_count", kind="integer"),
     Feature(name="juv_fel_count", kind="integer"),
     Feature(name="juv_misd_count", kind="integer"),

@@ -60,7 +60,7 @@ def from_table(
     A test value beyond the training range is put at the range's end: the box [0, 1] is all that models see.
     """
     real("dataset.test_share", test_share, inside="between 0 and 1", among=lambda share: 0 < share < 1)
-    whole("dataset.split_seed", split_seed, least=0)
+    whole("dataset.split_seed", split_seed, least=0, most=2**32 - 1)  # scikit-learn's limit
     counts = np.bincount(label.astype(int), minlength=2)
     if counts.min() < 2:
         raise InputError(f"dataset {name}: classes have {counts[0]} and {counts[1]} rows; both need at least 2")

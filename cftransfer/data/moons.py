@@ -14,7 +14,7 @@ def moons(*, rows: int, noise: float, test_share: float, split_seed: int) -> Dat
     """Two continuous features; class 1 is the lower half circle. `rows` ≥ 20, `noise` ≥ 0 in units of the radius."""
     whole("dataset.rows", rows, least=20)
     real("dataset.noise", noise, inside="≥ 0", among=lambda number: 0 <= number < float("inf"))
-    whole("dataset.split_seed", split_seed, least=0)
+    whole("dataset.split_seed", split_seed, least=0, most=2**32 - 1)
     points, label = make_moons(n_samples=rows, noise=noise, random_state=split_seed)
     return from_table(
         "moons",

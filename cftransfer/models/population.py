@@ -163,7 +163,7 @@ class EpochBatches:
 
 
 def fit(population: Population, *, epochs: int, accelerator: str) -> None:
-    """Train for `epochs` more; SystemExit if interrupted by Ctrl-C."""
+    """Train for `epochs` more; KeyboardInterrupt if interrupted by Ctrl-C."""
     watched: dict[str, Any] = {
         "callbacks": [pl.callbacks.RichProgressBar()],
         "logger": False,
@@ -181,4 +181,7 @@ def fit(population: Population, *, epochs: int, accelerator: str) -> None:
     with warnings.catch_warnings():
         # Lightning 2.6's own call of a name that torch 2.13 deprecates; nothing that we or a user could change.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", module=r"pytorch_lightning\.utilities\._pytree")
-        trainer.fit(population)
+        try:
+            trainer.fit(population)
+        except SystemExit as interrupted:  # how Lightning answers Ctrl-C
+            raise KeyboardInterrupt from interrupted

@@ -34,9 +34,11 @@ def draw(jobs: Jobs, trends: Mapping[str, Trend]) -> Figure:
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.add_subplot()
     groups = jobs.groups()
+    span = float(np.ptp([jobs.x(job) for job in jobs.jobs])) or 1.0
+    aside = (np.arange(len(groups)) - (len(groups) - 1) / 2) * 0.02 * span  # else the bars of series hide each other
     for index, (label, group) in enumerate(groups.items()):
         colour = COLOURS[index % len(COLOURS)]
-        _points(axes, jobs, [job for job in group if job.rates.size], label, colour)
+        _points(axes, jobs, [job for job in group if job.rated], label=label, colour=colour, aside=aside[index])
         if label in trends:
             _line(axes, [jobs.x(job) for job in group], trends[label], colour)
     _frame(axes, jobs)
@@ -49,24 +51,25 @@ def draw(jobs: Jobs, trends: Mapping[str, Trend]) -> Figure:
 
 def sentence(line: Trend, knob: str) -> str:
     """Return the trend in words."""
+    slope = f"slope {line.slope:+.4f} per unit of {knob}"
+    if np.isnan(line.low):
+        return f"{slope}, no interval from two jobs of one rate each"
     return (
-        f"slope {line.slope:+.4f} per unit of {knob}, 95 % interval {line.low:+.4f} to {line.high:+.4f}, "
-        f"p = {line.p:.2g}, Spearman's ρ = {line.rho:+.2f}"
+        f"{slope}, 95 % interval {line.low:+.4f} to {line.high:+.4f}, p = {line.p:.2g}, Spearman's ρ = {line.rho:+.2f}"
     )
 
 
-def _points(axes: Axes, jobs: Jobs, group: list[Job], label: str, colour: str) -> None:
-    span = np.ptp([jobs.x(job) for job in jobs.jobs])
+def _points(axes: Axes, jobs: Jobs, group: list[Job], *, label: str, colour: str, aside: float) -> None:
+    span = float(np.ptp([jobs.x(job) for job in jobs.jobs])) or 1.0
     for job in group:
-        references = job.rates.mean(0)
-        aside = jobs.x(job) + np.linspace(-0.008, 0.008, len(references)) * (span or 1)
-        axes.plot(aside, references, "o", color=colour, alpha=0.35, markersize=4, mew=0)
+        references = np.nanmean(job.rates, axis=0)
+        spread = jobs.x(job) + aside + np.linspace(-0.008, 0.008, len(references)) * span
+        axes.plot(spread, references, "o", color=colour, alpha=0.35, markersize=4, mew=0)
     metrics = [job.result["metrics"] for job in group]
     rate = np.array([metric["rate"] for metric in metrics], dtype=float)
     ends = np.array([[metric["rate_low"], metric["rate_high"]] for metric in metrics], dtype=float).reshape(-1, 2).T
-    bars = np.abs(ends - rate)
-    x = [jobs.x(job) for job in group]
-    axes.errorbar(x, rate, yerr=bars, fmt="o", color=colour, capsize=4, markersize=6, label=label)
+    x = [jobs.x(job) + aside for job in group]
+    axes.errorbar(x, rate, yerr=np.abs(ends - rate), fmt="o", color=colour, capsize=4, markersize=6, label=label)
 
 
 def _line(axes: Axes, x: list[float], line: Trend, colour: str) -> None:
@@ -77,6 +80,8 @@ def _line(axes: Axes, x: list[float], line: Trend, colour: str) -> None:
 def _frame(axes: Axes, jobs: Jobs) -> None:
     axes.set_ylabel("transferability rate")
     axes.set_ylim(-0.02, 1.02)
+    if not any(job.rated for job in jobs.jobs):
+        axes.text(0.5, 0.5, "no counterfactuals found", transform=axes.transAxes, ha="center")
     if jobs.knob:
         axes.set_xlabel(jobs.knob)
         ticks = sorted({jobs.x(job) for job in jobs.jobs})

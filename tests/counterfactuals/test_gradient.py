@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cftransfer.counterfactuals.gradient import gradient
 from cftransfer.errors import InputError
-from cftransfer.models.prediction import logits, margin, predicted
+from cftransfer.models.prediction import build, logits, margin, predicted
 
 SETTINGS = {"iterations": 1000, "lr": 0.01, "distance_weight": 0.1, "confidence": 0.5, "batch_size": 256}
 
@@ -33,6 +33,16 @@ def test_a_row_gets_the_same_counterfactual_alone_and_in_any_batch(trained_model
         _, some, _, some_steps = search(trained_models[0], x[list(rows)])
         assert torch.equal(some, every[list(rows)])
         assert torch.equal(some_steps, steps[list(rows)])
+
+
+def test_in_a_network_of_odd_sizes_rows_differ_by_no_more_than_rounding(compas):
+    model = build({"_target_": "cftransfer.models.mlp.mlp", "layers": 2, "width": 5}, input_shape=(14,), seed=0)
+    x = compas.x_test[:300]
+    _, every, done, steps = search(model, x, batch_size=250)
+    _, back, back_done, back_steps = search(model, x.flip(0), batch_size=250)
+    torch.testing.assert_close(back.flip(0), every, atol=1e-4, rtol=0)
+    assert torch.equal(back_done.flip(0), done)
+    assert torch.equal(back_steps.flip(0), steps)
 
 
 def test_it_is_the_search_of_a_single_row(trained_models, compas):

@@ -8,7 +8,7 @@ import pytest
 
 from cftransfer.errors import InputError
 from cftransfer.report import report
-from cftransfer.report.collect import common, jobs, table, trends
+from cftransfer.report.collect import common, jobs, rows, trends
 from cftransfer.statistics import trend
 
 FACTUALS = 20
@@ -63,7 +63,7 @@ def test_the_typed_number_is_the_knob_and_jobs_stand_in_its_order(tmp_path):
     collected = jobs([tmp_path])
     assert collected.knob == "model.layers"
     assert collected.series == []
-    assert list(table(collected)["model.layers"]) == [2, 4, 8]
+    assert [settings for settings, _ in rows(collected)] == [{"model.layers": layers} for layers in (2, 4, 8)]
     assert collected.jobs[0].rates.tolist() == [[0.5, 0.6], [0.7, 0.8]]
     assert common(collected)["model.width"] == 64
     assert "model.layers" not in common(collected)
@@ -72,14 +72,26 @@ def test_the_typed_number_is_the_knob_and_jobs_stand_in_its_order(tmp_path):
 
 def test_what_moves_along_with_the_knob_is_not_another_knob(tmp_path):
     for job, extra in enumerate([1, 2]):
+        patch = {"seeds": "reference", "model": {"layers": 4 + extra}}
+        write_job(
+            tmp_path / str(job), rates=[[0.5]], overrides=[f"extra_layers={extra}"], extra_layers=extra, reference=patch
+        )
+    assert (jobs([tmp_path]).knob, jobs([tmp_path]).series) == ("extra_layers", [])
+
+
+def test_a_difference_that_nobody_typed_is_shown(tmp_path):
+    """A YAML edited in mid-sweep, or debug=fast in one of two jobs: no line goes through what cannot be compared."""
+    for job, (layers, samples) in enumerate([(2, 20), (4, 10)]):
         write_job(
             tmp_path / str(job),
             rates=[[0.5]],
-            overrides=[f"extra_layers={extra}"],
-            extra_layers=extra,
-            model__layers=4 + extra,
+            overrides=[f"model.layers={layers}"],
+            model__layers=layers,
+            samples=samples,
         )
-    assert (jobs([tmp_path]).knob, jobs([tmp_path]).series) == ("extra_layers", [])
+    collected = jobs([tmp_path])
+    assert (collected.knob, collected.series) == ("model.layers", ["samples"])
+    assert trends(collected) == {}
 
 
 def test_a_grid_has_a_series_per_other_setting(tmp_path):
@@ -114,18 +126,20 @@ def test_the_same_job_counts_once(tmp_path):
     assert len(jobs([tmp_path, tmp_path / "sweep", tmp_path / "sweep" / "0"]).jobs) == 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", '{"metrics": {"rate": 1}}'])
-def test_a_corrupt_result_is_named(tmp_path, content):
-    write_job(tmp_path / "0", rates=[[0.5]])
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", "null", '{"metrics": {"rate": 1}}'])
+def test_a_corrupt_result_is_a_failed_job_among_others(tmp_path, content):
+    for job in ("0", "1"):
+        write_job(tmp_path / job, rates=[[0.5]])
     (tmp_path / "0" / "result.json").write_text(content)
-    with pytest.raises(InputError, match=r"0/result.json: cannot be read"):
-        jobs([tmp_path])
+    collected = jobs([tmp_path])
+    assert [job.folder.name for job in collected.jobs] == ["1"]
+    assert "result.json cannot be read" in collected.failed[tmp_path / "0"]
 
 
 def test_a_corrupt_table_is_named(tmp_path):
     write_job(tmp_path / "0", rates=[[0.5]])
     (tmp_path / "0" / "transfers.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=r"0/transfers.parquet: cannot be read"):
+    with pytest.raises(InputError, match=r"failed: .*0 \(transfers.parquet cannot be read"):
         jobs([tmp_path])
 
 
@@ -135,8 +149,39 @@ def test_no_folder_and_no_job_are_named(tmp_path):
     with pytest.raises(InputError, match="holds no finished job"):
         jobs([tmp_path])
     fail_job(tmp_path / "0", [])
-    with pytest.raises(InputError, match=r"1 failed: .*/0"):
-        jobs([tmp_path])
+    with pytest.raises(InputError, match=r"failed: .*0 \(no overrides\)"):
+        jobs([tmp_path, tmp_path / "."])
+
+
+def test_a_wide_table_is_not_cut(tmp_path, capsys):
+    for job, (layers, rate) in enumerate([(2, 0.001), (4, 0.1234567)]):
+        typed = [f"model.layers={layers}", f"counterfactual_with_a_long_name={rate}"]
+        write_job(
+            tmp_path / str(job),
+            rates=[[0.5]],
+            overrides=typed,
+            model__layers=layers,
+            counterfactual_with_a_long_name=rate,
+        )
+    report([tmp_path])
+    lines = capsys.readouterr().out.splitlines()
+    assert not any("…" in line for line in lines)
+    assert "counterfactual_with_a_long_name" in lines[0]
+    assert lines[1].split()[:2] == ["2", "0.001"]
+
+
+def test_a_job_that_found_nothing_has_no_rate_and_spoils_no_figure(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5, 0.6]], overrides=["model.layers=2"], model__layers=2)
+    write_job(tmp_path / "1", rates=[[0.5, 0.6]], overrides=["model.layers=4"], model__layers=4)
+    path = tmp_path / "1" / "transfers.parquet"
+    pd.read_parquet(path).assign(found=False, transferred=pd.array([None] * 2 * FACTUALS, dtype="boolean")).to_parquet(
+        path
+    )
+    result = json.loads((tmp_path / "1" / "result.json").read_text())
+    result["metrics"] |= {"rate": None, "rate_low": None, "rate_high": None, "found": 0.0}
+    (tmp_path / "1" / "result.json").write_text(json.dumps(result))
+    assert "—" in report([tmp_path]).read_text()
+    assert "—" in report([tmp_path / "1"]).read_text()
 
 
 def test_a_report_is_a_page_two_pictures_and_a_table(tmp_path, capsys):
