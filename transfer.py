@@ -19,7 +19,9 @@ def main(cfg: DictConfig) -> float:
         plan = experiment.plan(cfg)
         with tracking.wandb_run(cfg, job_type="transfer") as run:
             result = experiment.run(plan)
-            tracking.finish(cfg, run, metrics=result.metrics, tables=result.tables, logged={"pairs": result.pairs})
+            tracking.finish(
+                cfg, run, metrics=result.metrics, tables=result.tables, logged={"rates_by_pair": result.pairs}
+            )
     return result.metrics["rate"]
 
 

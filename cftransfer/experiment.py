@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """The metrics by name, and the tables by the name of their file."""
+    """The metrics by name, the tables by the name of their file, and the rates of each pair of models."""
 
     metrics: dict[str, Any]
     tables: dict[str, pd.DataFrame]
-    pairs: pd.DataFrame
+    pairs: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def plan(cfg: DictConfig) -> Plan:
@@ -126,7 +126,7 @@ def population(cfg: DictConfig) -> Callable[[], Result]:
         curves = training.curves(spec, seeds, store=place)
         last = curves[curves.epoch == curves.epoch.max()].drop(columns=["epoch", "seed"]).mean()
         log.info("models in %s", training.model_file(spec, seeds[0], store=place).parent)
-        return Result({**last.to_dict(), "models": len(seeds)}, {"curves": curves}, pd.DataFrame({"seed": seeds}))
+        return Result({**last.to_dict(), "models": len(seeds)}, {"curves": curves})
 
     return train
 

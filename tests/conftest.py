@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two tests run at a time, on two cores
@@ -55,7 +54,14 @@ def trained_models(compas, base_spec, tmp_path_factory):
     return trained(base_spec, [0, 1, 2], dataset=compas, store=prepare(tmp_path_factory.mktemp("store")))
 
 
-Command = Callable[..., subprocess.CompletedProcess]
+SMALL = [
+    "dataset=moons",
+    "training.epochs=2",
+    "model.layers=1",
+    "replicates.bases=2",
+    "replicates.references=3",
+    "samples=40",
+]
 
 
 def environment(**changes: str) -> dict[str, str]:

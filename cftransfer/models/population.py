@@ -8,16 +8,16 @@ import cftransfer.torchvision_repair  # noqa: F401  (before Lightning and torchm
 
 # isort: split
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -27,6 +27,7 @@ from torchmetrics.classification import MultilabelAccuracy, MultilabelAUROC
 # Importing Lightning sets its loggers to INFO; its notes on hardware and subscriptions would stand in every job.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
+BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
 MOMENTS = ("exp_avg", "exp_avg_sq")
 CURVE = ("train_loss", "test_loss", "test_accuracy", "test_auroc")  # one row per epoch
 
@@ -84,7 +85,8 @@ class Population(pl.LightningModule):
         self.register_buffer("loss_sum", torch.zeros(len(seeds)), persistent=False)
         curve = self._given.get("curve")
         self.curve: list[Tensor] = [] if curve is None else list(curve.unbind(1))  # (members, len(CURVE)) per epoch
-        self.after_epoch: Callable[[], None] | None = None
+        self.after_step: Callable[[], None] = lambda: None
+        self.after_epoch: Callable[[], None] = lambda: None
 
     def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
         """x: (members, n, *input), or (n, *input) if `shared` by all → (members, n) logits."""
@@ -105,6 +107,7 @@ class Population(pl.LightningModule):
         x, y = batch
         losses = binary_cross_entropy_with_logits(self(x), y, reduction="none").mean(1)
         self.loss_sum += losses.detach() * x.shape[1]
+        self.after_step()
         return losses.sum()
 
     def on_train_epoch_end(self) -> None:
@@ -121,8 +124,7 @@ class Population(pl.LightningModule):
         scored = [metrics[name].reshape(-1) for name in ("test_accuracy", "test_auroc")]  # of one member: a scalar
         self.curve.append(torch.stack([train_loss, test_loss, *scored], 1).cpu())
         self.loss_sum.zero_()
-        if self.after_epoch is not None:
-            self.after_epoch()
+        self.after_epoch()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam: element-wise, so that stacked members do not meet in it."""
@@ -163,21 +165,24 @@ class EpochBatches:
 
 
 def fit(population: Population, *, epochs: int, accelerator: str) -> None:
-    """Train for `epochs` more; KeyboardInterrupt if interrupted by Ctrl-C."""
-    watched: dict[str, Any] = {
-        "callbacks": [pl.callbacks.RichProgressBar()],
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_model_summary": False,
-    }
+    """Train for `epochs` more, under a progress bar in a terminal; KeyboardInterrupt if interrupted by Ctrl-C."""
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=1,
         max_epochs=epochs,
         reload_dataloaders_every_n_epochs=1,
         plugins=[LightningEnvironment()],  # not SLURM's: its signal handlers fight those of the launcher
-        **(watched if sys.stderr.isatty() else {"barebones": True}),  # nobody watches: a tenth less work per step
+        barebones=True,  # no logger, no checkpoints, no bar that is drawn anew at every step: a tenth of the time
     )
+    steps = epochs * -(-len(population.x_train) // population.batch_size)
+    console = Console(stderr=True)
+    with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"{len(population.seeds)} × {epochs} epochs", total=steps)
+        population.after_step = lambda: bar.advance(task)
+        _train(trainer, population)
+
+
+def _train(trainer: pl.Trainer, population: Population) -> None:
     with warnings.catch_warnings():
         # Lightning 2.6's own call of a name that torch 2.13 deprecates; nothing that we or a user could change.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", module=r"pytorch_lightning\.utilities\._pytree")

@@ -1,0 +1,96 @@
+"""Bad input at the command line: one line that names it, exit status 1, nothing lost."""
+
+import re
+
+import pytest
+from conftest import SMALL, results, run_command
+
+
+@pytest.fixture(scope="module")
+def good_job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    assert run_command(folder, "transfer.py", *SMALL).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model.layres=4"], "model.layres: no such key"),
+        (["model.layers=0"], "model.layers=0: takes a whole number ≥ 1"),
+        (["dataset=nope"], "dataset=nope: no such option; there are: compas, moons"),
+        (["counterfactual.iterations=-1"], "counterfactual.iterations=-1: takes a whole number ≥ 0"),
+        (["+reference.model.layres=8"], "reference.model.layres: no such key"),
+        (["reference.seeds=base"], "reference.seeds=base: without a patch"),
+        (["paths.store=/dev/null"], "paths.store=/dev/null: cannot be used"),
+        (["wandb=online", "wandb.project=x"], "wandb.mode=online"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_loses_nothing(good_job, words, said):
+    before = {path: path.stat().st_mtime_ns for path in (good_job / "store").rglob("*.*")}
+    done = run_command(
+        good_job,
+        "transfer.py",
+        *[word for word in SMALL if word.partition("=")[0] not in {w.partition("=")[0] for w in words}],
+        *words,
+        WANDB_BASE_URL="http://127.0.0.1:9",
+        HOME=str(good_job),
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert said in line
+    assert {path: path.stat().st_mtime_ns for path in (good_job / "store").rglob("*.*")} == before
+
+
+def test_a_truncated_artifact_is_named_and_can_be_made_again(good_job):
+    path = min((good_job / "store" / "models").glob("*.safetensors"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    done = run_command(good_job, "transfer.py", *SMALL)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert f"store/models/{path.name}: damaged" in line
+    path.unlink()
+    assert run_command(good_job, "transfer.py", *SMALL).returncode == 0
+    assert path.exists()
+    first, *_, last = results(good_job)
+    assert last["metrics"] == pytest.approx(first["metrics"])
+
+
+def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
+    small = [word for word in SMALL if not word.startswith("model.layers")]
+    done = run_command(tmp_path, "transfer.py", "-m", *small, "model.layers=0,1,2")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "transfer.py: model.layers=0: takes a whole number ≥ 1"
+    assert "Traceback" not in done.stderr
+    assert [result["config"]["model"]["layers"] for result in results(tmp_path)] == [1, 2]
+    assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0\)", done.stdout)
+    page = next(tmp_path.rglob("report.html")).read_text()
+    assert "1 job without a result" in page
+    assert "model.layers=0" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dataset=nope,moons"], "dataset=nope: no such option; there are: compas, moons"),
+        (["model.layres=4,8"], "model.layres: no such key"),
+        (["model.layers=0,-1"], "model.layers=0: takes a whole number"),
+    ],
+    ids=["option", "key", "value"],
+)
+def test_a_sweep_without_any_result_ends_with_its_reason(tmp_path, words, said):
+    done = run_command(tmp_path, "transfer.py", "-m", *words)
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not results(tmp_path)
+
+
+def test_a_result_does_not_outlive_a_failed_try_in_its_folder(tmp_path):
+    place = f"hydra.run.dir={tmp_path}/job"
+    assert run_command(tmp_path, "transfer.py", *SMALL, place).returncode == 0
+    small = [word for word in SMALL if not word.startswith("model.layers")]
+    assert run_command(tmp_path, "transfer.py", *small, place, "model.layers=0").returncode == 1
+    assert not results(tmp_path)
