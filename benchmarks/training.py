@@ -70,7 +70,8 @@ def main() -> None:
             enable_progress_bar=False,
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Lightning's advice to use worker processes, which are slower here
+            # Lightning's advice to use worker processes, which are slower here, and its use of a deprecated name.
+            warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec).*")
             start = time.perf_counter()
             trainer.fit(module, loader)
         return 1000 * (time.perf_counter() - start) / steps
