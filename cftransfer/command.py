@@ -50,6 +50,9 @@ def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except KeyboardInterrupt:  # before a job has begun, or a second time
+        print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         line = one_line(error)
         if LOGGED in getattr(error, "__notes__", []):
@@ -83,7 +86,8 @@ def one_line(error: BaseException) -> str | None:
         if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(error, cause)
         if isinstance(cause, OSError) and cause.strerror:
-            return f"{cause.filename or 'system'}: {cause.strerror}"
+            way_out = "choose a place that can be written, as with hydra.run.dir or hydra.sweep.dir, and run again"
+            return f"{cause.filename or 'system'}: {cause.strerror}; {way_out}"
     # Hydra says this one (model=null) with a plain ValueError.
     by_hydra = isinstance(error, HydraException | OmegaConfBaseException) or "Config group override" in str(error)
     return _joined(error) if by_hydra else None

@@ -125,7 +125,11 @@ def population(cfg: DictConfig) -> Callable[[], Result]:
         training.trained(spec, seeds, dataset=dataset, store=place, accelerator=cfg.trainer.accelerator)
         curves = training.curves(spec, seeds, store=place)
         last = curves[curves.epoch == curves.epoch.max()].drop(columns=["epoch", "seed"]).mean()
-        log.info("models in %s", training.model_file(spec, seeds[0], store=place).parent)
+        many = f"{len(seeds)} models" if len(seeds) > 1 else "1 model"
+        log.info("%s: test accuracy %.3f, AUROC %.3f on average", many, last.test_accuracy, last.test_auroc)
+        for seed in seeds:
+            file = training.model_file(spec, seed, store=place)
+            log.info("seed %d: %s, its curve in %s", seed, file, file.with_suffix(".csv").name)
         return Result({**last.to_dict(), "models": len(seeds)}, {"curves": curves})
 
     return train

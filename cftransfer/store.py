@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,8 @@ def write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # what failed may be the folder itself
+            part.unlink()
         way_out = "free some space there or choose another folder, and run again"
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); {way_out}") from error
 

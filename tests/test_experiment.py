@@ -6,6 +6,7 @@ from conftest import composed
 
 from cftransfer import experiment
 from cftransfer.errors import InputError
+from cftransfer.training import trained
 
 SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8", "replicates.bases=2", "samples=30"]
 
@@ -65,6 +66,20 @@ def test_a_patched_reference_and_a_nested_one(tmp_path):
     assert result.metrics["pairs"] == 2
     assert list(result.pairs.base) == list(result.pairs.reference)
     assert result.metrics["interval"] == "bases"
+
+
+def test_accuracies_are_those_of_their_own_models(tmp_path):
+    cfg = composed(*SMALL, f"paths.store={tmp_path}", "+reference.training.epochs=40")
+    plan = experiment.plan(cfg)
+    metrics = experiment.run(plan).metrics
+    for name, spec, seeds in (
+        ("base", plan.base, plan.base_seeds),
+        ("reference", plan.reference, plan.reference_seeds),
+    ):
+        models = trained(spec, seeds, dataset=plan.dataset, store=plan.store)
+        right = [((model(plan.dataset.x_test) > 0) == plan.dataset.y_test).double().mean().item() for model in models]
+        assert metrics[f"{name}_accuracy"] == pytest.approx(sum(right) / len(right), abs=1e-6)
+    assert metrics["reference_accuracy"] > metrics["base_accuracy"]
 
 
 def test_a_job_that_finds_nothing_has_a_result(tmp_path):

@@ -65,7 +65,7 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
     assert done.stderr.splitlines()[-1] == "transfer.py: model.layers=0: takes a whole number ≥ 1"
     assert "Traceback" not in done.stderr
     assert [result["config"]["model"]["layers"] for result in results(tmp_path)] == [1, 2]
-    assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0\)", done.stdout)
+    assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0; failed: .*\)", done.stdout)
     page = next(tmp_path.rglob("report.html")).read_text()
     assert "1 job without a result" in page
     assert "model.layers=0" in page

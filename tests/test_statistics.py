@@ -38,6 +38,20 @@ def test_by_hand():
     assert (interval.low, interval.high) == pytest.approx((0.5 - half, 0.5 + half))
 
 
+def test_by_hand_with_interaction():
+    # Grand mean .5; rows' means .2, .5, .8 and columns' .35, .65; interaction ±.05, ∓.05, 0.
+    values = np.array([[0.1, 0.3], [0.3, 0.7], [0.65, 0.95]])
+    rows, columns = values.mean(1), values.mean(0)
+    error = values - rows[:, None] - columns + 0.5
+    bases, references, rest = 2 * rows.var(ddof=1), 3 * columns.var(ddof=1), (error**2).sum() / 2
+    assert min(bases, references) > rest > 0
+    total = bases + references - rest
+    freedom = total**2 / (bases**2 / 2 + references**2 / 1 + rest**2 / 2)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(total / 6)
+    interval = two_way_interval(values)
+    assert (interval.low, interval.high) == pytest.approx((0.5 - half, 0.5 + half))
+
+
 @given(matrices)
 def test_bases_and_references_play_the_same_part(values):
     there, back = two_way_interval(values), two_way_interval(values.T)
@@ -80,6 +94,24 @@ def test_the_line_is_the_least_squares_line():
     assert (line.slope, line.intercept) == pytest.approx((slope, intercept))
     assert line.low < line.slope < line.high
     assert line.rho == pytest.approx(stats.spearmanr(knob, [matrix.mean() for matrix in rates]).statistic)
+
+
+def test_its_interval_is_over_the_slopes_of_pairs():
+    rng = np.random.default_rng(0)
+    rates = [simulated(rng, 5, 10, mean=0.7 - 0.02 * x) for x in (1, 2, 4)]
+    slopes = np.array([[np.polyfit([1, 2, 4], [r[i, j] for r in rates], 1)[0] for j in range(10)] for i in range(5)])
+    line, expected = trend([1, 2, 4], rates), two_way_interval(slopes)
+    assert (line.low, line.high, line.p) == pytest.approx((expected.low, expected.high, expected.p))
+
+
+def test_bases_that_stay_the_same_cancel_and_others_count():
+    rng = np.random.default_rng(0)
+    rates = [simulated(rng, 5, 10, base=0.0) for _ in range(3)]
+    lucky = 0.2 * rng.normal(size=(5, 1))
+    plain, shared = trend([1, 2, 4], rates), trend([1, 2, 4], [matrix + lucky for matrix in rates])
+    assert (shared.low, shared.high) == pytest.approx((plain.low, plain.high))
+    anew = trend([1, 2, 4], [matrix + 0.2 * rng.normal(size=(5, 1)) for matrix in rates])
+    assert anew.high - anew.low > 2 * (plain.high - plain.low)
 
 
 def test_one_rate_per_job_is_ordinary_regression():

@@ -71,6 +71,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/report.html: cannot be written"):
+        store.write(tmp_path / "file" / "report.html", b"x")
+
+
 @contextmanager
 def as_nobody():
     """Without root's right to read everything."""
@@ -102,21 +108,23 @@ def test_a_file_in_the_place_of_the_store_is_named(tmp_path):
         store.prepare(tmp_path / "store")
 
 
-def _hold_and_count(place, barrier, counter):
+def _hold_and_count(place, keys, barrier, counter):
     barrier.wait()
-    with store.hold(place, ["b", "a"]):
-        with counter.get_lock():
-            counter.value += 1
-            assert counter.value == 1
-        time.sleep(0.05)
-        with counter.get_lock():
-            counter.value -= 1
+    for _ in range(20):
+        with store.hold(place, keys):
+            with counter.get_lock():
+                counter.value += 1
+                assert counter.value == 1
+            time.sleep(0.005)
+            with counter.get_lock():
+                counter.value -= 1
 
 
 def test_one_maker_at_a_time(place):
     context = multiprocessing.get_context("spawn")
     barrier, counter = context.Barrier(3), context.Value("i", 0)
-    makers = [context.Process(target=_hold_and_count, args=(place, barrier, counter)) for _ in range(3)]
+    orders = (["a", "b"], ["b", "a"], ["b", "a"])  # in whatever order they are asked for: no deadlock
+    makers = [context.Process(target=_hold_and_count, args=(place, keys, barrier, counter)) for keys in orders]
     for maker in makers:
         maker.start()
     for maker in makers:

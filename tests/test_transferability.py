@@ -141,3 +141,7 @@ def test_what_was_not_found_did_not_transfer_and_did_not_fail_to(trained_models,
     assert transfers[~transfers.found].transferred.isna().all()
     assert transfers[transfers.found].transferred.notna().all()
     assert measure["rate"] == pytest.approx(transfers.transferred.mean())  # a missing value counts for nothing
+    found = counterfactuals[counterfactuals.found]
+    for name in ("distance_l2", "iterations", "margin"):
+        assert measure[name] == pytest.approx(found[name].mean())
+        assert measure[name] != pytest.approx(counterfactuals[name].mean())

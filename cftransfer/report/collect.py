@@ -47,7 +47,7 @@ class Jobs:
     def label(self, job: Job) -> str:
         """Return what tells the job's series from the others, "" if there is one series."""
         settings = _settings(job.result)
-        return " ".join(f"{name.rpartition('.')[2]}={settings.get(name)}" for name in self.series)
+        return " ".join(f"{name.rpartition('.')[2]}={settings[name]}" for name in self.series if name in settings)
 
     def x(self, job: Job) -> float:
         """Return the job's place on the x-axis."""
@@ -97,7 +97,8 @@ def rows(collected: Jobs) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return, per job, the settings that differ and the metrics of its `result.json`."""
     names = [name for name in (collected.knob, *collected.series) if name]
     return [
-        ({name: _settings(job.result).get(name) for name in names}, job.result["metrics"]) for job in collected.jobs
+        ({name: _settings(job.result).get(name, "—") for name in names}, job.result["metrics"])
+        for job in collected.jobs
     ]
 
 
@@ -112,7 +113,7 @@ def _job_folders(folders: Sequence[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
+            raise InputError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
         made = [path.parent for path in folder.rglob("result.json")]
         made += [path.parent.parent for path in folder.rglob(".hydra/overrides.yaml")]
         for job in sorted(made, key=_natural):
@@ -125,7 +126,8 @@ def _read(folder: Path) -> Job | None:
     path = folder / "result.json"
     if not path.exists():
         overrides = folder / ".hydra" / "overrides.yaml"
-        raise InputError(" ".join(overrides.read_text().replace("- ", "").split()) or "no overrides")
+        typed = " ".join(overrides.read_text().replace("- ", "").split()) or "no overrides"
+        raise InputError(f"{typed}{_reason(folder)}")
     try:
         result = json.loads(path.read_text())
         lacking = {"config", "choices", "overrides", "metrics", "versions", "git"} - set(result or ())
@@ -138,6 +140,12 @@ def _read(folder: Path) -> Job | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
     return Job(folder, result, matrix(pairs(transfers)))
+
+
+def _reason(folder: Path) -> str:
+    """Return what a failed job's log says of it: "; failed: …", or "" where it was ended without a word."""
+    said = [line for log in folder.glob("*.log") for line in log.read_text().splitlines() if " failed: " in line]
+    return f"; failed: {said[-1].partition(' failed: ')[2]}" if said else ""
 
 
 def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:

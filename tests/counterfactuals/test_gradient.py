@@ -97,6 +97,13 @@ def test_done_means_the_asked_confidence(confidence):
     assert (probability < confidence + 0.1).all()  # and the first crossing, not a point far beyond
 
 
+def test_a_margin_within_rounding_is_not_enough():
+    # The first step, of lr, lands 5e-6 logits beyond the boundary: another kernel could put that on either side.
+    _, _, done, steps = search(linear(1.0, bias=-0.51 + 5e-6), torch.tensor([[0.5]]), distance_weight=0.0)
+    assert done.all()
+    assert steps.item() == 2
+
+
 @pytest.mark.parametrize("cap", [0, 1, 5])
 def test_the_cap_is_the_total_and_failures_are_failures(cap):
     x = torch.full((3, 2), 0.1)

@@ -28,6 +28,19 @@ def test_a_methods_word_is_not_enough(trained_models, compas, beyond):
     assert not result.found.any()
 
 
+def modest(model, x, target, *, space):
+    """A method that reaches the target and does not claim it: short of the confidence that it was asked for."""
+    reached = torch.where(target[:, None] == 1, torch.ones_like(x), torch.zeros_like(x))
+    return reached, torch.zeros(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long)
+
+
+def test_what_a_method_does_not_claim_is_not_found(compas):
+    settings = {"_target_": f"{__name__}.modest"}
+    result = search(lambda x: x.sum(1) - 7, compas.x_test[:40], settings=settings, dataset=compas)
+    assert (predicted(result.logit) == result.target).all()
+    assert not result.found.any()
+
+
 def test_targets_are_the_other_class(trained_models, compas):
     result = search(trained_models[0], compas.x_test[:40], settings=SETTINGS, dataset=compas)
     assert torch.equal(result.target, 1 - predicted(logits(trained_models[0], compas.x_test[:40])))

@@ -119,6 +119,8 @@ def test_a_job_without_a_result_is_named(tmp_path):
     write_job(tmp_path / "0", rates=[[0.5]])
     fail_job(tmp_path / "1", ["model.layers=0", "seed=1"])
     assert jobs([tmp_path]).failed == {tmp_path / "1": "model.layers=0 seed=1"}
+    (tmp_path / "1" / "transfer.log").write_text("12:00:00 training\n12:00:01 failed: model.layers=0: takes more\n")
+    assert jobs([tmp_path]).failed == {tmp_path / "1": "model.layers=0 seed=1; failed: model.layers=0: takes more"}
 
 
 def test_the_same_job_counts_once(tmp_path):
@@ -148,6 +150,9 @@ def test_no_folder_and_no_job_are_named(tmp_path):
         jobs([tmp_path / "nothing"])
     with pytest.raises(InputError, match="holds no finished job"):
         jobs([tmp_path])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file: is a file, not a folder"):
+        jobs([tmp_path / "file"])
     fail_job(tmp_path / "0", [])
     with pytest.raises(InputError, match=r"failed: .*0 \(no overrides\)"):
         jobs([tmp_path, tmp_path / "."])
