@@ -3,11 +3,13 @@
 import multiprocessing
 import os
 import resource
+import threading
 import time
 from contextlib import contextmanager
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,9 +126,29 @@ def test_one_maker_at_a_time(place):
     context = multiprocessing.get_context("spawn")
     barrier, counter = context.Barrier(3), context.Value("i", 0)
     orders = (["a", "b"], ["b", "a"], ["b", "a"])  # in whatever order they are asked for: no deadlock
-    makers = [context.Process(target=_hold_and_count, args=(place, keys, barrier, counter)) for keys in orders]
+    makers = [
+        context.Process(target=_hold_and_count, args=(place, keys, barrier, counter), daemon=True) for keys in orders
+    ]
     for maker in makers:
         maker.start()
     for maker in makers:
         maker.join(60)
     assert [maker.exitcode for maker in makers] == [0, 0, 0]
+
+
+def test_who_waits_for_a_lock_holds_none_that_comes_after_it(place):
+    """Hence two who want the same locks, in whatever order they name them, cannot block each other."""
+
+    def want_both():
+        with store.hold(place, ["b", "a"]):
+            pass
+
+    waiting = threading.Thread(target=want_both, daemon=True)
+    with store.hold(place, ["a"]):
+        waiting.start()
+        time.sleep(0.3)
+        lock = FileLock(place / "locks" / "b.lock")
+        lock.acquire(blocking=False)
+        lock.release()
+    waiting.join(10)
+    assert not waiting.is_alive()
