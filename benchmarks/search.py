@@ -7,6 +7,7 @@ from the same rows and stop by the same rule, so found share and distance must a
 """
 
 import time
+from pathlib import Path
 
 import torch
 from machine import describe
@@ -43,7 +44,7 @@ def by_row(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
 
 
 def main() -> None:
-    data = compas(test_share=0.2, split_seed=0)
+    data = compas(Path("data"), test_share=0.2, split_seed=0)
     splits = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
     trained = Population(
         [build(MODEL, input_shape=data.input_shape, seed=0)], splits=splits, seeds=[0], lr=0.001, batch_size=64

@@ -12,6 +12,7 @@ import cftransfer.torchvision_repair  # noqa: F401, I001 (before Lightning)
 
 import time
 import warnings
+from pathlib import Path
 from statistics import median
 
 import pytorch_lightning as pl
@@ -54,7 +55,7 @@ class UsualModule(pl.LightningModule):
 
 def main() -> None:
     torch.set_num_threads(1)
-    data = compas(test_share=0.2, split_seed=0)
+    data = compas(Path("data"), test_share=0.2, split_seed=0)
     steps = EPOCHS * -(-len(data.x_train) // BATCH)
     splits = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
 

@@ -28,14 +28,14 @@ def composed(*overrides: str, name: str = "transfer") -> DictConfig:
 def compas():
     from cftransfer.data.compas import compas
 
-    return compas(test_share=0.2, split_seed=0)
+    return compas(Path("data"), test_share=0.2, split_seed=0)
 
 
 @pytest.fixture(scope="session")
 def moons():
     from cftransfer.data.moons import moons
 
-    return moons(rows=400, noise=0.2, test_share=0.25, split_seed=0)
+    return moons(Path("data"), rows=400, noise=0.2, test_share=0.25, split_seed=0)
 
 
 @pytest.fixture(scope="session")

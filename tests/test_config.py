@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, composed
 from omegaconf import OmegaConf
+from pums import persons, put
 
 from cftransfer.experiment import plan, population
-from cftransfer.spec import base_spec, reference_spec
+from cftransfer.spec import base_spec, identified, reference_spec
 
 OPTIONS = sorted(
     f"{path.parent.relative_to(ROOT / 'conf').as_posix()}={path.stem}"
@@ -18,11 +19,12 @@ OPTIONS = sorted(
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_instantiates(option, tmp_path):
-    cfg = composed(option, f"paths.store={tmp_path}")
+    put(tmp_path / "data", persons(300))
+    cfg = composed(option, f"paths.store={tmp_path}", f"paths.data={tmp_path / 'data'}")
     assert OmegaConf.to_container(cfg, resolve=True)
     made = plan(cfg)
-    assert made.base == base_spec(cfg)
-    assert made.reference == reference_spec(cfg)
+    assert made.base == identified(base_spec(cfg), made.dataset.version)
+    assert made.reference == identified(reference_spec(cfg), made.dataset.version)
     assert not list(tmp_path.rglob("*.safetensors"))  # a plan makes nothing
 
 

@@ -1,6 +1,7 @@
 """COMPAS: two-year recidivism in Broward County, Florida (ProPublica 2016); COMPAS.md has the origin."""
 
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import pandas as pd
 
@@ -40,7 +41,12 @@ def rows() -> pd.DataFrame:
     return kept.assign(length_of_stay=kept.length_of_stay.clip(lower=0)).reset_index(drop=True)
 
 
-def compas(*, test_share: float, split_seed: int) -> Dataset:
+def compas(
+    folder: Path,  # noqa: ARG001 (the contract of all data sets; this one is shipped inside the package)
+    *,
+    test_share: float,
+    split_seed: int,
+) -> Dataset:
     """Nine features in 14 columns; class 1 is a new charge within two years (`two_year_recid`)."""
     table = rows()
     return from_table(

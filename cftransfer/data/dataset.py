@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,11 @@ from cftransfer.spec import call, real, whole
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """x: (n, *input) float32 in [0, 1]; y: (n,) float32, 0 or 1; classes: the names of class 0 and class 1."""
+    """x: (n, *input) float32 in [0, 1]; y: (n,) float32, 0 or 1; classes: the names of class 0 and class 1.
+
+    version: what identifies the content of files that are not shipped with the package; "" where nothing was read
+        from any. Two contents of one file have different versions, so that no model serves data it has not seen.
+    """
 
     name: str
     x_train: Tensor
@@ -28,6 +33,7 @@ class Dataset:
     y_test: Tensor
     space: FeatureSpace
     classes: tuple[str, str]
+    version: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -35,14 +41,14 @@ class Dataset:
         return tuple(self.x_train.shape[1:])
 
 
-def load(settings: Mapping[str, Any]) -> Dataset:
-    """Return the data set of a spec; jobs of one process share it, nobody writes into it."""
-    return _load(json.dumps(settings, sort_keys=True))
+def load(settings: Mapping[str, Any], folder: Path) -> Dataset:
+    """Return the data set of a spec, its files under `folder`; jobs of one process share it, nobody writes into it."""
+    return _load(json.dumps(settings, sort_keys=True), folder)
 
 
 @functools.lru_cache(maxsize=2)
-def _load(settings: str) -> Dataset:
-    return call("dataset", json.loads(settings))
+def _load(settings: str, folder: Path) -> Dataset:
+    return call("dataset", json.loads(settings), folder)
 
 
 def from_table(
@@ -54,6 +60,7 @@ def from_table(
     classes: tuple[str, str],
     test_share: float,
     split_seed: int,
+    version: str = "",
 ) -> Dataset:
     """Split rows by class, fit the space on the training rows alone, and encode both splits in it.
 
@@ -80,4 +87,5 @@ def from_table(
         y_test=y[test],
         space=space,
         classes=classes,
+        version=version,
     )

@@ -1,5 +1,7 @@
 """Two interleaved half circles in the plane, from scikit-learn: what can be drawn exactly."""
 
+from pathlib import Path
+
 import pandas as pd
 from sklearn.datasets import make_moons
 
@@ -10,7 +12,14 @@ from cftransfer.spec import real, whole
 FEATURES = (Feature(name="horizontal", kind="continuous"), Feature(name="vertical", kind="continuous"))
 
 
-def moons(*, rows: int, noise: float, test_share: float, split_seed: int) -> Dataset:
+def moons(
+    folder: Path,  # noqa: ARG001 (the contract of all data sets; this one is made on the spot)
+    *,
+    rows: int,
+    noise: float,
+    test_share: float,
+    split_seed: int,
+) -> Dataset:
     """Two continuous features; class 1 is the lower half circle. `rows` ≥ 20, `noise` ≥ 0 in units of the radius."""
     whole("dataset.rows", rows, least=20)
     real("dataset.noise", noise, inside="≥ 0", among=lambda number: 0 <= number < float("inf"))

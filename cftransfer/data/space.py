@@ -9,7 +9,7 @@ import pandas as pd
 
 from cftransfer.errors import InputError
 
-Kind = Literal["continuous", "integer", "binary", "categorical"]
+Kind = Literal["continuous", "integer", "binary", "ordinal", "categorical"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,8 @@ class Feature:
     """One original feature.
 
     kind: continuous and integer take one column, scaled so that [low, high] is [0, 1]; binary one column, 0 or 1;
-        categorical one column per category, one of them 1 (one-hot).
+        ordinal one column, in which the categories stand in their order at equal steps from 0 to 1; categorical one
+        column per category, one of them 1 (one-hot).
     low, high: the range in original units, as seen in the training split.
     mutable: whether a person can change it; direction: which way, if it can change at all.
     scale: log1p scales log(1 + value) instead of the value.
@@ -38,30 +39,36 @@ class Feature:
         return len(self.categories) if self.kind == "categorical" else 1
 
     def encode(self, values: pd.Series) -> np.ndarray:
-        """(n,) original values → (n, columns) in [0, 1]; beyond the range is put at its end."""
+        """(n,) original values → (n, columns) float32 in [0, 1]; beyond the range is put at its end."""
         if self.categories:
             codes = pd.Index(self.categories).get_indexer(pd.Index(values))
             if (codes < 0).any():
                 unknown = sorted(set(values[codes < 0].astype(str)))
                 raise InputError(f"{self.name}: unknown category {', '.join(unknown)}")
-            return np.eye(len(self.categories))[codes] if self.kind == "categorical" else codes[:, None].astype(float)
+            if self.kind == "categorical":
+                return np.eye(len(self.categories), dtype=np.float32)[codes]
+            return (codes[:, None] / self._steps).astype(np.float32)
         numbers = self._scaled(values.to_numpy(dtype=float))
         low, high = self._scaled(np.array([self.low, self.high]))
-        return np.clip((numbers - low) / max(high - low, np.finfo(float).tiny), 0, 1)[:, None]
+        return np.clip((numbers - low) / max(high - low, np.finfo(float).tiny), 0, 1)[:, None].astype(np.float32)
 
     def decode(self, x: np.ndarray) -> np.ndarray:
         """(n, columns) in [0, 1] → (n,) original values, read as a person would.
 
-        Integers are rounded, and a category is the largest of its columns.
+        Integers are rounded; a category is the largest of its columns, or the nearest on the one column.
         """
         if self.kind == "categorical":
             return np.asarray(self.categories, dtype=object)[x.argmax(1)]
         if self.categories:
-            return np.asarray(self.categories, dtype=object)[(x[:, 0] > 0.5).astype(int)]
+            return np.asarray(self.categories, dtype=object)[np.rint(x[:, 0] * self._steps).astype(int)]
         low, high = self._scaled(np.array([self.low, self.high]))
         scaled = low + x[:, 0].astype(float) * (high - low)
         numbers = np.expm1(scaled) if self.scale == "log1p" else scaled
         return np.rint(numbers).astype(int) if self.kind == "integer" else numbers
+
+    @property
+    def _steps(self) -> int:
+        return len(self.categories) - 1
 
     def _scaled(self, numbers: np.ndarray) -> np.ndarray:
         return np.log1p(numbers) if self.scale == "log1p" else numbers
@@ -90,7 +97,7 @@ class FeatureSpace:
     def encode(self, table: pd.DataFrame) -> np.ndarray:
         """Rows in original units → x: (n, columns) float32 in [0, 1]."""
         parts = [feature.encode(table[feature.name]) for feature in self.features]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        return np.concatenate(parts, axis=1)
 
     def decode(self, x: np.ndarray) -> pd.DataFrame:
         """x: (n, columns) in [0, 1] → rows in original units and category names, as `Feature.decode` reads them."""

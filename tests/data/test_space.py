@@ -17,12 +17,17 @@ def tables(draw):
     features, columns = [], {}
     for index, kind in enumerate(
         draw(
-            st.lists(st.sampled_from(["continuous", "integer", "log", "binary", "categorical"]), min_size=1, max_size=6)
+            st.lists(
+                st.sampled_from(["continuous", "integer", "log", "binary", "ordinal", "categorical"]),
+                min_size=1,
+                max_size=6,
+            )
         )
     ):
         name = f"{kind}{index}"
-        if kind in ("binary", "categorical"):
-            categories = tuple("abcde"[: 2 if kind == "binary" else draw(st.integers(3, 5))])
+        if kind in ("binary", "ordinal", "categorical"):
+            count = 2 if kind == "binary" else draw(st.integers(2 if kind == "ordinal" else 3, 26))
+            categories = tuple(draw(st.permutations("abcdefghijklmnopqrstuvwxyz")))[:count]
             features.append(Feature(name=name, kind=kind, categories=categories))
             columns[name] = draw(st.lists(st.sampled_from(categories), min_size=rows, max_size=rows))
         elif kind == "continuous":
@@ -61,6 +66,23 @@ def test_one_hot_columns_sum_to_one(made):
             assert (x[[f"{feature.name}={category}" for category in feature.categories]].sum(axis=1) == 1).all()
 
 
+@given(tables(), st.integers(0, 2**32 - 1))
+def test_encoding_keeps_the_order_of_ordinal_categories(made, seed):
+    features, table = made
+    space = fit(features, table)
+    x = pd.DataFrame(space.encode(table), columns=space.columns)
+    for feature in features:
+        if feature.kind == "ordinal":
+            ranks = table[feature.name].map(feature.categories.index)
+            np.testing.assert_array_equal(x[feature.name].rank(), ranks.rank())
+            assert x[feature.name][ranks == 0].eq(0).all()
+            assert x[feature.name][ranks == len(feature.categories) - 1].eq(1).all()
+            # A small step, less than half of one between categories, does not change what is read.
+            step = np.random.default_rng(seed).uniform(-0.49, 0.49, len(x)) / (len(feature.categories) - 1)
+            moved = np.clip(x[feature.name] + step, 0, 1).to_numpy()[:, None]
+            assert feature.decode(moved).tolist() == table[feature.name].tolist()
+
+
 def test_the_range_is_the_training_rows_and_others_are_put_at_its_ends():
     space = fit([Feature(name="age", kind="integer")], pd.DataFrame({"age": [20, 40]}))
     assert space.encode(pd.DataFrame({"age": [10, 20, 30, 40, 90]}))[:, 0].tolist() == [0, 0, 0.5, 1, 1]
@@ -78,11 +100,21 @@ def test_points_between_are_read_as_a_person_would():
             Feature(name="age", kind="integer", low=0, high=10),
             Feature(name="sex", kind="binary", categories=("Female", "Male")),
             Feature(name="race", kind="categorical", categories=("a", "b", "c")),
+            Feature(name="school", kind="ordinal", categories=("none", "some", "all")),
         )
     )
-    assert space.decode(np.array([[0.26, 0.6, 0.2, 0.5, 0.4]])).iloc[0].tolist() == [3, "Male", "b"]
+    assert space.decode(np.array([[0.26, 0.6, 0.2, 0.5, 0.4, 0.7]])).iloc[0].tolist() == [3, "Male", "b", "some"]
+    assert space.decode(np.array([[0.24, 0.5, 0.5, 0.5, 0.4, 0.8]])).iloc[0].tolist() == [2, "Female", "a", "all"]
+
+
+def test_ordinal_categories_stand_at_equal_steps():
+    school = Feature(name="school", kind="ordinal", categories=("none", "some", "more", "most", "all"))
+    assert school.encode(pd.Series(["all", "some", "none"]))[:, 0].tolist() == [1, 0.25, 0]
+    assert FeatureSpace((school,)).columns == ["school"]
 
 
 def test_an_unknown_category_is_named():
     with pytest.raises(InputError, match="sex: unknown category X"):
         Feature(name="sex", kind="binary", categories=("F", "M")).encode(pd.Series(["F", "X"]))
+    with pytest.raises(InputError, match="school: unknown category X"):
+        Feature(name="school", kind="ordinal", categories=("none", "some", "all")).encode(pd.Series(["none", "X"]))

@@ -1,0 +1,281 @@
+"""ACSEmployment: who has a job, from the US Census's American Community Survey, as folktables defines the problem.
+
+Ding, Hardt, Miller, Schmidt 2021, "Retiring Adult: New Datasets for Fair Machine Learning". The names of codes are
+those of the Census's own dictionary (2018 ACS PUMS Data Dictionary); blanks are codes too.
+"""
+
+import hashlib
+import random
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from cftransfer.data.dataset import Dataset, from_table
+from cftransfer.data.download import fetch
+from cftransfer.data.space import Feature, Kind
+from cftransfer.errors import InputError
+from cftransfer.spec import one_of, whole
+
+CENSUS = "https://www2.census.gov/programs-surveys/acs/data/pums"
+YEARS = range(2014, 2019)
+HORIZONS = ("1-Year", "5-Year")
+ANEW = "mend it, or delete it to have it downloaded anew"
+BLANK = -1
+
+# Feature → code in the file → its name.
+NAMES = {
+    "SCHL": {
+        BLANK: "N/A (less than 3 years old)",
+        1: "No schooling completed",
+        2: "Nursery school, preschool",
+        3: "Kindergarten",
+        **{3 + grade: f"Grade {grade}" for grade in range(1, 12)},
+        15: "12th grade - no diploma",
+        16: "Regular high school diploma",
+        17: "GED or alternative credential",
+        18: "Some college, but less than 1 year",
+        19: "1 or more years of college credit, no degree",
+        20: "Associate's degree",
+        21: "Bachelor's degree",
+        22: "Master's degree",
+        23: "Professional degree beyond a bachelor's degree",
+        24: "Doctorate degree",
+    },
+    "MAR": {
+        1: "Married",
+        2: "Widowed",
+        3: "Divorced",
+        4: "Separated",
+        5: "Never married or under 15 years old",
+    },
+    "RELP": {
+        0: "Reference person",
+        1: "Husband/wife",
+        2: "Biological son or daughter",
+        3: "Adopted son or daughter",
+        4: "Stepson or stepdaughter",
+        5: "Brother or sister",
+        6: "Father or mother",
+        7: "Grandchild",
+        8: "Parent-in-law",
+        9: "Son-in-law or daughter-in-law",
+        10: "Other relative",
+        11: "Roomer or boarder",
+        12: "Housemate or roommate",
+        13: "Unmarried partner",
+        14: "Foster child",
+        15: "Other nonrelative",
+        16: "Institutionalized group quarters population",
+        17: "Noninstitutionalized group quarters population",
+    },
+    "DIS": {1: "With a disability", 2: "Without a disability"},
+    "ESP": {
+        BLANK: "N/A (not own child of householder, and not child in subfamily)",
+        1: "Living with two parents: Both parents in labor force",
+        2: "Living with two parents: Father only in labor force",
+        3: "Living with two parents: Mother only in labor force",
+        4: "Living with two parents: Neither parent in labor force",
+        5: "Living with father: Father in the labor force",
+        6: "Living with father: Father not in labor force",
+        7: "Living with mother: Mother in the labor force",
+        8: "Living with mother: Mother not in labor force",
+    },
+    "CIT": {
+        1: "Born in the U.S.",
+        2: "Born in Puerto Rico, Guam, the U.S. Virgin Islands, or the Northern Marianas",
+        3: "Born abroad of American parent(s)",
+        4: "U.S. citizen by naturalization",
+        5: "Not a citizen of the U.S.",
+    },
+    "MIG": {
+        BLANK: "N/A (less than 1 year old)",
+        1: "Yes, same house (nonmovers)",
+        2: "No, outside US and Puerto Rico",
+        3: "No, different house in US or Puerto Rico",
+    },
+    "MIL": {
+        BLANK: "N/A (less than 17 years old)",
+        1: "Now on active duty",
+        2: "On active duty in the past, but not now",
+        3: "Only on active duty for training in Reserves/National Guard",
+        4: "Never served in the military",
+    },
+    "ANC": {
+        1: "Single",
+        2: "Multiple",
+        3: "Unclassified",
+        4: "Not reported",
+        8: "Suppressed for select PUMAs",  # the Census names the year, too
+    },
+    "NATIVITY": {1: "Native", 2: "Foreign born"},
+    "DEAR": {1: "Yes", 2: "No"},
+    "DEYE": {1: "Yes", 2: "No"},
+    "DREM": {BLANK: "N/A (Less than 5 years old)", 1: "Yes", 2: "No"},
+    "SEX": {1: "Male", 2: "Female"},
+    "RAC1P": {
+        1: "White alone",
+        2: "Black or African American alone",
+        3: "American Indian alone",
+        4: "Alaska Native alone",
+        5: "American Indian and Alaska Native tribes specified; or American Indian or Alaska Native, not specified and "
+        "no other races",
+        6: "Asian alone",
+        7: "Native Hawaiian and Other Pacific Islander alone",
+        8: "Some Other Race alone",
+        9: "Two or More Races",
+    },
+}
+# What may stand in a column that is read.
+CODES: dict[str, Collection[int]] = {**NAMES, "AGEP": range(100), "ESR": (BLANK, *range(1, 7))}
+# What a person cannot change.
+FIXED = ("AGEP", "SEX", "RAC1P", "NATIVITY", "ANC", "DIS", "DEAR", "DEYE", "DREM")
+
+
+def acs_employment(
+    folder: Path,
+    *,
+    states: Sequence[str],
+    year: int,
+    horizon: str,
+    max_rows: int | None,
+    test_share: float,
+    split_seed: int,
+) -> Dataset:
+    """Sixteen features of the persons of `states`; class 1 is a civilian at work (ESR 1), class 0 everybody else.
+
+    Reads `folder`/folktables/`year`/`horizon`/psam_p36.csv and the like through folktables, after downloading what is
+    not there. `max_rows` persons are drawn at random, None takes all of them.
+
+    Age is an integer, schooling (SCHL) ordinal from the blank of those under 3 to a doctorate; a person can only raise
+    it. All others are categories under the Census's names. A category that none of the rows is in is left out, for a
+    model would have learned nothing about its column, and a search would exploit that; so is a feature in which all
+    rows are the same. Raises InputError for settings and files that cannot be used.
+    """
+    _check(states, year, horizon)
+    if max_rows is not None:
+        whole("dataset.max_rows", max_rows, least=1)
+    whole("dataset.split_seed", split_seed, least=0, most=2**32 - 1)
+    from folktables import ACSEmployment
+
+    persons = pd.concat([_persons(folder, state, year, horizon) for state in states], ignore_index=True)
+    # Of all persons: what max_rows and split_seed draw from them is in the settings already.
+    version = hashlib.sha256(persons.to_numpy("<i2").tobytes()).hexdigest()[:16]
+    if max_rows is not None and max_rows < len(persons):
+        persons = persons.sample(max_rows, random_state=split_seed)
+    features = [_feature(name, persons[name]) for name in ACSEmployment.features if persons[name].nunique() > 1]
+    return from_table(
+        "acs_employment",
+        pd.DataFrame({feature.name: _named(persons[feature.name]) for feature in features}),
+        ACSEmployment.target_transform(persons[ACSEmployment.target]).to_numpy(),
+        features=features,
+        classes=("other", "civilian employed, at work"),
+        test_share=test_share,
+        split_seed=split_seed,
+        version=version,
+    )
+
+
+def _check(states: Sequence[str], year: int, horizon: str) -> None:
+    from folktables.load_acs import state_list
+
+    if isinstance(states, str) or not isinstance(states, Sequence) or not states:
+        raise InputError(f"dataset.states={states}: takes a list of states, as in dataset.states=[NY]")
+    for state in states:
+        one_of("dataset.states", state, state_list)
+        if list(states).count(state) > 1:
+            raise InputError(f"dataset.states=[{','.join(states)}]: has {state} more than once")
+    if not isinstance(year, int) or year not in YEARS:
+        since = "in 2019 the Census replaced RELP by RELSHIPP, which folktables' ACSEmployment does not know"
+        raise InputError(f"dataset.year={year}: takes a whole number from {YEARS[0]} to {YEARS[-1]}; {since}")
+    one_of("dataset.horizon", horizon, HORIZONS)
+
+
+def _persons(folder: Path, state: str, year: int, horizon: str) -> pd.DataFrame:
+    """Return the codes of all persons of one state, one int16 column per feature and one for the label."""
+    from folktables import ACSDataSource
+
+    path = file(folder, state, year, horizon)
+    if not path.exists():
+        fetch(f"{CENSUS}/{year}/{horizon}/csv_p{state.lower()}.zip", path, wrong=_wrong)
+    if reason := _wrong(path):
+        raise InputError(f"{path}: {reason}; {ANEW}")
+    source = ACSDataSource(survey_year=str(year), horizon=horizon, survey="person", root_dir=str(folder / "folktables"))
+    try:
+        with _undisturbed():
+            table = source.get_data(states=[state], download=False)[_columns()]
+    except (OSError, ValueError) as error:  # pandas' own errors and those of decoding are ValueErrors
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {ANEW}") from error
+    return pd.DataFrame({name: _codes(table[name], path) for name in table})
+
+
+def file(folder: Path, state: str, year: int, horizon: str) -> Path:
+    """Return where folktables looks for the persons of a state; the Census has the same name for it in its archive."""
+    from folktables.load_acs import _STATE_CODES
+
+    name = f"psam_p{_STATE_CODES[state]}.csv" if year >= 2017 else f"ss{year % 100}p{state.lower()}.csv"
+    return folder / "folktables" / str(year) / horizon / name
+
+
+def _columns() -> list[str]:
+    from folktables import ACSEmployment
+
+    return [*ACSEmployment.features, ACSEmployment.target]
+
+
+def _wrong(path: Path) -> str:
+    """Say what keeps a file from being read, as far as its first line tells; "" if nothing does."""
+    try:
+        with path.open() as lines:
+            header = lines.readline().rstrip("\n").split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        return f"cannot be read ({error})"
+    missing = [name for name in _columns() if name not in header]
+    return f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}" if missing else ""
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep two habits of reading from its surroundings.
+
+    folktables seeds Python's one generator of random numbers, and pandas warns of columns that hold words and numbers:
+    `_codes` looks at those that are used.
+    """
+    state = random.getstate()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+        try:
+            yield
+        finally:
+            random.setstate(state)
+
+
+def _codes(column: pd.Series, path: Path) -> pd.Series:
+    """Return a column of the file as int16, BLANK where it is blank; InputError for what is no code of the Census."""
+    known = CODES[str(column.name)]
+    numbers = pd.to_numeric(column.astype(str), errors="coerce")  # through str, for True would count as 1
+    right = numbers.isin([code for code in known if code != BLANK]) | (column.isna() & (BLANK in known))
+    if not right.all():
+        wrong = column[~right].iloc[0]
+        what = "a blank" if pd.isna(wrong) else wrong
+        codes = ", ".join("blank" if code == BLANK else str(code) for code in known)
+        raise InputError(f"{path}: column {column.name} holds {what}, which is no code of the Census's ({codes})")
+    return numbers.fillna(BLANK).astype("int16")
+
+
+def _feature(name: str, codes: pd.Series) -> Feature:
+    if name == "AGEP":
+        return Feature(name=name, kind="integer", mutable=False)
+    if name == "SCHL":
+        return Feature(name=name, kind="ordinal", categories=tuple(NAMES[name].values()), direction="up")
+    seen = set(codes)
+    categories = tuple(words for code, words in NAMES[name].items() if code in seen)
+    kind: Kind = "binary" if len(categories) == 2 else "categorical"
+    return Feature(name=name, kind=kind, categories=categories, mutable=name not in FIXED)
+
+
+def _named(codes: pd.Series) -> pd.Series:
+    names = NAMES.get(str(codes.name))
+    return codes if names is None else codes.astype(pd.CategoricalDtype(list(names))).cat.rename_categories(names)

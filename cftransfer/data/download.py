@@ -1,0 +1,105 @@
+"""Files that are fetched once: a member of a zip archive on the web, whole and checked, or not at all."""
+
+import logging
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+from zipfile import BadZipFile, ZipFile
+
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from cftransfer.errors import InputError
+
+log = logging.getLogger(__name__)
+
+SILENCE = 20  # seconds without a byte from the other side, after which it is given up
+CHUNK = 2**18  # bytes
+BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+
+class _UnusableError(Exception):
+    """What came is not what was asked for; the message says why."""
+
+
+# What a network, a server, an archive or a disk can do wrong; urllib's own errors are OSErrors.
+FAILURES = (_UnusableError, OSError, HTTPException, BadZipFile, zlib.error, EOFError, NotImplementedError)
+
+
+def fetch(url: str, target: Path, *, wrong: Callable[[Path], str]) -> None:
+    """Put the member `target.name` of the zip archive at `url` to `target`, unless it is there already.
+
+    wrong: says what keeps an extracted file from being used, "" if nothing does; asked before `target` appears.
+    Processes that want the same file at once wait for the first. Raises InputError, which says what failed and where
+    the file can be put by hand; nothing is left behind then.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target):
+            if not target.is_file():  # another process may have put it there while this one waited
+                _fetch(url, target, wrong)
+    except FAILURES as error:
+        by_hand = f"get it in another way, and put the {target.name} that it holds at {target}"
+        raise InputError(f"{url}: cannot be downloaded to {target.parent} ({_reason(error)}); {by_hand}") from error
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    lock = target.with_name(f".{target.name}.lock")
+    try:
+        with FileLock(lock):
+            yield
+    finally:
+        lock.unlink(missing_ok=True)  # who meets in this gap fetches twice, each in a folder of its own
+
+
+def _fetch(url: str, target: Path, wrong: Callable[[Path], str]) -> None:
+    with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        archive = Path(folder, "archive.zip")
+        _download(url, archive)
+        with ZipFile(archive) as members:
+            if target.name not in members.namelist():
+                raise _UnusableError(f"the archive holds {', '.join(members.namelist()) or 'nothing'}")
+            extracted = Path(members.extract(target.name, folder))  # to its end, which checks its checksum
+        if reason := wrong(extracted):
+            raise _UnusableError(f"its {target.name} {reason}")
+        with extracted.open("rb") as file:
+            os.fsync(file.fileno())
+        extracted.replace(target)
+
+
+def _download(url: str, path: Path) -> None:
+    log.info("downloading %s", url)
+    console = Console(stderr=True)
+    with (
+        _answer(url) as response,
+        path.open("wb") as file,
+        Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        length = response.length  # None if the server does not say
+        task = bar.add_task(url.rpartition("/")[2], total=length)
+        while chunk := response.read(CHUNK):
+            file.write(chunk)
+            bar.update(task, advance=len(chunk))
+        if length is not None and file.tell() != length:
+            raise _UnusableError(f"the transfer broke off after {file.tell():,} of {length:,} bytes")
+
+
+def _answer(url: str) -> HTTPResponse:
+    try:
+        return urlopen(Request(url, headers={"User-Agent": "cftransfer"}), timeout=SILENCE)
+    except HTTPError as error:
+        error.close()  # it is an open answer, too
+        raise _UnusableError(f"HTTP {error.code} {error.reason}") from error
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "reason", error)  # urllib wraps what the network says
+    return getattr(cause, "strerror", None) or " ".join(str(cause).split()) or type(cause).__name__
