@@ -2,15 +2,19 @@
 
 The counterfactuals of a pair are repeated measures of one pair of models: ten thousand of them on one pair say nothing
 about the next pair. Rates therefore come in a matrix, bases × references, and what varies is its rows and columns.
+Where each base has a reference of its own, the matrix has one column, and bases are what varies.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+DRAWS = 2000  # of a bootstrap or a permutation; a p of .05 is then known to within .01
 NONE = (float("nan"), float("nan"), float("nan"))  # no low, no high, no p
 
 
@@ -34,8 +38,13 @@ class Trend:
     high: float
     p: float
     intercept: float
+    r2: float  # share of the variance of the references' mean rates that the line explains
     rho: float  # Spearman's, between the knob and the jobs' rates
+    p_permutation: float  # over references, given the bases; NaN where nothing may be exchanged
     method: str
+
+
+Sharing = Literal["none", "bases", "models"]  # what the jobs of a trend have in common: nothing, bases, or all models
 
 
 def two_way_interval(values: np.ndarray) -> Interval:
@@ -76,29 +85,150 @@ def rate_interval(rates: np.ndarray, *, found: int) -> Interval:
     return Interval(interval.mean, max(interval.low, 0.0), min(interval.high, 1.0), interval.p, interval.method)
 
 
-def trend(knob: Sequence[float], rates: Sequence[np.ndarray]) -> Trend | None:
+def difference_interval(rates: np.ndarray, others: np.ndarray) -> Interval:
+    """Rates and others, (I, J) both → the mean of rates − others, with an interval over the pairs' differences.
+
+    A base on which nothing was found is left out.
+    """
+    differences = rates - others
+    return two_way_interval(differences[~np.isnan(differences).any(axis=1)])
+
+
+def bootstrap_interval(values: np.ndarray) -> Interval:
+    """values: (I, J), one per base × reference → the percentile interval of their mean, as a check on the other one.
+
+    The two-way bootstrap (Owen 2007, "the pigeonhole bootstrap"): bases and references are drawn with replacement, each
+    on their own, and every drawn base meets every drawn reference. It covers less than it says with few models.
+    """
+    values = values[~np.isnan(values).any(axis=1)]
+    I, J = values.shape if values.size else (0, 0)
+    if I * J < 2:
+        return Interval(float(values.mean()) if values.size else float("nan"), *NONE, "")
+    rng = np.random.default_rng(0)  # the same matrix has the same interval
+    bases, references = rng.multinomial(I, [1 / I] * I, DRAWS) / I, rng.multinomial(J, [1 / J] * J, DRAWS) / J
+    means = np.einsum("di,ij,dj->d", bases, values, references)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(values.mean()), float(low), float(high), float("nan"), "two-way bootstrap")
+
+
+def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharing = "none") -> Trend | None:
     """knob: (K,), rates: K matrices (I, J), none all NaN → a least-squares line; None with fewer than two knobs.
 
     With equal matrices of at least two pairs and without gaps, every pair (i, j) has a slope of its own over the K
     jobs; the line's slope is their mean, and its interval theirs over bases and references. So bases that are drawn
     anew for every job count as such, and bases that stay the same cancel. Otherwise the line goes through one rate per
-    job.
+    job. sharing: what is the same in all jobs, and so what a permutation may exchange.
     """
     x = np.asarray(knob, dtype=float)
-    means = np.array([np.nanmean(matrix) for matrix in rates])
     if len(np.unique(x)) < 2:
         return None
-    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    rho = float(stats.spearmanr(x, means).statistic) if np.ptp(means) > 0 else float("nan")
-    same = len({matrix.shape for matrix in rates}) == 1 and not any(np.isnan(matrix).any() for matrix in rates)
-    if same and rates[0].size > 1:
+    means = np.array([np.nanmean(matrix) for matrix in rates])
+    weights = _slope_weights(x)
+    if _paired(rates):
         slope = two_way_interval(np.tensordot(weights, np.stack(rates), axes=1))
         method = f"slopes of pairs, over {slope.method}"
     else:
         slope = _line_through(x, means, weights)
         method = "one rate per job"
-    intercept = float(means.mean() - slope.mean * x.mean())
-    return Trend(slope.mean, slope.low, slope.high, slope.p, intercept, rho, method)
+    references = [reference_means(matrix) for matrix in rates]
+    return Trend(
+        slope=slope.mean,
+        low=slope.low,
+        high=slope.high,
+        p=slope.p,
+        intercept=float(means.mean() - slope.mean * x.mean()),
+        r2=_explained(x, references),
+        rho=float(stats.spearmanr(x, means).statistic) if np.ptp(means) > 0 else float("nan"),
+        p_permutation=_permutation_p(x, references, sharing),
+        method=method,
+    )
+
+
+def band(knob: Sequence[float], rates: Sequence[np.ndarray], at: Sequence[float]) -> list[Interval]:
+    """Return the interval of the trend's line at every place in `at`; the unit is that of `trend`."""
+    x, means = np.asarray(knob, dtype=float), np.array([np.nanmean(matrix) for matrix in rates])
+    weights = _slope_weights(x)
+    if _paired(rates):
+        stacked = np.stack(rates)
+        return [two_way_interval(np.tensordot(1 / len(x) + (a - x.mean()) * weights, stacked, axes=1)) for a in at]
+    line = _line_through(x, means, weights)
+    middle, freedom = means.mean(), len(x) - 2
+    if freedom < 1:
+        return [Interval(float(middle + line.mean * (a - x.mean())), *NONE, "") for a in at]
+    residual = means - middle - line.mean * (x - x.mean())
+    spread = (residual**2).sum() / freedom
+    return [
+        _student(
+            float(middle + line.mean * (a - x.mean())),
+            float(np.sqrt(spread * (1 / len(x) + (a - x.mean()) ** 2 * (weights**2).sum()))),
+            freedom,
+            "",
+        )
+        for a in at
+    ]
+
+
+def reference_means(rates: np.ndarray) -> np.ndarray:
+    """(I, J) → (J,) the mean rate per reference; (I, 1) → (I,) where each base has a reference of its own."""
+    return rates[:, 0] if rates.shape[1] == 1 else np.nanmean(rates, axis=0)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjust the p of several tests, so that any false alarm among them has the stated probability (Holm 1979).
+
+    NaN, a test that was not made, stays NaN and does not count.
+    """
+    values = np.asarray(p, dtype=float)
+    made = np.flatnonzero(~np.isnan(values))
+    order = made[np.argsort(values[made], kind="stable")]
+    adjusted = np.full(len(values), np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1)
+    return adjusted.tolist()
+
+
+def _slope_weights(x: np.ndarray) -> np.ndarray:
+    """(K,) → the weights (K,) whose sum with K values is their least-squares slope."""
+    return (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+
+
+def _paired(rates: Sequence[np.ndarray]) -> bool:
+    """Whether every pair of models has a rate in every job, and there are several."""
+    same = len({matrix.shape for matrix in rates}) == 1 and not any(np.isnan(matrix).any() for matrix in rates)
+    return same and rates[0].size > 1
+
+
+def _explained(x: np.ndarray, references: Sequence[np.ndarray]) -> float:
+    places, means = np.repeat(x, [len(part) for part in references]), np.concatenate(references)
+    known = ~np.isnan(means)
+    if np.ptp(means[known]) == 0:
+        return float("nan")
+    return float(np.corrcoef(places[known], means[known])[0, 1] ** 2)
+
+
+def _permutation_p(x: np.ndarray, references: Sequence[np.ndarray], sharing: Sharing) -> float:
+    """K × (J,) mean rates per reference model → how often an exchange gives a slope at least as steep.
+
+    Jobs with the same bases and other references: references change places between jobs. Jobs with the same models:
+    each reference's jobs are taken in order or in reverse order (neighbouring jobs may be alike, their order is not).
+    Jobs with bases of their own: nothing, since a job's references have its bases in common. The exchange itself counts
+    as one, so that p is never 0.
+    """
+    means = np.concatenate(references)
+    J = len(references[0])
+    if sharing == "none" or np.isnan(means).any() or {len(part) for part in references} != {J}:
+        return float("nan")
+    rng = np.random.default_rng(0)  # the same rates have the same p
+    if sharing == "models":
+        slopes = _slope_weights(x) @ np.stack(references)
+        every = 2**J <= DRAWS
+        signs = np.array(list(product((1, -1), repeat=J))) if every else rng.choice((1, -1), (DRAWS, J))
+        drawn, seen = np.abs(signs @ slopes), abs(slopes.sum())
+    else:
+        every, places = False, _slope_weights(np.repeat(x, J))
+        drawn = np.abs(rng.permuted(np.tile(means, (DRAWS, 1)), axis=1) @ places)
+        seen = abs(means @ places)
+    as_steep = int((drawn >= seen * (1 - 1e-9)).sum())  # rounding must not part an exchange from itself
+    return as_steep / len(drawn) if every else (as_steep + 1) / (len(drawn) + 1)
 
 
 def _line_through(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Interval:

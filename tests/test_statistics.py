@@ -6,8 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
-from cftransfer.statistics import rate_interval, trend, two_way_interval
+from cftransfer.statistics import (
+    band,
+    bootstrap_interval,
+    difference_interval,
+    holm,
+    rate_interval,
+    trend,
+    two_way_interval,
+)
 
 matrices = arrays(float, st.tuples(st.integers(2, 6), st.integers(2, 6)), elements=st.floats(0, 1))
 
@@ -148,6 +158,80 @@ def test_one_knob_has_no_trend():
     assert trend([2, 2], [np.array([[0.4]]), np.array([[0.5]])]) is None
 
 
+def test_the_band_at_the_middle_is_the_interval_of_the_mean_and_follows_the_line():
+    rng = np.random.default_rng(0)
+    knob, rates = [1, 2, 6], [simulated(rng, 5, 10, mean=0.7 - 0.02 * x) for x in (1, 2, 6)]
+    line, (middle, end) = trend(knob, rates), band(knob, rates, [3, 6])
+    expected = two_way_interval(np.mean(rates, axis=0))
+    assert (middle.low, middle.high) == pytest.approx((expected.low, expected.high))
+    assert end.mean == pytest.approx(line.intercept + 6 * line.slope)
+    assert end.low < end.mean < end.high
+
+
+def test_the_band_of_one_rate_per_job_is_that_of_regression():
+    import statsmodels.api as sm
+
+    knob, rates = np.array([1.0, 2.0, 4.0, 8.0]), [0.9, 0.7, 0.8, 0.4]
+    fitted = sm.OLS(rates, sm.add_constant(knob)).fit().get_prediction(np.column_stack([np.ones(2), [1.5, 8]]))
+    ends = band(knob, [np.array([[rate]]) for rate in rates], [1.5, 8])
+    assert [(end.low, end.high) for end in ends] == [pytest.approx(tuple(row)) for row in fitted.conf_int()]
+
+
+def test_r2_is_that_of_the_regression_on_the_references_means():
+    rng = np.random.default_rng(0)
+    rates = [simulated(rng, 5, 10, mean=0.7 - 0.02 * x) for x in (1, 2, 4)]
+    means = np.concatenate([matrix.mean(0) for matrix in rates])
+    assert trend([1, 2, 4], rates).r2 == pytest.approx(stats.linregress(np.repeat([1, 2, 4], 10), means).rvalue ** 2)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_statsmodels(p):
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1].tolist())
+    nothing = holm([float("nan"), *p])
+    assert np.isnan(nothing[0])
+    assert nothing[1:] == pytest.approx(holm(p))
+
+
+def test_a_steep_trend_is_beyond_all_permutations_and_a_flat_one_is_not():
+    rng = np.random.default_rng(0)
+    steep = [simulated(rng, 5, 10, base=0.0, mean=0.7 - 0.1 * x) for x in (1, 2, 4)]
+    flat = [simulated(rng, 5, 10, base=0.0) for _ in range(3)]
+    for sharing, least in (("bases", 1 / 2001), ("models", 2 / 2**10)):
+        assert trend([1, 2, 4], steep, sharing=sharing).p_permutation == pytest.approx(least)
+        assert trend([1, 2, 4], flat, sharing=sharing).p_permutation > 0.05
+
+
+def test_where_bases_are_drawn_anew_nothing_may_be_exchanged():
+    rng = np.random.default_rng(0)
+    assert np.isnan(trend([1, 2, 4], [simulated(rng, 5, 10) for _ in range(3)]).p_permutation)
+
+
+def test_reversing_nested_references_is_exact():
+    """Five bases, each with a reference of its own: the least p is 2 of 2⁵."""
+    rates = [np.full((5, 1), 0.5) + 0.1 * x + 0.01 * np.arange(5)[:, None] * x for x in (1, 2, 3)]
+    assert trend([1, 2, 3], rates, sharing="models").p_permutation == 2 / 32
+
+
+def test_the_bootstrap_of_one_reference_is_that_of_the_bases():
+    values = np.arange(8.0)[:, None] / 10
+    interval = bootstrap_interval(values)
+    draws = np.random.default_rng(5).choice(values[:, 0], (20_000, 8)).mean(1)
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=0.02)
+    assert (bootstrap_interval(values).low, bootstrap_interval(values).high) == (interval.low, interval.high)
+
+
+def test_the_bootstrap_of_what_does_not_vary_is_a_point():
+    interval = bootstrap_interval(np.full((3, 4), 0.25))
+    assert (interval.low, interval.high) == pytest.approx((0.25, 0.25))
+    assert np.isnan(bootstrap_interval(np.array([[0.25]])).low)
+
+
+def test_a_difference_leaves_out_a_base_without_rates():
+    rates, others = np.array([[0.5, 0.7], [0.6, 0.9], [np.nan] * 2]), np.full((3, 2), 0.5)
+    assert difference_interval(rates, others).mean == pytest.approx(np.mean([0.0, 0.2, 0.1, 0.4]))
+    assert difference_interval(rates, others) == two_way_interval(rates[:2] - 0.5)
+
+
 def coverage(bases, references, rounds, **effects):
     rng = np.random.default_rng(1)
     intervals = [two_way_interval(simulated(rng, bases, references, **effects)) for _ in range(rounds)]
@@ -178,3 +262,49 @@ def test_a_flat_trend_is_called_one_in_twenty_times(shared, base, reference):
     assert 0.03 <= np.mean(ours) <= 0.07
     if base and not shared:
         assert np.mean(usual) > 0.15
+
+
+@pytest.mark.slow
+def test_counterfactuals_taken_as_independent_cover_the_truth_one_time_in_five():
+    """1,000 counterfactuals on each of 5 × 10 pairs, pooled for Wilson's interval; and what ours makes of them."""
+    rng, rounds, truth, counts = np.random.default_rng(3), 2000, 0.7, 1000
+    pooled, pairs, bootstrap, ours = [], [], [], []
+    for _ in range(rounds):
+        rates = rng.binomial(counts, np.clip(simulated(rng, 5, 10), 0, 1)) / counts
+        low, high = proportion_confint(round(rates.sum() * counts), rates.size * counts, method="wilson")
+        pooled.append(low <= truth <= high)
+        low, high = stats.t.interval(0.95, rates.size - 1, rates.mean(), stats.sem(rates.ravel()))
+        pairs.append(low <= truth <= high)
+        for covered, interval in ((bootstrap, bootstrap_interval(rates)), (ours, two_way_interval(rates))):
+            covered.append(interval.low <= truth <= interval.high)
+    print(
+        {
+            name: np.mean(c)
+            for name, c in (("Wilson", pooled), ("pairs", pairs), ("bootstrap", bootstrap), ("ours", ours))
+        }
+    )
+    assert np.mean(pooled) < 0.4
+    assert np.mean(pairs) < 0.75
+    assert 0.85 <= np.mean(bootstrap) <= 0.95
+    assert 0.92 <= np.mean(ours) <= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharing", ["bases", "models"])
+def test_a_permutation_calls_a_flat_trend_one_in_twenty_times(sharing):
+    rng, called = np.random.default_rng(4), []
+    for _ in range(800):
+        bases = 0.05 * rng.normal(size=(5, 1))
+        references = 0.05 * rng.normal(size=(1, 10)) if sharing == "models" else 0.0
+        effect = 0.0 if sharing == "models" else 0.05
+        rates = [simulated(rng, 5, 10, base=0.0, reference=effect) + bases + references for _ in range(3)]
+        called.append(trend([2.0, 4.0, 8.0], rates, sharing=sharing).p_permutation < 0.05)
+    assert 0.02 <= np.mean(called) <= 0.08
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bases", [5, 20])
+def test_the_interval_covers_where_each_base_has_its_own_reference(bases):
+    rng = np.random.default_rng(6)
+    intervals = [two_way_interval(0.7 + 0.1 * rng.normal(size=(bases, 1))) for _ in range(4000)]
+    assert 0.94 <= np.mean([interval.low <= 0.7 <= interval.high for interval in intervals]) <= 0.96
