@@ -1,13 +1,14 @@
 """trained(spec, seeds) → models: from the store, or trained in one pass and stored.
 
 A model's artifact (`<store>/models/<key>.safetensors`) holds its weights, its optimiser's state and its curve, so that
-more epochs go on exactly where fewer ended. While a pass trains, `<store>/passes` holds its last whole epoch: a killed
+more epochs go on exactly where fewer ended. Models that a pass drops on its way (`trajectory`) are kept without the
+optimiser's state, two thirds of the size. While a pass trains, `<store>/passes` holds its last whole epoch: a killed
 pass goes on from there, with the members it had, and so gives the numbers that it would have given.
 """
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from cftransfer.models.prediction import build
 from cftransfer.spec import Spec, after, key, known, lineage_key, model_key, real, whole
 
 log = logging.getLogger(__name__)
+
+WEIGHTS = "weights/"  # prefix of the names of a model's parameters in its artifact
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,46 @@ def trained(
 
     Whoever asks for the same models meanwhile, in this process or another, waits and then finds them.
     """
-    if _missing(spec, seeds, store):
+    epochs = spec["training"]["epochs"]
+    (models,) = trajectory(spec, seeds, epochs=[epochs], dataset=dataset, store=store, accelerator=accelerator)
+    return models
+
+
+def trajectory(
+    spec: Spec, seeds: Sequence[int], *, epochs: Sequence[int], dataset: Dataset, store: Path, accelerator: str = "cpu"
+) -> list[list[nn.Module]]:
+    """Return, for each of `epochs` (ascending), the models of `spec` after so many epochs, as `trained` does.
+
+    All that is missing comes from one pass.
+    """
+    want = _Want(spec, tuple(epochs), store)
+    if missing := want.missing(seeds):
         with artifacts.hold(store, [lineage_key(spec, seed) for seed in seeds]):
-            while missing := _missing(spec, seeds, store):
-                members = _start(spec, missing, store=store).seeds
+            while missing := want.missing(seeds):
+                members = _start(want, missing).seeds
                 with artifacts.hold(store, [_pass_key(spec, members)]):  # others may want other members of the pass
-                    start = _start(spec, missing, store=store)
+                    start = _start(want, missing)
                     if start.seeds == members:
-                        _train(start, spec, missing, dataset=dataset, store=store, accelerator=accelerator)
-    return [_load(spec, seed, dataset, store) for seed in seeds]
+                        _train(start, want, missing, dataset=dataset, accelerator=accelerator)
+    return [[_load(after(spec, epoch), seed, dataset, store) for seed in seeds] for epoch in epochs]
+
+
+@dataclass(frozen=True)
+class _Want:
+    """Models of `spec` after each of `epochs`."""
+
+    spec: Spec
+    epochs: tuple[int, ...]
+    store: Path
+
+    def missing(self, seeds: Sequence[int]) -> dict[int, list[int]]:
+        """Return the epochs that the store lacks, by the seeds that lack any."""
+        specs = {epoch: after(self.spec, epoch) for epoch in self.epochs}
+        lacking = {
+            seed: [epoch for epoch, spec in specs.items() if not model_file(spec, seed, store=self.store).exists()]
+            for seed in seeds
+        }
+        return {seed: epochs for seed, epochs in lacking.items() if epochs}
 
 
 def curves(spec: Spec, seeds: Sequence[int], *, store: Path) -> pd.DataFrame:
@@ -76,10 +110,6 @@ def model_file(spec: Spec, seed: int, *, store: Path) -> Path:
     return artifacts.artifact(store, "models", model_key(spec, seed))
 
 
-def _missing(spec: Spec, seeds: Sequence[int], store: Path) -> list[int]:
-    return [seed for seed in seeds if not model_file(spec, seed, store=store).exists()]
-
-
 def _tensors(spec: Spec, seed: int, store: Path) -> dict[str, Tensor]:
     loaded = artifacts.load(store, "models", model_key(spec, seed))
     assert loaded is not None, f"{model_file(spec, seed, store=store)} vanished"
@@ -89,31 +119,40 @@ def _tensors(spec: Spec, seed: int, store: Path) -> dict[str, Tensor]:
 def _load(spec: Spec, seed: int, dataset: Dataset, store: Path) -> nn.Module:
     tensors = _tensors(spec, seed, store)
     model = build(spec["model"], input_shape=dataset.input_shape, seed=seed)
-    prefix = "weights/"
-    model.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+    model.load_state_dict({n.removeprefix(WEIGHTS): t for n, t in tensors.items() if n.startswith(WEIGHTS)})
     return model.requires_grad_(False).eval()
 
 
-def _start(spec: Spec, missing: Sequence[int], *, store: Path) -> Snapshot:
+def _start(want: _Want, missing: Mapping[int, Sequence[int]]) -> Snapshot:
     """Return where training goes on: an interrupted pass, else the longest stored prefix, else fresh members.
 
     The members of a prefix may be fewer than are missing; the caller comes back for the rest.
     """
-    interrupted = [found for found in _passes(spec, store) if set(missing) <= set(found.seeds)]
-    if interrupted:
-        return max(interrupted, key=lambda found: found.epoch)
-    for epoch in range(spec["training"]["epochs"] - 1, 0, -1):
-        prefix = after(spec, epoch)
-        if ready := [seed for seed in missing if seed not in _missing(prefix, [seed], store)]:
-            members = [_tensors(prefix, seed, store) for seed in ready]
-            return Snapshot(epoch, tuple(ready), {name: torch.stack([m[name] for m in members]) for name in members[0]})
+    first = min(epochs[0] for epochs in missing.values())
+    passes = [found for found in _passes(want) if set(missing) <= set(found.seeds) and found.epoch <= first]
+    if passes:
+        return max(passes, key=lambda found: found.epoch)
+    for epoch in range(first, 0, -1):
+        if ready := {seed: state for seed in missing if (state := _resumable(want, seed, epoch))}:
+            names = next(iter(ready.values()))
+            stacked = {name: torch.stack([state[name] for state in ready.values()]) for name in names}
+            return Snapshot(epoch, tuple(ready), stacked)
     return Snapshot(0, tuple(missing), {})
 
 
-def _passes(spec: Spec, store: Path) -> list[Snapshot]:
+def _resumable(want: _Want, seed: int, epoch: int) -> dict[str, Tensor] | None:
+    """Return the stored state of a model after `epoch` epochs, None if it has none to go on from."""
+    spec = after(want.spec, epoch)
+    if not model_file(spec, seed, store=want.store).exists():
+        return None
+    tensors = _tensors(spec, seed, want.store)
+    return tensors if "step" in tensors else None
+
+
+def _passes(want: _Want) -> list[Snapshot]:
     found = []
-    for path in sorted((store / "passes").glob(f"{_family(spec)}-*.safetensors")):
-        if (loaded := artifacts.load(store, "passes", path.stem)) and loaded[1]["epoch"] <= spec["training"]["epochs"]:
+    for path in sorted((want.store / "passes").glob(f"{_family(want.spec)}-*.safetensors")):
+        if loaded := artifacts.load(want.store, "passes", path.stem):
             found.append(Snapshot(loaded[1]["epoch"], tuple(loaded[1]["seeds"]), loaded[0]))
     return found
 
@@ -127,16 +166,28 @@ def _family(spec: Spec) -> str:
 
 
 def _train(
-    start: Snapshot, spec: Spec, wanted: Sequence[int], *, dataset: Dataset, store: Path, accelerator: str
+    start: Snapshot, want: _Want, missing: Mapping[int, Sequence[int]], *, dataset: Dataset, accelerator: str
 ) -> None:
-    """Train the members of `start` up to the spec's epochs in one pass, and store those that are wanted."""
+    """Train the members of `start` in one pass, up to the last epoch that one of them lacks, and store what they lack.
+
+    The optimiser's state is kept with the last.
+    """
     from cftransfer.models.population import Population, fit  # Lightning: only where something is trained
 
-    settings, pass_key = spec["training"], _pass_key(spec, start.seeds)
+    spec, settings, pass_key = want.spec, want.spec["training"], _pass_key(want.spec, start.seeds)
+    lacking = {seed: missing[seed] for seed in start.seeds if seed in missing}
+    last = max(epochs[-1] for epochs in lacking.values())
     many = f"{len(start.seeds)} models" if len(start.seeds) > 1 else "1 model"
-    log.info("training %s (%s), epochs %d to %d", many, _shape(spec), start.epoch + 1, settings["epochs"])
-    reached = start
-    if start.epoch < settings["epochs"]:
+    log.info("training %s (%s), epochs %d to %d", many, _shape(spec), start.epoch + 1, last)
+
+    def keep(reached: Snapshot) -> None:
+        for index, seed in enumerate(reached.seeds):
+            if reached.epoch in lacking.get(seed, ()):
+                state = {name: tensor[index] for name, tensor in reached.tensors.items()}
+                _store_member(state, after(spec, reached.epoch), seed, want.store, resumable=reached.epoch == last)
+
+    keep(start)
+    if start.epoch < last:
         population = Population(
             [build(spec["model"], input_shape=dataset.input_shape, seed=seed) for seed in start.seeds],
             splits={name: getattr(dataset, name) for name in ("x_train", "y_train", "x_test", "y_test")},
@@ -147,33 +198,31 @@ def _train(
             state=start.tensors,
         )
 
-        def keep() -> None:
-            nonlocal reached
+        def after_epoch() -> None:
             reached = Snapshot(len(population.curve), start.seeds, population.state())
-            about = {"spec": spec, "seeds": reached.seeds, "epoch": reached.epoch}
-            artifacts.save(store, "passes", pass_key, reached.tensors, about)
+            if not all(weight.isfinite().all() for weight in population.weights):
+                raise InputError(f"training.lr={settings['lr']}: training diverged, weights are not finite; lower it")
+            about = {"spec": after(spec, last), "seeds": reached.seeds, "epoch": reached.epoch}
+            artifacts.save(want.store, "passes", pass_key, reached.tensors, about)
+            keep(reached)
 
-        population.after_epoch = keep
-        fit(population, epochs=settings["epochs"] - start.epoch, accelerator=accelerator)
-        if not all(weight.isfinite().all() for weight in population.weights):
-            raise InputError(f"training.lr={settings['lr']}: training diverged, weights are not finite; lower it")
-    for index, seed in enumerate(reached.seeds):
-        if seed in wanted:
-            _store_member({name: tensor[index] for name, tensor in reached.tensors.items()}, spec, seed, store)
-    if not _missing(spec, reached.seeds, store):  # else somebody may still ask for the other members
-        artifacts.artifact(store, "passes", pass_key).unlink(missing_ok=True)
+        population.after_epoch = after_epoch
+        fit(population, epochs=last - start.epoch, accelerator=accelerator)
+    if not want.missing(start.seeds):  # else somebody may still ask for the other members
+        artifacts.artifact(want.store, "passes", pass_key).unlink(missing_ok=True)
 
 
 def _shape(spec: Spec) -> str:
     return " ".join(f"{name}={value}" for name, value in spec["model"].items() if name != "_target_")
 
 
-def _store_member(tensors: dict[str, Tensor], spec: Spec, seed: int, store: Path) -> None:
+def _store_member(tensors: dict[str, Tensor], spec: Spec, seed: int, store: Path, *, resumable: bool) -> None:
     text = io.StringIO()
     _curve_table(tensors["curve"]).to_csv(text, index=False)
     path = model_file(spec, seed, store=store)
     artifacts.write(path.with_suffix(".csv"), text.getvalue().encode())
-    artifacts.save(store, "models", path.stem, tensors, {"spec": spec, "seed": seed})
+    kept = {name: tensor for name, tensor in tensors.items() if resumable or name.startswith((WEIGHTS, "curve"))}
+    artifacts.save(store, "models", path.stem, kept, {"spec": spec, "seed": seed})
 
 
 def _curve_table(curve: Tensor) -> pd.DataFrame:

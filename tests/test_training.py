@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ SPEC = base_spec(composed("dataset=moons", "model.layers=2", "model.width=16", "
 
 @pytest.fixture(scope="module")
 def data():
-    return load(SPEC["dataset"])
+    return load(SPEC["dataset"], Path("data"))
 
 
 @pytest.fixture
@@ -114,6 +115,60 @@ def test_an_artifact_carries_its_spec(data, place):
     assert about == {"spec": SPEC, "seed": 3}
 
 
+def test_a_trajectory_is_one_pass_and_each_age_is_what_training_so_long_gives(data, place, tmp_path, caplog):
+    caplog.set_level("INFO")
+    training.trained(after(SPEC, 2), [0, 1], dataset=data, store=place)
+    aged = training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
+    assert passes(caplog)[1:] == ["training 2 models (layers=2 width=16), epochs 3 to 6"]
+    elsewhere = artifacts.prepare(tmp_path / "other")
+    for epoch, models in zip([3, 4, 5, 6], aged):
+        assert same(models, training.trained(after(SPEC, epoch), [0, 1], dataset=data, store=elsewhere))
+    assert not same(aged[0], aged[1])
+    sizes = [training.model_file(after(SPEC, epoch), 0, store=place).stat().st_size for epoch in (5, 6)]
+    assert sizes[0] < 0.6 * sizes[1]  # the optimiser's state is kept with the last alone
+
+
+def test_a_longer_trajectory_trains_what_is_new(data, place, caplog):
+    caplog.set_level("INFO")
+    first = training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
+    kept = {path: path.read_bytes() for path in (place / "models").iterdir()}
+    longer = training.trajectory(after(SPEC, 9), [0, 1], epochs=range(3, 10), dataset=data, store=place)
+    assert passes(caplog) == [f"training 2 models (layers=2 width=16), epochs {a} to {b}" for a, b in ((1, 6), (7, 9))]
+    assert all(same(a, b) for a, b in zip(first, longer))
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_an_age_that_was_deleted_is_made_again(data, place, caplog):
+    first = training.trajectory(SPEC, [0, 1], epochs=[2, 3, 4, 5, 6], dataset=data, store=place)
+    for seed in (0, 1):
+        training.model_file(after(SPEC, 4), seed, store=place).unlink()
+    caplog.set_level("INFO")
+    again = training.trajectory(SPEC, [0, 1], epochs=[2, 3, 4, 5, 6], dataset=data, store=place)
+    assert passes(caplog) == ["training 2 models (layers=2 width=16), epochs 1 to 4"]  # none before had Adam's state
+    assert all(same(a, b) for a, b in zip(first, again))
+
+
+@pytest.mark.parametrize("stop", range(1, 14))
+def test_a_trajectory_killed_anywhere_goes_on_to_the_same_store(data, place, tmp_path, monkeypatch, stop):
+    undisturbed = artifacts.prepare(tmp_path / "undisturbed")
+    training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=undisturbed)
+    save, saved = artifacts.save, []
+
+    def dying(*words):
+        if len(saved) == stop:
+            raise KeyboardInterrupt
+        saved.append(save(*words))
+
+    monkeypatch.setattr(artifacts, "save", dying)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
+    monkeypatch.undo()
+    training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
+    names = {path.relative_to(place) for path in place.rglob("*.*") if path.suffix != ".lock"}
+    assert names == {path.relative_to(undisturbed) for path in undisturbed.rglob("*.*") if path.suffix != ".lock"}
+    assert all((place / name).read_bytes() == (undisturbed / name).read_bytes() for name in names)
+
+
 TRAIN = """
 import json, logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
@@ -121,7 +176,7 @@ from pathlib import Path
 from cftransfer.data.dataset import load
 from cftransfer.training import trained
 spec, place = json.loads(sys.argv[1]), Path(sys.argv[2])
-trained(spec, [0, 1, 2], dataset=load(spec["dataset"]), store=place)
+trained(spec, [0, 1, 2], dataset=load(spec["dataset"], Path("data")), store=place)
 """
 
 
