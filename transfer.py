@@ -19,9 +19,10 @@ def main(cfg: DictConfig) -> float:
         plan = experiment.plan(cfg)
         with tracking.wandb_run(cfg, job_type="transfer") as run:
             result = experiment.run(plan)
-            tracking.finish(
-                cfg, run, metrics=result.metrics, tables=result.tables, logged={"rates_by_pair": result.pairs}
-            )
+            if result.curve is not None:
+                tracking.log_history(run, result.curve, step="extra_epochs")
+            logged = {"rates_by_pair": result.tables["pairs"], "survivorship": result.tables["survivorship"]}
+            tracking.finish(cfg, run, metrics=result.metrics, tables=result.tables, logged=logged, curve=result.curve)
     return result.metrics["rate"]
 
 

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,23 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from cftransfer import store, training, transferability
+from cftransfer.controls import nearest_rows
 from cftransfer.counterfactuals.search import check, searched
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, logits, predicted
-from cftransfer.spec import POOL_SIZE, Spec, base_spec, known, member_seeds, one_of, reference_spec, whole
-from cftransfer.statistics import rate_interval
+from cftransfer.spec import (
+    POOL_SIZE,
+    Spec,
+    after,
+    base_spec,
+    identified,
+    known,
+    member_seeds,
+    one_of,
+    reference_spec,
+    whole,
+)
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +38,7 @@ PARTS = {
     "wandb": ("mode", "project", "entity", "group"),
 }
 THREADS = torch.get_num_threads()
+CURVE = ["rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,30 +56,55 @@ class Plan:
     store: Path
     accelerator: str
 
+    @property
+    def continued(self) -> bool:
+        """Whether the references are the bases themselves, trained on."""
+        return self.nested and after(self.reference, self.base["training"]["epochs"]) == self.base
 
-@dataclass(frozen=True)
+    @property
+    def ages(self) -> list[int]:
+        """Epochs after which references are asked: once, or, of bases trained on, after every extra one."""
+        first, last = (spec["training"]["epochs"] for spec in (self.base, self.reference))
+        return list(range(first + 1, last + 1)) if self.continued else [last]
+
+    @property
+    def by_seed(self) -> bool:
+        """Whether references of the bases' own spec are to be asked too.
+
+        A new architecture is also a new seed: what would the seed alone have done to the same counterfactuals?
+        """
+        return not self.nested and self.reference != self.base
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """The metrics by name, the tables by the name of their file, and the rates of each pair of models."""
+    """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve."""
 
     metrics: dict[str, Any]
     tables: dict[str, pd.DataFrame]
-    pairs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curve: pd.DataFrame | None = None
 
 
 def plan(cfg: DictConfig) -> Plan:
     """Return the plan of a composed config; InputError, naming the key, for what cannot be done."""
     _check_parts(cfg)
     known("replicates", cfg.replicates, ("bases", "references"))
-    base, reference, nested = base_spec(cfg), reference_spec(cfg), cfg.reference.seeds == "base"
+    for name in cfg:
+        if str(name).startswith("extra_"):
+            whole(str(name), cfg[name], least=1)
+    dataset = _dataset(cfg)
+    base, reference = (identified(spec, dataset.version) for spec in (base_spec(cfg), reference_spec(cfg)))
+    nested = cfg.reference.seeds == "base"
     bases = whole("replicates.bases", cfg.replicates.bases, least=1, most=POOL_SIZE)
     references = whole("replicates.references", cfg.replicates.references, least=1, most=POOL_SIZE)
-    dataset = load(base["dataset"])
     settings: dict[str, Any] = OmegaConf.to_container(cfg.counterfactual, resolve=True)  # type: ignore[assignment]
     training.check(base, dataset)
     try:
         training.check(reference, dataset)
     except InputError as error:
         raise InputError(f"reference.{error}") from error
+    if nested and reference["training"]["epochs"] < base["training"]["epochs"]:
+        raise InputError("reference.training.epochs: with reference.seeds=base, takes no fewer than training.epochs")
     check(settings, dataset)
     if cfg.samples is not None and whole("samples", cfg.samples, least=1) > len(dataset.x_test):
         log.info("samples=%d: the test split has %d factuals; taking all", cfg.samples, len(dataset.x_test))
@@ -87,28 +125,52 @@ def plan(cfg: DictConfig) -> Plan:
 def run(plan: Plan) -> Result:
     """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found."""
     place: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store}
-    bases = training.trained(plan.base, plan.base_seeds, accelerator=plan.accelerator, **place)
+    train: dict[str, Any] = {**place, "accelerator": plan.accelerator}
+    bases = training.trained(plan.base, plan.base_seeds, **train)
     searches = searched(bases, plan.base_seeds, spec=plan.base, settings=plan.search, samples=plan.samples, **place)
-    references = training.trained(plan.reference, plan.reference_seeds, accelerator=plan.accelerator, **place)
-    counterfactuals = transferability.counterfactual_table(searches, plan.base_seeds)
-    transfers = transferability.transfer_table(
+    references = training.trajectory(plan.reference, plan.reference_seeds, epochs=plan.ages, **train)
+    nearest = [nearest_rows(search, base, plan.dataset.x_train) for search, base in zip(searches, bases, strict=True)]
+    ask = partial(
+        transferability.transfer_table,
         searches,
-        references,
+        nearest=nearest,
         base_seeds=plan.base_seeds,
         reference_seeds=plan.reference_seeds,
         nested=plan.nested,
     )
-    pairs = transferability.pairs(transfers)
-    interval = rate_interval(transferability.matrix(pairs), found=int(counterfactuals.found.sum()))
-    metrics = transferability.rates(counterfactuals, transfers) | {
-        "rate_low": interval.low,
-        "rate_high": interval.high,
-        "interval": interval.method,
-        "base_accuracy": _accuracy(bases, plan.dataset),
-        "reference_accuracy": _accuracy(references, plan.dataset),
-    }
-    tables = {"counterfactuals": counterfactuals, "transfers": transfers}
-    return Result(metrics, tables, pairs)
+    counterfactuals = transferability.counterfactual_table(searches, plan.base_seeds, nearest=nearest)
+    asked = [ask(models) for models in references]
+    pairs = [transferability.pairs(transfers) for transfers in asked]
+    measured = [
+        transferability.rates(counterfactuals, transfers)
+        | transferability.intervals(rates)
+        | {"base_accuracy": _accuracy(bases, plan.dataset), "reference_accuracy": _accuracy(models, plan.dataset)}
+        for transfers, rates, models in zip(asked, pairs, references, strict=True)
+    ]
+    metrics = measured[-1]
+    tables = {"counterfactuals": counterfactuals, "transfers": asked[-1], "pairs": pairs[-1]}
+    if plan.by_seed:
+        tables["transfers_seed"] = ask(training.trained(plan.base, plan.reference_seeds, **train))
+        tables["pairs"]["rate_seed"] = transferability.pairs(tables["transfers_seed"]).rate
+        metrics |= transferability.minus_seed(tables["pairs"])
+    if plan.continued:
+        tables |= {"transfers": _by_age(plan, asked), "pairs": _by_age(plan, pairs)}
+    tables |= {"survivorship": transferability.survivorship(counterfactuals, asked[-1]), "curves": _curves(plan)}
+    curve = _by_age(plan, [pd.DataFrame([metrics])[CURVE] for metrics in measured]) if plan.continued else None
+    return Result(metrics=metrics, tables=tables, curve=curve)
+
+
+def _by_age(plan: Plan, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the tables of all ages in one, whose first column says how many extra epochs the references had."""
+    extra = [age - plan.base["training"]["epochs"] for age in plan.ages]
+    return pd.concat(dict(zip(extra, tables, strict=True)), names=["extra_epochs"]).reset_index(level=0)
+
+
+def _curves(plan: Plan) -> pd.DataFrame:
+    """Return the training curves of bases and references: one row per role, seed and epoch."""
+    roles = (("base", plan.base, plan.base_seeds), ("reference", plan.reference, plan.reference_seeds))
+    tables = [training.curves(spec, seeds, store=plan.store).assign(role=role) for role, spec, seeds in roles]
+    return pd.concat(tables, ignore_index=True)
 
 
 def population(cfg: DictConfig) -> Callable[[], Result]:
@@ -118,7 +180,8 @@ def population(cfg: DictConfig) -> Callable[[], Result]:
     spec, settings = base_spec(cfg), cfg.population
     one_of("population.pool", settings.pool, ("base", "reference"))
     seeds = member_seeds(cfg.seed, settings.pool, whole("population.size", settings.size, least=1, most=POOL_SIZE))
-    dataset, place = load(spec["dataset"]), store.prepare(cfg.paths.store)
+    dataset, place = _dataset(cfg), store.prepare(cfg.paths.store)
+    spec = identified(spec, dataset.version)
     training.check(spec, dataset)
 
     def train() -> Result:
@@ -130,9 +193,15 @@ def population(cfg: DictConfig) -> Callable[[], Result]:
         for seed in seeds:
             file = training.model_file(spec, seed, store=place)
             log.info("seed %d: %s, its curve in %s", seed, file, file.with_suffix(".csv").name)
-        return Result({**last.to_dict(), "models": len(seeds)}, {"curves": curves})
+        return Result(metrics={**last.to_dict(), "models": len(seeds)}, tables={"curves": curves})
 
     return train
+
+
+def _dataset(cfg: DictConfig) -> Dataset:
+    if not isinstance(cfg.paths.data, str) or not cfg.paths.data:
+        raise InputError(f"paths.data={cfg.paths.data}: takes a folder")
+    return load(base_spec(cfg)["dataset"], Path(cfg.paths.data))
 
 
 def _check_parts(cfg: DictConfig) -> None:

@@ -29,6 +29,14 @@ def base_spec(cfg: DictConfig) -> Spec:
     return {part: OmegaConf.to_container(cfg[part], resolve=True, throw_on_missing=True) for part in PARTS}
 
 
+def identified(spec: Spec, version: str) -> Spec:
+    """Return the spec with what identifies the content of its data, where that is not the package's own.
+
+    Else a model trained on one file would be taken for a model of the file that replaced it.
+    """
+    return {**spec, "data": version} if version else spec
+
+
 def reference_spec(cfg: DictConfig) -> Spec:
     """Merge the experiment's patch, `reference` less its `seeds`, onto the base's spec.
 

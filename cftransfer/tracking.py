@@ -104,7 +104,10 @@ def wandb_run(cfg: DictConfig, *, job_type: str) -> Iterator[wandb.Run]:
 
 
 def log_history(run: wandb.Run, table: pd.DataFrame, *, step: str) -> None:
-    """Log every row of `table` as one step of the run's history; the column `step` counts the steps."""
+    """Log every row of `table` as one step of the run's history; the column `step` counts them, and is the x-axis."""
+    run.define_metric(step, hidden=True)
+    for name in table.columns.drop(step):
+        run.define_metric(str(name), step_metric=step)
     for row in table.to_dict("records"):
         run.log({str(name): value for name, value in row.items()}, step=int(row[step]))
 
@@ -116,9 +119,10 @@ def finish(
     metrics: Mapping[str, Any],
     tables: Mapping[str, pd.DataFrame],
     logged: Mapping[str, pd.DataFrame],
+    curve: pd.DataFrame | None = None,
 ) -> None:
     """Write the job's tables as Parquet and its `result.json`, and put metrics and `logged` tables into its W&B run."""
-    out, metrics = job_folder(), {name: _json_value(value) for name, value in metrics.items()}
+    out, metrics = job_folder(), _json_values(metrics)
     for name, table in tables.items():
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
@@ -135,6 +139,7 @@ def finish(
         },
         "overrides": list(HydraConfig.get().overrides.task),
         "metrics": metrics,
+        **({} if curve is None else {"curve": [_json_values(row) for row in curve.to_dict("records")]}),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "git": _code(),
         "wandb": run.id,
@@ -165,8 +170,11 @@ def git_state() -> dict[str, Any] | None:
 _code = functools.cache(git_state)  # once per process: modules are read once
 
 
-def _json_value(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _json_values(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return `values` with null, which JSON has, for NaN, which it has not."""
+    return {
+        str(name): None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()
+    }
 
 
 def _name() -> str:

@@ -3,70 +3,174 @@
 Every pair of a base and a reference weighs the same, however many counterfactuals its base found.
 """
 
+import cftransfer.torchvision_repair  # noqa: F401  (before torchmetrics, which imports torchvision)
+
+# isort: split
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
+from torchmetrics import Metric
 
+from cftransfer.controls import nearest_share, prior_share, random_share
 from cftransfer.counterfactuals.search import Counterfactuals
 from cftransfer.models.prediction import Model, logits, margin, predicted
+from cftransfer.statistics import bootstrap_interval, difference_interval, rate_interval
 
 PAIR = ["base", "reference", "base_seed", "reference_seed"]
+CONTROLS = ["control_random", "control_nearest", "control_prior"]
+PER_BASE = ["distance_l2", "nearest_l2", "iterations", "margin"]
+CAPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
 
-def counterfactual_table(searches: Sequence[Counterfactuals], seeds: Sequence[int]) -> pd.DataFrame:
-    """One row per base × factual."""
-    return pd.concat(
-        [
-            _counterfactual_rows(result, base, seed)
-            for base, (result, seed) in enumerate(zip(searches, seeds, strict=True))
-        ],
-        ignore_index=True,
-    )
+class TransferabilityRate(Metric):
+    """The named rates of one pair of models, for any Lightning or torchmetrics code.
+
+    Counts alone are kept, and added over batches and processes: any split of the rows gives the same rates.
+
+    >>> rate = TransferabilityRate()
+    >>> rate.update(base_pred=torch.tensor([[0, 1], [1, 0]]), reference_pred=torch.tensor([[0, 1], [1, 1]]),
+    ...             target=torch.tensor([1, 0]), found=torch.tensor([True, True]))
+    >>> float(rate.compute()["rate"])
+    0.5
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    rows: Tensor
+    cells: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("rows", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("cells", torch.zeros(2, 2, 2, dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, base_pred: Tensor, reference_pred: Tensor, target: Tensor, found: Tensor) -> None:
+        """Count rows.
+
+        base_pred, reference_pred: (n, 2) classes, 0 or 1, that each model gives to the factual and to the
+        counterfactual; target: (n,) 0 or 1; found: (n,) bool. ValueError for other shapes, and for a row that is said
+        to be found though the base does not put its counterfactual in the target class.
+        """
+        rows = (len(target),)
+        for name, given, shape in (
+            ("base_pred", base_pred, (*rows, 2)),
+            ("reference_pred", reference_pred, (*rows, 2)),
+            ("target", target, rows),
+            ("found", found, rows),
+        ):
+            if given.shape != shape:
+                raise ValueError(f"{name}: has shape {tuple(given.shape)}, not {shape}; predictions are (n, 2)")
+        found = found.bool()
+        if (found & (base_pred[:, 1] != target)).any():
+            raise ValueError("found: says so of a row whose counterfactual the base does not put in the target class")
+        agreement = base_pred[:, 0] == reference_pred[:, 0]
+        transferred = reference_pred[:, 1] == target
+        cell = (4 * target + 2 * agreement + transferred)[found]
+        self.rows += len(target)
+        self.cells += torch.bincount(cell, minlength=8).view(2, 2, 2)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return found, rate, agreement, rate_conditional, rate_disagree, rate_end_to_end, rate_to_0 and rate_to_1.
+
+        NaN for a share of nothing.
+        """
+        counts = self.cells.double()
+        found = counts.sum() / self.rows
+        named = _named_rates(counts)
+        return {"found": found, **named, "rate_end_to_end": found * named["rate"].nan_to_num(0)}
+
+
+def _named_rates(cells: Tensor) -> dict[str, Tensor]:
+    """cells: (2, 2, 2) shares or counts of found rows by target, agreement and transfer → rates; NaN for 0 / 0."""
+
+    def rate(part: Tensor) -> Tensor:
+        return part[..., 1].sum() / part.sum()
+
+    return {
+        "rate": rate(cells),
+        "agreement": cells[:, 1].sum() / cells.sum(),
+        "rate_conditional": rate(cells[:, 1]),
+        "rate_disagree": rate(cells[:, 0]),
+        "rate_to_0": rate(cells[0]),
+        "rate_to_1": rate(cells[1]),
+    }
+
+
+def counterfactual_table(
+    searches: Sequence[Counterfactuals], seeds: Sequence[int], *, nearest: Sequence[Tensor]
+) -> pd.DataFrame:
+    """One row per base × factual. nearest: what `controls.nearest_rows` gives for every base."""
+    rows = [
+        _counterfactual_rows(search, near).assign(base=base, base_seed=seed)
+        for base, (search, seed, near) in enumerate(zip(searches, seeds, nearest, strict=True))
+    ]
+    return _led(pd.concat(rows, ignore_index=True), "base", "factual", "base_seed")
 
 
 def transfer_table(
     searches: Sequence[Counterfactuals],
     references: Sequence[Model],
     *,
+    nearest: Sequence[Tensor],
     base_seeds: Sequence[int],
     reference_seeds: Sequence[int],
     nested: bool,
 ) -> pd.DataFrame:
-    """One row per base × factual × reference; `transferred` is missing where nothing was found.
+    """One row per base × factual × reference; `transferred` and the controls are missing where nothing was found.
 
+    nearest: what `controls.nearest_rows` gives for every base.
     nested: reference i is tried on the counterfactuals of base i alone; else every reference on those of every base.
     """
-    factual_logits = [logits(reference, searches[0].factual) for reference in references]
-    rows = [
-        _transfer_rows(searches[base], references[reference], factual_logits[reference]).assign(
-            base=base, reference=reference, base_seed=base_seeds[base], reference_seed=reference_seeds[reference]
+    rows = []
+    for base, search in enumerate(searches):
+        met = [base] if nested else list(range(len(references)))
+        random = random_share(search, [references[index] for index in met], seed=base_seeds[base])
+        for index, drawn in zip(met, random, strict=True):
+            part = _transfer_rows(search, references[index], nearest=nearest[base], random=drawn)
+            place = {"base": base, "reference": index}
+            seeds = {"base_seed": base_seeds[base], "reference_seed": reference_seeds[index]}
+            rows.append(part.assign(**place, **seeds))
+    return _led(pd.concat(rows, ignore_index=True), "base", "reference", "factual", "base_seed", "reference_seed")
+
+
+def measured(transfers: pd.DataFrame) -> dict[Any, TransferabilityRate]:
+    """Return the measure of every pair, by the values of PAIR."""
+    measures = {}
+    for pair, rows in transfers.groupby(PAIR):
+        target, found = torch.tensor(rows.target.to_numpy()), torch.tensor(rows.found.to_numpy())
+        agreement, other = torch.tensor(rows.agreement.to_numpy()), 1 - target
+        transferred = torch.tensor(rows.transferred.fillna(False).to_numpy(dtype=bool))
+        measure = TransferabilityRate()
+        measure.update(
+            torch.stack([other, torch.where(found, target, other)], 1),
+            torch.stack([torch.where(agreement, other, target), torch.where(transferred, target, other)], 1),
+            target,
+            found,
         )
-        for base in range(len(searches))
-        for reference in ([base] if nested else range(len(references)))
-    ]
-    table = pd.concat(rows, ignore_index=True)
-    first = ["base", "reference", "factual", "base_seed", "reference_seed"]
-    return table[first + [name for name in table.columns if name not in first]]
+        measures[pair] = measure
+    return measures
 
 
 def pairs(transfers: pd.DataFrame) -> pd.DataFrame:
     """One row per base × reference, over the counterfactuals found on the base.
 
     found: their number; agreement: share whose factual both models put in the same class; rate: share transferred;
-    rate_conditional: share transferred among those with agreement. NaN for a share of nothing.
+    rate_conditional: share transferred among those with agreement; controls: shares of control points that the
+    reference puts in the target class. NaN for a share of nothing.
     """
-    rows = transfers[transfers.found].astype({"transferred": float})
-    table = transfers[PAIR].drop_duplicates().set_index(PAIR)
-    table = table.assign(
-        found=rows.groupby(PAIR).size(),
-        agreement=rows.groupby(PAIR).agreement.mean(),
-        rate=rows.groupby(PAIR).transferred.mean(),
-        rate_conditional=rows[rows.agreement].groupby(PAIR).transferred.mean(),
-    )
-    return table.fillna({"found": 0}).astype({"found": int}).reset_index()
+    rows = []
+    for pair, measure in measured(transfers).items():
+        rate = measure.compute()
+        shares = {name: float(rate[name]) for name in ("agreement", "rate", "rate_conditional")}
+        rows.append({**dict(zip(PAIR, pair, strict=True)), "found": int(measure.cells.sum()), **shares})
+    controls = transfers[transfers.found].groupby(PAIR)[CONTROLS].mean().reset_index()
+    return pd.DataFrame(rows).merge(controls, on=PAIR, how="left", validate="one_to_one")
 
 
 def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, Any]:
@@ -75,27 +179,75 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
     Every pair weighs the same in all of them, so that the parts add up:
     rate = agreement · rate_conditional + (1 − agreement) · rate_disagree, and likewise over the two targets.
     """
-    rows = transfers[transfers.found].astype({"transferred": float})
-    weight = 1 / rows.groupby(PAIR).transferred.transform("size")
-
-    def share(column: str, among: pd.Series | None = None) -> float:
-        kept = rows.index if among is None else rows.index[among]
-        return float(np.average(rows[column][kept], weights=weight[kept])) if len(kept) else float("nan")
-
-    found, rate = float(counterfactuals.found.mean()), share("transferred")
-    per_base = counterfactuals[counterfactuals.found].groupby("base")[["distance_l2", "iterations", "margin"]].mean()
+    cells = [measure.cells.double() for measure in measured(transfers).values()]
+    shares = [part / part.sum() for part in cells if part.sum()]
+    named = _named_rates(torch.stack(shares).mean(0) if shares else torch.zeros(2, 2, 2))
+    rate = {name: float(value) for name, value in named.items()}
+    found = float(counterfactuals.found.mean())
+    tried = int(sum(part.sum() for part in cells))
+    per_base = counterfactuals[counterfactuals.found].groupby("base")[PER_BASE].mean()
+    per_pair = transfers[transfers.found].groupby(PAIR)[CONTROLS].mean()
     return {
-        "rate": rate,
+        "rate": rate.pop("rate"),
         "found": found,
-        "agreement": share("agreement"),
-        "rate_conditional": share("transferred", rows.agreement),
-        "rate_disagree": share("transferred", ~rows.agreement),
-        "rate_end_to_end": found * rate if found else 0.0,
-        "rate_to_0": share("transferred", rows.target == 0),
-        "rate_to_1": share("transferred", rows.target == 1),
-        **{str(name): float(mean) for name, mean in per_base.mean().items()},
-        "pairs": len(transfers[PAIR].drop_duplicates()),
+        **rate,
+        "rate_end_to_end": found * float(named["rate"]) if found else 0.0,
+        **{str(name): float(mean) for table in (per_pair, per_base) for name, mean in table.mean().items()},
+        "pairs": len(cells),
+        "n_searched": len(counterfactuals),
+        "n_found": int(counterfactuals.found.sum()),
+        "n_tried": tried,
+        "n_agreeing": int(sum(part[:, 1].sum() for part in cells)),
     }
+
+
+def intervals(table: pd.DataFrame) -> dict[str, Any]:
+    """Pairs → the 95 % interval of their mean rate, what it is over, and the bootstrap's as a check on it."""
+    values = matrix(table)
+    interval, check = rate_interval(values, found=int(table.found.sum())), bootstrap_interval(values)
+    return {
+        "rate_low": interval.low,
+        "rate_high": interval.high,
+        "interval": interval.method,
+        "rate_bootstrap_low": check.low,
+        "rate_bootstrap_high": check.high,
+    }
+
+
+def minus_seed(table: pd.DataFrame) -> dict[str, Any]:
+    """Pairs with `rate_seed` → the mean of rate − rate_seed, with an interval over the differences of pairs.
+
+    Both rates of a pair are of the same counterfactuals, so that what is particular to a base cancels.
+    """
+    difference = difference_interval(matrix(table), matrix(table, "rate_seed"))
+    return {
+        "rate_seed": float(np.nanmean(matrix(table, "rate_seed"))) if table.found.any() else float("nan"),
+        "rate_minus_seed": difference.mean,
+        "rate_minus_seed_low": difference.low,
+        "rate_minus_seed_high": difference.high,
+        "rate_minus_seed_p": difference.p,
+    }
+
+
+def survivorship(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> pd.DataFrame:
+    """Return found share and rate, with its 95 % interval, had the search been ended after fewer iterations.
+
+    A search that ends at its first success gives the same counterfactual under every cap that it stays below: the rows
+    that survive a cap are those found within it, and they may be the easier ones. One row per cap; the last is the cap
+    that was used, so its rate is the job's.
+    """
+    most = int(counterfactuals.iterations.max())
+    steps = counterfactuals[["base", "factual", "iterations"]]
+    found = transfers[transfers.found].merge(steps, on=["base", "factual"], validate="many_to_one")
+    kinds = transfers[PAIR].drop_duplicates().set_index(PAIR)
+    rows = []
+    for cap in [cap for cap in CAPS if cap < most] + [most]:
+        within = counterfactuals.found & (counterfactuals.iterations <= cap)
+        shares = found[found.iterations <= cap].astype({"transferred": float}).groupby(PAIR).transferred.mean()
+        interval = rate_interval(matrix(kinds.assign(rate=shares).reset_index()), found=int(within.sum()))
+        rate = {"rate": float(shares.mean()), "rate_low": interval.low, "rate_high": interval.high}
+        rows.append({"cap": cap, "found": float(within.mean()), **rate})
+    return pd.DataFrame(rows)
 
 
 def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
@@ -108,43 +260,54 @@ def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
     return wide.pivot(index="base", columns="reference", values=column).to_numpy()
 
 
-def _counterfactual_rows(result: Counterfactuals, base: int, seed: int) -> pd.DataFrame:
-    difference = (result.counterfactual.double() - result.factual.double()).flatten(1)
-    status = np.where(result.found, "found", np.where(result.done, "lost", "not_found"))
+def _led(table: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """Return the table with the columns `names` in front."""
+    return table[[*names, *table.columns.drop(list(names))]]
+
+
+def _counterfactual_rows(search: Counterfactuals, nearest: Tensor) -> pd.DataFrame:
+    difference = (search.counterfactual.double() - search.factual.double()).flatten(1)
     return pd.DataFrame(
         {
-            "base": base,
-            "factual": np.arange(len(result.factual)),
-            "base_seed": seed,
-            "target": result.target.numpy(),
-            "found": result.found.numpy(),
-            "status": status,
-            "iterations": result.iterations.numpy(),
-            "margin": margin(result.logit, result.target).numpy(),
-            "factual_logit": result.factual_logit.numpy(),
-            "logit": result.logit.numpy(),
+            "factual": np.arange(len(search.factual)),
+            "target": search.target.numpy(),
+            "found": search.found.numpy(),
+            "status": np.where(search.found, "found", np.where(search.done, "lost", "not_found")),
+            "iterations": search.iterations.numpy(),
+            "margin": margin(search.logit, search.target).numpy(),
+            "factual_logit": search.factual_logit.numpy(),
+            "logit": search.logit.numpy(),
             "distance_l0": (difference != 0).sum(1).numpy(),
             "distance_l1": difference.abs().sum(1).numpy(),
             "distance_l2": difference.norm(dim=1).numpy(),
             "distance_linf": difference.abs().amax(1).numpy(),
-            "x": list(result.factual.flatten(1).numpy()),
-            "counterfactual": list(result.counterfactual.flatten(1).numpy()),
+            "nearest_l2": (nearest.double() - search.factual.double()).flatten(1).norm(dim=1).numpy(),
+            "x": list(search.factual.flatten(1).numpy()),
+            "counterfactual": list(search.counterfactual.flatten(1).numpy()),
         }
     )
 
 
-def _transfer_rows(result: Counterfactuals, reference: Model, factual_logit: torch.Tensor) -> pd.DataFrame:
-    logit = logits(reference, result.counterfactual)
-    transferred = pd.array((predicted(logit) == result.target).numpy(), dtype="boolean")
-    transferred[~result.found.numpy()] = pd.NA
+def _transfer_rows(search: Counterfactuals, reference: Model, *, nearest: Tensor, random: Tensor) -> pd.DataFrame:
+    factual_logit, logit = logits(reference, search.factual), logits(reference, search.counterfactual)
+    transferred = pd.array((predicted(logit) == search.target).numpy(), dtype="boolean")
+    controls = pd.DataFrame(
+        {
+            "control_random": random.numpy(),
+            "control_nearest": nearest_share(search, nearest, reference).numpy(),
+            "control_prior": prior_share(search.target, factual_logit).numpy(),
+        }
+    )
+    lost = ~search.found.numpy()
+    transferred[lost], controls[lost] = pd.NA, np.nan
     return pd.DataFrame(
         {
-            "factual": np.arange(len(result.factual)),
-            "target": result.target.numpy(),
-            "found": result.found.numpy(),
-            "agreement": (predicted(factual_logit) == predicted(result.factual_logit)).numpy(),
+            "factual": np.arange(len(search.factual)),
+            "target": search.target.numpy(),
+            "found": search.found.numpy(),
+            "agreement": (predicted(factual_logit) == predicted(search.factual_logit)).numpy(),
             "transferred": transferred,
-            "margin": margin(logit, result.target).numpy(),
+            "margin": margin(logit, search.target).numpy(),
             "factual_logit": factual_logit.numpy(),
         }
-    )
+    ).join(controls)

@@ -31,12 +31,20 @@ SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8"
         ("dataset.split_seed=99999999999", "dataset.split_seed=99999999999"),
         ("+reference.model.layers=0", "reference.model.layers=0: takes a whole number"),
         ("paths.store=null", "paths.store=None: takes a folder"),
+        ("paths.data=null", "paths.data=None: takes a folder"),
+        ("experiment=more_layers extra_layers=0", "extra_layers=0: takes a whole number ≥ 1"),
+        ("experiment=more_layers extra_layers=two", "extra_layers=two: takes a whole number"),
+        ("experiment=more_features extra_features=-8", "extra_features=-8: takes a whole number"),
+        ("experiment=continued_training extra_epochs=2.5", "extra_epochs=2.5: takes a whole number"),
+        ("experiment=continued_training reference.training.epochs=1", "changes nothing"),
+        ("experiment=continued_training reference.training.epochs=0", "reference.training.epochs=0"),
+        ("training.epochs=5 reference.seeds=base +reference.training.epochs=3", "takes no fewer than training.epochs"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_made(override, said, tmp_path):
     store = [] if override.startswith("paths.store") else [f"paths.store={tmp_path}"]
     with pytest.raises(InputError) as caught:
-        experiment.plan(composed(*SMALL, *store, override))
+        experiment.plan(composed(*SMALL, *store, *override.split()))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -64,7 +72,7 @@ def test_a_patched_reference_and_a_nested_one(tmp_path):
     assert plan.base_seeds == plan.reference_seeds == [0, 1]
     result = experiment.run(plan)
     assert result.metrics["pairs"] == 2
-    assert list(result.pairs.base) == list(result.pairs.reference)
+    assert list(result.tables["pairs"].base) == list(result.tables["pairs"].reference)
     assert result.metrics["interval"] == "bases"
 
 
@@ -86,3 +94,76 @@ def test_a_job_that_finds_nothing_has_a_result(tmp_path):
     result = experiment.run(experiment.plan(composed(*SMALL, f"paths.store={tmp_path}", "counterfactual.iterations=0")))
     assert result.metrics["found"] == result.metrics["rate_end_to_end"] == 0
     assert result.metrics["rate"] != result.metrics["rate"]  # not a number, for there is none
+
+
+LEARNT = ["training.epochs=15", "training.batch_size=16", "model.width=16"]  # enough to find counterfactuals
+
+
+def run(tmp_path, *words):
+    return experiment.run(experiment.plan(composed(*SMALL, *LEARNT, f"paths.store={tmp_path}", *words)))
+
+
+def test_continued_training_has_a_curve_from_one_pass(tmp_path, caplog):
+    caplog.set_level("INFO")
+    result = run(tmp_path, "experiment=continued_training", "extra_epochs=4")
+    passes = [record.getMessage() for record in caplog.records if record.getMessage().startswith("training ")]
+    assert [line.rpartition(", ")[2] for line in passes] == ["epochs 1 to 15", "epochs 16 to 19"]
+    assert list(result.curve.columns) == [
+        "extra_epochs", "rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy",
+    ]  # fmt: skip
+    assert result.curve.extra_epochs.tolist() == [1, 2, 3, 4]
+    last = result.curve.iloc[-1]
+    for name in result.curve.columns.drop("extra_epochs"):
+        assert last[name] == pytest.approx(result.metrics[name], nan_ok=True)
+    rows = result.tables["transfers"].groupby(["extra_epochs", "base", "reference"]).transferred.mean()
+    assert rows.groupby("extra_epochs").mean().tolist() == pytest.approx(result.curve.rate.tolist())
+    assert (result.tables["pairs"].groupby("extra_epochs").size() == 2).all()
+
+
+def test_every_point_of_the_curve_is_a_job_of_its_own(tmp_path):
+    """Asked for alone, an age gives what the curve says; and references of no extra epoch would be the bases."""
+    curve = run(tmp_path, "experiment=continued_training", "extra_epochs=3").curve
+    for extra in (1, 2):
+        alone = run(tmp_path / "alone", "experiment=continued_training", f"extra_epochs={extra}")
+        for name in ("rate", "agreement", "rate_conditional", "reference_accuracy"):
+            assert alone.metrics[name] == curve[name].iloc[extra - 1], name
+
+
+def test_later_epochs_leave_the_first_points_as_they_were(tmp_path, caplog):
+    first = run(tmp_path, "experiment=continued_training", "extra_epochs=3").curve
+    caplog.set_level("INFO")
+    longer = run(tmp_path, "experiment=continued_training", "extra_epochs=6").curve
+    passes = [record.getMessage() for record in caplog.records if record.getMessage().startswith("training ")]
+    assert [line.rpartition(", ")[2] for line in passes] == ["epochs 19 to 21"]
+    assert longer[:3].equals(first)
+
+
+def test_another_architecture_is_compared_with_another_seed(tmp_path):
+    result = run(tmp_path, "experiment=more_layers", "extra_layers=1", "replicates.references=3")
+    seed = run(tmp_path, "experiment=seed", "replicates.references=3")
+    assert result.metrics["rate_seed"] == pytest.approx(seed.metrics["rate"], abs=1e-12)
+    difference = result.metrics["rate"] - seed.metrics["rate"]
+    assert result.metrics["rate_minus_seed"] == pytest.approx(difference, abs=1e-12)
+    assert result.metrics["rate_minus_seed_low"] <= difference <= result.metrics["rate_minus_seed_high"]
+    assert result.tables["transfers_seed"].equals(seed.tables["transfers"])
+    assert "rate_seed" not in seed.metrics
+    assert "rate_seed" not in run(tmp_path, "experiment=continued_training", "extra_epochs=1").metrics
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [(["experiment=more_layers", "extra_layers=3"], "layers", 4), (["experiment=more_features"], "width", 72)],
+)
+def test_experiments_patch_what_they_say(words, name, value):
+    plan = experiment.plan(composed(*SMALL, *words))
+    assert {**plan.reference["model"]} == {**plan.base["model"], name: value}
+    assert plan.reference["training"] == plan.base["training"]
+    assert set(plan.base_seeds).isdisjoint(plan.reference_seeds)
+
+
+def test_another_content_of_the_data_is_another_model(tmp_path):
+    from cftransfer.spec import identified, model_key
+
+    spec = experiment.plan(composed(*SMALL, f"paths.store={tmp_path}")).base
+    assert identified(spec, "") == spec
+    assert len({model_key(identified(spec, version), 0) for version in ("", "a", "b")}) == 3

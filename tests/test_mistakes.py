@@ -18,7 +18,7 @@ def good_job(tmp_path_factory):
     [
         (["model.layres=4"], "model.layres: no such key"),
         (["model.layers=0"], "model.layers=0: takes a whole number ≥ 1"),
-        (["dataset=nope"], "dataset=nope: no such option; there are: compas, moons"),
+        (["dataset=nope"], "dataset=nope: no such option; there are: acs_employment, compas, moons"),
         (["counterfactual.iterations=-1"], "counterfactual.iterations=-1: takes a whole number ≥ 0"),
         (["+reference.model.layres=8"], "reference.model.layres: no such key"),
         (["reference.seeds=base"], "reference.seeds=base: without a patch"),
@@ -74,7 +74,7 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["dataset=nope,moons"], "dataset=nope: no such option; there are: compas, moons"),
+        (["dataset=nope,moons"], "dataset=nope: no such option; there are: acs_employment, compas, moons"),
         (["model.layres=4,8"], "model.layres: no such key"),
         (["model.layers=0,-1"], "model.layers=0: takes a whole number"),
     ],

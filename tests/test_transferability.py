@@ -1,5 +1,8 @@
 """Identities that a transferability rate must obey, whatever the models."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,9 +11,21 @@ from conftest import composed
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from scipy import stats
 
 from cftransfer.counterfactuals.search import search
-from cftransfer.transferability import counterfactual_table, matrix, pairs, rates, transfer_table
+from cftransfer.transferability import (
+    CONTROLS,
+    PER_BASE,
+    TransferabilityRate,
+    counterfactual_table,
+    matrix,
+    minus_seed,
+    pairs,
+    rates,
+    survivorship,
+    transfer_table,
+)
 
 SETTINGS = OmegaConf.to_container(composed().counterfactual)
 
@@ -22,8 +37,11 @@ def searches(trained_models, compas):
 
 def measured(searches, references, *, nested=False):
     seeds, other = list(range(len(searches))), list(range(1000, 1000 + len(references)))
-    transfers = transfer_table(searches, references, base_seeds=seeds, reference_seeds=other, nested=nested)
-    counterfactuals = counterfactual_table(searches, seeds)
+    nearest = [torch.zeros_like(search.factual) for search in searches]
+    transfers = transfer_table(
+        searches, references, nearest=nearest, base_seeds=seeds, reference_seeds=other, nested=nested
+    )
+    counterfactuals = counterfactual_table(searches, seeds, nearest=nearest)
     return counterfactuals, transfers, rates(counterfactuals, transfers)
 
 
@@ -82,12 +100,13 @@ def transfer_tables(draw):
         "agreement",
         "transferred",
     ]
-    return pd.DataFrame(rows, columns=columns).astype({"transferred": "boolean"})
+    table = pd.DataFrame(rows, columns=columns).astype({"transferred": "boolean"})
+    return table.assign(**dict.fromkeys(CONTROLS, 0.5))
 
 
 @given(transfer_tables())
 def test_the_rate_is_the_sum_of_its_parts_and_the_mean_of_its_pairs(transfers):
-    counterfactuals = transfers[transfers.reference == 0].assign(distance_l2=1.0, iterations=1, margin=1.0)
+    counterfactuals = transfers[transfers.reference == 0].assign(**dict.fromkeys(PER_BASE, 1.0))
     measure = rates(counterfactuals, transfers)
     table = pairs(transfers)
     assert len(table) == measure["pairs"]
@@ -145,3 +164,164 @@ def test_what_was_not_found_did_not_transfer_and_did_not_fail_to(trained_models,
     for name in ("distance_l2", "iterations", "margin"):
         assert measure[name] == pytest.approx(found[name].mean())
         assert measure[name] != pytest.approx(counterfactuals[name].mean())
+
+
+def test_survivorship_ends_at_the_rate_and_found_share_of_the_job(searches, trained_models):
+    counterfactuals, transfers, measure = measured(searches, trained_models)
+    table = survivorship(counterfactuals, transfers)
+    last = table.iloc[-1]
+    assert (last.cap, last.found) == (counterfactuals.iterations.max(), measure["found"])
+    assert last.rate == pytest.approx(measure["rate"], abs=1e-12)
+    assert table.cap.is_monotonic_increasing
+    assert table.found.is_monotonic_increasing
+
+
+@pytest.mark.parametrize("cap", [2, 5, 20])
+def test_survivorship_is_what_a_search_with_that_cap_gives(trained_models, compas, cap):
+    def asked(iterations):
+        settings = {**SETTINGS, "iterations": iterations}
+        found = [search(model, compas.x_test[:200], settings=settings, dataset=compas) for model in trained_models[:2]]
+        return measured(found, trained_models[2:])
+
+    counterfactuals, transfers, _ = asked(1000)
+    row = survivorship(counterfactuals, transfers).set_index("cap").loc[cap]
+    _, _, capped = asked(cap)
+    assert row.found == capped["found"]
+    assert row.rate == pytest.approx(capped["rate"], abs=1e-12)
+
+
+def test_survivorship_of_a_search_that_found_nothing(trained_models, compas):
+    result = search(trained_models[0], compas.x_test[:20], settings={**SETTINGS, "iterations": 0}, dataset=compas)
+    counterfactuals, transfers, _ = measured([result], trained_models[1:])
+    (row,) = survivorship(counterfactuals, transfers).to_dict("records")
+    assert (row["cap"], row["found"]) == (0, 0.0)
+    assert np.isnan(row["rate"])
+
+
+def test_a_difference_cancels_what_is_particular_to_a_base():
+    rng = np.random.default_rng(0)
+    rate, lucky = rng.random((3, 4)) / 10, 0.3 * rng.normal(size=(3, 1))
+    table = pd.DataFrame({"base": np.repeat(range(3), 4), "reference": np.tile(range(4), 3), "found": 10})
+    plain = minus_seed(table.assign(rate=rate.ravel() + 0.4, rate_seed=0.3))
+    shared = minus_seed(table.assign(rate=(rate + lucky).ravel() + 0.4, rate_seed=(0 * rate + lucky).ravel() + 0.3))
+    names = ("rate_minus_seed", "rate_minus_seed_low", "rate_minus_seed_high", "rate_minus_seed_p")
+    assert [shared[name] for name in names] == pytest.approx([plain[name] for name in names])
+    assert plain["rate_minus_seed"] == pytest.approx(rate.mean() + 0.1)
+
+
+@st.composite
+def batches(draw):
+    """Rows of predictions, and places to cut them."""
+    rows = draw(st.integers(1, 30))
+    bits = st.lists(st.integers(0, 1), min_size=rows, max_size=rows)
+    base, reference = (torch.tensor([draw(bits), draw(bits)]).T for _ in range(2))
+    target = torch.tensor(draw(bits))
+    found = torch.tensor(draw(bits)).bool() & (base[:, 1] == target)
+    return (base, reference, target, found), sorted(draw(st.lists(st.integers(0, rows), max_size=4)))
+
+
+@given(batches())
+def test_the_metric_is_the_same_however_its_rows_are_split(rows_and_cuts):
+    rows, cuts = rows_and_cuts
+    whole, split = TransferabilityRate(), TransferabilityRate()
+    whole.update(*rows)
+    for part in zip(*(column.tensor_split(cuts) for column in rows), strict=True):
+        split.update(*part)
+    assert {name: repr(value) for name, value in whole.compute().items()} == {
+        name: repr(value) for name, value in split.compute().items()
+    }
+
+
+@given(batches())
+def test_the_metric_is_what_its_names_say(rows_and_cuts):
+    (base, reference, target, found), _ = rows_and_cuts
+    metric = TransferabilityRate()
+    metric.update(base, reference, target, found)
+    rate = metric.compute()
+    moved, agreeing = reference[:, 1] == target, base[:, 0] == reference[:, 0]
+
+    def share(of, among):
+        return of[among].double().mean() if among.any() else torch.tensor(float("nan"), dtype=torch.double)
+
+    expected = {
+        "found": found.double().mean(),
+        "rate": share(moved, found),
+        "agreement": share(agreeing, found),
+        "rate_conditional": share(moved, found & agreeing),
+        "rate_disagree": share(moved, found & ~agreeing),
+        "rate_to_0": share(moved, found & (target == 0)),
+        "rate_to_1": share(moved, found & (target == 1)),
+        "rate_end_to_end": (found & moved).double().mean(),
+    }
+    assert set(rate) == set(expected)
+    for name, value in expected.items():
+        assert float(rate[name]) == pytest.approx(float(value), nan_ok=True), name
+
+
+def test_the_metric_refuses_what_it_cannot_count():
+    metric, two = TransferabilityRate(), torch.tensor([[0, 1]])
+    with pytest.raises(ValueError, match=r"base_pred: has shape \(1,\), not \(1, 2\)"):
+        metric.update(torch.tensor([0]), two, torch.tensor([1]), torch.tensor([True]))
+    with pytest.raises(ValueError, match="found: says so of a row"):
+        metric.update(torch.tensor([[0, 0]]), two, torch.tensor([1]), torch.tensor([True]))
+    assert int(metric.rows) == 0
+
+
+PROCESS = """
+import sys, torch
+import torch.distributed as dist
+from cftransfer.transferability import TransferabilityRate
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+metric = TransferabilityRate()
+rows = torch.load(sys.argv[3], weights_only=True)
+cut = slice(0, 7) if rank == 0 else slice(7, None)  # unequal shares
+metric.update(*(column[cut] for column in rows))
+print({name: float(value) for name, value in metric.compute().items()})
+"""
+
+
+def test_the_metric_adds_up_over_processes(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    base, reference = (torch.randint(0, 2, (40, 2), generator=generator) for _ in range(2))
+    target = torch.randint(0, 2, (40,), generator=generator)
+    rows = (base, reference, target, base[:, 1] == target)
+    torch.save(rows, tmp_path / "rows.pt")
+    words = [[sys.executable, "-c", PROCESS, str(r), str(tmp_path / "meet"), str(tmp_path / "rows.pt")] for r in (0, 1)]
+    ranks = [subprocess.Popen(word, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for word in words]
+    said = [rank.communicate(timeout=120) for rank in ranks]
+    alone = TransferabilityRate()
+    alone.update(*rows)
+    expected = str({name: float(value) for name, value in alone.compute().items()})
+    assert [out.strip().splitlines()[-1:] for out, _ in said] == [[expected]] * 2, said
+
+
+GAMMA, ANGLE = 0.3, np.pi / 6
+
+
+def project(model, x, target, *, space, margin):
+    """The point on the base's boundary, and `margin` beyond it; the base's weights are those of the first axis."""
+    reached = x.clone()
+    reached[:, 0] = 0.5 + margin * (2 * target - 1)
+    return reached, torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long)
+
+
+def test_the_closed_form_of_linear_models(compas):
+    """Isotropic Gaussian data, linear base and reference at an angle of 30°: everything about the pair is known."""
+    n, unit = 200_000, 1 / 12  # σ in units of the box: six σ fit on each side of its middle
+    x = (0.5 + unit * torch.randn(n, 3, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    axis = torch.tensor([np.cos(ANGLE), np.sin(ANGLE), 0.0], dtype=torch.float32)
+    settings = {"_target_": f"{__name__}.project", "margin": GAMMA * unit}
+    found = search(lambda x: x[:, 0] - 0.5, x, settings=settings, dataset=compas)
+    _, _, measure = measured([found], [lambda x: (x - 0.5) @ axis])
+    rate = stats.norm.cdf(GAMMA / np.tan(ANGLE))
+    agreement = 1 - ANGLE / np.pi
+    conditional = 1 - (1 - rate) / agreement
+    assert (round(rate, 4), round(conditional, 4)) == (0.6983, 0.6380)
+    assert measure["found"] == 1
+    for name, p, rows in (
+        ("rate", rate, n),
+        ("agreement", agreement, n),
+        ("rate_conditional", conditional, n * agreement),
+    ):
+        assert measure[name] == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / rows)), name

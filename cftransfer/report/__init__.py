@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def report(folders: Sequence[Path], *, out: Path | None = None) -> Path:
-    """Print the table of the jobs under `folders`, write `report.html` and `trend.*` into `out`; return the page.
+    """Print the table of the jobs under `folders`, write `report.html` and its figures into `out`; return the page.
 
     out: the first folder by default. InputError if there is no job at all.
     """
@@ -13,9 +13,8 @@ def report(folders: Sequence[Path], *, out: Path | None = None) -> Path:
 
     jobs = collect.jobs(folders)
     place = out or Path(folders[0])
-    trends = collect.trends(jobs)
-    figure = figures.save(jobs, trends, place)
-    page.show(jobs, trends)
-    path = page.write(jobs, trends, figure, place)
+    lines = collect.lines(jobs)
+    page.show(jobs, lines)
+    path = page.write(jobs, lines, figures.save(jobs, lines, place), place)
     print(f"report: {path}")
     return path

@@ -1,6 +1,7 @@
-"""Job folders → one table of jobs, what was swept over them, and the trend."""
+"""Job folders → panels of points, what was swept over them, and their trends."""
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,22 +9,55 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import OmegaConf
 
 from cftransfer.errors import InputError
-from cftransfer.spec import flat
-from cftransfer.statistics import Trend, trend
-from cftransfer.transferability import PAIR, matrix, pairs
+from cftransfer.spec import PARTS, flat
+from cftransfer.statistics import Sharing, Trend, holm, trend
+from cftransfer.transferability import CONTROLS, PAIR, matrix
 
 NOT_SWEPT = ("paths", "wandb", "trainer")  # where a job ran and landed, not what it was
+TABLES = {
+    "pairs": (*PAIR, *CONTROLS),
+    "survivorship": ("cap",),
+    "curves": ("role", "epoch"),
+}  # files and needed columns
+AGE = "extra_epochs"  # the x-axis of continued training, whose jobs hold a whole curve each
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its folder, its `result.json`, and its rates as a matrix, bases × references."""
+    """One job: its folder, its `result.json`, and its tables but for the large ones."""
 
     folder: Path
     result: dict[str, Any]
+    pairs: pd.DataFrame
+    survivorship: pd.DataFrame
+    curves: pd.DataFrame
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of `result.json`."""
+        return self.result["metrics"]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The job's settings, flat, with one name per group (`model`: mlp) instead of its `_target_`."""
+        kept = {name: part for name, part in self.result["config"].items() if name not in NOT_SWEPT}
+        settings = {name: value for name, value in flat(kept).items() if not name.endswith("_target_")}
+        return {**self.result["choices"], **settings}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place on the x-axis: the rates of its pairs (bases, references), their interval, and the mean controls."""
+
+    x: float
     rates: np.ndarray
+    low: float
+    high: float
+    controls: dict[str, float]
+    job: Job
 
     @property
     def rated(self) -> bool:
@@ -32,33 +66,67 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Jobs:
-    """Jobs in the order of their knob.
+class Panel:
+    """The jobs of one experiment, in the order of their knob.
 
     knob: the swept number on the x-axis, None without one; series: the other settings that differ between jobs.
-    failed: job folders without a result that can be read, with the reason.
     """
 
+    experiment: str
     jobs: list[Job]
     knob: str | None
     series: list[str]
-    failed: dict[Path, str]
 
     def label(self, job: Job) -> str:
         """Return what tells the job's series from the others, "" if there is one series."""
-        settings = _settings(job.result)
-        return " ".join(f"{name.rpartition('.')[2]}={settings[name]}" for name in self.series if name in settings)
+        return " ".join(
+            f"{name.rpartition('.')[2]}={job.settings[name]}" for name in self.series if name in job.settings
+        )
 
-    def x(self, job: Job) -> float:
-        """Return the job's place on the x-axis."""
-        return float(_settings(job.result)[self.knob]) if self.knob else float(self.jobs.index(job))
+    def place(self, job: Job) -> str:
+        """Return what tells the job from the others of its panel, in words."""
+        at = [f"{self.knob.rpartition('.')[2]}={job.settings[self.knob]}"] if self.knob in job.settings else []
+        return " ".join([*at, self.label(job)]).strip() or str(job.settings.get("dataset", job.folder.name))
 
-    def groups(self) -> dict[str, list[Job]]:
-        """Return the jobs by the label of their series."""
-        groups: dict[str, list[Job]] = {}
+    def groups(self) -> dict[str, list[Point]]:
+        """Return the points by the label of their series."""
+        groups: dict[str, list[Point]] = {}
         for job in self.jobs:
-            groups.setdefault(self.label(job) if self.knob else "", []).append(job)
+            groups.setdefault(self.label(job) if self.knob else "", []).extend(self._points(job))
         return groups
+
+    def _points(self, job: Job) -> list[Point]:
+        if self.knob == AGE and "curve" in job.result:
+            return [
+                _point(point[AGE], pairs, point, job)
+                for point, (_, pairs) in zip(job.result["curve"], job.pairs.groupby(AGE), strict=True)
+            ]
+        x = float(job.settings[self.knob]) if self.knob else float(self.jobs.index(job))
+        return [_point(x, _last(job.pairs), job.metrics, job)]
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What a report is about. failed: job folders without a result that can be read, with the reason."""
+
+    panels: list[Panel]
+    failed: dict[Path, str]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All jobs, panel by panel."""
+        return [job for panel in self.panels for job in panel.jobs]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The trend of one series, with its p adjusted for all the trends of the report (Holm)."""
+
+    panel: Panel
+    label: str
+    points: list[Point]
+    trend: Trend
+    p_holm: float
 
 
 def jobs(folders: Sequence[Path]) -> Jobs:
@@ -76,36 +144,86 @@ def jobs(folders: Sequence[Path]) -> Jobs:
     if not done:
         lost = "".join(f"; failed: {folder} ({reason})" for folder, reason in failed.items())
         raise InputError(f"{', '.join(map(str, folders))}: holds no finished job of transfer.py{lost}")
-    knob, series = _swept(done)
-    collected = Jobs(done, knob, series, failed)
-    order = sorted(done, key=lambda job: (collected.x(job) if knob else 0.0, _natural(job.folder)))
-    return Jobs(order, knob, series, failed)
-
-
-def trends(collected: Jobs) -> dict[str, Trend]:
-    """Return the trend over the knob of every series that has one, by its label."""
-    lines = {}
-    for label, group in collected.groups().items():
-        rated = [job for job in group if job.rated]
-        line = trend([collected.x(job) for job in rated], [job.rates for job in rated]) if collected.knob else None
-        if line is not None:
-            lines[label] = line
-    return lines
-
-
-def rows(collected: Jobs) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return, per job, the settings that differ and the metrics of its `result.json`."""
-    names = [name for name in (collected.knob, *collected.series) if name]
-    return [
-        ({name: _settings(job.result).get(name, "—") for name in names}, job.result["metrics"])
-        for job in collected.jobs
+    experiments = sorted({(job.result["choices"].get("experiment", ""), "curve" in job.result) for job in done})
+    together = [
+        [job for job in done if (job.result["choices"].get("experiment", ""), "curve" in job.result) == kind]
+        for kind in experiments
     ]
+    return Jobs([_panel(name, group) for (name, _), group in zip(experiments, together, strict=True)], failed)
 
 
-def common(collected: Jobs) -> dict[str, Any]:
+def lines(collected: Jobs) -> list[Line]:
+    """Return the trend over the knob of every series that has one."""
+    found = []
+    for panel in collected.panels:
+        for label, points in panel.groups().items():
+            rated = [point for point in points if point.rated]
+            fitted = (
+                trend([point.x for point in rated], [point.rates for point in rated], sharing=_sharing(rated))
+                if panel.knob
+                else None
+            )
+            if fitted is not None:
+                found.append((panel, label, rated, fitted))
+    adjusted = holm([fitted.p for *_, fitted in found])
+    return [Line(*parts, p) for parts, p in zip(found, adjusted, strict=True)]
+
+
+def differences(some: Sequence[Job]) -> list[str]:
+    """Return the names of the settings that are not the same in all jobs."""
+    every = [job.settings for job in some]
+    names = dict.fromkeys(name for settings in every for name in settings)
+    return [name for name in names if len({_value(settings, name) for settings in every}) > 1]
+
+
+def common(some: Sequence[Job]) -> dict[str, Any]:
     """Return the settings that all jobs share."""
-    every = [_settings(job.result) for job in collected.jobs]
-    return {name: value for name, value in every[0].items() if all(other.get(name) == value for other in every)}
+    differ = differences(some)
+    return {name: value for name, value in some[0].settings.items() if name not in differ}
+
+
+def commands(some: Sequence[Job]) -> list[str]:
+    """Return the commands that made the jobs, as they were typed: one per sweep, one per job that was run alone."""
+    typed: dict[str, None] = {}
+    for job in some:
+        sweep = job.folder.resolve().parent / "multirun.yaml"
+        if sweep.exists():
+            overrides = OmegaConf.load(sweep).hydra.overrides
+            words = ["-m", *overrides.task, *(word for word in overrides.hydra if word != "hydra.mode=MULTIRUN")]
+        else:
+            words = job.result["overrides"]
+        typed[shlex.join(["python", "transfer.py", *words])] = None
+    return list(typed)
+
+
+def _panel(experiment: str, some: list[Job]) -> Panel:
+    knob, series = _swept(some)
+    panel = Panel(experiment, some, knob, series)
+    order = sorted(some, key=lambda job: (panel._points(job)[0].x if knob else 0.0, _natural(job.folder)))
+    return Panel(experiment, order, knob, series)
+
+
+def _point(x: float, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Point:
+    low, high = (float("nan") if rates[name] is None else rates[name] for name in ("rate_low", "rate_high"))
+    controls = [name for name in (*CONTROLS, "rate_seed") if name in pairs]
+    means = {name: float(pairs[name].mean()) for name in controls}
+    return Point(float(x), matrix(pairs), low, high, means, job)
+
+
+def _last(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs whose references are as the job's settings say, leaving out those on the way there."""
+    return pairs[pairs[AGE] == pairs[AGE].max()] if AGE in pairs else pairs
+
+
+def _sharing(points: Sequence[Point]) -> Sharing:
+    """Return what the jobs have in common: it decides what may be exchanged in a permutation."""
+
+    def same(*names: str) -> bool:
+        return len({json.dumps([point.job.result["config"].get(name) for name in names]) for point in points}) == 1
+
+    if not same(*PARTS, "seed", "replicates"):
+        return "none"
+    return "models" if same("reference") else "bases"
 
 
 def _job_folders(folders: Sequence[Path]) -> list[Path]:
@@ -135,11 +253,15 @@ def _read(folder: Path) -> Job | None:
             raise KeyError(f"no {', '.join(sorted(lacking))}")
         if "rate" not in result["metrics"]:
             return None
-        path = folder / "transfers.parquet"
-        transfers = pd.read_parquet(path, columns=[*PAIR, "found", "agreement", "transferred"])
+        tables = []
+        for name, columns in TABLES.items():
+            path = folder / f"{name}.parquet"
+            tables.append(pd.read_parquet(path))
+            if absent := set(columns) - set(tables[-1].columns):
+                raise KeyError(f"no {', '.join(sorted(absent))}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
-    return Job(folder, result, matrix(pairs(transfers)))
+    return Job(folder, result, *tables)
 
 
 def _reason(folder: Path) -> str:
@@ -154,10 +276,8 @@ def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
     What moves along with another setting is none of its own: what an experiment's patch computes from what was typed
     (`extra_layers` moves `reference.model.layers`), and what belongs to an option (`dataset` moves `dataset.rows`).
     """
-    results = [job.result for job in done]
-    every = [_settings(result) for result in results]
-    names = dict.fromkeys(name for settings in every for name in settings)
-    differ = [name for name in names if len({_value(settings, name) for settings in every}) > 1]
+    some = list(done)
+    results, every, differ = [job.result for job in some], [job.settings for job in some], differences(some)
     typed = {override.lstrip("+~").partition("=")[0] for result in results for override in result["overrides"]}
     options = {name for name in differ if name in results[0]["choices"]}
     kept: list[str] = []
@@ -166,6 +286,8 @@ def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
         if name in typed or not (dependent and _follows(name, kept, every)):
             kept.append(name)
     numbers = [n for n in kept if n != "seed" and all(_is_number(settings.get(n)) for settings in every)]
+    if all("curve" in result for result in results):
+        return AGE, kept
     knob = numbers[0] if numbers else None
     return knob, [name for name in kept if name != knob]
 
@@ -178,13 +300,6 @@ def _follows(name: str, others: Sequence[str], every: Sequence[dict[str, Any]]) 
 
 def _value(settings: dict[str, Any], name: str) -> str:
     return json.dumps(settings.get(name))
-
-
-def _settings(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a job's settings, flat, with one name per group (`model`: mlp) instead of its `_target_`."""
-    kept = {name: part for name, part in result["config"].items() if name not in NOT_SWEPT}
-    settings = {name: value for name, value in flat(kept).items() if not name.endswith("_target_")}
-    return {**result["choices"], **settings}
 
 
 def _is_number(value: Any) -> bool:

@@ -1,95 +1,225 @@
-"""The trend: the swept knob against the transferability rate, with intervals and the fitted line."""
+"""The figures of a report: the rate against what was swept, survivorship, and training curves."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from matplotlib import rc_context
+import pandas as pd
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cftransfer import store
-from cftransfer.report.collect import Job, Jobs
-from cftransfer.statistics import Trend
+from cftransfer.report.collect import Job, Jobs, Line, Panel, Point
+from cftransfer.statistics import LEVEL, band, reference_means
 
+LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
 COLOURS = ("#0b6fb8", "#c4500e", "#2c8a4b", "#8a4fa8", "#7a6a00", "#a61c4b")
+CONTROLS: dict[str, tuple[str, LineStyle]] = {
+    "rate_seed": ("same architecture, other seeds", "-"),
+    "control_nearest": ("nearest training row", "-."),
+    "control_prior": ("coin with the reference's prior", ":"),
+    "control_random": ("random direction", "--"),
+}  # what `pairs` calls it: its name and its line
+DENSE = 10  # places on an x-axis from which on intervals are drawn as a band instead of bars
 
 
-def save(jobs: Jobs, trends: Mapping[str, Trend], folder: Path) -> str:
-    """Write `trend.png` and `trend.svg` into `folder`; return the SVG's text."""
-    figure = draw(jobs, trends)
+def save(jobs: Jobs, lines: Sequence[Line], folder: Path) -> dict[str, str]:
+    """Write each figure as PNG and SVG into `folder`; return the SVGs' text by the figure's name."""
+    figures = {"trend": trend(jobs, lines), "survivorship": survivorship(jobs), "training": training(jobs)}
+    return {name: _written(figure, folder / name) for name, figure in figures.items()}
+
+
+def _written(figure: Figure, path: Path) -> str:
     pictures = {}
     for kind, metadata in (("png", {}), ("svg", {"Date": None})):
         buffer = io.BytesIO()
-        with rc_context({"svg.hashsalt": "cftransfer"}):  # the same jobs give the same file
+        with rc_context({"svg.hashsalt": path.name}):  # the same jobs give the same file
             figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
         pictures[kind] = buffer.getvalue()
-        store.write(folder / f"trend.{kind}", pictures[kind])
-    return pictures["svg"].decode()
+        store.write(path.with_suffix(f".{kind}"), pictures[kind])
+    svg = pictures["svg"].decode()
+    return svg[svg.index("<svg") :]
 
 
-def draw(jobs: Jobs, trends: Mapping[str, Trend]) -> Figure:
-    """Return the figure: a bar per job (95 % interval), a dot per reference model, a line per series."""
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    axes = figure.add_subplot()
-    groups = jobs.groups()
-    span = float(np.ptp([jobs.x(job) for job in jobs.jobs])) or 1.0
-    aside = (np.arange(len(groups)) - (len(groups) - 1) / 2) * 0.02 * span  # else the bars of series hide each other
-    for index, (label, group) in enumerate(groups.items()):
-        colour = COLOURS[index % len(COLOURS)]
-        _points(axes, jobs, [job for job in group if job.rated], label=label, colour=colour, aside=aside[index])
-        if label in trends:
-            _line(axes, [jobs.x(job) for job in group], trends[label], colour)
-    _frame(axes, jobs)
-    if len(groups) > 1:
-        axes.legend(frameon=False)
-    elif trends:
-        axes.set_title(sentence(next(iter(trends.values())), str(jobs.knob)), fontsize=8.5, loc="left")
+def trend(jobs: Jobs, lines: Sequence[Line]) -> Figure:
+    """Return a panel per experiment: rates with 95 % intervals, a dot per reference, controls, the fitted line."""
+    columns = min(len(jobs.panels), 2)
+    rows = -(-len(jobs.panels) // columns)
+    size = (7.2, 4.6) if columns == 1 else (11.0, 4.4 * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    for axes, panel in zip(places, jobs.panels, strict=False):
+        _panel(axes, panel, [line for line in lines if line.panel is panel])
+        if len(jobs.panels) > 1:
+            axes.set_title(panel.experiment, loc="left", fontweight="bold", fontsize=10)
+    if len(jobs.panels) == 1 and len(lines) == 1:
+        places[0].set_title(sentence(lines[0]).replace(": ", "\n", 1), loc="left", fontsize=9)
+    for axes in places[len(jobs.panels) :]:
+        axes.remove()
+    _legend(figure, places[: len(jobs.panels)])
     return figure
 
 
-def sentence(line: Trend, knob: str) -> str:
-    """Return the trend in words."""
-    slope = f"slope {line.slope:+.4f} per unit of {knob}"
-    if np.isnan(line.low):
-        return f"{slope}, no interval from two jobs of one rate each"
-    return (
-        f"{slope}, 95 % interval {line.low:+.4f} to {line.high:+.4f}, p = {line.p:.2g}, Spearman's ρ = {line.rho:+.2f}"
+def survivorship(jobs: Jobs) -> Figure:
+    """Return found share and rate as they would be had every search been ended after fewer iterations."""
+    return _by_job(
+        jobs,
+        lambda job: job.survivorship,
+        x=("cap", "iterations allowed"),
+        columns={"found": "found share", "rate": "rate of those found"},
+        logarithmic=True,
     )
 
 
-def _points(axes: Axes, jobs: Jobs, group: list[Job], *, label: str, colour: str, aside: float) -> None:
-    span = float(np.ptp([jobs.x(job) for job in jobs.jobs])) or 1.0
-    for job in group:
-        references = np.nanmean(job.rates, axis=0)
-        spread = jobs.x(job) + aside + np.linspace(-0.008, 0.008, len(references)) * span
+def training(jobs: Jobs) -> Figure:
+    """Return the mean training curves of bases (solid) and references (dashed)."""
+    return _by_job(
+        jobs,
+        lambda job: job.curves.groupby(["role", "epoch"], as_index=False)[["test_accuracy", "test_loss"]].mean(),
+        x=("epoch", "epoch"),
+        columns={"test_accuracy": "test accuracy", "test_loss": "test loss"},
+        logarithmic=False,
+    )
+
+
+def _by_job(
+    jobs: Jobs,
+    table: Callable[[Job], pd.DataFrame],
+    *,
+    x: tuple[str, str],
+    columns: Mapping[str, str],
+    logarithmic: bool,
+) -> Figure:
+    """Return one panel per column of the jobs' tables, in which every job is a line, or one per role of its models."""
+    named = [(panel, job) for panel in jobs.panels for job in panel.jobs]
+    figure = Figure(figsize=(9.6, 3.6 + 0.09 * len(named)), layout="constrained")
+    places = figure.subplots(1, len(columns))
+    for index, (panel, job) in enumerate(named):
+        rows, colour = table(job), _shade(index, len(named))
+        label = f"{panel.experiment if len(jobs.panels) > 1 else ''} {panel.place(job)}".strip()
+        parts = [part for _, part in rows.groupby("role")] if "role" in rows else [rows]
+        for axes, column in zip(places, columns, strict=True):
+            for style, part in zip(("-", "--"), parts, strict=False):
+                axes.plot(part[x[0]], part[column], style, color=colour, lw=1.3, label=label if style == "-" else None)
+                if f"{column}_low" in part:
+                    ends = part[f"{column}_low"], part[f"{column}_high"]
+                    axes.fill_between(part[x[0]], *ends, color=colour, alpha=0.1, linewidth=0)
+    for axes, title in zip(places, columns.values(), strict=True):
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlabel(x[1])
+        _bare(axes)
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.set_ylim(-0.02, 1.02)
+    _legend(figure, places)
+    return figure
+
+
+def _shade(index: int, many: int) -> Any:
+    """Return a colour per job: of the palette while it lasts, else along a scale."""
+    return COLOURS[index] if many <= len(COLOURS) else colormaps["viridis"](index / (many - 1) * 0.9)
+
+
+def _panel(axes: Axes, panel: Panel, lines: Sequence[Line]) -> None:
+    groups = panel.groups()
+    every = [point for points in groups.values() for point in points]
+    span = float(np.ptp([point.x for point in every])) or 1.0
+    aside = (np.arange(len(groups)) - (len(groups) - 1) / 2) * 0.02 * span  # else the bars of series hide each other
+    for index, (label, points) in enumerate(groups.items()):
+        colour = COLOURS[index % len(COLOURS)]
+        rated = [point for point in points if point.rated]
+        _controls(axes, panel, rated, colour=colour if len(groups) > 1 else "#57646f", span=span)
+        draw = _dense if panel.knob and len(points) > DENSE else _bars
+        draw(axes, rated, colour=colour, label=label or "transferability rate", aside=aside[index], span=span)
+    for line in lines:
+        _line(axes, line, COLOURS[list(groups).index(line.label) % len(COLOURS)])
+    _frame(axes, panel, every)
+
+
+def _bars(axes: Axes, points: list[Point], *, colour: str, label: str, aside: float, span: float) -> None:
+    for point in points:
+        references = reference_means(point.rates)
+        spread = point.x + aside + np.linspace(-0.008, 0.008, len(references)) * span
         axes.plot(spread, references, "o", color=colour, alpha=0.35, markersize=4, mew=0)
-    metrics = [job.result["metrics"] for job in group]
-    rate = np.array([metric["rate"] for metric in metrics], dtype=float)
-    ends = np.array([[metric["rate_low"], metric["rate_high"]] for metric in metrics], dtype=float).reshape(-1, 2).T
-    x = [jobs.x(job) + aside for job in group]
+    rate = np.array([np.nanmean(point.rates) for point in points])
+    ends = np.array([[point.low, point.high] for point in points]).reshape(-1, 2).T
+    x = [point.x + aside for point in points]
     axes.errorbar(x, rate, yerr=np.abs(ends - rate), fmt="o", color=colour, capsize=4, markersize=6, label=label)
 
 
-def _line(axes: Axes, x: list[float], line: Trend, colour: str) -> None:
-    ends = np.array([min(x), max(x)])
-    axes.plot(ends, line.intercept + line.slope * ends, "-", color=colour, linewidth=1.2, alpha=0.8)
+def _dense(axes: Axes, points: list[Point], *, colour: str, label: str, aside: float, span: float) -> None:  # noqa: ARG001 (as _bars)
+    x = [point.x for point in points]
+    axes.plot(x, [reference_means(point.rates) for point in points], "-", color=colour, alpha=0.25, linewidth=0.8)
+    axes.fill_between(x, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.12, linewidth=0)
+    axes.plot(x, [np.nanmean(point.rates) for point in points], "o-", color=colour, markersize=4, label=label)
 
 
-def _frame(axes: Axes, jobs: Jobs) -> None:
-    axes.set_ylabel("transferability rate")
+def _controls(axes: Axes, panel: Panel, points: list[Point], *, colour: str, span: float) -> None:
+    for name, (label, style) in CONTROLS.items():
+        x = np.array([point.x for point in points if name in point.controls])
+        y = [point.controls[name] for point in points if name in point.controls]
+        if panel.knob and len(set(x)) > 1:
+            axes.plot(x, y, linestyle=style, color=colour, linewidth=0.9, label=label)
+        elif len(x):
+            axes.hlines(y, x - 0.2 * span, x + 0.2 * span, linestyles=style, colors=colour, linewidth=0.9, label=label)
+
+
+def _line(axes: Axes, line: Line, colour: str) -> None:
+    x = np.linspace(min(point.x for point in line.points), max(point.x for point in line.points), 50)
+    axes.plot(x, line.trend.intercept + line.trend.slope * x, "-", color=colour, linewidth=1.2, alpha=0.8)
+    ends = band([point.x for point in line.points], [point.rates for point in line.points], x.tolist())
+    axes.fill_between(x, [end.low for end in ends], [end.high for end in ends], color=colour, alpha=0.12, linewidth=0)
+
+
+def _frame(axes: Axes, panel: Panel, points: Sequence[Point]) -> None:
+    axes.set_ylabel("rate")
     axes.set_ylim(-0.02, 1.02)
-    if not any(job.rated for job in jobs.jobs):
+    if not any(point.rated for point in points):
         axes.text(0.5, 0.5, "no counterfactuals found", transform=axes.transAxes, ha="center")
-    if jobs.knob:
-        axes.set_xlabel(jobs.knob)
-        ticks = sorted({jobs.x(job) for job in jobs.jobs})
-        if len(ticks) <= 12:
+    if panel.knob:
+        axes.set_xlabel(panel.knob)
+        ticks = sorted({point.x for point in points})
+        if len(ticks) <= DENSE:
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        elif all(tick.is_integer() for tick in ticks):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
-        labels = [jobs.label(job) or job.folder.name for job in jobs.jobs]
-        axes.set_xticks(range(len(labels)), labels, rotation=20 if max(map(len, labels)) > 12 else 0)
+        labels = [panel.place(job) for job in panel.jobs]
+        crowded = len(labels) > 1 and max(map(len, labels)) > 12
+        axes.set_xticks(range(len(labels)), labels, rotation=20 if crowded else 0)
         axes.margins(x=0.2)
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
+
+
+def _legend(figure: Figure, places: Iterable[Axes]) -> None:
+    """One legend below all panels: what stands in several of them is said once."""
+    named: dict[str, Any] = {}
+    for axes in places:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    if named:
+        figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+
+
+def sentence(line: Line) -> str:
+    """Return the trend in words."""
+    fitted, knob = line.trend, line.panel.knob
+    slope = f"slope {fitted.slope:+.4f} per unit of {knob}"
+    if np.isnan(fitted.low):
+        return f"{slope}, no interval from two jobs of one rate each"
+    clear = line.p_holm < 1 - LEVEL
+    said = (
+        f"the rate {'rises' if fitted.slope > 0 else 'falls'} with {knob}" if clear else f"no clear trend with {knob}"
+    )
+    several = f" ({line.p_holm:.2g} by Holm)" if line.p_holm != fitted.p else ""
+    return f"{said}: {slope}, 95 % interval {fitted.low:+.4f} to {fitted.high:+.4f}, p = {fitted.p:.2g}{several}"

@@ -1,7 +1,7 @@
 """The table in the terminal, and report.html."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,62 +12,85 @@ from rich.table import Table
 from rich.text import Text
 
 from cftransfer import store
-from cftransfer.report.collect import Jobs, common, rows
+from cftransfer.report.collect import Job, Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
 from cftransfer.statistics import Trend
 
-COLUMNS = {
-    "found": "found",
-    "agreement": "agreement",
-    "rate": "rate",
-    "interval": "95 % interval",
-    "rate_conditional": "conditional",
-    "rate_end_to_end": "end-to-end",
+INTERVAL = "95 % interval"
+# Column heads, each with its metric and the metric that counts what the share is of.
+PRINTED = {
+    "found": ("found", ""),
+    "agreement": ("agreement", ""),
+    "rate": ("rate", ""),
+    INTERVAL: ("rate_low", "rate_high"),
+    "conditional": ("rate_conditional", ""),
+    "end-to-end": ("rate_end_to_end", ""),
 }
-PAGE_COLUMNS = COLUMNS | {
-    "rate_to_0": "to class 0",
-    "rate_to_1": "to class 1",
-    "distance_l2": "distance L2",
-    "base_accuracy": "base accuracy",
-    "reference_accuracy": "reference accuracy",
-    "pairs": "pairs",
+SEED = {"− seed": ("rate_minus_seed", ""), f"{INTERVAL} of it": ("rate_minus_seed_low", "rate_minus_seed_high")}
+PAGE = {
+    "found": ("found", "n_searched"),
+    "agreement": ("agreement", "n_tried"),
+    "rate": ("rate", "n_tried"),
+    INTERVAL: ("rate_low", "rate_high"),
+    "conditional": ("rate_conditional", "n_agreeing"),
+    "end-to-end": ("rate_end_to_end", "n_searched"),
+    **SEED,
+    "random": ("control_random", ""),
+    "nearest": ("control_nearest", ""),
+    "prior": ("control_prior", ""),
+    "to class 0": ("rate_to_0", ""),
+    "to class 1": ("rate_to_1", ""),
+    "distance L2": ("distance_l2", ""),
+    "base accuracy": ("base_accuracy", ""),
+    "reference accuracy": ("reference_accuracy", ""),
+    "pairs": ("pairs", ""),
+}
+ASKED = {
+    "seed": "references of the bases' own spec, trained from other seeds",
+    "continued_training": "the bases themselves, trained on",
+    "more_layers": "references with more hidden layers than their bases, trained from other seeds",
+    "more_features": "references with more features per hidden layer than their bases, trained from other seeds",
 }
 
 
-def show(jobs: Jobs, trends: Mapping[str, Trend]) -> None:
+def show(jobs: Jobs, lines: Sequence[Line]) -> None:
     """Print one row per job, then the trends and the jobs that failed."""
-    heads, lines = cells(jobs, COLUMNS)
-    printed = Table(box=None, padding=(0, 1), header_style="bold")
-    for head in heads:
-        printed.add_column(Text(head), justify="right", no_wrap=True)
-    for line in lines:
-        printed.add_row(*map(Text, line))
     console = Console(markup=False, highlight=False, soft_wrap=True)
-    natural = Measurement.get(console, console.options.update(max_width=10_000), printed).maximum
-    console.width = max(natural, console.width)  # a pipe has no width to cut the table to
-    console.print(printed)
-    for label, fitted in trends.items():
-        console.print(f"trend{' of ' + label if label else ''}: {sentence(fitted, str(jobs.knob))}")
+    for panel in jobs.panels:
+        if len(jobs.panels) > 1:
+            console.print(f"\n{panel.experiment}", style="bold")
+        heads, rows = cells(panel, PRINTED | SEED)
+        printed = Table(box=None, padding=(0, 1), header_style="bold")
+        for head in heads:
+            printed.add_column(Text(head), justify="right", no_wrap=True)
+        for row in rows:
+            printed.add_row(*(Text(number) for number, _ in row))
+        natural = Measurement.get(console, console.options.update(max_width=10_000), printed).maximum
+        console.width = max(natural, console.width)  # a pipe has no width to cut the table to
+        console.print(printed)
+    for line in lines:
+        console.print(f"trend{_of(line, jobs)}: {sentence(line)}, Spearman's ρ = {line.trend.rho:+.2f}")
     for folder, reason in jobs.failed.items():
         console.print(f"failed: {folder} ({reason})", style="red")
 
 
-def write(jobs: Jobs, trends: Mapping[str, Trend], svg: str, folder: Path) -> Path:
+def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder: Path) -> Path:
     """Write `report.html`, which needs no other file, into `folder`; return its path."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cftransfer.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    heads, lines = cells(jobs, PAGE_COLUMNS)
     results = [job.result for job in jobs.jobs]
     text = environment.get_template("page.html.j2").render(
-        knob=jobs.knob,
-        svg=svg[svg.index("<svg") :],
-        heads=heads,
-        rows=[(row, job.folder.name) for row, job in zip(lines, jobs.jobs, strict=True)],
+        subject=", ".join(dict.fromkeys(panel.knob for panel in jobs.panels if panel.knob)),
+        asked=[(panel.experiment, asked(panel)) for panel in jobs.panels],
+        figures=figures,
+        panels=[(panel.experiment, *cells(panel, PAGE), _names(panel.jobs)) for panel in jobs.panels],
         intervals=sorted({result["metrics"]["interval"] for result in results}),
-        trends=[(label, sentence(line, str(jobs.knob)), line.method) for label, line in trends.items()],
+        trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
         failed=[(str(path), reason) for path, reason in jobs.failed.items()],
-        settings=[(name, json.dumps(value)) for name, value in common(jobs).items()],
+        differ=_differences(jobs.jobs),
+        commands=commands(jobs.jobs),
+        settings=[(name, json.dumps(value)) for name, value in common(jobs.jobs).items()],
         versions=results[0]["versions"],
         commits=sorted({_commit(result["git"]) for result in results}),
     )
@@ -76,27 +99,81 @@ def write(jobs: Jobs, trends: Mapping[str, Trend], svg: str, folder: Path) -> Pa
     return path
 
 
-def cells(jobs: Jobs, columns: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and the rows of the table as text, the settings that differ first."""
-    settings = [name for name in (jobs.knob, *jobs.series) if name]
-    lines = []
-    for own, metrics in rows(jobs):
-        interval = f"{_number(metrics['rate_low'])}–{_number(metrics['rate_high'])}"
-        numbers = metrics | {"interval": interval}
-        lines.append([_text(own[name]) for name in settings] + [_number(numbers[name]) for name in columns])
-    return settings + list(columns.values()), lines
+def asked(panel: Panel) -> str:
+    """Return in words what the jobs of a panel asked."""
+    config = panel.jobs[0].result["config"]
+    experiment = ASKED.get(panel.experiment, "references as the experiment's patch says")
+    metrics = panel.jobs[0].metrics
+    pairs = "pair" if metrics["pairs"] == 1 else "pairs"
+    many = f"{len(panel.jobs)} jobs" if len(panel.jobs) > 1 else "one job"
+    knob = f", over {panel.knob}" if panel.knob else ""
+    where = " and ".join(dict.fromkeys(str(job.settings.get("dataset", "—")) for job in panel.jobs))
+    return (
+        f"Do counterfactuals of {where} hold on {experiment}? {many[0].upper()}{many[1:]}{knob}, each with "
+        f"{metrics['n_searched']:,} searches ({panel.jobs[0].settings.get('counterfactual', 'search')}) on base models "
+        f"and {metrics['pairs']} {pairs} of models; seed {config.get('seed')}."
+    )
+
+
+def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[list[tuple[str, str]]]]:
+    """Return heads, and rows of (text, what it is a share of), the settings that differ first.
+
+    Columns for which no job has a number are left out.
+    """
+    settings = [name for name in (panel.knob, *panel.series) if name]
+    settings = [name for name in settings if any(name in job.settings for job in panel.jobs)]
+    had = {head: names for head, names in columns.items() if any(names[0] in job.metrics for job in panel.jobs)}
+    rows = [
+        [(_text(job.settings.get(name, "—")), "") for name in dict.fromkeys(settings)]
+        + [_cell(job.metrics, *names) for names in had.values()]
+        for job in panel.jobs
+    ]
+    return [*dict.fromkeys(settings), *had], rows
+
+
+def _cell(metrics: Mapping[str, Any], name: str, other: str) -> tuple[str, str]:
+    if other.endswith("_high"):
+        low, high = _number(metrics.get(name)), _number(metrics.get(other))
+        return f"{low} to {high}" if "minus" in name else f"{low}–{high}", ""
+    return _number(metrics.get(name), signed="minus" in name), f"of {metrics[other]:,}" if other else ""
+
+
+def _differences(some: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
+    names = differences(some)
+    return names, [[_text(job.settings.get(name, "—")) for name in names] for job in some]
+
+
+def _names(some: Sequence[Job]) -> list[str]:
+    return [job.folder.name for job in some]
+
+
+def _of(line: Line, jobs: Jobs) -> str:
+    parts = [line.panel.experiment if len(jobs.panels) > 1 else "", line.label]
+    named = " ".join(part for part in parts if part)
+    return f" of {named}" if named else ""
+
+
+def _numbers(fitted: Trend, p_holm: float) -> list[tuple[str, str]]:
+    return [
+        ("slope", f"{fitted.slope:+.4f}"),
+        (INTERVAL, f"{fitted.low:+.4f} to {fitted.high:+.4f}"),
+        ("p", f"{fitted.p:.3g}"),
+        ("p (Holm)", f"{p_holm:.3g}"),
+        ("p (permutation)", "—" if fitted.p_permutation != fitted.p_permutation else f"{fitted.p_permutation:.3g}"),
+        ("R²", f"{fitted.r2:.3f}"),
+        ("Spearman's ρ", f"{fitted.rho:+.2f}"),
+        ("unit", fitted.method),
+    ]
 
 
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, str):
-        return value
+def _number(value: Any, *, signed: bool = False) -> str:
     if value is None:
         return "—"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:{'+' if signed else ''}.3f}" if isinstance(value, float) else f"{value:,}"
 
 
 def _commit(git: dict[str, Any] | None) -> str:
