@@ -1,11 +1,12 @@
 # make run    the main job: how does transferability change with depth on COMPAS?
+# make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
 # make test   the test suite
 # make check  ruff and mypy, as pre-commit runs them
 # Each sets up .venv first, and may be repeated: what is done is skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test test-slow check benchmarks
+.PHONY: setup run study test test-slow test-data check benchmarks
 
 setup: .venv/.done
 
@@ -19,11 +20,17 @@ setup: .venv/.done
 run: setup
 	$(BIN)/python transfer.py -m model.layers=2,4,8
 
+study: setup
+	$(BIN)/python -m cftransfer.report.study
+
 test: setup
 	$(BIN)/python -m pytest
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+test-data: setup
+	$(BIN)/python -m pytest -m data
 
 check: setup
 	$(BIN)/ruff check .

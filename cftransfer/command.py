@@ -1,4 +1,4 @@
-"""What the commands share: one line for every mistake of the user, and a report at the end of a sweep.
+"""What the commands share: one line for every mistake of the user, and a report at the end.
 
 Nothing heavy is imported here, so that --help and tab completion answer at once.
 """
@@ -23,24 +23,28 @@ from cftransfer.errors import LOGGED, InputError
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-class SweepFolder(Callback):
-    """Remembers where a sweep lands; Hydra tells nobody else."""
+class Landing(Callback):
+    """Remembers the folder in which the jobs land; Hydra tells nobody else."""
 
     folder: Path | None = None
 
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Hydra calls this before a single job."""
+        type(self).folder = Path(config.hydra.run.dir)
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before the first job."""
+        """Hydra calls this before the first job of a sweep."""
         type(self).folder = Path(config.hydra.sweep.dir)
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Run a Hydra command to its end, report on what its sweep has done, and exit with 1 if either failed.
+    """Run a Hydra command to its end, report on what its jobs have done, and exit with 1 if either failed.
 
     A mistake of the user ends in one line on stderr; with HYDRA_FULL_ERROR=1 it keeps its traceback.
     """
     full = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
-    succeeded = [_succeeds(action, full=full) for action in (main, _report_on_sweep)]
+    succeeded = [_succeeds(action, full=full) for action in (main, _report)]
     sys.exit(0 if all(succeeded) else 1)
 
 
@@ -65,12 +69,12 @@ def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
     return True
 
 
-def _report_on_sweep() -> None:
-    """Report on a sweep that has at least one result; without any, what went wrong has been said."""
-    if SweepFolder.folder is not None and any(SweepFolder.folder.rglob("result.json")):
+def _report() -> None:
+    """Report on jobs of which at least one has a result; without any, what went wrong has been said."""
+    if Landing.folder is not None and any(Landing.folder.rglob("result.json")):
         from cftransfer.report import report
 
-        report([SweepFolder.folder])
+        report([Landing.folder])
 
 
 def one_line(error: BaseException) -> str | None:

@@ -65,6 +65,7 @@ def two_way_interval(values: np.ndarray) -> Interval:
     total = ms_base + ms_reference - ms_error
     freedoms = ((ms_base, I - 1), (ms_reference, J - 1), (ms_error, (I - 1) * (J - 1)))
     freedom = 1 / sum((square / total) ** 2 / freedom for square, freedom in freedoms) if total > 0 else 1.0
+    freedom = max(freedom, min(I, J) - 1)  # subtracting MS_error can leave fewer than either kind of model has
     return _student(float(mean), float(np.sqrt(total / (I * J))), freedom, "bases × references")
 
 

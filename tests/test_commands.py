@@ -32,7 +32,7 @@ def test_the_main_job_prints_its_table_and_its_report(main_job):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["model.layers", "2", "4", "8"]
-    assert lines[4].startswith("trend: slope")
+    assert re.match(r"trend: (the rate falls with|no clear trend with) model.layers: slope -", lines[4])
     place = folder / re.fullmatch(r"report: (.*)/report.html", lines[5])[1]
     assert {path.name for path in place.iterdir()} >= {"report.html", "trend.png", "trend.svg", "0", "1", "2"}
 
@@ -68,6 +68,9 @@ def test_result_json_has_what_the_docs_promise(main_job):
             "rate_to_1", "base_accuracy", "reference_accuracy", "distance_l2", "pairs",
         }  # fmt: skip
         assert set(result) == {"config", "choices", "overrides", "metrics", "versions", "git", "wandb"}
+        tables = {path.stem for path in folder.rglob("*.parquet")}
+        assert tables == {"counterfactuals", "transfers", "pairs", "survivorship", "curves"}
+        assert tables <= documented
         assert result["metrics"]["pairs"] == 50
         assert result["metrics"]["found"] >= 0.95
         assert 0.6 < result["metrics"]["base_accuracy"] < 0.75
@@ -85,6 +88,8 @@ def test_every_rate_can_be_recomputed_from_the_tables(main_job):
             metrics["rate"], abs=1e-12
         )
         assert found.found.mean() == metrics["found"]
+        for name in ("control_random", "control_nearest", "control_prior"):
+            assert transfers.groupby(["base", "reference"])[name].mean().mean() == pytest.approx(metrics[name])
         difference = np.stack(found.counterfactual).astype(float) - np.stack(found.x)
         np.testing.assert_allclose(found.distance_l2, np.linalg.norm(difference, axis=1), rtol=1e-12)
 
@@ -100,6 +105,8 @@ def test_the_offline_wandb_run_holds_the_metrics_of_result_json(main_job):
         assert run["config"]["model.layers"] == result["config"]["model"]["layers"]
         assert run["config"]["counterfactual.confidence"] == 0.5
         assert run["summary"]["rates_by_pair.nrows"] == result["metrics"]["pairs"]
+        caps = pd.read_parquet(path.parent / "survivorship.parquet")
+        assert run["summary"]["survivorship.nrows"] == len(caps)
     assert len(groups) == 2  # one per sweep
 
 
@@ -130,3 +137,70 @@ def test_a_trained_population_is_what_transfer_uses(tmp_path):
     done = run_command(tmp_path, "transfer.py", *SMALL)
     assert done.returncode == 0, done.stderr
     assert "training 2 models" not in done.stderr
+
+
+EXPERIMENTS = ["continued_training", "more_features", "more_layers", "seed"]
+
+
+@pytest.fixture(scope="module")
+def every_experiment(tmp_path_factory):
+    """What a user types to see all experiments side by side."""
+    folder = tmp_path_factory.mktemp("every")
+    small = [word for word in SMALL if not word.startswith("training.epochs")] + ["training.epochs=8"]
+    return folder, run_command(folder, "transfer.py", "-m", "experiment=glob(*)", *small)
+
+
+def test_all_experiments_give_one_report_with_a_panel_each(every_experiment):
+    folder, done = every_experiment
+    assert done.returncode == 0, done.stderr
+    assert [result["choices"]["experiment"] for result in results(folder)] == EXPERIMENTS
+    assert [line for line in done.stdout.splitlines() if line in EXPERIMENTS] == EXPERIMENTS
+    (page,) = folder.rglob("report.html")
+    text = page.read_text()
+    assert re.findall(r"<h3>(\w+)</h3>", text) == EXPERIMENTS
+    assert "python transfer.py -m &#39;experiment=glob(*)&#39;" in text
+
+
+def test_a_curve_is_in_result_json_and_in_the_history_of_wandb(every_experiment):
+    folder, _ = every_experiment
+    (path,) = [p for p in folder.rglob("result.json") if "curve" in json.loads(p.read_text())]
+    result, run = json.loads(path.read_text()), read(path.parent)
+    curve = result["curve"]
+    assert [point["extra_epochs"] for point in curve] == list(range(1, 21))
+    assert set(curve[0]) == {
+        "extra_epochs", "rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy",
+    }  # fmt: skip
+    logged = [row for row in run["history"] if "extra_epochs" in row]
+    assert [row["_step"] for row in logged] == [row["extra_epochs"] for row in logged] == list(range(1, 21))
+    assert [row["rate"] for row in logged] == [point["rate"] for point in curve]
+    for name in set(curve[0]) - {"extra_epochs"}:
+        assert curve[-1][name] == result["metrics"][name]
+        assert run["summary"][name] == result["metrics"][name]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "knob", "jobs"),
+    [
+        ("depth", "model.layers", 4),
+        ("width", "model.width", 3),
+        ("epochs", "training.epochs", 4),
+        ("extra_layers", "extra_layers", 3),
+        ("extra_features", "extra_features", 3),
+        ("confidence", "counterfactual.confidence", 5),
+    ],
+)
+def test_a_named_sweep_is_one_short_command(tmp_path, sweep, knob, jobs):
+    words = {"model.layers": 1, "training.epochs": 1, "replicates.bases": 1, "replicates.references": 2, "samples": 20}
+    words = [f"{name}={value}" for name, value in words.items() if name != knob]
+    done = run_command(tmp_path, "transfer.py", f"sweep={sweep}", "dataset=moons", *words)
+    assert done.returncode == 0, done.stderr
+    assert len(results(tmp_path)) == jobs
+    assert done.stdout.split()[0] == knob
+
+
+def test_a_single_job_has_a_report_too(tmp_path):
+    done = run_command(tmp_path, "transfer.py", *SMALL)
+    assert done.returncode == 0, done.stderr
+    (page,) = tmp_path.rglob("report.html")
+    assert page.parent == next(tmp_path.rglob("result.json")).parent
+    assert done.stdout.splitlines()[-1] == f"report: {page.relative_to(tmp_path)}"

@@ -8,14 +8,15 @@ import pytest
 
 from cftransfer.errors import InputError
 from cftransfer.report import report
-from cftransfer.report.collect import common, jobs, rows, trends
-from cftransfer.statistics import trend
+from cftransfer.report.collect import commands, common, differences, jobs, lines
+from cftransfer.statistics import holm, trend
+from cftransfer.transferability import CONTROLS, pairs
 
 FACTUALS = 20
 
 
-def write_job(folder, *, rates, overrides=(), **settings):
-    """A job whose pair (i, j) transfers the share rates[i][j] of 20 counterfactuals."""
+def write_job(folder, *, rates, overrides=(), curve=None, experiment="seed", **settings):
+    """A job whose pair (i, j) transfers the share rates[i][j] of 20 counterfactuals; curve: such rates, per epoch."""
     config = {
         "model": {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64},
         "seed": 0,
@@ -27,7 +28,34 @@ def write_job(folder, *, rates, overrides=(), **settings):
     for name, value in settings.items():
         group, _, key = name.partition("__")
         config[group] = {**config[group], key: value} if key else value
+    folder.mkdir(parents=True)
     rates = np.array(rates)
+    table = pairs(transfers(rates))
+    if curve is not None:
+        aged = [pairs(transfers(np.array(point))).assign(reference=lambda t: t.base) for point in curve]
+        table = pd.concat(dict(enumerate(aged, 1)), names=["extra_epochs"]).reset_index(level=0)
+    table.to_parquet(folder / "pairs.parquet")
+    pd.DataFrame({"cap": [1, 9], "found": [0.5, 1], "rate": 0.5, "rate_low": 0.4, "rate_high": 0.6}).to_parquet(
+        folder / "survivorship.parquet"
+    )
+    ages = pd.DataFrame({"role": ["base", "base", "reference"], "epoch": [1, 2, 1]})
+    ages.assign(test_accuracy=0.6, test_loss=0.7).to_parquet(folder / "curves.parquet")
+    metrics = dict.fromkeys(
+        ["found", "agreement", "rate_conditional", "rate_end_to_end", "rate_to_0", "rate_to_1", "distance_l2"], 0.5
+    )
+    metrics |= {"rate": rates.mean(), "rate_low": rates.min(), "rate_high": rates.max(), "interval": "pairs"}
+    metrics |= {"base_accuracy": 0.6, "reference_accuracy": 0.6, "pairs": rates.size}
+    metrics |= dict.fromkeys(CONTROLS, 0.5) | dict.fromkeys(["n_searched", "n_tried", "n_agreeing"], 1000)
+    choices = {"model": "mlp", "experiment": experiment}
+    result = {"config": config, "choices": choices, "overrides": list(overrides), "metrics": metrics}
+    if curve is not None:
+        points = [{"rate": np.mean(p), "rate_low": np.min(p), "rate_high": np.max(p)} for p in curve]
+        result["curve"] = [{"extra_epochs": epoch, **point} for epoch, point in enumerate(points, 1)]
+    result |= {"versions": {"torch": "2"}, "git": {"commit": "0" * 40, "dirty": True}, "wandb": "x"}
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def transfers(rates):
     rows = [
         {
             "base": i, "reference": j, "base_seed": i, "reference_seed": 1000 + j, "factual": k, "target": k % 2,
@@ -35,16 +63,12 @@ def write_job(folder, *, rates, overrides=(), **settings):
         }
         for i in range(rates.shape[0]) for j in range(rates.shape[1]) for k in range(FACTUALS)
     ]  # fmt: skip
-    folder.mkdir(parents=True)
-    pd.DataFrame(rows).astype({"transferred": "boolean"}).to_parquet(folder / "transfers.parquet")
-    metrics = dict.fromkeys(
-        ["found", "agreement", "rate_conditional", "rate_end_to_end", "rate_to_0", "rate_to_1", "distance_l2"], 0.5
-    )
-    metrics |= {"rate": rates.mean(), "rate_low": rates.min(), "rate_high": rates.max(), "interval": "pairs"}
-    metrics |= {"base_accuracy": 0.6, "reference_accuracy": 0.6, "pairs": rates.size}
-    result = {"config": config, "choices": {"model": "mlp"}, "overrides": list(overrides), "metrics": metrics}
-    result |= {"versions": {"torch": "2"}, "git": {"commit": "0" * 40, "dirty": True}, "wandb": "x"}
-    (folder / "result.json").write_text(json.dumps(result))
+    return pd.DataFrame(rows).astype({"transferred": "boolean"}).assign(**dict.fromkeys(CONTROLS, 0.5))
+
+
+def only_panel(folder):
+    (panel,) = jobs([folder]).panels
+    return panel
 
 
 def fail_job(folder, overrides):
@@ -60,14 +84,15 @@ def test_the_typed_number_is_the_knob_and_jobs_stand_in_its_order(tmp_path):
             overrides=[f"model.layers={layers}"],
             model__layers=layers,
         )
-    collected = jobs([tmp_path])
-    assert collected.knob == "model.layers"
-    assert collected.series == []
-    assert [settings for settings, _ in rows(collected)] == [{"model.layers": layers} for layers in (2, 4, 8)]
-    assert collected.jobs[0].rates.tolist() == [[0.5, 0.6], [0.7, 0.8]]
-    assert common(collected)["model.width"] == 64
-    assert "model.layers" not in common(collected)
-    assert "paths.store" not in common(collected)
+    panel = only_panel(tmp_path)
+    assert (panel.knob, panel.series) == ("model.layers", [])
+    assert [point.x for point in panel.groups()[""]] == [2, 4, 8]
+    assert panel.groups()[""][0].rates.tolist() == [[0.5, 0.6], [0.7, 0.8]]
+    assert [panel.place(job) for job in panel.jobs] == ["layers=2", "layers=4", "layers=8"]
+    assert common(panel.jobs)["model.width"] == 64
+    assert differences(panel.jobs) == ["model.layers"]
+    assert "model.layers" not in common(panel.jobs)
+    assert "paths.store" not in common(panel.jobs)
 
 
 def test_what_moves_along_with_the_knob_is_not_another_knob(tmp_path):
@@ -76,7 +101,7 @@ def test_what_moves_along_with_the_knob_is_not_another_knob(tmp_path):
         write_job(
             tmp_path / str(job), rates=[[0.5]], overrides=[f"extra_layers={extra}"], extra_layers=extra, reference=patch
         )
-    assert (jobs([tmp_path]).knob, jobs([tmp_path]).series) == ("extra_layers", [])
+    assert (only_panel(tmp_path).knob, only_panel(tmp_path).series) == ("extra_layers", [])
 
 
 def test_a_difference_that_nobody_typed_is_shown(tmp_path):
@@ -89,9 +114,8 @@ def test_a_difference_that_nobody_typed_is_shown(tmp_path):
             model__layers=layers,
             samples=samples,
         )
-    collected = jobs([tmp_path])
-    assert (collected.knob, collected.series) == ("model.layers", ["samples"])
-    assert trends(collected) == {}
+    assert (only_panel(tmp_path).knob, only_panel(tmp_path).series) == ("model.layers", ["samples"])
+    assert lines(jobs([tmp_path])) == []
 
 
 def test_a_grid_has_a_series_per_other_setting(tmp_path):
@@ -100,19 +124,20 @@ def test_a_grid_has_a_series_per_other_setting(tmp_path):
         typed = [f"model.layers={layers}", f"model.width={width}"]
         rates = rng.integers(5, 15, (3, 4)) / 20
         write_job(tmp_path / str(job), rates=rates, overrides=typed, model__layers=layers, model__width=width)
-    collected = jobs([tmp_path])
-    assert (collected.knob, collected.series) == ("model.layers", ["model.width"])
-    assert set(trends(collected)) == {"width=8", "width=16"}
-    group = collected.groups()["width=8"]
-    assert trends(collected)["width=8"] == trend([2, 4], [job.rates for job in group])
+    panel = only_panel(tmp_path)
+    assert (panel.knob, panel.series) == ("model.layers", ["model.width"])
+    found = {line.label: line for line in lines(jobs([tmp_path]))}
+    assert set(found) == {"width=8", "width=16"}
+    expected = trend([2, 4], [point.rates for point in panel.groups()["width=8"]])
+    assert (found["width=8"].trend.slope, found["width=8"].trend.p) == (expected.slope, expected.p)
+    assert [line.p_holm for line in found.values()] == holm([line.trend.p for line in found.values()])
 
 
 def test_seeds_are_no_knob(tmp_path):
     for seed in range(2):
         write_job(tmp_path / str(seed), rates=[[0.5]], overrides=[f"seed={seed}"], seed=seed)
-    collected = jobs([tmp_path])
-    assert (collected.knob, collected.series) == (None, ["seed"])
-    assert trends(collected) == {}
+    assert (only_panel(tmp_path).knob, only_panel(tmp_path).series) == (None, ["seed"])
+    assert lines(jobs([tmp_path])) == []
 
 
 def test_a_job_without_a_result_is_named(tmp_path):
@@ -140,8 +165,11 @@ def test_a_corrupt_result_is_a_failed_job_among_others(tmp_path, content):
 
 def test_a_corrupt_table_is_named(tmp_path):
     write_job(tmp_path / "0", rates=[[0.5]])
-    (tmp_path / "0" / "transfers.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=r"failed: .*0 \(transfers.parquet cannot be read"):
+    (tmp_path / "0" / "pairs.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"failed: .*0 \(pairs.parquet cannot be read"):
+        jobs([tmp_path])
+    pd.DataFrame({"base": [0]}).to_parquet(tmp_path / "0" / "pairs.parquet")
+    with pytest.raises(InputError, match=r"pairs.parquet cannot be read \('no .*base_seed"):
         jobs([tmp_path])
 
 
@@ -178,10 +206,8 @@ def test_a_wide_table_is_not_cut(tmp_path, capsys):
 def test_a_job_that_found_nothing_has_no_rate_and_spoils_no_figure(tmp_path):
     write_job(tmp_path / "0", rates=[[0.5, 0.6]], overrides=["model.layers=2"], model__layers=2)
     write_job(tmp_path / "1", rates=[[0.5, 0.6]], overrides=["model.layers=4"], model__layers=4)
-    path = tmp_path / "1" / "transfers.parquet"
-    pd.read_parquet(path).assign(found=False, transferred=pd.array([None] * 2 * FACTUALS, dtype="boolean")).to_parquet(
-        path
-    )
+    path = tmp_path / "1" / "pairs.parquet"
+    pd.read_parquet(path).assign(found=0, rate=np.nan, rate_conditional=np.nan, agreement=np.nan).to_parquet(path)
     result = json.loads((tmp_path / "1" / "result.json").read_text())
     result["metrics"] |= {"rate": None, "rate_low": None, "rate_high": None, "found": 0.0}
     (tmp_path / "1" / "result.json").write_text(json.dumps(result))
@@ -189,7 +215,7 @@ def test_a_job_that_found_nothing_has_no_rate_and_spoils_no_figure(tmp_path):
     assert "—" in report([tmp_path / "1"]).read_text()
 
 
-def test_a_report_is_a_page_two_pictures_and_a_table(tmp_path, capsys):
+def test_a_report_is_a_page_pictures_and_a_table(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for job, layers in enumerate([2, 4, 8]):
         rates = rng.integers(5, 15, (3, 4)) / 20
@@ -197,11 +223,12 @@ def test_a_report_is_a_page_two_pictures_and_a_table(tmp_path, capsys):
     fail_job(tmp_path / "3", ["model.layers=<16>"])
     page = report([tmp_path])
     text = page.read_text()
-    assert text.count("<svg") == 1
+    assert text.count("<svg") == 3
     assert "slope" in text
     assert "model.layers=&lt;16&gt;" in text  # what a user typed is text, not markup
     assert 'src="' not in text  # it needs no other file
-    assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("trend", "survivorship", "training"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
     assert said.splitlines()[0].split()[:2] == ["model.layers", "found"]
     assert "failed: " in said
@@ -215,5 +242,72 @@ def test_a_single_job_and_a_swept_word_have_reports_too(tmp_path):
     assert report([tmp_path / "one"], out=tmp_path).exists()
     for job, name in enumerate(["compas", "moons"]):
         write_job(tmp_path / "two" / str(job), rates=[[0.5, 0.6]], overrides=[f"dataset={name}"], dataset=name)
-    assert jobs([tmp_path / "two"]).knob is None
+    assert only_panel(tmp_path / "two").knob is None
     assert "compas" in report([tmp_path / "two"]).read_text()
+
+
+def test_a_curve_is_a_series_of_points_and_has_a_trend_of_its_own(tmp_path):
+    rng = np.random.default_rng(0)
+    curve = [rng.integers(5, 15, (4, 1)) / 20 for _ in range(6)]
+    write_job(tmp_path / "0", rates=curve[-1], curve=curve, experiment="continued_training", extra_epochs=6)
+    panel = only_panel(tmp_path)
+    assert (panel.experiment, panel.knob) == ("continued_training", "extra_epochs")
+    points = panel.groups()[""]
+    assert [point.x for point in points] == [1, 2, 3, 4, 5, 6]
+    assert [point.rates.tolist() for point in points] == [point.tolist() for point in curve]
+    (line,) = lines(jobs([tmp_path]))
+    expected = trend(range(1, 7), curve, sharing="models")
+    assert (line.trend.slope, line.trend.p_permutation) == (expected.slope, expected.p_permutation)
+    assert "bases" in line.trend.method
+
+
+def test_every_experiment_has_a_panel(tmp_path, capsys):
+    write_job(tmp_path / "0", rates=[[0.5, 0.6]], experiment="seed")
+    curve = [[[0.5], [0.6]], [[0.7], [0.9]]]
+    write_job(tmp_path / "1", rates=curve[-1], curve=curve, experiment="continued_training", extra_epochs=2)
+    write_job(tmp_path / "2", rates=[[0.5, 0.6]], experiment="more_layers", extra_layers=2)
+    assert [panel.experiment for panel in jobs([tmp_path]).panels] == ["continued_training", "more_layers", "seed"]
+    text = report([tmp_path]).read_text()
+    said = capsys.readouterr().out
+    for name in ("continued_training", "more_layers", "seed"):
+        assert f"<h3>{name}</h3>" in text
+        assert f"\n{name}\n" in said
+    assert "trend of continued_training" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "sharing"),
+    [
+        ([{"counterfactual": {"confidence": c}} for c in (0.5, 0.7, 0.9)], "models"),
+        ([{"extra_layers": n, "reference": {"model": {"layers": 4 + n}}} for n in (1, 2, 4)], "bases"),
+        ([{"model__layers": n} for n in (2, 4, 8)], "none"),
+    ],
+)
+def test_a_permutation_exchanges_what_the_jobs_share(tmp_path, changes, sharing):
+    rng, rates = np.random.default_rng(0), []
+    for job, change in enumerate(changes):
+        rates.append(rng.integers(5, 15, (3, 4)) / 20)
+        write_job(tmp_path / str(job), rates=rates[-1], **change)
+    (line,) = lines(jobs([tmp_path]))
+    expected = trend([point.x for point in line.points], rates, sharing=sharing)
+    assert line.trend.p_permutation == pytest.approx(expected.p_permutation, nan_ok=True)
+    assert np.isnan(expected.p_permutation) == (sharing == "none")
+
+
+def test_commands_are_those_that_were_typed(tmp_path):
+    for job in range(2):
+        write_job(tmp_path / "sweep" / str(job), rates=[[0.5]], overrides=[f"seed={job}"], seed=job)
+    overrides = (
+        "hydra:\n  overrides:\n    task: ['seed=0,1', 'wandb.project=two words']\n    hydra: [hydra.mode=MULTIRUN]\n"
+    )
+    (tmp_path / "sweep" / "multirun.yaml").write_text(overrides)
+    write_job(tmp_path / "alone", rates=[[0.5]], overrides=["seed=3"], seed=3)
+    assert sorted(commands(jobs([tmp_path]).jobs)) == [
+        "python transfer.py -m seed=0,1 'wandb.project=two words'",
+        "python transfer.py seed=3",
+    ]
+
+
+def test_a_number_says_what_it_is_a_share_of(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5, 0.6]])
+    assert "<td>0.550<small>of 1,000</small></td>" in report([tmp_path]).read_text()
