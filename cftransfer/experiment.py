@@ -89,14 +89,14 @@ def plan(cfg: DictConfig) -> Plan:
     """Return the plan of a composed config; InputError, naming the key, for what cannot be done."""
     _check_parts(cfg)
     known("replicates", cfg.replicates, ("bases", "references"))
+    bases = whole("replicates.bases", cfg.replicates.bases, least=1, most=POOL_SIZE)
+    references = whole("replicates.references", cfg.replicates.references, least=1, most=POOL_SIZE)
     for name in cfg:
         if str(name).startswith("extra_"):
             whole(str(name), cfg[name], least=1)
-    dataset = _dataset(cfg)
-    base, reference = (identified(spec, dataset.version) for spec in (base_spec(cfg), reference_spec(cfg)))
-    nested = cfg.reference.seeds == "base"
-    bases = whole("replicates.bases", cfg.replicates.bases, least=1, most=POOL_SIZE)
-    references = whole("replicates.references", cfg.replicates.references, least=1, most=POOL_SIZE)
+    specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"
+    dataset = _dataset(cfg)  # late, since it may have to be downloaded
+    base, reference = (identified(spec, dataset.version) for spec in specs)
     settings: dict[str, Any] = OmegaConf.to_container(cfg.counterfactual, resolve=True)  # type: ignore[assignment]
     training.check(base, dataset)
     try:

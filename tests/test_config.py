@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, composed
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pums import persons, put
 
@@ -50,3 +51,30 @@ def test_every_setting_has_a_comment(path: Path):
         inherited = path.parent.name in ("experiment", "debug", "wandb") or name.strip() in ("_target_", "accelerator")
         in_hydra = "hydra:" in "\n".join(lines[:number])
         assert not is_setting or explained or inherited or in_hydra, f"{path.name}:{number + 1}: {line}"
+
+
+SWEEPS = {
+    "depth": "model.layers",
+    "width": "model.width",
+    "epochs": "training.epochs",
+    "extra_layers": "extra_layers",
+    "extra_features": "extra_features",
+    "confidence": "counterfactual.confidence",
+}
+
+
+@pytest.mark.parametrize(("sweep", "knob"), SWEEPS.items())
+def test_a_named_sweep_is_of_values_that_its_experiment_takes(sweep, knob, tmp_path):
+    """The README runs one as a command; here each value of each makes a plan."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        hydra = compose("transfer", overrides=[f"sweep={sweep}"], return_hydra_config=True).hydra
+    assert hydra.mode.name == "MULTIRUN"
+    assert list(hydra.sweeper.params) == [knob]
+    for value in hydra.sweeper.params[knob].split(","):
+        cfg = composed(f"sweep={sweep}", f"{knob}={value}", f"paths.store={tmp_path}")
+        assert str(OmegaConf.select(cfg, knob)) == value
+        plan(cfg)
+
+
+def test_every_sweep_is_tested():
+    assert {path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")} == set(SWEEPS)

@@ -198,6 +198,8 @@ def commands(some: Sequence[Job]) -> list[str]:
 
 def _panel(experiment: str, some: list[Job]) -> Panel:
     knob, series = _swept(some)
+    if knob is None and len(some) == 1:  # a single job stands where its experiment put it
+        knob = next((name for name in some[0].settings if name.startswith("extra_")), None)
     panel = Panel(experiment, some, knob, series)
     order = sorted(some, key=lambda job: (panel._points(job)[0].x if knob else 0.0, _natural(job.folder)))
     return Panel(experiment, order, knob, series)

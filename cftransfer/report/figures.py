@@ -98,6 +98,7 @@ def _by_job(
     named = [(panel, job) for panel in jobs.panels for job in panel.jobs]
     figure = Figure(figsize=(9.6, 3.6 + 0.09 * len(named)), layout="constrained")
     places = figure.subplots(1, len(columns))
+    last = max(table(job)[x[0]].max() for _, job in named)
     for index, (panel, job) in enumerate(named):
         rows, colour = table(job), _shade(index, len(named))
         label = f"{panel.experiment if len(jobs.panels) > 1 else ''} {panel.place(job)}".strip()
@@ -114,6 +115,7 @@ def _by_job(
         _bare(axes)
         if logarithmic:
             axes.set_xscale("log")
+            axes.set_xlim(0.9, 1.1 * max(last, 1))  # also where there is nothing to draw
             axes.xaxis.set_major_formatter("{x:g}")
             axes.set_ylim(-0.02, 1.02)
     _legend(figure, places)
@@ -214,7 +216,7 @@ def _legend(figure: Figure, places: Iterable[Axes]) -> None:
 def sentence(line: Line) -> str:
     """Return the trend in words."""
     fitted, knob = line.trend, line.panel.knob
-    slope = f"slope {fitted.slope:+.4f} per unit of {knob}"
+    slope = f"slope {fitted.slope:+.3g} per unit of {knob}"
     if np.isnan(fitted.low):
         return f"{slope}, no interval from two jobs of one rate each"
     clear = line.p_holm < 1 - LEVEL
@@ -222,4 +224,4 @@ def sentence(line: Line) -> str:
         f"the rate {'rises' if fitted.slope > 0 else 'falls'} with {knob}" if clear else f"no clear trend with {knob}"
     )
     several = f" ({line.p_holm:.2g} by Holm)" if line.p_holm != fitted.p else ""
-    return f"{said}: {slope}, 95 % interval {fitted.low:+.4f} to {fitted.high:+.4f}, p = {fitted.p:.2g}{several}"
+    return f"{said}: {slope}, 95 % interval {fitted.low:+.3g} to {fitted.high:+.3g}, p = {fitted.p:.2g}{several}"

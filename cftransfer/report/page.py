@@ -155,8 +155,8 @@ def _of(line: Line, jobs: Jobs) -> str:
 
 def _numbers(fitted: Trend, p_holm: float) -> list[tuple[str, str]]:
     return [
-        ("slope", f"{fitted.slope:+.4f}"),
-        (INTERVAL, f"{fitted.low:+.4f} to {fitted.high:+.4f}"),
+        ("slope", f"{fitted.slope:+.3g}"),
+        (INTERVAL, f"{fitted.low:+.3g} to {fitted.high:+.3g}"),
         ("p", f"{fitted.p:.3g}"),
         ("p (Holm)", f"{p_holm:.3g}"),
         ("p (permutation)", "—" if fitted.p_permutation != fitted.p_permutation else f"{fitted.p_permutation:.3g}"),

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ PARTS_OF_STUDY = (
         name="continued_training",
         title="Continued training",
         words="experiment=continued_training",
-        question="The reference is the base itself, trained for 1 to 20 epochs more.",
+        question="The reference is the base itself, trained for 1 to 20 epochs more; after none the rate is 1.",
         assumption="the longer the model is trained on, the fewer counterfactuals still hold",
         expected=-1,
     ),
@@ -137,6 +137,7 @@ def write(outcomes: Sequence[Outcome], out: Path) -> Path:
     """Write `tabular.md`, and a figure per experiment and data set, into `out`; return the page."""
     adjusted = holm([outcome.line.trend.p if outcome.line else float("nan") for outcome in outcomes])
     told = [_told(outcome, p, out) for outcome, p in zip(outcomes, adjusted, strict=True)]
+    told.sort(key=lambda row: PARTS_OF_STUDY.index(row["part"]))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cftransfer.report", "."),
         undefined=jinja2.StrictUndefined,
@@ -192,8 +193,8 @@ def _told(outcome: Outcome, p_holm: float, out: Path) -> dict[str, Any]:
     (panel,) = outcome.jobs.panels
     name = f"{outcome.dataset}-{outcome.part.name}"
     picture = io.BytesIO()
-    drawn = [outcome.line] if outcome.line else []
-    trend(outcome.jobs, drawn).savefig(picture, format="png", dpi=110)
+    line = replace(outcome.line, p_holm=p_holm) if outcome.line else None  # words and titles go by the page's own p
+    trend(outcome.jobs, [line] if line else []).savefig(picture, format="png", dpi=110)
     store.write(out / "figures" / f"{name}.png", picture.getvalue())
     heads, rows = cells(panel, COLUMNS)
     return {
@@ -203,10 +204,9 @@ def _told(outcome: Outcome, p_holm: float, out: Path) -> dict[str, Any]:
         "figure": f"figures/{name}.png",
         "heads": heads,
         "rows": [[f"{number} ({of})" if of else number for number, of in row] for row in rows],
-        "sentence": sentence(outcome.line) if outcome.line else "no trend",
-        "line": outcome.line,
-        "p_holm": p_holm,
-        "verdict": verdict(outcome, p_holm),
+        "sentence": sentence(line) if line else "no trend",
+        "line": line,
+        "verdict": verdict(line, outcome.part.expected),
         "rates": [(point.x, float(np.nanmean(point.rates))) for points in panel.groups().values() for point in points],
         "found": [job.metrics["found"] for job in panel.jobs],
         "minus_seed": [_beside_seed(job.metrics) for job in panel.jobs if "rate_minus_seed" in job.metrics],
@@ -216,13 +216,13 @@ def _told(outcome: Outcome, p_holm: float, out: Path) -> dict[str, Any]:
     }
 
 
-def verdict(outcome: Outcome, p_holm: float) -> str:
-    """Return how the trend that was found stands to the one that was expected."""
-    if outcome.line is None:
+def verdict(line: Line | None, expected: int) -> str:
+    """Return how the trend that was found stands to the one that was expected: +1 for rising, -1 for falling."""
+    if line is None:
         return "no trend"
-    if not p_holm < 1 - LEVEL:
+    if not line.p_holm < 1 - LEVEL:
         return "not shown either way"
-    return "as expected" if outcome.line.trend.slope * outcome.part.expected > 0 else "the opposite"
+    return "as expected" if line.trend.slope * expected > 0 else "the opposite"
 
 
 def _beside_seed(metrics: Mapping[str, Any]) -> str:

@@ -208,6 +208,8 @@ def test_a_job_that_found_nothing_has_no_rate_and_spoils_no_figure(tmp_path):
     write_job(tmp_path / "1", rates=[[0.5, 0.6]], overrides=["model.layers=4"], model__layers=4)
     path = tmp_path / "1" / "pairs.parquet"
     pd.read_parquet(path).assign(found=0, rate=np.nan, rate_conditional=np.nan, agreement=np.nan).to_parquet(path)
+    path = tmp_path / "1" / "survivorship.parquet"
+    pd.read_parquet(path).assign(found=0.0, rate=np.nan, rate_low=np.nan, rate_high=np.nan).to_parquet(path)
     result = json.loads((tmp_path / "1" / "result.json").read_text())
     result["metrics"] |= {"rate": None, "rate_low": None, "rate_high": None, "found": 0.0}
     (tmp_path / "1" / "result.json").write_text(json.dumps(result))

@@ -1,0 +1,37 @@
+"""Every other command of the README, as a user types it, on small models; test_commands.py has the main ones."""
+
+import re
+import shlex
+
+import pytest
+from conftest import run_command
+from pums import persons, put
+from test_commands import ALL, MAIN, README
+
+COMMANDS = [
+    shlex.split(line.partition("#")[0])
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("python ")
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder and store for all commands."""
+    folder = tmp_path_factory.mktemp("readme")
+    put(folder / "data", persons(400))
+    small = ["dataset=moons", "debug=fast"]
+    assert run_command(folder, "transfer.py", *small, WANDB_MODE="disabled").returncode == 0  # for the report of it
+    return folder
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if shlex.join(c) not in (MAIN, ALL)], ids=shlex.join)
+def test_every_command_of_the_readme_runs(command, folder):
+    small = [] if command[1] == "-m" or "--help" in command or "train.py" in command else ["debug=fast"]
+    done = run_command(folder, *command[1:], *small, WANDB_MODE="disabled")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_has_commands():
+    assert len(COMMANDS) > 10
