@@ -118,14 +118,14 @@ def main() -> None:
     """Run the study and write its page; a mistake of the user is one line and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report.study", description=__doc__.partition("\n")[0])
     parser.add_argument("overrides", nargs="*", help="settings for every job, as in replicates.bases=10")
-    parser.add_argument("--datasets", nargs="+", default=DATASETS, help="options of conf/dataset")
+    parser.add_argument("--datasets", default=",".join(DATASETS), help="options of conf/dataset, separated by commas")
     parser.add_argument("--sweeps", type=Path, default=Path("multirun/study"), help="where the jobs go")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="where tabular.md goes")
     options = parser.parse_intermixed_args()
     try:
         outcomes = [
             _outcome(part, dataset, options.overrides, options.sweeps)
-            for dataset in options.datasets
+            for dataset in options.datasets.split(",")
             for part in PARTS_OF_STUDY
         ]
         print(f"study: {write(outcomes, options.out)}")

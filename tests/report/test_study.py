@@ -1,0 +1,101 @@
+"""The results page: every word on it follows from the jobs."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import ROOT, environment
+from hydra import compose, initialize_config_dir
+from test_collect import write_job
+
+from cftransfer.report.collect import jobs, lines
+from cftransfer.report.study import DATASETS, PARTS_OF_STUDY, Outcome, verdict, write
+
+PARTS = {part.name: part for part in PARTS_OF_STUDY}
+
+
+def swept(folder, name, slope):
+    """Three jobs whose rates follow a line of `slope` per layer, and vary little around it."""
+    rng = np.random.default_rng(1)
+    for job, layers in enumerate([2, 4, 6]):
+        rates = 0.5 + slope * (layers - 4) + 0.01 * rng.normal(size=(4, 6))
+        typed = [f"model.layers={layers}"]
+        write_job(folder / str(job), rates=rates, overrides=typed, model__layers=layers, samples=20,
+                  replicates={"bases": 4, "references": 6}, dataset="compas")  # fmt: skip
+    collected = jobs([folder])
+    (line,) = lines(collected)
+    return Outcome(
+        part=PARTS[name], dataset="compas", command="python transfer.py", jobs=collected, line=line, seconds=61.4,
+        passes=3, searches=5,
+    )  # fmt: skip
+
+
+def test_the_verdict_goes_by_direction_and_adjusted_p(tmp_path):
+    line = swept(tmp_path, "seed", -0.1).line
+    assert verdict(line, -1) == "as expected"
+    assert verdict(line, 1) == "the opposite"
+    assert verdict(replace(line, p_holm=0.06), -1) == "not shown either way"
+    assert verdict(None, -1) == "no trend"
+
+
+def test_the_page_says_what_the_jobs_say(tmp_path):
+    falling, flat = swept(tmp_path / "a", "seed", -0.1), swept(tmp_path / "b", "more_layers", 0.0)
+    text = write([falling, flat], tmp_path / "out").read_text()
+    summary = re.findall(r"^\| \[(.+?)\]\(#(.+?)\) \| compas \| (.+?) \| (.+?) \| .* \| (.+?) \|$", text, re.MULTILINE)
+    assert [row[0] for row in summary] == ["Model parameters", "More layers"]
+    assert [row[4] for row in summary] == ["as expected", "not shown either way"]
+    for _, anchor, *_ in summary:
+        assert anchor in [title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", text, re.MULTILINE)]
+    first, last = (falling.line.points[index].rates.mean() for index in (0, -1))
+    assert summary[0][2] == f"{first:.3f} at 2, {last:.3f} at 6"
+    assert f"{falling.line.trend.slope:+.3g} per unit of model.layers" in summary[0][3]
+    for row in re.findall(r"^\|.*\|$", text, re.MULTILINE):
+        assert not row.startswith("| |")
+    for picture in re.findall(r"\((figures/.+?\.png)\)", text):
+        assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
+    assert "`python transfer.py`: 61 s, 3 training passes, 5 searches." in text
+
+
+def test_the_words_of_a_section_go_by_the_p_of_the_page(tmp_path):
+    """Beside many other trends, a p of .03 is no finding, and its sentence must not say otherwise."""
+    outcome = swept(tmp_path, "seed", -0.1)
+    line = replace(outcome.line, trend=replace(outcome.line.trend, p=0.03), p_holm=0.03)
+    weak = [replace(outcome, line=line)] * 3
+    text = write(weak, tmp_path / "out").read_text()
+    assert text.count("**Not shown either way**: no clear trend with model.layers") == 3
+    assert text.count("p = 0.03 (0.09 by Holm)") == 3
+
+
+@pytest.mark.parametrize("part", PARTS_OF_STUDY, ids=lambda part: part.name)
+def test_every_command_composes(part):
+    words = [word for word in part.words.split() if word != "-m"]
+    first = [f"{name}={values.split(',')[0]}" for name, _, values in (word.partition("=") for word in words)]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        assert compose("transfer", overrides=[*first, f"dataset={DATASETS[0]}"])
+
+
+def test_a_command_that_fails_ends_the_study_with_its_reason(tmp_path):
+    shutil.copy(ROOT / "transfer.py", tmp_path)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    words = [sys.executable, "-m", "cftransfer.report.study", "--datasets", "moons", "model.layers=0"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("cftransfer.report.study: python transfer.py experiment=continued_training dataset=moons")
+    assert "model.layers=0: takes a whole number" in line
+
+
+@pytest.mark.slow
+def test_the_study_from_nothing(tmp_path):
+    shutil.copy(ROOT / "transfer.py", tmp_path)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    small = ["training.epochs=15", "samples=50", "replicates.bases=2", "replicates.references=3"]
+    words = [sys.executable, "-m", "cftransfer.report.study", "--datasets", "moons", *small]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "docs" / "results" / "tabular.md").read_text()
+    assert len(re.findall(r"^### .*: moons$", text, re.MULTILINE)) == len(PARTS_OF_STUDY)
