@@ -92,10 +92,11 @@ class Panel:
         """Return the points by the label of their series."""
         groups: dict[str, list[Point]] = {}
         for job in self.jobs:
-            groups.setdefault(self.label(job) if self.knob else "", []).extend(self._points(job))
+            groups.setdefault(self.label(job) if self.knob else "", []).extend(self.points(job))
         return groups
 
-    def _points(self, job: Job) -> list[Point]:
+    def points(self, job: Job) -> list[Point]:
+        """Return where a job stands: at one place, or, with a curve, at one for every extra epoch."""
         if self.knob == AGE and "curve" in job.result:
             return [
                 _point(point[AGE], pairs, point, job)
@@ -201,7 +202,7 @@ def _panel(experiment: str, some: list[Job]) -> Panel:
     if knob is None and len(some) == 1:  # a single job stands where its experiment put it
         knob = next((name for name in some[0].settings if name.startswith("extra_")), None)
     panel = Panel(experiment, some, knob, series)
-    order = sorted(some, key=lambda job: (panel._points(job)[0].x if knob else 0.0, _natural(job.folder)))
+    order = sorted(some, key=lambda job: (panel.points(job)[0].x if knob else 0.0, _natural(job.folder)))
     return Panel(experiment, order, knob, series)
 
 

@@ -24,23 +24,12 @@ from cftransfer import store
 from cftransfer.errors import InputError
 from cftransfer.report.collect import Jobs, Line, jobs, lines
 from cftransfer.report.figures import sentence, trend
-from cftransfer.report.page import INTERVAL, SEED, cells
+from cftransfer.report.page import PAGE, cells
 from cftransfer.statistics import LEVEL, holm
 
 DATASETS = ("compas", "acs_employment")
-COLUMNS = {
-    "found": ("found", "n_searched"),
-    "agreement": ("agreement", "n_tried"),
-    "rate": ("rate", "n_tried"),
-    INTERVAL: ("rate_low", "rate_high"),
-    "conditional": ("rate_conditional", "n_agreeing"),
-    "end-to-end": ("rate_end_to_end", "n_searched"),
-    **SEED,
-    "random": ("control_random", ""),
-    "nearest": ("control_nearest", ""),
-    "prior": ("control_prior", ""),
-    "distance L2": ("distance_l2", ""),
-}
+LEFT_OUT = ("to class 0", "to class 1", "base accuracy", "reference accuracy", "pairs")
+COLUMNS = {head: metrics for head, metrics in PAGE.items() if head not in LEFT_OUT}
 
 
 @dataclass(frozen=True)
