@@ -44,8 +44,9 @@ def run(main: Callable[[], Any]) -> None:
     """
     full = os.environ.get(FULL_ERROR) == "1"
     os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
-    succeeded = [_succeeds(action, full=full) for action in (main, _report)]
-    sys.exit(0 if all(succeeded) else 1)
+    succeeded = _succeeds(main, full=full)
+    reported = _succeeds(lambda: _report(expected=succeeded), full=full)
+    sys.exit(0 if succeeded and reported else 1)
 
 
 def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
@@ -69,12 +70,19 @@ def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
     return True
 
 
-def _report() -> None:
-    """Report on jobs of which at least one has a result; without any, what went wrong has been said."""
-    if Landing.folder is not None and any(Landing.folder.rglob("result.json")):
+def _report(*, expected: bool) -> None:
+    """Report on jobs of which at least one has a result; without any, what went wrong has been said, unless expected.
+
+    Raises InputError for a sweep that went well because it had no jobs.
+    """
+    if Landing.folder is None:  # --help, or train.py
+        return
+    if any(Landing.folder.rglob("result.json")):
         from cftransfer.report import report
 
         report([Landing.folder])
+    elif expected:
+        raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
 
 
 def one_line(error: BaseException) -> str | None:
@@ -105,7 +113,12 @@ def _unknown_key(error: BaseException, cause: OmegaConfBaseException) -> str:
     known = [str(name) for name in cause.parent_node if name != "_target_"]
     parent, _, name = str(cause.full_key).rpartition(".")
     close = difflib.get_close_matches(name, known, n=1)
-    guess = f"did you mean {parent + '.' if parent else ''}{close[0]}?" if close else f"a plus adds it: +{key}=…"
+    if key.startswith("extra_"):
+        guess = "an experiment brings it: experiment=more_layers has extra_layers"
+    elif close:
+        guess = f"did you mean {parent + '.' if parent else ''}{close[0]}?"
+    else:
+        guess = f"a plus adds it: +{key}=…"
     return f"{key}: no such key; {parent or 'the top level'} has: {', '.join(known)}; {guess}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from cftransfer import store, training, transferability
@@ -27,6 +28,7 @@ from cftransfer.spec import (
     member_seeds,
     one_of,
     reference_spec,
+    unread,
     whole,
 )
 
@@ -91,9 +93,11 @@ def plan(cfg: DictConfig) -> Plan:
     known("replicates", cfg.replicates, ("bases", "references"))
     bases = whole("replicates.bases", cfg.replicates.bases, least=1, most=POOL_SIZE)
     references = whole("replicates.references", cfg.replicates.references, least=1, most=POOL_SIZE)
-    for name in cfg:
-        if str(name).startswith("extra_"):
-            whole(str(name), cfg[name], least=1)
+    for name in map(str, cfg):
+        if name.startswith("extra_"):
+            whole(name, cfg[name], least=1)
+            if unread(cfg, name) and name in _typed():
+                raise InputError(f"{name}: nothing in this experiment's patch depends on it; choose another experiment")
     specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"
     dataset = _dataset(cfg)  # late, since it may have to be downloaded
     base, reference = (identified(spec, dataset.version) for spec in specs)
@@ -196,6 +200,12 @@ def population(cfg: DictConfig) -> Callable[[], Result]:
         return Result(metrics={**last.to_dict(), "models": len(seeds)}, tables={"curves": curves})
 
     return train
+
+
+def _typed() -> set[str]:
+    """Return the names of the settings that the user, or the sweep, has given."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return {override.lstrip("+~").partition("=")[0] for override in overrides}
 
 
 def _dataset(cfg: DictConfig) -> Dataset:

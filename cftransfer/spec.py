@@ -46,7 +46,7 @@ def reference_spec(cfg: DictConfig) -> Spec:
     base = base_spec(cfg)
     if not isinstance(cfg.reference, DictConfig):
         raise InputError(f"reference={cfg.reference}: takes a patch; reference.seeds=reference is the least")
-    patch: dict[str, Any] = OmegaConf.to_container(cfg.reference, resolve=True)  # type: ignore[assignment]
+    patch = _resolved_patch(cfg)
     seeds = one_of("reference.seeds", patch.pop("seeds", None), ("reference", "base"))
     if "dataset" in patch:
         raise InputError("reference.dataset: base and reference share one input space; patch model or training")
@@ -59,6 +59,20 @@ def reference_spec(cfg: DictConfig) -> Spec:
     if not patch and seeds == "base":
         raise InputError("reference.seeds=base: without a patch the reference is the base; add one, or say reference")
     return merged
+
+
+def _resolved_patch(cfg: DictConfig) -> dict[str, Any]:
+    try:
+        return OmegaConf.to_container(cfg.reference, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        formula = flat(OmegaConf.to_container(cfg.reference, resolve=False), "reference").get(str(error.full_key))
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{error.full_key}={formula}: cannot be computed ({reason}); it takes numbers") from error
+
+
+def unread(cfg: DictConfig, name: str) -> bool:
+    """Return whether nothing in the experiment's patch depends on the top-level key `name`."""
+    return f"${{{name}}}" not in json.dumps(OmegaConf.to_container(cfg.reference, resolve=False))
 
 
 def _merged_strictly(base: Spec, patch: Mapping[str, Any]) -> Spec:

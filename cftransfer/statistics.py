@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+ROUNDING = 1e-12  # of a rate: what differs by less does not differ
 DRAWS = 2000  # of a bootstrap or a permutation; a p of .05 is then known to within .01
 NONE = (float("nan"), float("nan"), float("nan"))  # no low, no high, no p
 
@@ -118,19 +119,21 @@ def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharin
     With equal matrices of at least two pairs and without gaps, every pair (i, j) has a slope of its own over the K
     jobs; the line's slope is their mean, and its interval theirs over bases and references. So bases that are drawn
     anew for every job count as such, and bases that stay the same cancel. Otherwise the line goes through one rate per
-    job. sharing: what is the same in all jobs, and so what a permutation may exchange.
+    job. sharing: what is the same in all jobs, and so what a permutation may exchange. Where it is one pair of models
+    throughout, jobs are repeated measures of it, and there is no interval.
     """
     x = np.asarray(knob, dtype=float)
     if len(np.unique(x)) < 2:
         return None
     means = np.array([np.nanmean(matrix) for matrix in rates])
-    weights = _slope_weights(x)
-    if _paired(rates):
-        slope = two_way_interval(np.tensordot(weights, np.stack(rates), axes=1))
+    paired = _paired(rates, sharing)
+    if paired is not None:
+        slope = two_way_interval(_slopes(x, paired))
         method = f"slopes of pairs, over {slope.method}"
+    elif sharing == "models":
+        slope, method = Interval(float(_slopes(x, means)), *NONE, ""), "the same pair of models in all jobs"
     else:
-        slope = _line_through(x, means, weights)
-        method = "one rate per job"
+        slope, method = _line_through(x, means), "one rate per job"
     references = [reference_means(matrix) for matrix in rates]
     return Trend(
         slope=slope.mean,
@@ -139,22 +142,23 @@ def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharin
         p=slope.p,
         intercept=float(means.mean() - slope.mean * x.mean()),
         r2=_explained(x, references),
-        rho=float(stats.spearmanr(x, means).statistic) if np.ptp(means) > 0 else float("nan"),
+        rho=float(stats.spearmanr(x, means).statistic) if np.ptp(means) >= ROUNDING else float("nan"),
         p_permutation=_permutation_p(x, references, sharing),
         method=method,
     )
 
 
-def band(knob: Sequence[float], rates: Sequence[np.ndarray], at: Sequence[float]) -> list[Interval]:
+def band(
+    knob: Sequence[float], rates: Sequence[np.ndarray], at: Sequence[float], *, sharing: Sharing = "none"
+) -> list[Interval]:
     """Return the interval of the trend's line at every place in `at`; the unit is that of `trend`."""
     x, means = np.asarray(knob, dtype=float), np.array([np.nanmean(matrix) for matrix in rates])
-    weights = _slope_weights(x)
-    if _paired(rates):
-        stacked = np.stack(rates)
-        return [two_way_interval(np.tensordot(1 / len(x) + (a - x.mean()) * weights, stacked, axes=1)) for a in at]
-    line = _line_through(x, means, weights)
+    weights, paired = _slope_weights(x), _paired(rates, sharing)
+    if paired is not None:
+        return [two_way_interval(np.tensordot(1 / len(x) + (a - x.mean()) * weights, paired, axes=1)) for a in at]
+    line = _line_through(x, means)
     middle, freedom = means.mean(), len(x) - 2
-    if freedom < 1:
+    if freedom < 1 or sharing == "models":
         return [Interval(float(middle + line.mean * (a - x.mean())), *NONE, "") for a in at]
     residual = means - middle - line.mean * (x - x.mean())
     spread = (residual**2).sum() / freedom
@@ -192,16 +196,30 @@ def _slope_weights(x: np.ndarray) -> np.ndarray:
     return (x - x.mean()) / ((x - x.mean()) ** 2).sum()
 
 
-def _paired(rates: Sequence[np.ndarray]) -> bool:
-    """Whether every pair of models has a rate in every job, and there are several."""
-    same = len({matrix.shape for matrix in rates}) == 1 and not any(np.isnan(matrix).any() for matrix in rates)
-    return same and rates[0].size > 1
+def _slopes(x: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(K,), (K, …) → (…) least-squares slopes; exactly 0 for what is flat but for rounding."""
+    slopes = np.tensordot(_slope_weights(x), values - values.mean(0), axes=1)
+    return np.where(np.abs(slopes) * np.ptp(x) < ROUNDING, 0.0, slopes)
+
+
+def _paired(rates: Sequence[np.ndarray], sharing: Sharing) -> np.ndarray | None:
+    """Return (K, I, J) if every pair of models has a rate in every job, and there are several; else None.
+
+    A base that found nothing in one job is left out of all of them, if it is the same base in all.
+    """
+    if len({matrix.shape for matrix in rates}) > 1:
+        return None
+    stacked = np.stack(rates)
+    gaps = np.isnan(stacked).any(axis=(0, 2))
+    if sharing == "none" and gaps.any():
+        return None
+    return stacked[:, ~gaps] if stacked[0, ~gaps].size > 1 else None
 
 
 def _explained(x: np.ndarray, references: Sequence[np.ndarray]) -> float:
     places, means = np.repeat(x, [len(part) for part in references]), np.concatenate(references)
     known = ~np.isnan(means)
-    if np.ptp(means[known]) == 0:
+    if np.ptp(means[known]) < ROUNDING:
         return float("nan")
     return float(np.corrcoef(places[known], means[known])[0, 1] ** 2)
 
@@ -220,24 +238,25 @@ def _permutation_p(x: np.ndarray, references: Sequence[np.ndarray], sharing: Sha
         return float("nan")
     rng = np.random.default_rng(0)  # the same rates have the same p
     if sharing == "models":
-        slopes = _slope_weights(x) @ np.stack(references)
+        slopes = _slopes(x, np.stack(references))
         every = 2**J <= DRAWS
         signs = np.array(list(product((1, -1), repeat=J))) if every else rng.choice((1, -1), (DRAWS, J))
         drawn, seen = np.abs(signs @ slopes), abs(slopes.sum())
     else:
         every, places = False, _slope_weights(np.repeat(x, J))
-        drawn = np.abs(rng.permuted(np.tile(means, (DRAWS, 1)), axis=1) @ places)
-        seen = abs(means @ places)
-    as_steep = int((drawn >= seen * (1 - 1e-9)).sum())  # rounding must not part an exchange from itself
+        drawn = np.abs(rng.permuted(np.tile(means - means.mean(), (DRAWS, 1)), axis=1) @ places)
+        seen = abs((means - means.mean()) @ places)
+    as_steep = int((drawn >= seen - ROUNDING / np.ptp(x)).sum())  # rounding must not part an exchange from itself
     return as_steep / len(drawn) if every else (as_steep + 1) / (len(drawn) + 1)
 
 
-def _line_through(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Interval:
-    slope = float(weights @ y)
+def _line_through(x: np.ndarray, y: np.ndarray) -> Interval:
+    slope, weights = float(_slopes(x, y)), _slope_weights(x)
     freedom = len(x) - 2
     if freedom < 1:
         return Interval(slope, *NONE, "")
     residual = y - y.mean() - slope * (x - x.mean())
+    residual = np.where(np.abs(residual) < ROUNDING, 0.0, residual)
     error = float(np.sqrt((residual**2).sum() / freedom * (weights**2).sum()))
     return _student(slope, error, freedom, "")
 

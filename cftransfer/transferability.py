@@ -55,7 +55,7 @@ class TransferabilityRate(Metric):
 
         base_pred, reference_pred: (n, 2) classes, 0 or 1, that each model gives to the factual and to the
         counterfactual; target: (n,) 0 or 1; found: (n,) bool. ValueError for other shapes, and for a row that is said
-        to be found though the base does not put its counterfactual in the target class.
+        to be found though the base puts its factual in the target class, or its counterfactual not.
         """
         rows = (len(target),)
         for name, given, shape in (
@@ -66,9 +66,9 @@ class TransferabilityRate(Metric):
         ):
             if given.shape != shape:
                 raise ValueError(f"{name}: has shape {tuple(given.shape)}, not {shape}; predictions are (n, 2)")
-        found = found.bool()
-        if (found & (base_pred[:, 1] != target)).any():
-            raise ValueError("found: says so of a row whose counterfactual the base does not put in the target class")
+        found, target = found.bool(), target.long()
+        if (found & ((base_pred[:, 1] != target) | (base_pred[:, 0] == target))).any():
+            raise ValueError("found: says so of a row that the base does not move from another class to the target")
         agreement = base_pred[:, 0] == reference_pred[:, 0]
         transferred = reference_pred[:, 1] == target
         cell = (4 * target + 2 * agreement + transferred)[found]
@@ -198,6 +198,8 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
         "n_found": int(counterfactuals.found.sum()),
         "n_tried": tried,
         "n_agreeing": int(sum(part[:, 1].sum() for part in cells)),
+        "n_to_0": int(sum(part[0].sum() for part in cells)),
+        "n_to_1": int(sum(part[1].sum() for part in cells)),
     }
 
 

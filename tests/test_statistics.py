@@ -201,6 +201,40 @@ def test_a_steep_trend_is_beyond_all_permutations_and_a_flat_one_is_not():
         assert trend([1, 2, 4], flat, sharing=sharing).p_permutation > 0.05
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("knob", [[1, 2, 4], [0.5, 0.6, 0.7, 0.8, 0.9], list(range(1, 21))])
+@pytest.mark.parametrize("shape", [(5, 10), (5, 1), (1, 1)])
+@pytest.mark.parametrize("sharing", ["none", "bases", "models"])
+def test_what_is_flat_to_the_last_bit_has_no_trend(rate, knob, shape, sharing):
+    line = trend(knob, [np.full(shape, rate)] * len(knob), sharing=sharing)
+    assert line.slope == 0
+    assert np.isnan([line.r2, line.rho]).all()
+    if not (sharing == "models" and shape == (1, 1)):
+        assert line.p == 1
+    if sharing == "models":
+        assert line.p_permutation == 1
+
+
+def test_one_pair_of_models_asked_again_and_again_has_a_slope_and_no_interval():
+    """Twenty ages of one model are no twenty models: regression on them finds trends in every random walk."""
+    walk = 0.5 + 0.03 * np.random.default_rng(0).normal(size=20).cumsum()
+    ages = [np.array([[rate]]) for rate in walk]
+    line = trend(range(1, 21), ages, sharing="models")
+    assert line.slope == pytest.approx(stats.linregress(range(1, 21), walk).slope)
+    assert np.isnan([line.low, line.high, line.p]).all()
+    assert np.isnan([end.low for end in band(range(1, 21), ages, [1, 20], sharing="models")]).all()
+    assert np.isfinite(trend(range(1, 21), ages).p)  # of as many pairs it would be one
+
+
+def test_a_base_with_a_gap_is_left_out_where_it_is_the_same_base_in_all_jobs():
+    rng = np.random.default_rng(0)
+    rates = [simulated(rng, 5, 10) for _ in range(3)]
+    rates[1][2] = np.nan
+    whole = [np.delete(matrix, 2, axis=0) for matrix in rates]
+    line, expected = (trend([1, 2, 3], some, sharing="models") for some in (rates, whole))
+    assert (line.slope, line.low, line.p) == pytest.approx((expected.slope, expected.low, expected.p))
+
+
 def test_where_bases_are_drawn_anew_nothing_may_be_exchanged():
     rng = np.random.default_rng(0)
     assert np.isnan(trend([1, 2, 4], [simulated(rng, 5, 10) for _ in range(3)]).p_permutation)

@@ -215,7 +215,7 @@ def batches(draw):
     rows = draw(st.integers(1, 30))
     bits = st.lists(st.integers(0, 1), min_size=rows, max_size=rows)
     base, reference = (torch.tensor([draw(bits), draw(bits)]).T for _ in range(2))
-    target = torch.tensor(draw(bits))
+    target = 1 - base[:, 0]
     found = torch.tensor(draw(bits)).bool() & (base[:, 1] == target)
     return (base, reference, target, found), sorted(draw(st.lists(st.integers(0, rows), max_size=4)))
 
@@ -262,8 +262,9 @@ def test_the_metric_refuses_what_it_cannot_count():
     metric, two = TransferabilityRate(), torch.tensor([[0, 1]])
     with pytest.raises(ValueError, match=r"base_pred: has shape \(1,\), not \(1, 2\)"):
         metric.update(torch.tensor([0]), two, torch.tensor([1]), torch.tensor([True]))
-    with pytest.raises(ValueError, match="found: says so of a row"):
-        metric.update(torch.tensor([[0, 0]]), two, torch.tensor([1]), torch.tensor([True]))
+    for base in ([[0, 0]], [[1, 1]]):  # not moved to the target; there already
+        with pytest.raises(ValueError, match="found: says so of a row"):
+            metric.update(torch.tensor(base), two, torch.tensor([1]), torch.tensor([True]))
     assert int(metric.rows) == 0
 
 
@@ -284,7 +285,7 @@ print({name: float(value) for name, value in metric.compute().items()})
 def test_the_metric_adds_up_over_processes(tmp_path):
     generator = torch.Generator().manual_seed(0)
     base, reference = (torch.randint(0, 2, (40, 2), generator=generator) for _ in range(2))
-    target = torch.randint(0, 2, (40,), generator=generator)
+    target = 1 - base[:, 0]
     rows = (base, reference, target, base[:, 1] == target)
     torch.save(rows, tmp_path / "rows.pt")
     words = [[sys.executable, "-c", PROCESS, str(r), str(tmp_path / "meet"), str(tmp_path / "rows.pt")] for r in (0, 1)]

@@ -4,6 +4,7 @@ Ding, Hardt, Miller, Schmidt 2021, "Retiring Adult: New Datasets for Fair Machin
 those of the Census's own dictionary (2018 ACS PUMS Data Dictionary); blanks are codes too.
 """
 
+import csv
 import hashlib
 import random
 import warnings
@@ -229,11 +230,14 @@ def _wrong(path: Path) -> str:
     """Say what keeps a file from being read, as far as its first line tells; "" if nothing does."""
     try:
         with path.open() as lines:
-            header = lines.readline().rstrip("\n").split(",")
-    except (OSError, UnicodeDecodeError) as error:
+            header = next(csv.reader(lines), [])
+            empty = not lines.readline()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         return f"cannot be read ({error})"
     missing = [name for name in _columns() if name not in header]
-    return f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}" if missing else ""
+    if missing:
+        return f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}"
+    return "holds no persons" if empty else ""
 
 
 @contextmanager
@@ -259,9 +263,13 @@ def _codes(column: pd.Series, path: Path) -> pd.Series:
     right = numbers.isin([code for code in known if code != BLANK]) | (column.isna() & (BLANK in known))
     if not right.all():
         wrong = column[~right].iloc[0]
-        what = "a blank" if pd.isna(wrong) else wrong
-        codes = ", ".join("blank" if code == BLANK else str(code) for code in known)
-        raise InputError(f"{path}: column {column.name} holds {what}, which is no code of the Census's ({codes})")
+        what = "a blank" if pd.isna(wrong) else str(wrong)[:40].encode("unicode_escape").decode()
+        right_codes = [code for code in known if code != BLANK]
+        listed = [f"{right_codes[0]} to {right_codes[-1]}"] if len(right_codes) > 12 else map(str, right_codes)
+        codes = ", ".join([*["blank"] * (BLANK in known), *listed])
+        raise InputError(
+            f"{path}: column {column.name} holds {what}, which is no code of the Census's ({codes}); {ANEW}"
+        )
     return numbers.fillna(BLANK).astype("int16")
 
 

@@ -70,7 +70,9 @@ def from_table(
     whole("dataset.split_seed", split_seed, least=0, most=2**32 - 1)  # scikit-learn's limit
     counts = np.bincount(label.astype(int), minlength=2)
     if counts.min() < 2:
-        raise InputError(f"dataset {name}: classes have {counts[0]} and {counts[1]} rows; both need at least 2")
+        raise InputError(
+            f"dataset {name}: classes have {counts[0]} and {counts[1]} rows; both need at least 2: it takes more rows"
+        )
     try:
         train, test = train_test_split(
             np.arange(len(table)), test_size=test_share, stratify=label, random_state=split_seed

@@ -38,7 +38,7 @@ def fetch(url: str, target: Path, *, wrong: Callable[[Path], str]) -> None:
 
     wrong: says what keeps an extracted file from being used, "" if nothing does; asked before `target` appears.
     Processes that want the same file at once wait for the first. Raises InputError, which says what failed and where
-    the file can be put by hand; nothing is left behind then.
+    the file can be put by hand; no part of a file is left behind then.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

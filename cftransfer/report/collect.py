@@ -85,7 +85,8 @@ class Panel:
 
     def place(self, job: Job) -> str:
         """Return what tells the job from the others of its panel, in words."""
-        at = [f"{self.knob.rpartition('.')[2]}={job.settings[self.knob]}"] if self.knob in job.settings else []
+        own = self.knob in job.settings and self.knob not in self.series
+        at = [f"{str(self.knob).rpartition('.')[2]}={job.settings[str(self.knob)]}"] if own else []
         return " ".join([*at, self.label(job)]).strip() or str(job.settings.get("dataset", job.folder.name))
 
     def groups(self) -> dict[str, list[Point]]:
@@ -127,6 +128,7 @@ class Line:
     label: str
     points: list[Point]
     trend: Trend
+    sharing: Sharing
     p_holm: float
 
 
@@ -159,14 +161,13 @@ def lines(collected: Jobs) -> list[Line]:
     for panel in collected.panels:
         for label, points in panel.groups().items():
             rated = [point for point in points if point.rated]
-            fitted = (
-                trend([point.x for point in rated], [point.rates for point in rated], sharing=_sharing(rated))
-                if panel.knob
-                else None
-            )
+            if not panel.knob or not rated:
+                continue
+            sharing = _sharing(rated)
+            fitted = trend([point.x for point in rated], [point.rates for point in rated], sharing=sharing)
             if fitted is not None:
-                found.append((panel, label, rated, fitted))
-    adjusted = holm([fitted.p for *_, fitted in found])
+                found.append((panel, label, rated, fitted, sharing))
+    adjusted = holm([fitted.p for *_, fitted, _ in found])
     return [Line(*parts, p) for parts, p in zip(found, adjusted, strict=True)]
 
 
@@ -289,6 +290,7 @@ def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
         if name in typed or not (dependent and _follows(name, kept, every)):
             kept.append(name)
     numbers = [n for n in kept if n != "seed" and all(_is_number(settings.get(n)) for settings in every)]
+    numbers.sort(key=lambda name: not name.startswith("extra_"))  # how far the reference is from the base comes first
     if all("curve" in result for result in results):
         return AGE, kept
     knob = numbers[0] if numbers else None

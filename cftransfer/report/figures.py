@@ -17,6 +17,7 @@ from cftransfer.report.collect import Job, Jobs, Line, Panel, Point
 from cftransfer.statistics import LEVEL, band, reference_means
 
 LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
+GREY = "#57646f"
 COLOURS = ("#0b6fb8", "#c4500e", "#2c8a4b", "#8a4fa8", "#7a6a00", "#a61c4b")
 CONTROLS: dict[str, tuple[str, LineStyle]] = {
     "rate_seed": ("same architecture, other seeds", "-"),
@@ -113,10 +114,11 @@ def _by_job(
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel(x[1])
         _bare(axes)
-        if logarithmic:
+        if logarithmic and last >= 1:
             axes.set_xscale("log")
-            axes.set_xlim(0.9, 1.1 * max(last, 1))  # also where there is nothing to draw
+            axes.set_xlim(0.9, 1.1 * last)  # also where there is nothing to draw
             axes.xaxis.set_major_formatter("{x:g}")
+        if logarithmic:
             axes.set_ylim(-0.02, 1.02)
     _legend(figure, places)
     return figure
@@ -135,7 +137,7 @@ def _panel(axes: Axes, panel: Panel, lines: Sequence[Line]) -> None:
     for index, (label, points) in enumerate(groups.items()):
         colour = COLOURS[index % len(COLOURS)]
         rated = [point for point in points if point.rated]
-        _controls(axes, panel, rated, colour=colour if len(groups) > 1 else "#57646f", span=span)
+        _controls(axes, panel, rated, colour=colour if len(groups) > 1 else GREY, span=span)
         draw = _dense if panel.knob and len(points) > DENSE else _bars
         draw(axes, rated, colour=colour, label=label or "transferability rate", aside=aside[index], span=span)
     for line in lines:
@@ -163,18 +165,21 @@ def _dense(axes: Axes, points: list[Point], *, colour: str, label: str, aside: f
 
 def _controls(axes: Axes, panel: Panel, points: list[Point], *, colour: str, span: float) -> None:
     for name, (label, style) in CONTROLS.items():
+        if any(name in point.controls for point in points):
+            axes.plot([], [], linestyle=style, color=GREY, linewidth=0.9, label=label)  # one legend for all series
         x = np.array([point.x for point in points if name in point.controls])
         y = [point.controls[name] for point in points if name in point.controls]
         if panel.knob and len(set(x)) > 1:
-            axes.plot(x, y, linestyle=style, color=colour, linewidth=0.9, label=label)
+            axes.plot(x, y, linestyle=style, color=colour, linewidth=0.9)
         elif len(x):
-            axes.hlines(y, x - 0.2 * span, x + 0.2 * span, linestyles=style, colors=colour, linewidth=0.9, label=label)
+            axes.hlines(y, x - 0.2 * span, x + 0.2 * span, linestyles=style, colors=colour, linewidth=0.9)
 
 
 def _line(axes: Axes, line: Line, colour: str) -> None:
     x = np.linspace(min(point.x for point in line.points), max(point.x for point in line.points), 50)
     axes.plot(x, line.trend.intercept + line.trend.slope * x, "-", color=colour, linewidth=1.2, alpha=0.8)
-    ends = band([point.x for point in line.points], [point.rates for point in line.points], x.tolist())
+    at, rates = [point.x for point in line.points], [point.rates for point in line.points]
+    ends = band(at, rates, x.tolist(), sharing=line.sharing)
     axes.fill_between(x, [end.low for end in ends], [end.high for end in ends], color=colour, alpha=0.12, linewidth=0)
 
 
@@ -210,7 +215,11 @@ def _legend(figure: Figure, places: Iterable[Axes]) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
     if named:
-        figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        fitting = max(
+            1, min(3, int(figure.get_figwidth() * 13 / max(map(len, named))))
+        )  # 13 letters of this size an inch
+        handles = {"handles": list(named.values()), "labels": list(named)}
+        figure.legend(**handles, loc="outside lower center", ncols=fitting, frameon=False, fontsize=8)
 
 
 def sentence(line: Line) -> str:
@@ -218,7 +227,7 @@ def sentence(line: Line) -> str:
     fitted, knob = line.trend, line.panel.knob
     slope = f"slope {fitted.slope:+.3g} per unit of {knob}"
     if np.isnan(fitted.low):
-        return f"{slope}, no interval from two jobs of one rate each"
+        return f"{slope}, no interval ({fitted.method})"
     clear = line.p_holm < 1 - LEVEL
     said = (
         f"the rate {'rises' if fitted.slope > 0 else 'falls'} with {knob}" if clear else f"no clear trend with {knob}"

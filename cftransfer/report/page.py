@@ -1,7 +1,9 @@
 """The table in the terminal, and report.html."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cftransfer import store
-from cftransfer.report.collect import Job, Jobs, Line, Panel, commands, common, differences
+from cftransfer.report.collect import AGE, Job, Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
+from cftransfer.spec import flat
 from cftransfer.statistics import Trend
 
 INTERVAL = "95 % interval"
@@ -26,7 +29,7 @@ PRINTED = {
     "conditional": ("rate_conditional", ""),
     "end-to-end": ("rate_end_to_end", ""),
 }
-SEED = {"− seed": ("rate_minus_seed", ""), f"{INTERVAL} of it": ("rate_minus_seed_low", "rate_minus_seed_high")}
+SEED = {"− seed": ("rate_minus_seed", "n_tried"), f"{INTERVAL} of it": ("rate_minus_seed_low", "rate_minus_seed_high")}
 PAGE = {
     "found": ("found", "n_searched"),
     "agreement": ("agreement", "n_tried"),
@@ -35,21 +38,15 @@ PAGE = {
     "conditional": ("rate_conditional", "n_agreeing"),
     "end-to-end": ("rate_end_to_end", "n_searched"),
     **SEED,
-    "random": ("control_random", ""),
-    "nearest": ("control_nearest", ""),
-    "prior": ("control_prior", ""),
-    "to class 0": ("rate_to_0", ""),
-    "to class 1": ("rate_to_1", ""),
+    "random": ("control_random", "n_tried"),
+    "nearest": ("control_nearest", "n_tried"),
+    "prior": ("control_prior", "n_tried"),
+    "to class 0": ("rate_to_0", "n_to_0"),
+    "to class 1": ("rate_to_1", "n_to_1"),
     "distance L2": ("distance_l2", ""),
     "base accuracy": ("base_accuracy", ""),
     "reference accuracy": ("reference_accuracy", ""),
     "pairs": ("pairs", ""),
-}
-ASKED = {
-    "seed": "references of the bases' own spec, trained from other seeds",
-    "continued_training": "the bases themselves, trained on",
-    "more_layers": "references with more hidden layers than their bases, trained from other seeds",
-    "more_features": "references with more features per hidden layer than their bases, trained from other seeds",
 }
 
 
@@ -69,7 +66,7 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         console.width = max(natural, console.width)  # a pipe has no width to cut the table to
         console.print(printed)
     for line in lines:
-        console.print(f"trend{_of(line, jobs)}: {sentence(line)}, Spearman's ρ = {line.trend.rho:+.2f}")
+        console.print(f"trend{_of(line, jobs)}: {sentence(line)}, Spearman's ρ = {_or_dash(line.trend.rho, '+.2f')}")
     for folder, reason in jobs.failed.items():
         console.print(f"failed: {folder} ({reason})", style="red")
 
@@ -84,7 +81,8 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         subject=", ".join(dict.fromkeys(panel.knob for panel in jobs.panels if panel.knob)),
         asked=[(panel.experiment, asked(panel)) for panel in jobs.panels],
         figures=figures,
-        panels=[(panel.experiment, *cells(panel, PAGE), _names(panel.jobs)) for panel in jobs.panels],
+        panels=[(panel.experiment, *cells(panel, PAGE), names(panel.jobs)) for panel in jobs.panels],
+        curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if "curve" in job.result],
         intervals=sorted({result["metrics"]["interval"] for result in results}),
         trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
         failed=[(str(path), reason) for path, reason in jobs.failed.items()],
@@ -100,19 +98,57 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
 
 
 def asked(panel: Panel) -> str:
-    """Return in words what the jobs of a panel asked."""
-    config = panel.jobs[0].result["config"]
-    experiment = ASKED.get(panel.experiment, "references as the experiment's patch says")
-    metrics = panel.jobs[0].metrics
-    pairs = "pair" if metrics["pairs"] == 1 else "pairs"
-    many = f"{len(panel.jobs)} jobs" if len(panel.jobs) > 1 else "one job"
+    """Return in words what the jobs of a panel asked: what they did, not what their experiment is called."""
+    some = panel.jobs
+    references = {_references(job) for job in some}
+    where = " and ".join(dict.fromkeys(str(job.settings.get("dataset", "—")) for job in some))
+    many = f"{len(some)} jobs" if len(some) > 1 else "One job"
     knob = f", over {panel.knob}" if panel.knob else ""
-    where = " and ".join(dict.fromkeys(str(job.settings.get("dataset", "—")) for job in panel.jobs))
+    searches, pairs = (_range(job.metrics[name] for job in some) for name in ("n_searched", "pairs"))
+    seeds = _range(job.result["config"].get("seed", 0) for job in some)
     return (
-        f"Do counterfactuals of {where} hold on {experiment}? {many[0].upper()}{many[1:]}{knob}, each with "
-        f"{metrics['n_searched']:,} searches ({panel.jobs[0].settings.get('counterfactual', 'search')}) on base models "
-        f"and {metrics['pairs']} {pairs} of models; seed {config.get('seed')}."
+        f"Do counterfactuals of {where} hold on {' or '.join(sorted(references))}? {many}{knob}; in each job "
+        f"{searches} searches on base models, and {pairs} pairs of a base and a reference. Seed {seeds}."
     )
+
+
+def _references(job: Job) -> str:
+    patch = flat(job.result["config"].get("reference") or {})
+    changed = " and ".join(f"another {name}" for name in patch if name not in ("", "seeds"))
+    if "curve" in job.result:
+        return "the bases themselves, trained on"
+    if patch.get("seeds") == "base":
+        return f"references of the bases' seeds and {changed}"
+    return "references of other seeds" + (f" and {changed}" if changed else "")
+
+
+def _range(numbers: Iterable[int]) -> str:
+    """Return what the numbers have in common: 5, or from 4 to 50."""
+    known = sorted(set(numbers))
+    return f"{known[0]:,}" if len(known) == 1 else f"from {known[0]:,} to {known[-1]:,}"
+
+
+def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
+    """Return heads and rows of a job's curve, as `cells` does for jobs; denominators do not change with age."""
+    columns = {
+        head: PAGE[head] for head in (INTERVAL, "rate", "agreement", "conditional", "found", "reference accuracy")
+    }
+    pairs = job.pairs.assign(agreeing=job.pairs.found * job.pairs.agreement)
+    tried = pairs.groupby(AGE)[["found", "agreeing"]].sum().round().astype(int)
+    rows = []
+    for point in job.result["curve"]:
+        many, agreeing = tried.loc[point[AGE]]
+        counts = {"n_searched": job.metrics["n_searched"], "n_tried": many, "n_agreeing": agreeing}
+        rows.append([(_text(point[AGE]), "")] + [_cell(point | counts, *metrics) for metrics in columns.values()])
+    return [AGE, *columns], rows
+
+
+def names(some: Sequence[Job]) -> list[str]:
+    """Return what to call each job: its folder, from where the folders part."""
+    if len(some) == 1:
+        return [some[0].folder.name]
+    above = os.path.commonpath([job.folder.resolve() for job in some])
+    return [job.folder.resolve().relative_to(above).as_posix() for job in some]
 
 
 def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[list[tuple[str, str]]]]:
@@ -133,18 +169,20 @@ def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[st
 
 def _cell(metrics: Mapping[str, Any], name: str, other: str) -> tuple[str, str]:
     if other.endswith("_high"):
-        low, high = _number(metrics.get(name)), _number(metrics.get(other))
+        if metrics.get(name) is None:
+            return "—", ""
+        low, high = _number(metrics[name]), _number(metrics[other])
         return f"{low} to {high}" if "minus" in name else f"{low}–{high}", ""
     return _number(metrics.get(name), signed="minus" in name), f"of {metrics[other]:,}" if other else ""
 
 
 def _differences(some: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
-    names = differences(some)
-    return names, [[_text(job.settings.get(name, "—")) for name in names] for job in some]
-
-
-def _names(some: Sequence[Job]) -> list[str]:
-    return [job.folder.name for job in some]
+    differ = differences(some)
+    rows = [
+        [name, *(_text(job.settings.get(key, "—")) for key in differ)]
+        for name, job in zip(names(some), some, strict=True)
+    ]
+    return differ, rows
 
 
 def _of(line: Line, jobs: Jobs) -> str:
@@ -156,14 +194,18 @@ def _of(line: Line, jobs: Jobs) -> str:
 def _numbers(fitted: Trend, p_holm: float) -> list[tuple[str, str]]:
     return [
         ("slope", f"{fitted.slope:+.3g}"),
-        (INTERVAL, f"{fitted.low:+.3g} to {fitted.high:+.3g}"),
-        ("p", f"{fitted.p:.3g}"),
-        ("p (Holm)", f"{p_holm:.3g}"),
-        ("p (permutation)", "—" if fitted.p_permutation != fitted.p_permutation else f"{fitted.p_permutation:.3g}"),
-        ("R²", f"{fitted.r2:.3f}"),
-        ("Spearman's ρ", f"{fitted.rho:+.2f}"),
+        (INTERVAL, "—" if math.isnan(fitted.low) else f"{fitted.low:+.3g} to {fitted.high:+.3g}"),
+        ("p", _or_dash(fitted.p, ".3g")),
+        ("p (Holm)", _or_dash(p_holm, ".3g")),
+        ("p (permutation)", _or_dash(fitted.p_permutation, ".3g")),
+        ("R²", _or_dash(fitted.r2, ".3f")),
+        ("Spearman's ρ", _or_dash(fitted.rho, "+.2f")),
         ("unit", fitted.method),
     ]
+
+
+def _or_dash(value: float, form: str) -> str:
+    return "—" if math.isnan(value) else format(value, form)
 
 
 def _text(value: Any) -> str:

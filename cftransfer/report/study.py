@@ -24,7 +24,7 @@ from cftransfer import store
 from cftransfer.errors import InputError
 from cftransfer.report.collect import Jobs, Line, jobs, lines
 from cftransfer.report.figures import sentence, trend
-from cftransfer.report.page import PAGE, cells
+from cftransfer.report.page import PAGE, cells, curve
 from cftransfer.statistics import LEVEL, holm
 
 DATASETS = ("compas", "acs_employment")
@@ -108,7 +108,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report.study", description=__doc__.partition("\n")[0])
     parser.add_argument("overrides", nargs="*", help="settings for every job, as in replicates.bases=10")
     parser.add_argument("--datasets", default=",".join(DATASETS), help="options of conf/dataset, separated by commas")
-    parser.add_argument("--sweeps", type=Path, default=Path("multirun/study"), help="where the jobs go")
+    anew = (
+        Path("multirun") / f"study-{time.strftime('%Y-%m-%d-%H-%M-%S')}"
+    )  # what an earlier study left is not mixed in
+    parser.add_argument("--sweeps", type=Path, default=anew, help="where the jobs go")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="where tabular.md goes")
     options = parser.parse_intermixed_args()
     try:
@@ -186,13 +189,15 @@ def _told(outcome: Outcome, p_holm: float, out: Path) -> dict[str, Any]:
     trend(outcome.jobs, [line] if line else []).savefig(picture, format="png", dpi=110)
     store.write(out / "figures" / f"{name}.png", picture.getvalue())
     heads, rows = cells(panel, COLUMNS)
+    aged = [curve(job) for job in panel.jobs if "curve" in job.result]
     return {
         "part": outcome.part,
         "dataset": outcome.dataset,
         "command": outcome.command,
         "figure": f"figures/{name}.png",
         "heads": heads,
-        "rows": [[f"{number} ({of})" if of else number for number, of in row] for row in rows],
+        "rows": _plain(rows),
+        "curves": [(heads, _plain(points)) for heads, points in aged],
         "sentence": sentence(line) if line else "no trend",
         "line": line,
         "verdict": verdict(line, outcome.part.expected),
@@ -203,6 +208,10 @@ def _told(outcome: Outcome, p_holm: float, out: Path) -> dict[str, Any]:
         "passes": outcome.passes,
         "searches": outcome.searches,
     }
+
+
+def _plain(rows: Sequence[Sequence[tuple[str, str]]]) -> list[list[str]]:
+    return [[f"{number} ({of})" if of else number for number, of in row] for row in rows]
 
 
 def verdict(line: Line | None, expected: int) -> str:

@@ -45,7 +45,9 @@ def write_job(folder, *, rates, overrides=(), curve=None, experiment="seed", **s
     )
     metrics |= {"rate": rates.mean(), "rate_low": rates.min(), "rate_high": rates.max(), "interval": "pairs"}
     metrics |= {"base_accuracy": 0.6, "reference_accuracy": 0.6, "pairs": rates.size}
-    metrics |= dict.fromkeys(CONTROLS, 0.5) | dict.fromkeys(["n_searched", "n_tried", "n_agreeing"], 1000)
+    metrics |= dict.fromkeys(CONTROLS, 0.5) | dict.fromkeys(
+        ["n_searched", "n_tried", "n_agreeing", "n_to_0", "n_to_1"], 1000
+    )
     choices = {"model": "mlp", "experiment": experiment}
     result = {"config": config, "choices": choices, "overrides": list(overrides), "metrics": metrics}
     if curve is not None:
