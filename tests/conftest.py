@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two tests run at a time, on two cores
 
+import hypothesis
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
@@ -16,6 +17,8 @@ from omegaconf import DictConfig
 import cftransfer.models
 import cftransfer.spec  # noqa: F401  (resolvers)
 
+hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("any machine")
 ROOT = Path(__file__).parents[1]
 
 

@@ -55,6 +55,14 @@ def test_random_directions_have_no_preference():
     assert mean.abs().max() < 5 * 0.1 / 4000**0.5
 
 
+def test_random_directions_are_uniform_on_the_circle():
+    """The mean fourth power of a coordinate is 3/8 on a circle, and more where corners of a square are preferred."""
+    x = torch.full((20_000, 2), 0.5)
+    (first, *_) = random_points(displaced(x, x + 0.1 / 2**0.5), seed=0)
+    fourth = (((first - x) / 0.1) ** 4).double().mean()
+    assert float(fourth) == pytest.approx(3 / 8, abs=0.006)
+
+
 def test_a_random_direction_turns_far_fewer_than_the_search(found, trained_models):
     """DESIGN's figures: 2 % at L2 .11, 28 % at .49; the search itself turns all that it found."""
     near = random_share(found, [trained_models[0]], seed=0)[0].mean()

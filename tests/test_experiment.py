@@ -31,6 +31,11 @@ SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8"
         ("dataset.split_seed=99999999999", "dataset.split_seed=99999999999"),
         ("+reference.model.layers=0", "reference.model.layers=0: takes a whole number"),
         ("paths.store=null", "paths.store=None: takes a folder"),
+        (
+            "experiment=continued_training training.epochs=abc",
+            "reference.training.epochs=${add:${training.epochs},${extra_epochs}}: cannot be computed",
+        ),
+        ("experiment=more_layers model.layers=null", "reference.model.layers=${add:"),
         ("paths.data=null", "paths.data=None: takes a folder"),
         ("experiment=more_layers extra_layers=0", "extra_layers=0: takes a whole number ≥ 1"),
         ("experiment=more_layers extra_layers=two", "extra_layers=two: takes a whole number"),
@@ -146,6 +151,9 @@ def test_another_architecture_is_compared_with_another_seed(tmp_path):
     assert result.metrics["rate_minus_seed"] == pytest.approx(difference, abs=1e-12)
     assert result.metrics["rate_minus_seed_low"] <= difference <= result.metrics["rate_minus_seed_high"]
     assert result.tables["transfers_seed"].equals(seed.tables["transfers"])
+    by_pair = ["base", "reference"]
+    rates = (job.tables["pairs"].set_index(by_pair) for job in (result, seed))
+    assert next(rates).rate_seed.to_dict() == next(rates).rate.to_dict()
     assert "rate_seed" not in seed.metrics
     assert "rate_seed" not in run(tmp_path, "experiment=continued_training", "extra_epochs=1").metrics
 
@@ -167,3 +175,14 @@ def test_another_content_of_the_data_is_another_model(tmp_path):
     spec = experiment.plan(composed(*SMALL, f"paths.store={tmp_path}")).base
     assert identified(spec, "") == spec
     assert len({model_key(identified(spec, version), 0) for version in ("", "a", "b")}) == 3
+
+
+def test_the_nearest_row_is_of_the_training_split_and_the_bases_own(tmp_path):
+    plan = experiment.plan(composed(*SMALL, *LEARNT, f"paths.store={tmp_path}"))
+    table = experiment.run(plan).tables["counterfactuals"]
+    bases = trained(plan.base, plan.base_seeds, dataset=plan.dataset, store=plan.store)
+    for (number, target), rows in table.groupby(["base", "target"]):
+        known = plan.dataset.x_train[(bases[number](plan.dataset.x_train) > 0).long() == target]
+        factual = torch.tensor([row.tolist() for row in rows.x])
+        expected = (factual[:, None].double() - known[None].double()).norm(dim=2).amin(1)
+        assert rows.nearest_l2.tolist() == pytest.approx(expected.tolist(), abs=1e-4)

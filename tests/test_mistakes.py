@@ -77,8 +77,10 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
         (["dataset=nope,moons"], "dataset=nope: no such option; there are: acs_employment, compas, moons"),
         (["model.layres=4,8"], "model.layres: no such key"),
         (["model.layers=0,-1"], "model.layers=0: takes a whole number"),
+        (["experiment=glob(x*)"], "no job was run"),
+        (["+extra_layers=1,2", "dataset=moons"], "extra_layers: nothing in this experiment's patch depends on it"),
     ],
-    ids=["option", "key", "value"],
+    ids=["option", "key", "value", "glob", "unread"],
 )
 def test_a_sweep_without_any_result_ends_with_its_reason(tmp_path, words, said):
     done = run_command(tmp_path, "transfer.py", "-m", *words)

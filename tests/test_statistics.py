@@ -1,5 +1,7 @@
 """Intervals and trends against closed forms, and, by simulation, against what they promise."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -233,6 +235,36 @@ def test_a_base_with_a_gap_is_left_out_where_it_is_the_same_base_in_all_jobs():
     whole = [np.delete(matrix, 2, axis=0) for matrix in rates]
     line, expected = (trend([1, 2, 3], some, sharing="models") for some in (rates, whole))
     assert (line.slope, line.low, line.p) == pytest.approx((expected.slope, expected.low, expected.p))
+
+
+def test_the_permutation_is_two_sided_and_close_to_counting_all_of_them():
+    rng = np.random.default_rng(2)
+    means = rng.normal(size=(2, 4)) * 0.05 + [[0.5], [0.52]]
+    rates = [np.tile(row, (3, 1)) for row in means]
+    splits = [list(half) for half in combinations(range(8), 4)]
+    flat = means.ravel()
+    differences = [abs(np.delete(flat, half).mean() - flat[half].mean()) for half in splits]
+    exact = np.mean(np.array(differences) >= abs(means[1].mean() - means[0].mean()) - 1e-12)
+    assert 0.05 < exact < 0.6
+    there = trend([1, 2], rates, sharing="bases").p_permutation
+    assert there == pytest.approx(exact, abs=0.04)
+    assert trend([1, 2], [1 - matrix for matrix in rates], sharing="bases").p_permutation == pytest.approx(
+        there, abs=0.04
+    )
+
+
+def test_jobs_with_unequal_numbers_of_references_are_not_exchanged():
+    rng = np.random.default_rng(0)
+    for sharing in ("bases", "models"):
+        line = trend([1, 2, 3], [simulated(rng, 5, n) for n in (10, 10, 8)], sharing=sharing)
+        assert np.isnan(line.p_permutation)
+
+
+def test_a_base_without_rates_is_left_out_of_the_bootstrap():
+    values = simulated(np.random.default_rng(0), 5, 10)
+    gap = np.vstack([values, np.full((1, 10), np.nan)])
+    ends = [(interval.low, interval.high) for interval in (bootstrap_interval(values), bootstrap_interval(gap))]
+    assert ends[0] == ends[1]
 
 
 def test_where_bases_are_drawn_anew_nothing_may_be_exchanged():

@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from scipy import stats
 
+from cftransfer.controls import nearest_rows, nearest_share, prior_share, random_share
 from cftransfer.counterfactuals.search import search
+from cftransfer.models.prediction import logits
+from cftransfer.statistics import bootstrap_interval, rate_interval
 from cftransfer.transferability import (
     CONTROLS,
     PER_BASE,
     TransferabilityRate,
     counterfactual_table,
+    intervals,
     matrix,
     minus_seed,
     pairs,
@@ -166,6 +170,65 @@ def test_what_was_not_found_did_not_transfer_and_did_not_fail_to(trained_models,
         assert measure[name] != pytest.approx(counterfactuals[name].mean())
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_controls_in_the_table_are_of_their_own_base_and_reference(trained_models, compas, nested):
+    settings = {**SETTINGS, "iterations": 6}  # some are not found
+    bases = trained_models[:2]
+    searches = [search(model, compas.x_test[:150], settings=settings, dataset=compas) for model in bases]
+    references = list(reversed(bases)) if nested else trained_models
+    nearest = [nearest_rows(found, base, compas.x_train) for found, base in zip(searches, bases)]
+    table = transfer_table(
+        searches,
+        references,
+        nearest=nearest,
+        base_seeds=[7, 8],
+        reference_seeds=list(range(len(references))),
+        nested=nested,
+    )
+    for (base, reference), rows in table.groupby(["base", "reference"]):
+        found, model = searches[base], references[reference]
+        expected = {
+            "control_random": random_share(found, [model], seed=[7, 8][base])[0],
+            "control_nearest": nearest_share(found, nearest[base], model),
+            "control_prior": prior_share(found.target, logits(model, found.factual)),
+        }
+        for name, share in expected.items():
+            kept = found.found.numpy()
+            assert 0 < kept.sum() < len(kept)
+            np.testing.assert_allclose(rows[name][kept], share.numpy()[kept])
+            assert rows[name][~kept].isna().all()
+    assert len(table.groupby(["base", "reference"])) == (2 if nested else 6)
+
+
+def test_every_pair_weighs_the_same_in_the_controls_and_counts_are_of_rows(trained_models, compas):
+    searches = [
+        search(trained_models[0], compas.x_test[:100], settings={**SETTINGS, "iterations": n}, dataset=compas)
+        for n in (3, 1000)
+    ]
+    counterfactuals, transfers, measure = measured(searches, trained_models[1:])
+    found = transfers[transfers.found]
+    for name in CONTROLS:
+        means = found.groupby(["base", "reference"])[name].mean()
+        assert measure[name] == pytest.approx(means.mean())
+        assert measure[name] == pytest.approx(pairs(transfers)[name].mean())
+    assert measure["control_random"] != pytest.approx(found.control_random.mean(), abs=1e-6)  # unequal numbers found
+    assert measure["n_searched"] == len(counterfactuals) == 200
+    assert measure["n_found"] == counterfactuals.found.sum()
+    assert measure["n_tried"] == len(found)
+    assert measure["n_agreeing"] == found.agreement.sum()
+    assert [measure["n_to_0"], measure["n_to_1"]] == [(found.target == side).sum() for side in (0, 1)]
+
+
+def test_the_intervals_of_a_job_are_those_of_its_pairs(searches, trained_models):
+    counterfactuals, transfers, _ = measured(searches, trained_models)
+    table = pairs(transfers)
+    given, student, check = intervals(table), rate_interval(matrix(table), found=1), bootstrap_interval(matrix(table))
+    assert (given["rate_low"], given["rate_high"]) == (student.low, student.high)
+    assert (given["rate_bootstrap_low"], given["rate_bootstrap_high"]) == (check.low, check.high)
+    last = survivorship(counterfactuals, transfers).iloc[-1]
+    assert (last.rate_low, last.rate_high) == pytest.approx((student.low, student.high))
+
+
 def test_survivorship_ends_at_the_rate_and_found_share_of_the_job(searches, trained_models):
     counterfactuals, transfers, measure = measured(searches, trained_models)
     table = survivorship(counterfactuals, transfers)
@@ -173,6 +236,7 @@ def test_survivorship_ends_at_the_rate_and_found_share_of_the_job(searches, trai
     assert (last.cap, last.found) == (counterfactuals.iterations.max(), measure["found"])
     assert last.rate == pytest.approx(measure["rate"], abs=1e-12)
     assert table.cap.is_monotonic_increasing
+    assert table.cap.is_unique
     assert table.found.is_monotonic_increasing
 
 
