@@ -8,6 +8,7 @@ from conftest import run_command
 from pums import persons, put
 from test_commands import ALL, MAIN, README
 
+pytestmark = pytest.mark.slow  # two minutes; make test-slow and CI run it
 COMMANDS = [
     shlex.split(line.partition("#")[0])
     for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
