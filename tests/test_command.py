@@ -21,7 +21,11 @@ from cftransfer.errors import InputError
         ),
         ("layers=4", ConfigCompositionException, "layers: no such key"),
         ("reference.model.layers=6", ConfigCompositionException, "a plus adds it: +reference.model.layers=…"),
-        ("dataset=nope", MissingConfigException, "dataset=nope: no such option; there are: acs_employment, compas, moons"),
+        (
+            "dataset=nope",
+            MissingConfigException,
+            "dataset=nope: no such option; there are: acs_employment, compas, moons",
+        ),
         ("model=null", ValueError, "Config group override must be a string"),
         ("nope=compas", ConfigCompositionException, "nope: no such key"),
         ("model.layers=[2", OverrideParseException, "model.layers=[2: cannot be read as key=value"),

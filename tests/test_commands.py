@@ -171,3 +171,12 @@ def test_a_curve_is_in_result_json_and_in_the_history_of_wandb(every_experiment)
     for name in set(curve[0]) - {"extra_epochs"}:
         assert curve[-1][name] == result["metrics"][name]
         assert run["summary"][name] == result["metrics"][name]
+
+
+def test_a_curve_of_nothing_found_is_null(tmp_path):
+    words = ["experiment=continued_training", "extra_epochs=2", "counterfactual.iterations=0", "wandb=disabled"]
+    done = run_command(tmp_path, "transfer.py", *SMALL, *words)
+    assert done.returncode == 0, done.stderr
+    (result,) = results(tmp_path)
+    assert [point["rate"] for point in result["curve"]] == [None, None]
+    assert list(tmp_path.rglob("report.html"))

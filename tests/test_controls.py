@@ -56,7 +56,7 @@ def test_random_directions_have_no_preference():
 
 
 def test_random_directions_are_uniform_on_the_circle():
-    """The mean fourth power of a coordinate is 3/8 on a circle, and more where corners of a square are preferred."""
+    """The mean fourth power of a coordinate is 3/8 on a circle, and less where corners of a square are preferred."""
     x = torch.full((20_000, 2), 0.5)
     (first, *_) = random_points(displaced(x, x + 0.1 / 2**0.5), seed=0)
     fourth = (((first - x) / 0.1) ** 4).double().mean()
@@ -103,3 +103,10 @@ def test_a_base_that_knows_one_class_has_no_nearest_row(found, compas):
 def test_a_coin_falls_as_often_as_the_reference():
     logit, target = torch.tensor([1.0, 1.0, 1.0, -1.0]), torch.tensor([1, 0, 1, 0])
     assert prior_share(target, logit).tolist() == [0.75, 0.25, 0.75, 0.25]
+
+
+def test_nearest_rows_of_more_than_one_part():
+    x = torch.rand(700, 3, generator=torch.Generator().manual_seed(0))
+    train = torch.rand(50, 3, generator=torch.Generator().manual_seed(1))
+    nearest = nearest_rows(displaced(x, x), lambda x: torch.ones(len(x)), train)  # target 1 throughout
+    torch.testing.assert_close((nearest - x).norm(dim=1), torch.cdist(x, train).amin(1), atol=1e-4, rtol=0)

@@ -1,5 +1,7 @@
 """A job's plan: everything is checked before anything is made."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import composed
@@ -186,3 +188,27 @@ def test_the_nearest_row_is_of_the_training_split_and_the_bases_own(tmp_path):
         factual = torch.tensor([row.tolist() for row in rows.x])
         expected = (factual[:, None].double() - known[None].double()).norm(dim=2).amin(1)
         assert rows.nearest_l2.tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_what_identifies_the_data_is_in_every_spec(tmp_path, monkeypatch):
+    load, asked = experiment.load, []
+    monkeypatch.setattr(experiment, "load", lambda *words: replace(load(*words), version="abc"))
+    plan = experiment.plan(composed(*SMALL, f"paths.store={tmp_path}"))
+    assert plan.base["data"] == plan.reference["data"] == "abc"
+
+    def asking(spec, *_, **__):
+        asked.append(spec)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment.training, "trained", asking)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.population(composed(*SMALL[:2], f"paths.store={tmp_path}", name="train"))()
+    assert [spec["data"] for spec in asked] == ["abc"]
+
+
+def test_tables_are_of_their_own_age(tmp_path):
+    result = run(tmp_path, "experiment=continued_training", "extra_epochs=4", "replicates.bases=3")
+    assert result.curve.rate.iloc[0] != result.curve.rate.iloc[-1]
+    assert result.tables["survivorship"].rate.iloc[-1] == pytest.approx(result.metrics["rate"])
+    ages = result.tables["curves"].groupby("role").epoch.max()
+    assert (ages["base"], ages["reference"]) == (15, 19)

@@ -186,7 +186,7 @@ def test_r2_is_that_of_the_regression_on_the_references_means():
     assert trend([1, 2, 4], rates).r2 == pytest.approx(stats.linregress(np.repeat([1, 2, 4], 10), means).rvalue ** 2)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@pytest.mark.parametrize("p", [[0.02], [0.04, 0.01, 0.03], [0.9, 0.5, 0.01, 0.01], [0.2, 0.0, 1.0, 0.011, 0.011]])
 def test_holm_is_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1].tolist())
     nothing = holm([float("nan"), *p])
@@ -296,6 +296,30 @@ def test_a_difference_leaves_out_a_base_without_rates():
     rates, others = np.array([[0.5, 0.7], [0.6, 0.9], [np.nan] * 2]), np.full((3, 2), 0.5)
     assert difference_interval(rates, others).mean == pytest.approx(np.mean([0.0, 0.2, 0.1, 0.4]))
     assert difference_interval(rates, others) == two_way_interval(rates[:2] - 0.5)
+
+
+def test_bootstrap_draws_bases_and_references_alike():
+    values = np.tile(np.arange(8.0) / 10, (3, 1))  # references alone vary
+    wide, tall = bootstrap_interval(values), bootstrap_interval(values.T)
+    assert wide.high - wide.low == pytest.approx(tall.high - tall.low, abs=0.03)
+    assert wide.high - wide.low > 0.2
+
+
+def test_interaction_alone_has_the_freedom_of_the_fewer_models():
+    interval = two_way_interval(0.5 + 0.1 * np.outer([1, 0, -1], [1, -2, 1]))  # all means alike; MS_error .12 / 4
+    half = stats.t.ppf(0.975, 2) * np.sqrt(0.03 / 9)
+    assert (interval.low, interval.high) == pytest.approx((0.5 - half, 0.5 + half))
+
+
+def test_the_order_as_it_was_counts_as_as_steep():
+    for seed in range(20):
+        rates = [np.random.default_rng(seed).random((4, 9)) * 0.05 + 0.2 * x for x in (1, 2, 4)]
+        assert trend([1, 2, 4], rates, sharing="models").p_permutation == 2 / 2**9
+
+
+def test_a_reference_without_a_rate_is_in_no_permutation():
+    gap = [np.array([[0.1], [0.2], [0.4]]) * x for x in (1, 2)] + [np.array([[0.5], [np.nan], [0.6]])]
+    assert np.isnan(trend([1, 2, 3], gap, sharing="models").p_permutation)
 
 
 def coverage(bases, references, rounds, **effects):

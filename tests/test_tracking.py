@@ -2,6 +2,7 @@
 
 import subprocess
 
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,3 +39,23 @@ def test_git_state_is_the_commit_of_the_code(tmp_path, monkeypatch):
     assert state["dirty"] is False
     (tmp_path / "new").write_text("")
     assert tracking.git_state()["dirty"] is True
+
+
+class Run:
+    """What of a W&B run the history needs."""
+
+    def __init__(self):
+        self.defined, self.logged = {}, []
+
+    def define_metric(self, name, step_metric=None, **_):
+        self.defined[name] = step_metric
+
+    def log(self, row, step):
+        self.logged.append((step, row))
+
+
+def test_history_is_over_its_own_step():
+    run = Run()
+    tracking.log_history(run, pd.DataFrame({"extra_epochs": [1, 2], "rate": [0.5, 0.6]}), step="extra_epochs")
+    assert run.defined == {"extra_epochs": None, "rate": "extra_epochs"}
+    assert [step for step, _ in run.logged] == [row["extra_epochs"] for _, row in run.logged] == [1, 2]

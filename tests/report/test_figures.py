@@ -1,0 +1,190 @@
+"""What is drawn and written is what the jobs say, in its own place."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_collect import write_job
+
+from cftransfer.report import figures, page
+from cftransfer.report.collect import jobs, lines
+from cftransfer.report.study import _beside_seed
+from cftransfer.statistics import band, holm
+
+
+def swept(folder, experiment="seed", slope=-0.05, knob="model__layers", values=(2, 4, 6), seed=0, **more):
+    rng = np.random.default_rng(seed)
+    for job, value in enumerate(values):
+        rates = np.clip(np.round((0.6 + slope * (value - 4) + 0.05 * rng.normal(size=(3, 4))) * 20) / 20, 0, 1)
+        write_job(
+            folder / str(job),
+            rates=rates,
+            overrides=[f"{knob.replace('__', '.')}={value}"],
+            experiment=experiment,
+            **{knob: value},
+            **more,
+        )
+
+
+def test_holm_is_over_all_panels(tmp_path):
+    swept(tmp_path / "a", "seed", seed=1)
+    swept(tmp_path / "b", "more_layers", seed=2)
+    found = lines(jobs([tmp_path]))
+    assert len({line.panel.experiment for line in found}) == 2
+    assert [line.p_holm for line in found] == holm([line.trend.p for line in found])
+    assert [line.p_holm for line in found] != [line.trend.p for line in found]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{"replicates": {"bases": b, "references": 4}} for b in (2, 3, 4)],
+        [{"training": {"epochs": e}} for e in (2, 4, 8)],
+    ],
+)
+def test_other_bases_are_not_shared(tmp_path, changes):
+    rng = np.random.default_rng(0)
+    for job, change in enumerate(changes):
+        write_job(tmp_path / str(job), rates=rng.integers(5, 15, (3, 4)) / 20, **change)
+    (line,) = lines(jobs([tmp_path]))
+    assert np.isnan(line.trend.p_permutation)
+
+
+def test_a_job_that_found_nothing_is_in_no_trend(tmp_path):
+    swept(tmp_path)
+    write_job(tmp_path / "9", rates=[[0.5, 0.6]], overrides=["model.layers=9"], model__layers=9)
+    path = tmp_path / "9" / "pairs.parquet"
+    pd.read_parquet(path).assign(found=0, rate=np.nan).to_parquet(path)
+    (line,) = lines(jobs([tmp_path]))
+    assert [point.x for point in line.points] == [2, 4, 6]
+    assert np.isfinite(line.trend.slope)
+
+
+def test_points_have_their_interval_and_mean_controls(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5, 0.6], [0.7, 0.8]])
+    path = tmp_path / "0" / "pairs.parquet"
+    control = {
+        "control_random": [0.1, 0.2, 0.3, 0.6],
+        "control_nearest": [0.7, 0.8, 0.9, 0.8],
+        "rate_seed": [0.4, 0.5, 0.6, 0.9],
+    }
+    pd.read_parquet(path).assign(**control).to_parquet(path)
+    ((point,),) = jobs([tmp_path]).panels[0].groups().values()
+    assert (point.low, point.high) == (0.5, 0.8)
+    assert point.controls == pytest.approx(
+        {"control_random": 0.3, "control_nearest": 0.8, "control_prior": 0.5, "rate_seed": 0.6}
+    )
+
+
+def test_the_figure_shows_controls_line_and_band(tmp_path):
+    swept(tmp_path)
+    for job in range(3):
+        path = tmp_path / str(job) / "pairs.parquet"
+        control = {
+            "control_random": 0.1 + job / 100,
+            "control_nearest": 0.2 + job / 100,
+            "control_prior": 0.3 + job / 100,
+            "rate_seed": 0.4 + job / 100,
+        }
+        pd.read_parquet(path).assign(**control).to_parquet(path)
+    collected = jobs([tmp_path])
+    (line,) = lines(collected)
+    (axes,) = figures.trend(collected, [line]).axes
+    legend = {artist.get_label(): artist.get_linestyle() for artist in axes.get_lines()}
+    drawn = {
+        round(float(artist.get_ydata()[0]), 6): artist for artist in axes.get_lines() if len(artist.get_xdata()) == 3
+    }
+    for label, least in (
+        ("random direction", 0.1),
+        ("nearest training row", 0.2),
+        ("coin with the reference's prior", 0.3),
+        ("same architecture, other seeds", 0.4),
+    ):
+        assert list(drawn[least].get_xdata()) == [2, 4, 6]
+        assert list(drawn[least].get_ydata()) == pytest.approx([least, least + 0.01, least + 0.02])
+        assert drawn[least].get_linestyle() == legend[label]
+    assert len(set(legend.values()) - {"None"}) == 4
+    fitted = [a for a in axes.get_lines() if len(a.get_xdata()) == 50]
+    assert fitted[0].get_ydata()[[0, -1]] == pytest.approx(
+        [line.trend.intercept + line.trend.slope * x for x in (2, 6)]
+    )
+    ends = band([2, 4, 6], [p.rates for p in line.points], [2, 6])
+    vertices = [path.vertices for c in axes.collections for path in c.get_paths() if len(path.vertices) > 90]
+    (shape,) = vertices
+    for x, end in zip((2, 6), ends):
+        at = shape[np.isclose(shape[:, 0], x), 1]
+        assert (at.min(), at.max()) == pytest.approx((end.low, end.high))
+    (bars,) = axes.containers
+    for segment, point in zip(bars[2][0].get_segments(), line.points):
+        assert segment[:, 1] == pytest.approx([point.low, point.high])
+
+
+def test_bases_are_solid_and_references_dashed(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5]])
+    axes = figures.training(jobs([tmp_path])).axes[0]
+    assert [(len(line.get_xdata()), line.get_linestyle()) for line in axes.get_lines()] == [(2, "-"), (1, "--")]
+
+
+def test_a_sentence_goes_by_direction_and_adjusted_p(tmp_path):
+    swept(tmp_path)
+    (line,) = lines(jobs([tmp_path]))
+    assert line.p_holm < 0.05
+    assert figures.sentence(line).startswith("the rate falls with model.layers: slope -")
+    rising = replace(line, trend=replace(line.trend, slope=0.1))
+    assert figures.sentence(rising).startswith("the rate rises")
+    assert figures.sentence(replace(line, p_holm=0.2)).startswith("no clear trend")
+
+
+def test_the_page_says_of_what_and_which_p(tmp_path):
+    swept(tmp_path / "a", "more_layers", seed=1)
+    swept(tmp_path / "b", "seed", seed=2)
+    path = tmp_path / "a" / "0" / "result.json"
+    result = json.loads(path.read_text())
+    result["metrics"] |= {
+        "n_searched": 1001,
+        "n_tried": 1002,
+        "n_agreeing": 1003,
+        "rate_minus_seed": -0.125,
+        "rate_minus_seed_low": -0.25,
+        "rate_minus_seed_high": 0.0625,
+    }
+    path.write_text(json.dumps(result))
+    collected = jobs([tmp_path])
+    (heads, rows) = page.cells(collected.panels[0], page.PAGE)
+    row = dict(zip(heads, rows[0]))
+    shares = {"found", "agreement", "rate", "conditional", "end-to-end"}
+    assert {h: of for h, (_, of) in row.items() if h in shares} == {
+        "found": "of 1,001",
+        "agreement": "of 1,002",
+        "rate": "of 1,002",
+        "conditional": "of 1,003",
+        "end-to-end": "of 1,001",
+    }
+    assert (row["− seed"][0], row["95 % interval of it"][0]) == ("-0.125", "-0.250 to 0.062")
+    for line in lines(collected):
+        told = dict(page._numbers(line.trend, 0.75))
+        assert (told["p"], told["p (Holm)"]) == (f"{line.trend.p:.3g}", "0.75")
+
+
+def test_a_curve_is_no_point_beside_jobs_without_one(tmp_path):
+    curve = [[[0.5], [0.6]], [[0.7], [0.9]]]
+    write_job(tmp_path / "0", rates=curve[-1], curve=curve, experiment="mine", extra_epochs=2)
+    write_job(tmp_path / "1", rates=[[0.5, 0.6]], experiment="mine")
+    assert [(panel.knob, len(panel.jobs)) for panel in jobs([tmp_path]).panels] == [(None, 1), ("extra_epochs", 1)]
+
+
+def test_a_single_job_stands_where_its_experiment_put_it(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5, 0.6]], experiment="more_layers", extra_layers=2)
+    (panel,) = jobs([tmp_path]).panels
+    assert panel.knob == "extra_layers"
+    assert [point.x for point in panel.groups()[""]] == [2]
+
+
+def test_beside_seed():
+    said = [
+        _beside_seed({"rate_minus_seed_low": low, "rate_minus_seed_high": high})
+        for low, high in ((-0.2, -0.1), (-0.1, 0.1), (0.1, 0.2), (None, None))
+    ]
+    assert said == ["lower", "no different", "higher", "no different"]
