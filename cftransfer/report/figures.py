@@ -58,7 +58,7 @@ def trend(jobs: Jobs, lines: Sequence[Line]) -> Figure:
         if len(jobs.panels) > 1:
             axes.set_title(panel.experiment, loc="left", fontweight="bold", fontsize=10)
     if len(jobs.panels) == 1 and len(lines) == 1:
-        places[0].set_title(sentence(lines[0]).replace(": ", "\n", 1), loc="left", fontsize=9)
+        places[0].set_title(sentence(lines[0]).replace(": ", "\n", 1), loc="left", fontsize=8)
     for axes in places[len(jobs.panels) :]:
         axes.remove()
     _legend(figure, places[: len(jobs.panels)])
