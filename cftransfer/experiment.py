@@ -35,7 +35,8 @@ from cftransfer.spec import (
 log = logging.getLogger(__name__)
 
 PARTS = {
-    "trainer": ("accelerator", "threads"),
+    "trainer": ("accelerator", "threads", "stacked"),
+    "input": ("step", "rows"),
     "paths": ("data", "store"),
     "wandb": ("mode", "project", "entity", "group"),
 }
@@ -56,7 +57,7 @@ class Plan:
     samples: int | None
     dataset: Dataset
     store: Path
-    accelerator: str
+    hardware: training.Hardware
 
     @property
     def continued(self) -> bool:
@@ -122,14 +123,14 @@ def plan(cfg: DictConfig) -> Plan:
         samples=cfg.samples,
         dataset=dataset,
         store=store.prepare(cfg.paths.store),
-        accelerator=cfg.trainer.accelerator,
+        hardware=_hardware(cfg),
     )
 
 
 def run(plan: Plan) -> Result:
     """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found."""
     place: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store}
-    train: dict[str, Any] = {**place, "accelerator": plan.accelerator}
+    train: dict[str, Any] = {**place, "hardware": plan.hardware}
     bases = training.trained(plan.base, plan.base_seeds, **train)
     searches = searched(bases, plan.base_seeds, spec=plan.base, settings=plan.search, samples=plan.samples, **place)
     references = training.trajectory(plan.reference, plan.reference_seeds, epochs=plan.ages, **train)
@@ -184,12 +185,12 @@ def population(cfg: DictConfig) -> Callable[[], Result]:
     spec, settings = base_spec(cfg), cfg.population
     one_of("population.pool", settings.pool, ("base", "reference"))
     seeds = member_seeds(cfg.seed, settings.pool, whole("population.size", settings.size, least=1, most=POOL_SIZE))
-    dataset, place = _dataset(cfg), store.prepare(cfg.paths.store)
+    dataset, place, hardware = _dataset(cfg), store.prepare(cfg.paths.store), _hardware(cfg)
     spec = identified(spec, dataset.version)
     training.check(spec, dataset)
 
     def train() -> Result:
-        training.trained(spec, seeds, dataset=dataset, store=place, accelerator=cfg.trainer.accelerator)
+        training.trained(spec, seeds, dataset=dataset, store=place, hardware=hardware)
         curves = training.curves(spec, seeds, store=place)
         last = curves[curves.epoch == curves.epoch.max()].drop(columns=["epoch", "seed"]).mean()
         many = f"{len(seeds)} models" if len(seeds) > 1 else "1 model"
@@ -220,9 +221,23 @@ def _check_parts(cfg: DictConfig) -> None:
         if not isinstance(cfg[part], DictConfig):
             raise InputError(f"{part}={cfg[part]}: takes the keys {', '.join(names)}")
         known(part, cfg[part], names)
-    one_of("trainer.accelerator", cfg.trainer.accelerator, ("cpu",))
     threads = cfg.trainer.threads
     torch.set_num_threads(THREADS if threads is None else whole("trainer.threads", threads, least=1))
+
+
+def _hardware(cfg: DictConfig) -> training.Hardware:
+    """Return where to run; refuse what this machine does not have."""
+    settings = cfg.trainer
+    one_of("trainer.accelerator", settings.accelerator, ("cpu", "gpu"))
+    one_of("trainer.stacked", settings.stacked, (None, True, False))
+    if settings.accelerator == "gpu":
+        if not torch.cuda.is_available():
+            raise InputError("trainer.accelerator=gpu: torch sees no CUDA device here; trainer=cpu works everywhere")
+        # TensorFloat-32 keeps 10 bits of 23: logits near 0 would change sides. Kernels chosen by their speed would
+        # differ between runs.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    return training.Hardware(settings.accelerator, settings.stacked)
 
 
 def _accuracy(models: Sequence[Model], dataset: Dataset) -> float:

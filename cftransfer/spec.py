@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +16,7 @@ Spec: TypeAlias = dict[str, Any]  # {"dataset": {...}, "model": {...}, "training
 
 FORMAT = 1  # raise it when the same spec would no longer give the same artifact
 PARTS = ("dataset", "model", "training")
+PLACES = {"dataset": ("root",), "model": ("weights",)}  # settings that say where a file lies; its content is identified
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
 POOL_SIZE = 1000
 
@@ -30,11 +32,22 @@ def base_spec(cfg: DictConfig) -> Spec:
 
 
 def identified(spec: Spec, version: str) -> Spec:
-    """Return the spec with what identifies the content of its data, where that is not the package's own.
+    """Return the spec with what identifies the content of its files: its data, and the weights it starts from.
 
     Else a model trained on one file would be taken for a model of the file that replaced it.
     """
-    return {**spec, "data": version} if version else spec
+    weights = spec["model"].get("weights")
+    content = {"data": version, "weights": content_of("model.weights", weights) if weights else ""}
+    return {**spec, **{name: known for name, known in content.items() if known}}
+
+
+def content_of(name: str, path: str) -> str:
+    """Return the first 16 hex digits of the sha256 of a file that a setting names."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"{name}={path}: cannot be read ({error.strerror}); takes a path to a file") from error
 
 
 def reference_spec(cfg: DictConfig) -> Spec:
@@ -100,16 +113,33 @@ def key(*parts: Any) -> str:
 
 def model_key(spec: Spec, seed: int) -> str:
     """Return the key of one trained model."""
-    return key({**spec, "seed": seed})
+    return key({**_anywhere(spec), "seed": seed})
 
 
 def lineage_key(spec: Spec, seed: int) -> str:
     """Return the key that a model shares with the same model after more or fewer epochs."""
-    return key("lineage", {**spec, "training": {**spec["training"], "epochs": None}, "seed": seed})
+    return key("lineage", {**_ageless(spec), "seed": seed})
 
 
-def after(spec: Spec, epochs: int) -> Spec:
-    """Return the spec of the same model after another number of epochs."""
+def family_key(spec: Spec) -> str:
+    """Return the key that models of one spec share, of whatever seed and after however many epochs."""
+    return key("family", _ageless(spec))
+
+
+def _ageless(spec: Spec) -> Spec:
+    return _anywhere(after(spec, None))
+
+
+def _anywhere(spec: Spec) -> Spec:
+    """Return the spec without the places of files, wherever these now lie."""
+    kept = {
+        part: {name: value for name, value in spec[part].items() if name not in PLACES.get(part, ())} for part in PARTS
+    }
+    return {**spec, **kept}
+
+
+def after(spec: Spec, epochs: int | None) -> Spec:
+    """Return the spec of the same model after another number of epochs, None for any."""
     return {**spec, "training": {**spec["training"], "epochs": epochs}}
 
 
@@ -167,8 +197,9 @@ def real(name: str, value: Any, *, inside: str, among: Callable[[float], bool]) 
     return float(value)
 
 
-def one_of(name: str, value: Any, choices: Sequence[str]) -> str:
-    """Return `value` if it is one of `choices`, else raise an InputError that lists them."""
-    if value not in choices:
-        raise InputError(f"{name}={value}: takes one of {', '.join(choices)}")
+def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Return `value` if it is one of `choices`, else raise an InputError that lists them as YAML would."""
+    if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
+        listed = ", ".join(choice if isinstance(choice, str) else json.dumps(choice) for choice in choices)
+        raise InputError(f"{name}={value}: takes one of {listed}")
     return value

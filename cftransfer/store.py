@@ -82,16 +82,26 @@ def write(path: Path, content: bytes) -> None:
     The temporary name is the same every time, so that what a killed writer left is overwritten by the next.
     """
     part = path.with_name(f".{path.name}.part")
+    with disk(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError:
+            with suppress(OSError):  # what failed may be the folder itself
+                part.unlink()
+            raise
+
+
+@contextmanager
+def disk(path: Path) -> Iterator[None]:
+    """Turn what a disk can do wrong while `path` is written into an InputError that names it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        yield
     except OSError as error:
-        with suppress(OSError):  # what failed may be the folder itself
-            part.unlink()
         way_out = "free some space there or choose another folder, and run again"
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); {way_out}") from error
 

@@ -20,7 +20,7 @@ from cftransfer import store as artifacts
 from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import build
-from cftransfer.spec import Spec, after, key, known, lineage_key, model_key, real, whole
+from cftransfer.spec import Spec, after, family_key, key, known, lineage_key, model_key, real, whole
 
 log = logging.getLogger(__name__)
 
@@ -49,35 +49,69 @@ def check(spec: Spec, dataset: Dataset) -> None:
     build(spec["model"], input_shape=dataset.input_shape, seed=0)
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """Where models are trained and asked, which moves their numbers by rounding only.
+
+    accelerator: cpu or gpu. stacked: whether the members of a population are trained together in one pass, instead of
+        one after the other; None: what was measured to be faster (`faster_stacked`).
+    """
+
+    accelerator: str = "cpu"
+    stacked: bool | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors and models are put."""
+        return torch.device("cuda" if self.accelerator == "gpu" else "cpu")
+
+
+CPU = Hardware()
+
+
 def trained(
-    spec: Spec, seeds: Sequence[int], *, dataset: Dataset, store: Path, accelerator: str = "cpu"
+    spec: Spec, seeds: Sequence[int], *, dataset: Dataset, store: Path, hardware: Hardware = CPU
 ) -> list[nn.Module]:
     """Return one frozen model in evaluation mode per seed; what the store lacks is trained first, each model once.
 
     Whoever asks for the same models meanwhile, in this process or another, waits and then finds them.
     """
     epochs = spec["training"]["epochs"]
-    (models,) = trajectory(spec, seeds, epochs=[epochs], dataset=dataset, store=store, accelerator=accelerator)
+    (models,) = trajectory(spec, seeds, epochs=[epochs], dataset=dataset, store=store, hardware=hardware)
     return models
 
 
 def trajectory(
-    spec: Spec, seeds: Sequence[int], *, epochs: Sequence[int], dataset: Dataset, store: Path, accelerator: str = "cpu"
+    spec: Spec, seeds: Sequence[int], *, epochs: Sequence[int], dataset: Dataset, store: Path, hardware: Hardware = CPU
 ) -> list[list[nn.Module]]:
     """Return, for each of `epochs` (ascending), the models of `spec` after so many epochs, as `trained` does.
 
-    All that is missing comes from one pass.
+    All that is missing comes from one pass, or one pass per model where these are not stacked.
     """
     want = _Want(spec, tuple(epochs), store)
-    if missing := want.missing(seeds):
+    if want.missing(seeds):
+        together = faster_stacked(spec, dataset) if hardware.stacked is None else hardware.stacked
         with artifacts.hold(store, [lineage_key(spec, seed) for seed in seeds]):
             while missing := want.missing(seeds):
-                members = _start(want, missing).seeds
+                some = missing if together else dict([next(iter(missing.items()))])
+                members = _start(want, some).seeds
                 with artifacts.hold(store, [_pass_key(spec, members)]):  # others may want other members of the pass
-                    start = _start(want, missing)
+                    start = _start(want, some)
                     if start.seeds == members:
-                        _train(start, want, missing, dataset=dataset, accelerator=accelerator)
-    return [[_load(after(spec, epoch), seed, dataset, store) for seed in seeds] for epoch in epochs]
+                        _train(start, want, some, dataset=dataset, accelerator=hardware.accelerator)
+    return [
+        [_load(after(spec, epoch), seed, dataset, store).to(hardware.device) for seed in seeds] for epoch in epochs
+    ]
+
+
+def faster_stacked(spec: Spec, dataset: Dataset) -> bool:
+    """Return whether a population of this model trains faster stacked than member by member: unless it convolves.
+
+    Measured on two CPU cores (benchmarks/training.py, benchmarks/images.py): stacking made the step of an MLP 4×64
+    several times faster, and that of a CNN slower, whose members meet in grouped convolutions.
+    """
+    model = build(spec["model"], input_shape=dataset.input_shape, seed=0)
+    return not any(isinstance(module, nn.Conv2d) for module in model.modules())
 
 
 @dataclass(frozen=True)
@@ -151,18 +185,14 @@ def _resumable(want: _Want, seed: int, epoch: int) -> dict[str, Tensor] | None:
 
 def _passes(want: _Want) -> list[Snapshot]:
     found = []
-    for path in sorted((want.store / "passes").glob(f"{_family(want.spec)}-*.safetensors")):
+    for path in sorted((want.store / "passes").glob(f"{family_key(want.spec)}-*.safetensors")):
         if loaded := artifacts.load(want.store, "passes", path.stem):
             found.append(Snapshot(loaded[1]["epoch"], tuple(loaded[1]["seeds"]), loaded[0]))
     return found
 
 
 def _pass_key(spec: Spec, seeds: Sequence[int]) -> str:
-    return f"{_family(spec)}-{key(list(seeds))}"
-
-
-def _family(spec: Spec) -> str:
-    return key("family", {**spec, "training": {**spec["training"], "epochs": None}})
+    return f"{family_key(spec)}-{key(list(seeds))}"
 
 
 def _train(

@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from cftransfer.controls import nearest_share, prior_share, random_share
-from cftransfer.counterfactuals.search import Counterfactuals
+from cftransfer.controls import Nearest, nearest_share, prior_share, random_share
+from cftransfer.counterfactuals.search import Counterfactuals, distance
+from cftransfer.data.pixels import GREYS
 from cftransfer.models.prediction import Model, logits, margin, predicted
 from cftransfer.statistics import bootstrap_interval, difference_interval, rate_interval
 
 PAIR = ["base", "reference", "base_seed", "reference_seed"]
 CONTROLS = ["control_random", "control_nearest", "control_prior"]
-PER_BASE = ["distance_l2", "nearest_l2", "iterations", "margin"]
+NORMS = {"distance_l0": 0, "distance_l1": 1, "distance_l2": 2, "distance_linf": float("inf")}
+PER_BASE = ["distance_l2", "distance_linf", "pixel_l2", "pixel_linf", "nearest_l2", "iterations", "margin"]
 CAPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
 
@@ -103,7 +105,7 @@ def _named_rates(cells: Tensor) -> dict[str, Tensor]:
 
 
 def counterfactual_table(
-    searches: Sequence[Counterfactuals], seeds: Sequence[int], *, nearest: Sequence[Tensor]
+    searches: Sequence[Counterfactuals], seeds: Sequence[int], *, nearest: Sequence[Nearest]
 ) -> pd.DataFrame:
     """One row per base × factual. nearest: what `controls.nearest_rows` gives for every base."""
     rows = [
@@ -117,7 +119,7 @@ def transfer_table(
     searches: Sequence[Counterfactuals],
     references: Sequence[Model],
     *,
-    nearest: Sequence[Tensor],
+    nearest: Sequence[Nearest],
     base_seeds: Sequence[int],
     reference_seeds: Sequence[int],
     nested: bool,
@@ -185,7 +187,8 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
     rate = {name: float(value) for name, value in named.items()}
     found = float(counterfactuals.found.mean())
     tried = int(sum(part.sum() for part in cells))
-    per_base = counterfactuals[counterfactuals.found].groupby("base")[PER_BASE].mean()
+    measured_there = [name for name in PER_BASE if name in counterfactuals]
+    per_base = counterfactuals[counterfactuals.found].groupby("base")[measured_there].mean()
     per_pair = transfers[transfers.found].groupby(PAIR)[CONTROLS].mean()
     return {
         "rate": rate.pop("rate"),
@@ -267,8 +270,14 @@ def _led(table: pd.DataFrame, *names: str) -> pd.DataFrame:
     return table[[*names, *table.columns.drop(list(names))]]
 
 
-def _counterfactual_rows(search: Counterfactuals, nearest: Tensor) -> pd.DataFrame:
-    difference = (search.counterfactual.double() - search.factual.double()).flatten(1)
+def _counterfactual_rows(search: Counterfactuals, nearest: Nearest) -> pd.DataFrame:
+    norms = {name: distance(search.factual, search.counterfactual, p=p).numpy() for name, p in NORMS.items()}
+    is_image = search.factual.dim() > 2
+    per_pixel = {
+        "pixel_l2": norms["distance_l2"] / search.factual[0].numel() ** 0.5 * GREYS,
+        "pixel_linf": norms["distance_linf"] * GREYS,
+    }
+    inputs = {"x": search.factual, "counterfactual": search.counterfactual}
     return pd.DataFrame(
         {
             "factual": np.arange(len(search.factual)),
@@ -279,18 +288,14 @@ def _counterfactual_rows(search: Counterfactuals, nearest: Tensor) -> pd.DataFra
             "margin": margin(search.logit, search.target).numpy(),
             "factual_logit": search.factual_logit.numpy(),
             "logit": search.logit.numpy(),
-            "distance_l0": (difference != 0).sum(1).numpy(),
-            "distance_l1": difference.abs().sum(1).numpy(),
-            "distance_l2": difference.norm(dim=1).numpy(),
-            "distance_linf": difference.abs().amax(1).numpy(),
-            "nearest_l2": (nearest.double() - search.factual.double()).flatten(1).norm(dim=1).numpy(),
-            "x": list(search.factual.flatten(1).numpy()),
-            "counterfactual": list(search.counterfactual.flatten(1).numpy()),
+            **norms,
+            "nearest_l2": nearest.l2.numpy(),
+            **(per_pixel if is_image else {name: list(x.flatten(1).numpy()) for name, x in inputs.items()}),
         }
     )
 
 
-def _transfer_rows(search: Counterfactuals, reference: Model, *, nearest: Tensor, random: Tensor) -> pd.DataFrame:
+def _transfer_rows(search: Counterfactuals, reference: Model, *, nearest: Nearest, random: Tensor) -> pd.DataFrame:
     factual_logit, logit = logits(reference, search.factual), logits(reference, search.counterfactual)
     transferred = pd.array((predicted(logit) == search.target).numpy(), dtype="boolean")
     controls = pd.DataFrame(

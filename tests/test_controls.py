@@ -13,7 +13,7 @@ from cftransfer.controls import DRAWS, nearest_rows, nearest_share, prior_share,
 from cftransfer.counterfactuals.search import Counterfactuals, search
 from cftransfer.models.prediction import logits, predicted
 
-SETTINGS = OmegaConf.to_container(composed().counterfactual)
+SETTINGS = OmegaConf.to_container(composed().counterfactual, resolve=True)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_random_points_are_as_far_as_the_counterfactual_and_in_the_box(seed, col
     x[0], x[1] = 0, 1  # corners too
     reached = torch.where(x < 0.5, x + distance / columns**0.5, x - distance / columns**0.5)
     length = (reached - x).norm(dim=1)
-    drawn = list(random_points(displaced(x, reached), seed=seed))
+    drawn = list(random_points(x, reached, generator=torch.Generator().manual_seed(seed)))
     assert len(drawn) == DRAWS
     for points in drawn:
         assert points.min() >= 0
@@ -42,15 +42,19 @@ def test_random_points_are_as_far_as_the_counterfactual_and_in_the_box(seed, col
 
 
 def test_random_points_differ_between_draws_and_not_between_calls(found):
-    first, again = (torch.stack(list(random_points(found, seed=3))) for _ in range(2))
+    def drawn(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return torch.stack(list(random_points(found.factual, found.counterfactual, generator=generator)))
+
+    first, again = drawn(3), drawn(3)
     assert torch.equal(first, again)
     assert not torch.equal(first[0], first[1])
-    assert not torch.equal(first, torch.stack(list(random_points(found, seed=4))))
+    assert not torch.equal(first, drawn(4))
 
 
 def test_random_directions_have_no_preference():
     x = torch.full((4000, 6), 0.5)
-    (first, *_) = random_points(displaced(x, x + 0.1), seed=0)
+    (first, *_) = random_points(x, x + 0.1, generator=torch.Generator().manual_seed(0))
     mean = (first - x).mean(0)
     assert mean.abs().max() < 5 * 0.1 / 4000**0.5
 
@@ -58,7 +62,7 @@ def test_random_directions_have_no_preference():
 def test_random_directions_are_uniform_on_the_circle():
     """The mean fourth power of a coordinate is 3/8 on a circle, and less where corners of a square are preferred."""
     x = torch.full((20_000, 2), 0.5)
-    (first, *_) = random_points(displaced(x, x + 0.1 / 2**0.5), seed=0)
+    (first, *_) = random_points(x, x + 0.1 / 2**0.5, generator=torch.Generator().manual_seed(0))
     fourth = (((first - x) / 0.1) ** 4).double().mean()
     assert float(fourth) == pytest.approx(3 / 8, abs=0.006)
 
@@ -73,7 +77,8 @@ def test_a_random_direction_turns_far_fewer_than_the_search(found, trained_model
 
 
 def test_shares_are_of_the_references_they_name(found, trained_models):
-    points = torch.stack(list(random_points(found, seed=0)))
+    generator = torch.Generator().manual_seed(0)
+    points = torch.stack(list(random_points(found.factual, found.counterfactual, generator=generator)))
     shares = random_share(found, trained_models, seed=0)
     for model, share in zip(trained_models, shares):
         flipped = torch.stack([(model(part) > 0).long() == found.target for part in points]).double().mean(0)
@@ -88,9 +93,10 @@ def test_the_nearest_row_is_scikit_learns(found, trained_models, compas):
         asking = found.target == side
         rows = compas.x_train[classes == side].numpy()
         distance, _ = NearestNeighbors(n_neighbors=1).fit(rows).kneighbors(found.factual[asking].numpy())
-        ours = (nearest[asking] - found.factual[asking]).norm(dim=1)
+        ours = (nearest.rows[asking] - found.factual[asking]).norm(dim=1)
         np.testing.assert_allclose(ours, distance[:, 0], atol=1e-3)
-    assert torch.equal(predicted(logits(base, nearest)), found.target)
+        np.testing.assert_allclose(nearest.l2[asking], ours, atol=1e-6)
+    assert torch.equal(predicted(logits(base, nearest.rows)), found.target)
     assert nearest_share(found, nearest, base).mean() == 1
 
 
@@ -98,6 +104,7 @@ def test_a_base_that_knows_one_class_has_no_nearest_row(found, compas):
     nearest = nearest_rows(found, lambda x: torch.full((len(x),), 1.0), compas.x_train)
     share = nearest_share(found, nearest, lambda x: x.sum(1))
     assert torch.equal(share.isnan(), found.target == 0)
+    assert torch.equal(nearest.l2.isnan(), found.target == 0)
 
 
 def test_a_coin_falls_as_often_as_the_reference():
@@ -109,4 +116,17 @@ def test_nearest_rows_of_more_than_one_part():
     x = torch.rand(700, 3, generator=torch.Generator().manual_seed(0))
     train = torch.rand(50, 3, generator=torch.Generator().manual_seed(1))
     nearest = nearest_rows(displaced(x, x), lambda x: torch.ones(len(x)), train)  # target 1 throughout
-    torch.testing.assert_close((nearest - x).norm(dim=1), torch.cdist(x, train).amin(1), atol=1e-4, rtol=0)
+    expected = torch.cdist(x, train, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
+    torch.testing.assert_close(nearest.l2.float(), expected, atol=1e-6, rtol=0)
+
+
+def test_controls_of_many_inputs_are_computed_in_parts(monkeypatch, found, trained_models, compas):
+    """What bounds the memory of images must not change what is computed."""
+    whole = nearest_rows(found, trained_models[0], compas.x_train)
+    monkeypatch.setattr("cftransfer.controls.BLOCK", 14 * 37)  # 37 rows of COMPAS at a time
+    monkeypatch.setattr("cftransfer.counterfactuals.search.BLOCK", 14 * 37)
+    parts = nearest_rows(found, trained_models[0], compas.x_train)
+    assert torch.equal(whole.l2, parts.l2)
+    share = float(random_share(found, [trained_models[0]], seed=0).mean())
+    monkeypatch.undo()
+    assert share == pytest.approx(float(random_share(found, [trained_models[0]], seed=0).mean()), abs=0.04)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from scipy import stats
 
-from cftransfer.controls import nearest_rows, nearest_share, prior_share, random_share
+from cftransfer.controls import Nearest, nearest_rows, nearest_share, prior_share, random_share
 from cftransfer.counterfactuals.search import search
 from cftransfer.models.prediction import logits
 from cftransfer.statistics import bootstrap_interval, rate_interval
@@ -31,7 +31,7 @@ from cftransfer.transferability import (
     transfer_table,
 )
 
-SETTINGS = OmegaConf.to_container(composed().counterfactual)
+SETTINGS = OmegaConf.to_container(composed().counterfactual, resolve=True)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def searches(trained_models, compas):
 
 def measured(searches, references, *, nested=False):
     seeds, other = list(range(len(searches))), list(range(1000, 1000 + len(references)))
-    nearest = [torch.zeros_like(search.factual) for search in searches]
+    nearest = [Nearest(torch.zeros_like(search.factual), search.factual.double().norm(dim=1)) for search in searches]
     transfers = transfer_table(
         searches, references, nearest=nearest, base_seeds=seeds, reference_seeds=other, nested=nested
     )

@@ -13,6 +13,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import Feature, FeatureSpace, fit
 from cftransfer.errors import InputError
 from cftransfer.spec import call, real, whole
@@ -22,8 +23,11 @@ from cftransfer.spec import call, real, whole
 class Dataset:
     """x: (n, *input) float32 in [0, 1]; y: (n,) float32, 0 or 1; classes: the names of class 0 and class 1.
 
+    Images are bytes, a quarter of the memory, and stand for the numbers that `pixels.unit` makes of them.
+
     version: what identifies the content of files that are not shipped with the package; "" where nothing was read
         from any. Two contents of one file have different versions, so that no model serves data it has not seen.
+    about: what of those files was taken, in words.
     """
 
     name: str
@@ -31,9 +35,10 @@ class Dataset:
     y_train: Tensor
     x_test: Tensor
     y_test: Tensor
-    space: FeatureSpace
+    space: FeatureSpace | PixelSpace
     classes: tuple[str, str]
     version: str = ""
+    about: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:

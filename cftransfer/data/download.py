@@ -42,7 +42,7 @@ def fetch(url: str, target: Path, *, wrong: Callable[[Path], str]) -> None:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target):
+        with alone(target):
             if not target.is_file():  # another process may have put it there while this one waited
                 _fetch(url, target, wrong)
     except FAILURES as error:
@@ -51,7 +51,8 @@ def fetch(url: str, target: Path, *, wrong: Callable[[Path], str]) -> None:
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def alone(target: Path) -> Iterator[None]:
+    """Hold the lock of a file that is about to be made; whoever wants to make it too waits."""
     lock = target.with_name(f".{target.name}.lock")
     try:
         with FileLock(lock):

@@ -24,6 +24,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAUROC
 
+from cftransfer.data.pixels import unit
+from cftransfer.models.prediction import rows_at_once
+
 # Importing Lightning sets its loggers to INFO; its notes on hardware and subscriptions would stand in every job.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
@@ -35,7 +38,7 @@ CURVE = ("train_loss", "test_loss", "test_accuracy", "test_auroc")  # one row pe
 class Population(pl.LightningModule):
     """`members` are equal but for their weights.
 
-    splits: x_train (n, *input), y_train (n,), x_test, y_test.
+    splits: x_train (n, *input) in [0, 1] or bytes, y_train (n,), x_test, y_test.
     seeds: one per member; with the epoch it fixes the order of its batches.
     epoch: epochs that the members have behind them; state: what `state()` gave after them, {} for none.
     """
@@ -91,6 +94,9 @@ class Population(pl.LightningModule):
     def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
         """x: (members, n, *input), or (n, *input) if `shared` by all → (members, n) logits."""
         weights = dict(zip(self.names, self.weights, strict=True))
+        if len(self.seeds) == 1:  # as it would be alone, without the detour by grouped kernels that vmap takes
+            only = {name: weight.squeeze(0) for name, weight in weights.items()}
+            return functional_call(self._template[0], only, (x if shared else x.squeeze(0),)).unsqueeze(0)
 
         def one(member: dict[str, Tensor], rows: Tensor) -> Tensor:
             return functional_call(self._template[0], member, (rows,))
@@ -113,7 +119,8 @@ class Population(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Append the epoch's row of every member's curve, then call `after_epoch`."""
         with torch.no_grad():
-            scores = torch.cat([self(rows, shared=True) for rows in self.x_test.split(256)], dim=1)  # fits the cache
+            parts = self.x_test.split(rows_at_once(self.x_test, rows=256))  # fits the cache
+            scores = torch.cat([self(unit(rows), shared=True) for rows in parts], dim=1)
         truth = self.y_test.expand_as(scores)
         test_loss = binary_cross_entropy_with_logits(scores, truth, reduction="none").mean(1)
         self.metrics.to(scores.device)
@@ -133,7 +140,8 @@ class Population(pl.LightningModule):
             if self._given:
                 # In the memory layout of their weight: the fused kernel pairs elements by their place in memory.
                 moments = {m: torch.zeros_like(weight).copy_(self._given[f"{m}/{name}"]) for m in MOMENTS}
-                self.adam.state[weight] = {"step": self._given["step"][0].clone(), **moments}
+                step = self._given["step"][0].to(weight.device, copy=True)
+                self.adam.state[weight] = {"step": step, **moments}
         return self.adam
 
     def state(self) -> dict[str, Tensor]:
@@ -161,7 +169,7 @@ class EpochBatches:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return ((self.x[rows], self.y[rows]) for rows in self.batches)
+        return ((unit(self.x[rows]), self.y[rows]) for rows in self.batches)
 
 
 def fit(population: Population, *, epochs: int, accelerator: str) -> None:

@@ -6,9 +6,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from cftransfer.data.pixels import unit
 from cftransfer.spec import call
 
 Model: TypeAlias = Callable[[Tensor], Tensor]  # (n, *input) in [0, 1] → (n,) logits of class 1
+
+ROWS, NUMBERS = 4096, 2**20  # at most, in one pass without gradients; of 224 × 224 pixels, 6 rows
 
 
 def build(settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: int) -> nn.Module:
@@ -18,10 +21,27 @@ def build(settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: in
         return call("model", settings, input_shape=input_shape)
 
 
-def logits(model: Model, x: Tensor, *, batch_size: int = 4096) -> Tensor:
-    """x: (n, *input) → (n,) logits of class 1, without gradients, in passes of `batch_size` rows."""
+def rows_at_once(x: Tensor, *, rows: int = ROWS, numbers: int = NUMBERS) -> int:
+    """x: (n, *input) → how many rows to take at a time, at most `rows` with `numbers` inputs, so that memory is bounded."""
+    return max(1, min(rows, numbers // max(1, x[:1].numel())))
+
+
+def device_of(model: Model) -> torch.device:
+    """Return where a model's weights are; anything else that answers does so on the CPU."""
+    weights = model.parameters() if isinstance(model, nn.Module) else iter(())
+    return next((weight.device for weight in weights), torch.device("cpu"))
+
+
+def logits(model: Model, x: Tensor, *, batch_size: int = ROWS) -> Tensor:
+    """x: (n, *input) → (n,) logits of class 1, on the CPU, without gradients, in passes of `batch_size` rows or fewer.
+
+    Bytes are taken for what they stand for (`pixels.unit`).
+    """
+    place = device_of(model)
     with torch.no_grad():
-        return torch.cat([model(rows) for rows in x.split(batch_size)]) if len(x) else x.new_zeros(0)
+        parts = x.split(rows_at_once(x, rows=batch_size))
+        answers = [model(unit(rows.to(place))).cpu() for rows in parts if len(rows)]
+    return torch.cat(answers) if answers else torch.zeros(0)
 
 
 def predicted(logit: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from cftransfer.counterfactuals.search import check, factuals, search, searched
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import logits, predicted
 
-SETTINGS = OmegaConf.to_container(composed().counterfactual)
+SETTINGS = OmegaConf.to_container(composed().counterfactual, resolve=True)
 
 
 def boastful(model, x, target, *, space, beyond):

@@ -1,0 +1,244 @@
+"""Folders of images, one per class, as a balanced binary task: one class against all others.
+
+What the task needs is decoded once, into one memory map under `paths.data`/prepared; a second job starts at once.
+"""
+
+import cftransfer.torchvision_repair  # noqa: F401  (before torchvision)
+
+# isort: split
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cftransfer import store
+from cftransfer.data.dataset import Dataset
+from cftransfer.data.download import alone
+from cftransfer.data.images import balanced, from_images
+from cftransfer.errors import InputError
+from cftransfer.spec import one_of, whole
+
+if TYPE_CHECKING:
+    from torchvision.datasets import ImageFolder
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val")
+MARGIN = 8 / 7  # the shorter side before the crop, in units of the crop: ImageNet's usual 256 for 224
+LEFT_OUT = "unreadable images left out"
+BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
+# What Pillow raises for files that are no images, or damaged, or absurdly large.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The images of a balanced task: their files, whether each is of the positive class, and how many are of train."""
+
+    files: list[Path]
+    labels: list[int]
+    train: int
+
+
+def image_folder(folder: Path, *, root: str, positive: str, size: int, corrupt: str, split_seed: int) -> Dataset:
+    """Class 1 is the folder `positive`, class 0 all other folders of `root`/train and `root`/val.
+
+    root: relative to `folder`, or absolute; it holds {train,val}/<class>/ and in these images of any kind that Pillow
+        reads. size: pixels of both sides, ≥ 8: the shorter side is resized to 8/7 of it, then its centre is cropped.
+    corrupt: what to do about a file that cannot be decoded: refuse (an InputError names it) or skip (the log names it,
+        and another one is drawn).
+    split_seed: which of the others, and the order of all.
+    """
+    return from_tree(
+        "image_folder",
+        folder,
+        root=root,
+        positive=positive,
+        size=size,
+        corrupt=corrupt,
+        split_seed=split_seed,
+        classes=("other", positive),
+    )
+
+
+def from_tree(
+    name: str,
+    folder: Path,
+    *,
+    root: str,
+    positive: str,
+    size: int,
+    corrupt: str,
+    split_seed: int,
+    classes: tuple[str, str],
+) -> Dataset:
+    """Return the data set `name` of a folder tree; `classes` are the names of class 0 and class 1."""
+    whole("dataset.size", size, least=8, most=4096)
+    whole("dataset.split_seed", split_seed, least=0)
+    one_of("dataset.corrupt", corrupt, ("refuse", "skip"))
+    splits = {split: _listed(folder / root / split) for split in SPLITS}
+    _check(splits, folder / root, positive)
+    first = _drawn(splits, positive, split_seed, without=set())
+    path = folder / "prepared" / f"{name}-{_key(first, folder / root, size, corrupt)}.npy"
+    described = path.with_suffix(".json")
+    if not described.is_file():
+        with store.disk(path), alone(path):
+            if not described.is_file():  # another process may have made it while this one waited
+                path.parent.mkdir(exist_ok=True)
+                _prepare(path, splits, positive, split_seed, size=size, corrupt=corrupt)
+    about = json.loads(described.read_text())
+    if about["skipped"]:
+        log.warning("%d %s, named in %s", len(about["skipped"]), LEFT_OUT, described)
+    try:
+        x, y, train = np.load(path, mmap_mode="c"), np.array(about["labels"]), about["train"]
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); delete it and {described.name} beside it") from error
+    return from_images(
+        name,
+        train=(x[:train], y[:train]),
+        test=(x[train:], y[train:]),
+        classes=classes,
+        version=about["version"],
+        about=about["about"],
+    )
+
+
+def _listed(place: Path) -> "ImageFolder":
+    from torchvision.datasets import ImageFolder
+
+    try:
+        return ImageFolder(place)
+    except OSError as error:  # FileNotFoundError, too: no folder, no class in it, or no image in a class
+        reason = error.strerror or " ".join(str(error).split())
+        raise InputError(f"{place}: {reason}; it takes a folder of images per class (docs/datasets.md)") from error
+
+
+def _check(splits: dict[str, Any], root: Path, positive: str) -> None:
+    """Refuse trees whose splits have not the same classes, and a positive class that they lack."""
+    train, val = (set(splits[split].classes) for split in SPLITS)
+    for split, missing in (("train", val - train), ("val", train - val)):
+        if missing:
+            some = ", ".join(sorted(missing)[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            raise InputError(f"{root / split}: lacks the class folder {some}, which the other split has; add it")
+    if positive not in train:
+        some = sorted(train)
+        has = ", ".join(some) if len(some) <= 8 else f"{len(some)} classes, {some[0]} to {some[-1]}"
+        raise InputError(f"dataset.positive={positive}: no such class folder in {root / 'train'}; there are: {has}")
+
+
+def _drawn(splits: dict[str, Any], positive: str, split_seed: int, *, without: set[Path]) -> _Task:
+    files: list[Path] = []
+    labels: list[int] = []
+    counts = []
+    for split in SPLITS:
+        folder = splits[split]
+        kept = [(Path(file), label) for file, label in folder.samples if Path(file) not in without]
+        classes = np.array([label for _, label in kept])
+        ours = folder.class_to_idx[positive]
+        rows = balanced(classes, ours, split_seed=split_seed, what=str(folder.root))
+        files += [kept[row][0] for row in rows]
+        labels += (classes[rows] == ours).astype(int).tolist()
+        counts.append(len(rows))
+    return _Task(files, labels, counts[0])
+
+
+def _key(task: _Task, root: Path, size: int, corrupt: str) -> str:
+    """Return what the memory map is a function of: files as listed, not as read, so that it is known at once."""
+    stats = [(file, file.stat()) for file in task.files]
+    names = [[file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+    return hashlib.sha256(json.dumps([names, size, corrupt]).encode()).hexdigest()[:16]
+
+
+def _prepare(path: Path, splits: dict[str, Any], positive: str, split_seed: int, *, size: int, corrupt: str) -> None:
+    """Decode the images of the task into the memory map `path`, and describe it in the JSON beside it, written last."""
+    skipped: dict[Path, str] = {}
+    while True:
+        task = _drawn(splits, positive, split_seed, without=set(skipped))
+        found, version, shortest = _decode(task, path, size)
+        for file, reason in found.items():
+            if corrupt == "refuse":
+                way_out = "mend it or take it away, or leave such files out with dataset.corrupt=skip"
+                raise InputError(f"{file}: cannot be decoded ({reason}); {way_out}")
+            log.warning("%s: cannot be decoded (%s), left out", file, reason)
+        if not found:
+            break
+        skipped |= found
+    counts = (task.train, len(task.files) - task.train)
+    taken = [
+        f"{count:,} of {len(splits[split].samples):,} {split} images"
+        for split, count in zip(SPLITS, counts, strict=True)
+    ]
+    about = f"{' and '.join(taken)}, whose shorter side has {shortest} pixels or more"
+    named = {
+        "version": version,
+        "train": task.train,
+        "labels": task.labels,
+        "about": about + (f"; {len(skipped)} {LEFT_OUT}" if skipped else ""),
+        "skipped": {str(file): reason for file, reason in skipped.items()},
+    }
+    store.write(path.with_suffix(".json"), json.dumps(named, indent=1).encode())
+
+
+def _decode(task: _Task, path: Path, size: int) -> tuple[dict[Path, str], str, int]:
+    """Write all images in one array (n, 3, size, size) uint8 to `path`.
+
+    Returns the files that cannot be decoded, with the reason, the content's hash, and the pixels of the shortest side.
+    """
+    unreadable, shortest, content = {}, [], hashlib.sha256(json.dumps([task.labels, task.train, size]).encode())
+    part = path.with_name(f".{path.name}.part")
+    shape = (len(task.files), 3, size, size)
+    try:
+        with part.open("wb") as array:
+            np.lib.format.write_array_header_1_0(array, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for file, image in zip(task.files, _images(task.files, size), strict=True):
+                if isinstance(image, str):
+                    unreadable[file] = image
+                    continue
+                pixels, side = image
+                content.update(pixels)
+                array.write(pixels)
+                shortest.append(side)
+            array.flush()
+            os.fsync(array.fileno())
+        if not unreadable:
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return unreadable, content.hexdigest()[:16], min(shortest, default=0)
+
+
+def _images(files: Sequence[Path], size: int) -> Iterator[tuple[bytes, int] | str]:
+    """Yield every image's pixels and shorter side, or why there are none, in the order of `files`; all cores decode."""
+    from torchvision.datasets.folder import pil_loader
+    from torchvision.transforms import v2
+
+    shape = v2.Compose([v2.Resize(round(size * MARGIN)), v2.CenterCrop(size), v2.PILToTensor()])
+
+    def decoded(file: Path) -> tuple[bytes, int] | str:
+        try:
+            image = pil_loader(file)
+        except UNREADABLE as error:
+            return " ".join(str(error).split())
+        return shape(image).numpy().tobytes(), min(image.size)
+
+    console = Console(stderr=True)
+    many = 64 * (os.cpu_count() or 1)  # images in memory at once
+    with (
+        Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
+        task = bar.add_task("decoding", total=len(files))
+        for start in range(0, len(files), many):
+            for image in threads.map(decoded, files[start : start + many]):
+                bar.advance(task)
+                yield image

@@ -1,0 +1,83 @@
+"""Balanced binary tasks from labelled images: one class against everything else."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from cftransfer.data.dataset import Dataset
+from cftransfer.data.pixels import PixelSpace
+from cftransfer.errors import InputError
+
+
+def balanced(labels: np.ndarray, positive: int, *, split_seed: int, what: str) -> np.ndarray:
+    """labels: (n,) classes → the places of all images of class `positive` and of as many others, in a random order.
+
+    The others are drawn evenly over their classes: where the share of a class is not whole, or more than it has, those
+    of the remaining classes differ by one at most. `what` names the images in the InputError for classes that are too
+    small, or missing.
+    """
+    random = np.random.default_rng(split_seed)
+    ours = np.flatnonzero(labels == positive)
+    classes = random.permutation([other for other in np.unique(labels) if other != positive])
+    drawn = [random.permutation(np.flatnonzero(labels == other)) for other in classes]
+    if not len(ours):
+        raise InputError(f"{what}: has no image of the positive class")
+    if (others := sum(map(len, drawn))) < len(ours):
+        raise InputError(
+            f"{what}: has {len(ours)} images of the positive class and {others} others, fewer than a balanced task "
+            "needs; add others, or take some of the positive class away"
+        )
+    counts = _even([len(part) for part in drawn], len(ours))
+    theirs = [part[:count] for part, count in zip(drawn, counts, strict=True)]
+    return random.permutation(np.concatenate([ours, *theirs]))
+
+
+def _even(available: Sequence[int], total: int) -> list[int]:
+    """Return how many to take of each, as equal as can be; the first ones take what does not divide."""
+    counts = [0] * len(available)
+    left = total
+    while left:
+        open_ = [index for index, most in enumerate(available) if counts[index] < most]
+        share, more = divmod(left, len(open_))
+        for place, index in enumerate(open_):
+            taken = min(share + (place < more), available[index] - counts[index])
+            counts[index] += taken
+            left -= taken
+    return counts
+
+
+def from_images(
+    name: str,
+    *,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    classes: tuple[str, str],
+    version: str,
+    about: str,
+) -> Dataset:
+    """train, test: images (n, channels, height, width) uint8, and (n,) whether they are of class 1."""
+    (x_train, y_train), (x_test, y_test) = (
+        (torch.from_numpy(x), torch.from_numpy(y.astype(np.float32))) for x, y in (train, test)
+    )
+    return Dataset(
+        name=name,
+        x_train=x_train,
+        y_train=y_train,
+        x_test=x_test,
+        y_test=y_test,
+        space=PixelSpace(tuple(x_train.shape[1:])),
+        classes=classes,
+        version=version,
+        about=about,
+    )
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Return what identifies the content of arrays: 16 hex digits of their sha256."""
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(f"{array.dtype} {array.shape}".encode())
+        content.update(np.ascontiguousarray(array))
+    return content.hexdigest()[:16]

@@ -1,0 +1,28 @@
+"""Images as inputs: the box of their pixels, and the one rule by which bytes become numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GREYS = 255  # a byte's largest value; a pixel of 255 is an input of 1
+
+
+@dataclass(frozen=True)
+class PixelSpace:
+    """The box [0, 1] of every channel of every pixel: all may change, and every point of it is possible.
+
+    shape: channels, height, width.
+    """
+
+    shape: tuple[int, int, int]
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """x: (n, *shape) in [0, 1] → (n, height, width, channels) bytes, rounded, as image files have them."""
+        return x.mul(GREYS).round().clamp(0, GREYS).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def unit(x: Tensor) -> Tensor:
+    """Bytes → float32 in [0, 1], as all models and searches see them; numbers that are floats already stay as they are."""
+    return x.float().div_(GREYS) if x.dtype == torch.uint8 else x

@@ -1,0 +1,54 @@
+"""The convolutional network."""
+
+from torch import Tensor, nn
+
+from cftransfer.errors import InputError
+from cftransfer.spec import whole
+
+GROUPS = 8  # channels are normalised in as many groups; fewer where the width is not divisible by it
+LARGEST, SMALLEST = 64, 4  # pixels of the shorter side: what the first block makes of it at most, and where pooling ends
+
+
+def cnn(*, layers: int, width: int, input_shape: tuple[int, ...]) -> nn.Module:
+    """`layers` ≥ 1 blocks of 3 × 3 convolution, GroupNorm and ReLU: (n, channels, height, width) → (n,) logits.
+
+    The first block has `width` ≥ 1 channels. Before each further one the resolution is halved by max pooling and the
+    channels are doubled, until 4 pixels are left of the shorter side; deeper blocks keep both. Images larger than 64
+    pixels are brought below by a larger, strided first kernel (224: 7 × 7, stride 4), so that depth means much the same
+    for all. The mean over positions feeds one linear unit. No BatchNorm: it couples the rows of a batch.
+    """
+    whole("model.layers", layers, least=1)
+    whole("model.width", width, least=1)
+    if len(input_shape) != 3:
+        raise InputError(f"model=cnn: takes images, not inputs of shape {input_shape}; use model=mlp")
+    channels, side = input_shape[0], min(input_shape[1:])
+    stride = 1
+    while side > LARGEST * stride:
+        stride *= 2
+    side = -(-side // stride)
+    blocks = [*_block(channels, width, kernel=max(3, 2 * stride - 1), stride=stride)]
+    for _ in range(layers - 1):
+        following = width
+        if side > SMALLEST:
+            blocks.append(nn.MaxPool2d(2))
+            side, following = side // 2, 2 * width
+        blocks += _block(width, following)
+        width = following
+    return nn.Sequential(*blocks, _MeanOverPositions(), nn.Linear(width, 1), nn.Flatten(0))
+
+
+def _block(channels: int, width: int, *, kernel: int = 3, stride: int = 1) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(channels, width, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return convolution, group_norm(width), nn.ReLU(inplace=True)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Return GroupNorm in the largest number of groups, up to GROUPS, that divides `channels`."""
+    return nn.GroupNorm(max(groups for groups in range(1, GROUPS + 1) if channels % groups == 0), channels)
+
+
+class _MeanOverPositions(nn.Module):
+    """Global average pooling; torch's adaptive one has no deterministic gradient on a GPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))

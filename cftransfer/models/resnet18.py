@@ -1,0 +1,62 @@
+"""ResNet-18 (He, Zhang, Ren, Sun 2016), from torchvision, with GroupNorm in the place of BatchNorm."""
+
+import cftransfer.torchvision_repair  # noqa: F401  (before torchvision)
+
+# isort: split
+import logging
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cftransfer.errors import InputError
+from cftransfer.models.cnn import group_norm
+
+log = logging.getLogger(__name__)
+
+HEAD = "fc."  # the last layer, which is another where the classes are others
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's, for which GroupNorm has no use
+
+
+def resnet18(*, weights: str | None, input_shape: tuple[int, ...]) -> nn.Module:
+    """(n, 3, height, width) → (n,) logits.
+
+    weights: path to a state dict of such a network (.safetensors, or torch's own format without code); None draws all.
+        Its last layer is taken where it has one logit, and drawn by the seed where it has not; BatchNorm's running
+        statistics are left out. The log says what was not taken.
+    """
+    from torchvision.models import resnet
+
+    if len(input_shape) != 3 or input_shape[0] != 3:
+        raise InputError(f"model=resnet18: takes images of three channels, not inputs of shape {input_shape}")
+    network = resnet.ResNet(resnet.BasicBlock, [2, 2, 2, 2], num_classes=1, norm_layer=group_norm)
+    if weights is not None:
+        _load(network, Path(weights))
+    return nn.Sequential(network, nn.Flatten(0))
+
+
+def _load(network: nn.Module, path: Path) -> None:
+    given, own = _state(path), network.state_dict()
+    unused = [name for name in given if name.endswith(STATISTICS)]
+    unused += [name for name in given if name.startswith(HEAD) and given[name].shape != own[name].shape]
+    taken = {name: tensor for name, tensor in given.items() if name not in unused}
+    wrong = sorted(set(taken) - set(own)) or sorted(set(own) - set(taken) - {name for name in own if HEAD in name})
+    wrong = wrong or [name for name, tensor in taken.items() if tensor.shape != own[name].shape]
+    if wrong:
+        raise InputError(f"model.weights={path}: is no state dict of this network; {wrong[0]} does not fit")
+    network.load_state_dict({**own, **taken})
+    log.debug("%s: %d tensors taken; not taken: %s", path, len(taken), ", ".join(unused) or "none")
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"model.weights={path}: cannot be read ({reason})") from error
+    if not isinstance(loaded, dict) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
+        raise InputError(f"model.weights={path}: holds no state dict, which is tensors by name")
+    return loaded
