@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> float:
             result = train()
             curve = result.tables["curves"].drop(columns="seed").groupby("epoch", as_index=False).mean()
             tracking.log_history(run, curve, step="epoch")
-            tracking.finish(cfg, run, metrics=result.metrics, tables=result.tables, logged={})
+            tracking.finish(cfg, run, result, logged={})
     return result.metrics["test_accuracy"]
 
 

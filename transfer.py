@@ -21,8 +21,8 @@ def main(cfg: DictConfig) -> float:
             result = experiment.run(plan)
             if result.curve is not None:
                 tracking.log_history(run, result.curve, step="extra_epochs")
-            logged = {"rates_by_pair": result.tables["pairs"], "survivorship": result.tables["survivorship"]}
-            tracking.finish(cfg, run, metrics=result.metrics, tables=result.tables, logged=logged, curve=result.curve)
+            logged = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}
+            tracking.finish(cfg, run, result, logged=logged)
     return result.metrics["rate"]
 
 

@@ -23,12 +23,12 @@ MODEL = {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64}
 ROWS, ITERATIONS, LR, WEIGHT, CONFIDENCE = 2000, 1000, 0.01, 0.1, 0.5
 
 
-def by_row(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """x: (n, d), target: (n,) → x′: (n, d), one row after the other."""
+def by_row(model: nn.Module, x: Tensor, target: Tensor, *, lr: float = LR) -> Tensor:
+    """x: (n, *input), target: (n,) → x′: (n, *input), one row after the other."""
     reached = []
     for row, wanted in zip(x, target.float(), strict=True):
         moving = row[None].clone().requires_grad_()
-        adam = torch.optim.Adam([moving], lr=LR)
+        adam = torch.optim.Adam([moving], lr=lr)
         for _ in range(ITERATIONS):
             logit = model(moving)
             if margin(logit.detach(), wanted) >= ROUNDING:

@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cftransfer import store, training, transferability
+from cftransfer import examples, store, training, transferability
 from cftransfer.controls import nearest_rows
 from cftransfer.counterfactuals.search import check, searched
+from cftransfer.counterfactuals.search import file as search_file
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, logits, predicted
@@ -81,11 +83,18 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve."""
+    """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve.
+
+    pictures: (height, width, 3) bytes by name, of images. kept: the files of the store that hold the counterfactuals.
+    data: what identifies the data, and what of it was taken, in words.
+    """
 
     metrics: dict[str, Any]
     tables: dict[str, pd.DataFrame]
     curve: pd.DataFrame | None = None
+    pictures: dict[str, np.ndarray] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 def plan(cfg: DictConfig) -> Plan:
@@ -161,8 +170,25 @@ def run(plan: Plan) -> Result:
     if plan.continued:
         tables |= {"transfers": _by_age(plan, asked), "pairs": _by_age(plan, pairs)}
     tables |= {"survivorship": transferability.survivorship(counterfactuals, asked[-1]), "curves": _curves(plan)}
-    curve = _by_age(plan, [pd.DataFrame([metrics])[CURVE] for metrics in measured]) if plan.continued else None
-    return Result(metrics=metrics, tables=tables, curve=curve)
+    shown = examples.examples(searches, asked[-1], plan.dataset)
+    if shown:
+        tables["examples"] = examples.table(shown, plan.dataset)
+    return Result(
+        metrics=metrics,
+        tables=tables,
+        curve=_by_age(plan, [pd.DataFrame([metrics])[CURVE] for metrics in measured]) if plan.continued else None,
+        pictures=examples.pictures(shown, plan.dataset),
+        kept=_kept(plan, len(searches[0].factual)),
+        data={"version": plan.dataset.version, "about": plan.dataset.about},
+    )
+
+
+def _kept(plan: Plan, many: int) -> list[str]:
+    """Return the files of the store that hold the counterfactuals of each base."""
+    files = [
+        search_file(plan.base, seed, settings=plan.search, many=many, store=plan.store) for seed in plan.base_seeds
+    ]
+    return [path.relative_to(plan.store).as_posix() for path in files]
 
 
 def _by_age(plan: Plan, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -16,17 +16,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from cftransfer import store
 from cftransfer.errors import LOGGED, InputError
 from cftransfer.spec import flat, one_of
+
+if TYPE_CHECKING:
+    from cftransfer.experiment import Result
 
 log = logging.getLogger(__name__)
 
@@ -112,25 +116,27 @@ def log_history(run: wandb.Run, table: pd.DataFrame, *, step: str) -> None:
         run.log({str(name): value for name, value in row.items()}, step=int(row[step]))
 
 
-def finish(
-    cfg: DictConfig,
-    run: wandb.Run,
-    *,
-    metrics: Mapping[str, Any],
-    tables: Mapping[str, pd.DataFrame],
-    logged: Mapping[str, pd.DataFrame],
-    curve: pd.DataFrame | None = None,
-) -> None:
-    """Write the job's tables as Parquet and its `result.json`, and put metrics and `logged` tables into its W&B run."""
-    out, metrics = job_folder(), _json_values(metrics)
-    for name, table in tables.items():
+def finish(cfg: DictConfig, run: wandb.Run, result: "Result", *, logged: Mapping[str, str]) -> None:
+    """Write the job's tables as Parquet, its pictures as PNG, and `result.json`; put metrics into its W&B run.
+
+    logged: which tables go there, too, by the name of their file, and what they are called there; pictures all do.
+    """
+    out, metrics = job_folder(), _json_values(result.metrics)
+    for name, table in result.tables.items():
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
         store.write(out / f"{name}.parquet", buffer.getvalue())
+    for name, picture in result.pictures.items():
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "png", optimize=True)
+        store.write(out / "examples" / f"{name}.png", buffer.getvalue())
     run.summary.update(metrics)
-    for name, table in logged.items():
-        run.log({name: wandb.Table(dataframe=table)})
-    result = {
+    for name, called in logged.items():
+        if name in result.tables:
+            run.log({called: wandb.Table(dataframe=result.tables[name])})
+    if result.pictures:
+        run.log({"pictures": [wandb.Image(picture, caption=name) for name, picture in result.pictures.items()]})
+    written = {
         "config": OmegaConf.to_container(cfg, resolve=True),
         "choices": {
             name: HydraConfig.get().runtime.choices[name]
@@ -139,12 +145,14 @@ def finish(
         },
         "overrides": list(HydraConfig.get().overrides.task),
         "metrics": metrics,
-        **({} if curve is None else {"curve": [_json_values(row) for row in curve.to_dict("records")]}),
+        **({} if result.curve is None else {"curve": [_json_values(row) for row in result.curve.to_dict("records")]}),
+        "data": result.data,
+        "counterfactuals": result.kept,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "git": _code(),
         "wandb": run.id,
     }
-    store.write(out / "result.json", json.dumps(result, indent=2, allow_nan=False).encode())
+    store.write(out / "result.json", json.dumps(written, indent=2, allow_nan=False).encode())
     log.info("results in %s", _shown(out))
 
 

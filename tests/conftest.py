@@ -20,6 +20,7 @@ import cftransfer.spec  # noqa: F401  (resolvers)
 hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("any machine")
 ROOT = Path(__file__).parents[1]
+DATASETS = ", ".join(sorted(path.stem for path in (ROOT / "conf" / "dataset").glob("*.yaml")))
 
 
 def composed(*overrides: str, name: str = "transfer") -> DictConfig:

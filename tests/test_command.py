@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, composed, environment
+from conftest import DATASETS, ROOT, composed, environment
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 
 from cftransfer.command import one_line
@@ -24,7 +24,7 @@ from cftransfer.errors import InputError
         (
             "dataset=nope",
             MissingConfigException,
-            "dataset=nope: no such option; there are: acs_employment, compas, moons",
+            f"dataset=nope: no such option; there are: {DATASETS}",
         ),
         ("model=null", ValueError, "Config group override must be a string"),
         ("nope=compas", ConfigCompositionException, "nope: no such key"),

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT, composed
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from photos import put_cifar10, put_tree
 from pums import persons, put
 
+from cftransfer.errors import InputError
 from cftransfer.experiment import plan, population
 from cftransfer.spec import base_spec, identified, reference_spec
 
@@ -18,10 +21,24 @@ OPTIONS = sorted(
 )
 
 
+NEEDED = {
+    "dataset=image_folder": ["dataset.root=imagenet", "dataset.positive=n01"],  # where the user's own images lie
+    "model=cnn": ["dataset=cifar10_airplane"],
+    "model=resnet18": ["dataset=cifar10_airplane"],
+}
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_instantiates(option, tmp_path):
     put(tmp_path / "data", persons(300))
-    cfg = composed(option, f"paths.store={tmp_path}", f"paths.data={tmp_path / 'data'}")
+    put_cifar10(tmp_path / "data", train=9, test=9)
+    put_tree(tmp_path / "data" / "imagenet", counts=(6, 6))
+    places = [f"paths.store={tmp_path}", f"paths.data={tmp_path / 'data'}"]
+    cfg = composed(option, *NEEDED.get(option, []), *places)
+    if option == "trainer=gpu" and not torch.cuda.is_available():
+        with pytest.raises(InputError, match="trainer.accelerator=gpu: torch sees no CUDA device here"):
+            plan(cfg)
+        return
     assert OmegaConf.to_container(cfg, resolve=True)
     made = plan(cfg)
     assert made.base == identified(base_spec(cfg), made.dataset.version)
@@ -31,7 +48,19 @@ def test_every_option_composes_and_instantiates(option, tmp_path):
 
 def test_there_are_options():
     groups = {option.partition("=")[0] for option in OPTIONS}
-    assert groups >= {"dataset", "model", "training", "trainer", "counterfactual", "experiment", "wandb", "debug"}
+    assert groups >= {"dataset", "input", "model", "training", "trainer", "counterfactual", "experiment", "wandb", "debug"}
+
+
+@pytest.mark.parametrize("dataset", ["cifar10_airplane", "imagenet_orange", "image_folder"])
+def test_data_sets_of_images_bring_what_suits_them_and_a_user_may_choose_otherwise(dataset):
+    cfg = composed(f"dataset={dataset}")
+    assert (cfg.model._target_, cfg.counterfactual.lr) == ("cftransfer.models.cnn.cnn", 0.001)
+    assert cfg.training.epochs == 20
+    other = composed(f"dataset={dataset}", "model=mlp", "training=default", "counterfactual.lr=0.1", "input.rows=8")
+    assert (other.model._target_, other.training.epochs) == ("cftransfer.models.mlp.mlp", 10)
+    assert (other.counterfactual.lr, other.counterfactual.batch_size) == (0.1, 8)
+    table = composed("dataset=compas")
+    assert (table.counterfactual.lr, table.counterfactual.batch_size, table.training.epochs) == (0.01, 256, 10)
 
 
 def test_train_composes(tmp_path):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import SMALL, results, run_command
+from conftest import DATASETS, SMALL, results, run_command
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def good_job(tmp_path_factory):
     [
         (["model.layres=4"], "model.layres: no such key"),
         (["model.layers=0"], "model.layers=0: takes a whole number ≥ 1"),
-        (["dataset=nope"], "dataset=nope: no such option; there are: acs_employment, compas, moons"),
+        (["dataset=nope"], f"dataset=nope: no such option; there are: {DATASETS}"),
         (["counterfactual.iterations=-1"], "counterfactual.iterations=-1: takes a whole number ≥ 0"),
         (["+reference.model.layres=8"], "reference.model.layres: no such key"),
         (["reference.seeds=base"], "reference.seeds=base: without a patch"),
@@ -74,7 +74,7 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["dataset=nope,moons"], "dataset=nope: no such option; there are: acs_employment, compas, moons"),
+        (["dataset=nope,moons"], f"dataset=nope: no such option; there are: {DATASETS}"),
         (["model.layres=4,8"], "model.layres: no such key"),
         (["model.layers=0,-1"], "model.layers=0: takes a whole number"),
         (["experiment=glob(x*)"], "no job was run"),

@@ -79,10 +79,11 @@ def searched(
 ) -> list[Counterfactuals]:
     """Return the counterfactuals of every base, from the store or searched and stored."""
     x = factuals(dataset, samples)
-    keys = {seed: key("counterfactuals", model_key(spec, seed), dict(settings), len(x)) for seed in seeds}
+    files = {seed: file(spec, seed, settings=settings, many=len(x), store=store) for seed in seeds}
+    keys = {seed: path.stem for seed, path in files.items()}
 
     def lacking() -> list[int]:
-        return [s for s in seeds if not artifacts.artifact(store, "counterfactuals", keys[s]).exists()]
+        return [seed for seed in seeds if not files[seed].exists()]
 
     if lacking():
         with artifacts.hold(store, keys.values()):
@@ -93,6 +94,12 @@ def searched(
                 kept = {name: tensor for name, tensor in vars(result).items() if name != "factual"}
                 artifacts.save(store, "counterfactuals", keys[seed], kept, about)
     return [_stored(store, keys[seed], x) for seed in seeds]
+
+
+def file(spec: Spec, seed: int, *, settings: Mapping[str, Any], many: int, store: Path) -> Path:
+    """Return where the counterfactuals of `many` factuals on one base are, or would be, kept."""
+    name = key("counterfactuals", model_key(spec, seed), dict(settings), many)
+    return artifacts.artifact(store, "counterfactuals", name)
 
 
 def distance(x: Tensor, other: Tensor, *, p: float = 2) -> Tensor:

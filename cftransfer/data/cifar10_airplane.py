@@ -56,7 +56,7 @@ def cifar10_airplane(folder: Path, *, split_seed: int) -> Dataset:
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Return the four arrays of the file, checked."""
     try:
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
             arrays = {name: file[name] for name in ARRAYS}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {ANEW}") from error

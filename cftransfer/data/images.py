@@ -35,16 +35,14 @@ def balanced(labels: np.ndarray, positive: int, *, split_seed: int, what: str) -
 
 
 def _even(available: Sequence[int], total: int) -> list[int]:
-    """Return how many to take of each, as equal as can be; the first ones take what does not divide."""
-    counts = [0] * len(available)
-    left = total
-    while left:
-        open_ = [index for index, most in enumerate(available) if counts[index] < most]
-        share, more = divmod(left, len(open_))
-        for place, index in enumerate(open_):
-            taken = min(share + (place < more), available[index] - counts[index])
-            counts[index] += taken
-            left -= taken
+    """Return how many to take of each, as equal as can be; the first that have more take what is left over."""
+    level = 0
+    while level < max(available) and sum(min(most, level + 1) for most in available) <= total:
+        level += 1
+    counts = [min(most, level) for most in available]
+    larger = [index for index, most in enumerate(available) if most > level]
+    for index in larger[: total - sum(counts)]:
+        counts[index] += 1
     return counts
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cftransfer.errors import InputError
 
+SEEN = 0.005  # of a feature's range: smaller changes are not told
 Kind = Literal["continuous", "integer", "binary", "ordinal", "categorical"]
 
 
@@ -66,6 +67,25 @@ class Feature:
         numbers = np.expm1(scaled) if self.scale == "log1p" else scaled
         return np.rint(numbers).astype(int) if self.kind == "integer" else numbers
 
+    def said(self, x: np.ndarray) -> str:
+        """(columns,) in [0, 1] → what stands there, in words, unrounded: a search may stop between what is possible."""
+        if not self.categories:
+            low, high = self._scaled(np.array([self.low, self.high]))
+            number = low + float(x[0]) * (high - low)
+            return f"{np.expm1(number) if self.scale == 'log1p' else number:.4g}"
+        if self.kind == "categorical":
+            parts = [(weight, name) for weight, name in zip(x.tolist(), self.categories, strict=True) if weight > SEEN]
+            parts.sort(key=lambda part: -part[0])
+            if len(parts) == 1 and parts[0][0] > 1 - SEEN:
+                return parts[0][1]
+            return " + ".join(f"{weight:.2f} {name}" for weight, name in parts) or "none"
+        place = float(x[0]) * self._steps
+        below = min(int(place + SEEN), self._steps)
+        share = place - below
+        if share <= SEEN:
+            return self.categories[below]
+        return f"{self.categories[below]}, {share:.0%} of the way to {self.categories[below + 1]}"
+
     @property
     def _steps(self) -> int:
         return len(self.categories) - 1
@@ -93,6 +113,14 @@ class FeatureSpace:
     def mutable(self) -> np.ndarray:
         """(columns,) bool: whether a person can change the column's feature."""
         return np.repeat([feature.mutable for feature in self.features], [feature.columns for feature in self.features])
+
+    def changes(self, x: np.ndarray, other: np.ndarray) -> list[tuple[str, str, str]]:
+        """x, other: (columns,) → (feature, old, new) in words of the features that changed, the largest change first."""
+        ends = np.cumsum([feature.columns for feature in self.features])[:-1]
+        parts = zip(self.features, np.split(x, ends), np.split(other, ends), strict=True)
+        changed = [(np.abs(new - old).max(), feature, old, new) for feature, old, new in parts]
+        changed = sorted((part for part in changed if part[0] > SEEN), key=lambda part: -part[0])
+        return [(feature.name, feature.said(old), feature.said(new)) for _, feature, old, new in changed]
 
     def encode(self, table: pd.DataFrame) -> np.ndarray:
         """Rows in original units → x: (n, columns) float32 in [0, 1]."""

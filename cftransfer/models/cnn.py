@@ -15,7 +15,9 @@ def cnn(*, layers: int, width: int, input_shape: tuple[int, ...]) -> nn.Module:
     The first block has `width` ≥ 1 channels. Before each further one the resolution is halved by max pooling and the
     channels are doubled, until 4 pixels are left of the shorter side; deeper blocks keep both. Images larger than 64
     pixels are brought below by a larger, strided first kernel (224: 7 × 7, stride 4), so that depth means much the same
-    for all. The mean over positions feeds one linear unit. No BatchNorm: it couples the rows of a batch.
+    for all. The mean over positions, normalised (LayerNorm), feeds one linear unit. Without that last step all channels
+    rise and fall together, and with them the logit: test accuracy on CIFAR-10 airplane jumps by up to .10 from one
+    epoch to the next. No BatchNorm: it couples the rows of a batch.
     """
     whole("model.layers", layers, least=1)
     whole("model.width", width, least=1)
@@ -34,7 +36,7 @@ def cnn(*, layers: int, width: int, input_shape: tuple[int, ...]) -> nn.Module:
             side, following = side // 2, 2 * width
         blocks += _block(width, following)
         width = following
-    return nn.Sequential(*blocks, _MeanOverPositions(), nn.Linear(width, 1), nn.Flatten(0))
+    return nn.Sequential(*blocks, _MeanOverPositions(), nn.LayerNorm(width), nn.Linear(width, 1), nn.Flatten(0))
 
 
 def _block(channels: int, width: int, *, kernel: int = 3, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -27,13 +27,22 @@ AGE = "extra_epochs"  # the x-axis of continued training, whose jobs hold a whol
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its folder, its `result.json`, and its tables but for the large ones."""
+    """One job: its folder, its `result.json`, and its tables but for the large ones.
+
+    examples: None where nothing was found, or the job is older than they are.
+    """
 
     folder: Path
     result: dict[str, Any]
     pairs: pd.DataFrame
     survivorship: pd.DataFrame
     curves: pd.DataFrame
+    examples: pd.DataFrame | None = None
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The job's pictures of examples, if its inputs are images."""
+        return sorted((self.folder / "examples").glob("*.png"))
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -263,9 +272,11 @@ def _read(folder: Path) -> Job | None:
             tables.append(pd.read_parquet(path))
             if absent := set(columns) - set(tables[-1].columns):
                 raise KeyError(f"no {', '.join(sorted(absent))}")
+        path = folder / "examples.parquet"
+        examples = pd.read_parquet(path) if path.exists() else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
-    return Job(folder, result, *tables)
+    return Job(folder, result, *tables, examples)
 
 
 def _reason(folder: Path) -> str:
@@ -286,8 +297,7 @@ def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
     options = {name for name in differ if name in results[0]["choices"]}
     kept: list[str] = []
     for name in sorted(differ, key=lambda name: name not in typed):
-        dependent = name.startswith("reference.") or name.partition(".")[0] in options - {name}
-        if name in typed or not (dependent and _follows(name, kept, every)):
+        if name in typed or not (_dependent(name, options, typed) and _follows(name, kept, every)):
             kept.append(name)
     numbers = [n for n in kept if n != "seed" and all(_is_number(settings.get(n)) for settings in every)]
     numbers.sort(key=lambda name: not name.startswith("extra_"))  # how far the reference is from the base comes first
@@ -295,6 +305,16 @@ def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
         return AGE, kept
     knob = numbers[0] if numbers else None
     return knob, [name for name in kept if name != knob]
+
+
+def _dependent(name: str, options: set[str], typed: set[str]) -> bool:
+    """Whether a setting that nobody typed may be a consequence of one that somebody did.
+
+    A patch is, and what belongs to an option that differs; options themselves, and the input's step and rows in the
+    search, where data sets differ, since these choose their own.
+    """
+    chosen = "dataset" in typed & options
+    return name.startswith("reference.") or name.partition(".")[0] in options - {name} or chosen
 
 
 def _follows(name: str, others: Sequence[str], every: Sequence[dict[str, Any]]) -> bool:

@@ -1,5 +1,6 @@
 """The table in the terminal, and report.html."""
 
+import base64
 import json
 import math
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -20,6 +22,7 @@ from cftransfer.spec import flat
 from cftransfer.statistics import Trend
 
 INTERVAL = "95 % interval"
+PICTURED = 8  # jobs whose pictures the page holds, up to 2 MB each; those of others stay in their folders
 # Column heads, each with its metric and the metric that counts what the share is of.
 PRINTED = {
     "found": ("found", ""),
@@ -44,6 +47,8 @@ PAGE = {
     "to class 0": ("rate_to_0", "n_to_0"),
     "to class 1": ("rate_to_1", "n_to_1"),
     "distance L2": ("distance_l2", ""),
+    "L2 per pixel": ("pixel_l2", ""),
+    "L∞": ("pixel_linf", ""),
     "base accuracy": ("base_accuracy", ""),
     "reference accuracy": ("reference_accuracy", ""),
     "pairs": ("pairs", ""),
@@ -85,6 +90,11 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if "curve" in job.result],
         intervals=sorted({result["metrics"]["interval"] for result in results}),
         trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
+        examples=[
+            (name, cards(job.examples), _pictures(job, index), job.folder)
+            for index, (name, job) in enumerate(zip(names(jobs.jobs), jobs.jobs, strict=True))
+            if job.examples is not None
+        ],
         failed=[(str(path), reason) for path, reason in jobs.failed.items()],
         differ=_differences(jobs.jobs),
         commands=commands(jobs.jobs),
@@ -126,6 +136,22 @@ def _range(numbers: Iterable[int]) -> str:
     """Return what the numbers have in common: 5, or from 4 to 50."""
     known = sorted(set(numbers))
     return f"{known[0]:,}" if len(known) == 1 else f"from {known[0]:,} to {known[-1]:,}"
+
+
+def cards(examples: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what a card says of each example of a table's rows; [] for images, of which there are pictures."""
+    if "feature" not in examples:
+        return []
+    return [
+        rows.iloc[0].to_dict() | {"changes": rows[["feature", "old", "new"]].to_dict("records")}
+        for _, rows in examples.groupby("example")
+    ]
+
+
+def _pictures(job: Job, index: int) -> list[tuple[str, str]]:
+    """Return name and content, for a page that needs no other file, of the pictures of the first jobs."""
+    shown = job.pictures if index < PICTURED else []
+    return [(path.stem, base64.b64encode(path.read_bytes()).decode()) for path in shown]
 
 
 def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:

@@ -1,0 +1,74 @@
+"""One picture per image example: factual, counterfactual and their magnified difference, with what both models say."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from cftransfer.data.pixels import GREYS, PixelSpace
+
+SIDE = 224  # pixels of a panel at least; small images are enlarged by whole numbers, their pixels staying sharp
+GAP, LINE, LETTERS = 12, 17, 12  # pixels
+FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")  # Pillow's own lacks →, × and ∞
+INK, GOOD, BAD = "#1d2733", "#1b7f3b", "#b3261e"
+FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+def factor(x: Tensor, counterfactual: Tensor) -> int:
+    """Return by how much a difference may be magnified, of round numbers, so that ± ½ holds it."""
+    largest = float((counterfactual - x).abs().max())
+    fitting = [factor for factor in FACTORS if factor * largest <= 0.5]
+    return fitting[-1] if fitting else 1
+
+
+def strip(x: Tensor, counterfactual: Tensor, told: Mapping[str, Any]) -> np.ndarray:
+    """x, counterfactual: (channels, height, width) in [0, 1] → (·, ·, 3) bytes: three panels and their words.
+
+    The difference is grey where nothing changed, lighter or darker where a channel rose or fell.
+    """
+    magnified = factor(x, counterfactual)
+    difference = (0.5 + magnified * (counterfactual - x)).clamp(0, 1)
+    panels = [_panel(image) for image in (x, counterfactual, difference)]
+    words = [
+        ("factual", *_said(told, "factual")),
+        ("counterfactual", *_said(told, "counterfactual")),
+        (
+            f"difference × {magnified}",
+            f"L2 {told['l2'] / x.numel() ** 0.5 * GREYS:.2f} per pixel, of 255",
+            f"L∞ {told['linf'] * GREYS:.2f} of 255",
+        ),
+    ]
+    width, height = panels[0].size
+    canvas = Image.new("RGB", (3 * (width + GAP) + GAP, height + 4 * LINE + 3 * GAP), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.truetype(FONT, LETTERS)
+    verdict = ("transferred", GOOD) if told["transferred"] else ("not transferred", BAD)
+    title = f"{told['from_class']} → {told['target_class']}: {verdict[0]}"
+    draw.text((GAP, GAP // 2), title, fill=verdict[1], font=font)
+    for index, (panel, lines) in enumerate(zip(panels, words, strict=True)):
+        left, top = GAP + index * (width + GAP), LINE + GAP
+        canvas.paste(panel, (left, top))
+        for number, line in enumerate(lines):
+            draw.text((left, top + height + GAP // 2 + number * LINE), line, fill=INK, font=font)
+    return np.asarray(canvas)
+
+
+def _said(told: Mapping[str, Any], where: str) -> tuple[str, str]:
+    """Return the class that base and reference give to a point, with its probability."""
+    lines = []
+    for model in ("base", "reference"):
+        chance = told[f"{model}_{where}"]
+        name, chance = (told["target_class"], chance) if chance > 0.5 else (told["from_class"], 1 - chance)
+        lines.append(f"{model}: {name} {chance:.2f}")
+    return lines[0], lines[1]
+
+
+def _panel(image: Tensor) -> Image.Image:
+    space = PixelSpace((image.shape[0], image.shape[1], image.shape[2]))
+    pixels = space.decode(image[None])[0]
+    pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[:, :, :3]
+    times = max(1, -(-SIDE // max(pixels.shape[:2])))
+    return Image.fromarray(pixels.repeat(times, axis=0).repeat(times, axis=1))

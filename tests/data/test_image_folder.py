@@ -1,0 +1,177 @@
+"""Folder trees: what is drawn, decoded and kept, and what is refused by name."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from photos import ORANGE, crops, put_tree
+from PIL import Image
+
+from cftransfer.data.image_folder import image_folder
+from cftransfer.data.imagenet_orange import imagenet_orange
+from cftransfer.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    put_tree(tmp_path / "imagenet")
+    return tmp_path
+
+
+def orange(folder, **changes):
+    return imagenet_orange(folder, **({"root": "imagenet", "size": 32, "corrupt": "refuse", "split_seed": 0} | changes))
+
+
+def test_oranges_against_the_rest(folder):
+    data = orange(folder)
+    assert data.x_train.shape == (48, 3, 32, 32)
+    assert data.x_test.shape == (24, 3, 32, 32)
+    assert data.x_train.dtype == torch.uint8
+    assert (data.y_train.mean(), data.y_test.mean()) == (0.5, 0.5)
+    assert data.classes == ("other", "orange")
+    assert data.about == (
+        "48 of 60 train images and 24 of 30 val images, whose shorter side has 48 pixels or more"
+    )
+
+
+def test_each_image_is_its_own_files_with_its_own_label(tmp_path):
+    """Every file is of one colour, which says its class and its number."""
+    colours = {}
+    for split in ("train", "val"):
+        for label, name in enumerate((ORANGE, "n01", "n02")):
+            (tmp_path / "imagenet" / split / name).mkdir(parents=True)
+            for number in range(4):
+                colour = (60 * label + 10, 60 * number + 10, 200 if split == "val" else 20)
+                path = tmp_path / "imagenet" / split / name / f"{number}.png"
+                Image.new("RGB", (50, 40), colour).save(path)
+                colours[colour] = (split, name)
+    data = orange(tmp_path)
+    for split, x, y in (("train", data.x_train, data.y_train), ("val", data.x_test, data.y_test)):
+        seen = [tuple(image[:, 5, 5].tolist()) for image in x]
+        assert len(set(seen)) == 8
+        assert [colours[colour] for colour in seen] == [
+            (split, ORANGE) if label else (split, colours[colour][1]) for colour, label in zip(seen, y)
+        ]
+        assert all((colours[colour][1] == ORANGE) == bool(label) for colour, label in zip(seen, y))
+
+
+def test_images_are_resized_and_cropped_as_imagenets_usually_are(tmp_path):
+    """The shorter side to 256, then the middle 224: of a picture whose left half is black, so is the crop's."""
+    picture = np.zeros((300, 600, 3), np.uint8)
+    picture[:, 300:] = 255
+    picture[:4] = (255, 0, 0)  # a margin that the crop cuts off
+    for split in ("train", "val"):
+        for name in (ORANGE, "n01"):
+            (tmp_path / "imagenet" / split / name).mkdir(parents=True)
+            Image.fromarray(picture).save(tmp_path / "imagenet" / split / name / "a.png")
+    x = orange(tmp_path, size=224).x_train
+    assert x.shape == (2, 3, 224, 224)
+    assert x[:, :, :, :108].max() == 0
+    assert x[:, :, :, -108:].min() == 255
+
+
+def test_the_second_job_decodes_nothing(folder, monkeypatch):
+    first = orange(folder)
+    monkeypatch.setattr("cftransfer.data.image_folder._decode", None)  # would raise
+    again = orange(folder)
+    assert torch.equal(first.x_train, again.x_train)
+    assert torch.equal(first.y_test, again.y_test)
+    assert first.version == again.version
+    (kept,) = (folder / "prepared").glob("*.npy")
+    assert np.load(kept, mmap_mode="r").shape == (72, 3, 32, 32)
+
+
+def test_an_image_that_was_replaced_is_decoded_anew(folder):
+    first = orange(folder)
+    path = next((folder / "imagenet" / "train" / ORANGE).iterdir())
+    Image.fromarray(crops("china.jpg", 1, side=48, seed=9)[0]).save(path)
+    assert orange(folder).version != first.version
+
+
+def test_the_same_images_elsewhere_are_the_same_data(folder, tmp_path):
+    put_tree(tmp_path / "other" / "place")
+    assert orange(folder).version == orange(folder, root=str(tmp_path / "other" / "place")).version
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P"])
+def test_other_kinds_of_colour_become_rgb(folder, mode):
+    kind = "JPEG" if mode in ("L", "CMYK") else "PNG"
+    plain = orange(folder).x_train.float().mean()
+    for path in (folder / "imagenet").rglob("*.JPEG"):
+        converted = Image.open(path).convert(mode)
+        converted.save(path.with_suffix(f".{kind}"), kind)
+        if kind == "PNG":
+            path.unlink()
+    data = orange(folder)
+    assert data.x_train.shape == (48, 3, 32, 32)
+    assert data.x_train.float().mean() == pytest.approx(float(plain), abs=15)  # neither inverted nor blank
+    assert (data.x_train[:, 0] == data.x_train[:, 1]).all() == (mode == "L")
+
+
+def broken(folder):
+    path = sorted((folder / "imagenet" / "train" / ORANGE).iterdir())[3]
+    path.write_bytes(path.read_bytes()[:300])
+    return path
+
+
+def test_a_corrupt_image_is_refused_by_name(folder):
+    path = broken(folder)
+    with pytest.raises(InputError, match=rf"{path.name}: cannot be decoded .*dataset.corrupt=skip"):
+        orange(folder)
+    assert not list((folder / "prepared").iterdir())  # nothing half made
+
+
+def test_a_corrupt_image_is_skipped_by_name_where_that_is_asked_for(folder, caplog):
+    path = broken(folder)
+    data = orange(folder, corrupt="skip")
+    assert f"{path}: cannot be decoded" in caplog.text
+    assert len(data.x_train) == 46
+    assert data.y_train.mean() == 0.5
+    assert data.about.endswith("; 1 unreadable images left out")
+    (described,) = (folder / "prepared").glob("*.json")
+    assert list(json.loads(described.read_text())["skipped"]) == [str(path)]
+    caplog.clear()
+    assert orange(folder, corrupt="skip").version == data.version
+    assert "1 unreadable images left out" in caplog.text  # a second job says so, too
+
+
+def test_a_missing_class_folder_is_named(folder):
+    (folder / "imagenet" / "val" / "n02").rename(folder / "n02")
+    with pytest.raises(InputError, match="imagenet/val: lacks the class folder n02"):
+        orange(folder)
+
+
+def test_an_empty_class_folder_is_named(folder):
+    for path in (folder / "imagenet" / "val" / "n02").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="imagenet/val: Found no valid file for the classes n02"):
+        orange(folder)
+
+
+def test_a_missing_tree_is_named(tmp_path):
+    with pytest.raises(InputError, match="imagenet/train: No such file or directory; it takes a folder of images"):
+        orange(tmp_path)
+
+
+def test_a_positive_class_that_does_not_exist_is_named_with_those_that_do(folder):
+    settings = {"root": "imagenet", "size": 32, "corrupt": "refuse", "split_seed": 0}
+    with pytest.raises(InputError, match=rf"dataset.positive=cat: no such class .* there are: n01, n02, n03, {ORANGE}"):
+        image_folder(folder, positive="cat", **settings)
+    data = image_folder(folder, positive="n01", **settings)
+    assert data.classes == ("other", "n01")
+    assert len(data.x_train) == 24
+
+
+@pytest.mark.parametrize("change", [{"size": 7}, {"corrupt": "ignore"}, {"split_seed": -1}], ids=str)
+def test_an_impossible_setting_is_named(folder, change):
+    with pytest.raises(InputError, match=f"dataset.{next(iter(change))}={next(iter(change.values()))}: takes"):
+        orange(folder, **change)
+
+
+def test_a_memory_map_that_was_cut_off_is_named(folder):
+    orange(folder)
+    (kept,) = (folder / "prepared").glob("*.npy")
+    kept.write_bytes(kept.read_bytes()[:5000])
+    with pytest.raises(InputError, match=rf"{kept.name}: cannot be read .*delete it and"):
+        orange(folder)
