@@ -1,12 +1,13 @@
 # make run    the main job: how does transferability change with depth on COMPAS?
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
+# make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make test   the test suite
 # make check  ruff and mypy, as pre-commit runs them
 # Each sets up .venv first, and may be repeated: what is done is skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study test test-slow test-data check benchmarks
+.PHONY: setup run study study-images test test-slow test-data check benchmarks
 
 setup: .venv/.done
 
@@ -22,6 +23,9 @@ run: setup
 
 study: setup
 	$(BIN)/python -m cftransfer.report.study
+
+study-images: setup
+	$(BIN)/python -m cftransfer.report.study --study images
 
 test: setup
 	$(BIN)/python -m pytest
@@ -40,3 +44,4 @@ check: setup
 benchmarks: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/images.py

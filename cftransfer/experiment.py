@@ -18,6 +18,7 @@ from cftransfer.controls import nearest_rows
 from cftransfer.counterfactuals.search import check, searched
 from cftransfer.counterfactuals.search import file as search_file
 from cftransfer.data.dataset import Dataset, load
+from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, logits, predicted
 from cftransfer.spec import (
@@ -162,6 +163,8 @@ def run(plan: Plan) -> Result:
         for transfers, rates, models in zip(asked, pairs, references, strict=True)
     ]
     metrics = measured[-1]
+    if isinstance(plan.dataset.space, PixelSpace):
+        metrics["found_as_bytes"] = transferability.share_as_bytes(searches, bases)
     tables = {"counterfactuals": counterfactuals, "transfers": asked[-1], "pairs": pairs[-1]}
     if plan.by_seed:
         tables["transfers_seed"] = ask(training.trained(plan.base, plan.reference_seeds, **train))

@@ -99,9 +99,7 @@ def trajectory(
                     start = _start(want, some)
                     if start.seeds == members:
                         _train(start, want, some, dataset=dataset, accelerator=hardware.accelerator)
-    return [
-        [_load(after(spec, epoch), seed, dataset, store).to(hardware.device) for seed in seeds] for epoch in epochs
-    ]
+    return [[_load(after(spec, epoch), seed, dataset, store).to(hardware.device) for seed in seeds] for epoch in epochs]
 
 
 def faster_stacked(spec: Spec, dataset: Dataset) -> bool:

@@ -206,6 +206,18 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
     }
 
 
+def share_as_bytes(searches: Sequence[Counterfactuals], bases: Sequence[Model]) -> float:
+    """Return the mean over bases of the share of found counterfactuals that survive being rounded to bytes.
+
+    Images are: what is scored are floats, what a file can hold are whole grey levels.
+    """
+    shares = []
+    for search, base in zip(searches, bases, strict=True):
+        rounded = search.counterfactual[search.found].mul(GREYS).round().to(torch.uint8)
+        shares.append((predicted(logits(base, rounded)) == search.target[search.found]).double().mean())
+    return float(torch.stack(shares).nanmean())
+
+
 def intervals(table: pd.DataFrame) -> dict[str, Any]:
     """Pairs → the 95 % interval of their mean rate, what it is over, and the bootstrap's as a check on it."""
     values = matrix(table)

@@ -36,7 +36,7 @@ def test_every_option_composes_and_instantiates(option, tmp_path):
     places = [f"paths.store={tmp_path}", f"paths.data={tmp_path / 'data'}"]
     cfg = composed(option, *NEEDED.get(option, []), *places)
     if option == "trainer=gpu" and not torch.cuda.is_available():
-        with pytest.raises(InputError, match="trainer.accelerator=gpu: torch sees no CUDA device here"):
+        with pytest.raises(InputError, match=r"trainer.accelerator=gpu: torch sees no CUDA device here"):
             plan(cfg)
         return
     assert OmegaConf.to_container(cfg, resolve=True)
@@ -48,7 +48,17 @@ def test_every_option_composes_and_instantiates(option, tmp_path):
 
 def test_there_are_options():
     groups = {option.partition("=")[0] for option in OPTIONS}
-    assert groups >= {"dataset", "input", "model", "training", "trainer", "counterfactual", "experiment", "wandb", "debug"}
+    assert groups >= {
+        "dataset",
+        "input",
+        "model",
+        "training",
+        "trainer",
+        "counterfactual",
+        "experiment",
+        "wandb",
+        "debug",
+    }
 
 
 @pytest.mark.parametrize("dataset", ["cifar10_airplane", "imagenet_orange", "image_folder"])

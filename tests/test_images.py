@@ -1,6 +1,5 @@
 """The whole path on small real images: from a folder of files to rates, pictures and a page."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -163,7 +162,9 @@ def test_a_strip_shows_what_changed_and_how_much_it_is_magnified():
 
 def test_a_grey_image_makes_a_strip_too(found):
     told = {"transferred": False, "from_class": "a", "target_class": "b", "l2": 0.0, "linf": 0.0}
-    chances = dict.fromkeys(["base_factual", "base_counterfactual", "reference_factual", "reference_counterfactual"], 0.5)
+    chances = dict.fromkeys(
+        ["base_factual", "base_counterfactual", "reference_factual", "reference_counterfactual"], 0.5
+    )
     x = torch.rand(1, 224, 100)
     assert Image.fromarray(strip(x, x, told | chances)).size[0] > 300
 

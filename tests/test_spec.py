@@ -13,6 +13,8 @@ from cftransfer.spec import (
     after,
     base_spec,
     call,
+    family_key,
+    identified,
     key,
     lineage_key,
     member_seeds,
@@ -119,3 +121,23 @@ def test_a_setting_that_its_target_does_not_take_is_named():
 def test_whole_numbers_are_whole_and_in_range(value):
     with pytest.raises(InputError, match=r"model.layers=.*: takes a whole number ≥ 1"):
         whole("model.layers", value, least=1)
+
+
+def test_the_key_goes_by_what_is_in_a_file_and_not_by_where_it_lies(tmp_path):
+    def keyed(root, weights, version):
+        spec = {
+            "dataset": {"_target_": "d", "root": root, "size": 32},
+            "model": {"_target_": "m", "weights": weights},
+            "training": {"epochs": 1},
+        }
+        known = identified(spec, version)
+        return model_key(known, 0), lineage_key(known, 0), family_key(known)
+
+    first, second, third = (tmp_path / name for name in ("a.pt", "b.pt", "c.pt"))
+    first.write_bytes(b"same"), second.write_bytes(b"same"), third.write_bytes(b"other")
+    here = keyed("here", str(first), "1")
+    assert here == keyed("there", str(second), "1")
+    for other in (keyed("here", str(third), "1"), keyed("here", None, "1"), keyed("here", str(first), "2")):
+        assert all(a != b for a, b in zip(here, other))
+    with pytest.raises(InputError, match=r"model.weights=/nope: cannot be read"):
+        keyed("here", "/nope", "1")

@@ -69,6 +69,24 @@ def test_more_epochs_go_on_from_fewer(data, place, tmp_path, caplog):
     assert len(curves[0]) == 20
 
 
+def test_members_are_trained_one_after_the_other_where_that_is_faster_or_asked_for(data, place, tmp_path, caplog):
+    caplog.set_level("INFO")
+    alone = training.trained(SPEC, [0, 1], dataset=data, store=place, hardware=training.Hardware(stacked=False))
+    assert passes(caplog) == ["training 1 model (layers=2 width=16), epochs 1 to 6"] * 2
+    assert training.faster_stacked(SPEC, data)
+    elsewhere = artifacts.prepare(tmp_path / "stacked")
+    stacked = training.trained(SPEC, [0, 1], dataset=data, store=elsewhere)
+    for one, other in zip(weights(alone), weights(stacked), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)  # rounding
+
+
+def test_convolutions_are_trained_member_by_member(data):
+    images = type("Images", (), {"input_shape": (3, 32, 32)})
+    for model in ("cnn", "resnet18"):
+        spec = base_spec(composed("dataset=cifar10_airplane", f"model={model}"))
+        assert not training.faster_stacked(spec, images)
+
+
 def test_members_with_and_without_a_prefix_are_trained_in_two_passes(data, place, caplog):
     caplog.set_level("INFO")
     training.trained(after(SPEC, 4), [0, 1], dataset=data, store=place)

@@ -131,8 +131,8 @@ def _check(splits: dict[str, Any], root: Path, positive: str) -> None:
             some = ", ".join(sorted(missing)[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             raise InputError(f"{root / split}: lacks the class folder {some}, which the other split has; add it")
     if positive not in train:
-        some = sorted(train)
-        has = ", ".join(some) if len(some) <= 8 else f"{len(some)} classes, {some[0]} to {some[-1]}"
+        names = sorted(train)
+        has = ", ".join(names) if len(names) <= 8 else f"{len(names)} classes, {names[0]} to {names[-1]}"
         raise InputError(f"dataset.positive={positive}: no such class folder in {root / 'train'}; there are: {has}")
 
 
@@ -141,11 +141,11 @@ def _drawn(splits: dict[str, Any], positive: str, split_seed: int, *, without: s
     labels: list[int] = []
     counts = []
     for split in SPLITS:
-        folder = splits[split]
-        kept = [(Path(file), label) for file, label in folder.samples if Path(file) not in without]
+        tree = splits[split]
+        kept = [(Path(file), label) for file, label in tree.samples if Path(file) not in without]
         classes = np.array([label for _, label in kept])
-        ours = folder.class_to_idx[positive]
-        rows = balanced(classes, ours, split_seed=split_seed, what=str(folder.root))
+        ours = tree.class_to_idx[positive]
+        rows = balanced(classes, ours, split_seed=split_seed, what=str(tree.root))
         files += [kept[row][0] for row in rows]
         labels += (classes[rows] == ours).astype(int).tolist()
         counts.append(len(rows))

@@ -65,7 +65,7 @@ def from_images(
         y_train=y_train,
         x_test=x_test,
         y_test=y_test,
-        space=PixelSpace(tuple(x_train.shape[1:])),
+        space=PixelSpace((x_train.shape[1], x_train.shape[2], x_train.shape[3])),
         classes=classes,
         version=version,
         about=about,
@@ -77,5 +77,5 @@ def digest(*arrays: np.ndarray) -> str:
     content = hashlib.sha256()
     for array in arrays:
         content.update(f"{array.dtype} {array.shape}".encode())
-        content.update(np.ascontiguousarray(array))
+        content.update(np.ascontiguousarray(array).tobytes())
     return content.hexdigest()[:16]

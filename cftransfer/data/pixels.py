@@ -24,5 +24,5 @@ class PixelSpace:
 
 
 def unit(x: Tensor) -> Tensor:
-    """Bytes → float32 in [0, 1], as all models and searches see them; numbers that are floats already stay as they are."""
+    """Bytes → float32 in [0, 1], as all models and searches see them; floats stay as they are."""
     return x.float().div_(GREYS) if x.dtype == torch.uint8 else x

@@ -115,7 +115,7 @@ class FeatureSpace:
         return np.repeat([feature.mutable for feature in self.features], [feature.columns for feature in self.features])
 
     def changes(self, x: np.ndarray, other: np.ndarray) -> list[tuple[str, str, str]]:
-        """x, other: (columns,) → (feature, old, new) in words of the features that changed, the largest change first."""
+        """x, other: (columns,) → (feature, old, new) of what changed, in words, the largest change first."""
         ends = np.cumsum([feature.columns for feature in self.features])[:-1]
         parts = zip(self.features, np.split(x, ends), np.split(other, ends), strict=True)
         changed = [(np.abs(new - old).max(), feature, old, new) for feature, old, new in parts]

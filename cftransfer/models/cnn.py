@@ -6,7 +6,10 @@ from cftransfer.errors import InputError
 from cftransfer.spec import whole
 
 GROUPS = 8  # channels are normalised in as many groups; fewer where the width is not divisible by it
-LARGEST, SMALLEST = 64, 4  # pixels of the shorter side: what the first block makes of it at most, and where pooling ends
+LARGEST, SMALLEST = (
+    64,
+    4,
+)  # pixels of the shorter side: what the first block makes of it at most, and where pooling ends
 
 
 def cnn(*, layers: int, width: int, input_shape: tuple[int, ...]) -> nn.Module:

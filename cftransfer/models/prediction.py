@@ -22,7 +22,7 @@ def build(settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: in
 
 
 def rows_at_once(x: Tensor, *, rows: int = ROWS, numbers: int = NUMBERS) -> int:
-    """x: (n, *input) → how many rows to take at a time, at most `rows` with `numbers` inputs, so that memory is bounded."""
+    """x: (n, *input) → rows to take at a time, at most `rows` with `numbers` inputs: it bounds memory."""
     return max(1, min(rows, numbers // max(1, x[:1].numel())))
 
 

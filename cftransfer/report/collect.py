@@ -266,17 +266,17 @@ def _read(folder: Path) -> Job | None:
             raise KeyError(f"no {', '.join(sorted(lacking))}")
         if "rate" not in result["metrics"]:
             return None
-        tables = []
+        tables = {}
         for name, columns in TABLES.items():
             path = folder / f"{name}.parquet"
-            tables.append(pd.read_parquet(path))
-            if absent := set(columns) - set(tables[-1].columns):
+            tables[name] = pd.read_parquet(path)
+            if absent := set(columns) - set(tables[name].columns):
                 raise KeyError(f"no {', '.join(sorted(absent))}")
         path = folder / "examples.parquet"
         examples = pd.read_parquet(path) if path.exists() else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
-    return Job(folder, result, *tables, examples)
+    return Job(folder, result, **tables, examples=examples)
 
 
 def _reason(folder: Path) -> str:

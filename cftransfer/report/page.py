@@ -138,12 +138,12 @@ def _range(numbers: Iterable[int]) -> str:
     return f"{known[0]:,}" if len(known) == 1 else f"from {known[0]:,} to {known[-1]:,}"
 
 
-def cards(examples: pd.DataFrame) -> list[dict[str, Any]]:
+def cards(examples: pd.DataFrame) -> list[dict[Any, Any]]:
     """Return what a card says of each example of a table's rows; [] for images, of which there are pictures."""
     if "feature" not in examples:
         return []
     return [
-        rows.iloc[0].to_dict() | {"changes": rows[["feature", "old", "new"]].to_dict("records")}
+        {**rows.iloc[0].to_dict(), "changes": rows[["feature", "old", "new"]].to_dict("records")}
         for _, rows in examples.groupby("example")
     ]
 

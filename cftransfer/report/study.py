@@ -1,4 +1,4 @@
-"""python -m cftransfer.report.study: the paper's tabular study, from nothing to docs/results/tabular.md.
+"""python -m cftransfer.report.study: one of the paper's two studies, from nothing to its page in docs/results.
 
 Runs the sweeps of every experiment on every data set, and writes down what came out beside what the paper expected.
 Every number on the page comes from the jobs.
@@ -22,19 +22,22 @@ import numpy as np
 
 from cftransfer import store
 from cftransfer.errors import InputError
-from cftransfer.report.collect import Jobs, Line, jobs, lines
+from cftransfer.report.collect import Job, Jobs, Line, Panel, jobs, lines
 from cftransfer.report.figures import sentence, trend
 from cftransfer.report.page import PAGE, cells, curve
 from cftransfer.statistics import LEVEL, holm
 
-DATASETS = ("compas", "acs_employment")
 LEFT_OUT = ("to class 0", "to class 1", "base accuracy", "reference accuracy", "pairs")
 COLUMNS = {head: metrics for head, metrics in PAGE.items() if head not in LEFT_OUT}
 
 
 @dataclass(frozen=True)
 class Part:
-    """One experiment of the study. expected: the direction of the trend that the paper assumes, 0 where it has none."""
+    """One experiment of a study.
+
+    expected: the direction of the trend that the paper assumes. beside: data sets that are put on one figure with those
+    of the study, by one command for all; without any, each data set has a command of its own.
+    """
 
     name: str
     title: str
@@ -42,9 +45,21 @@ class Part:
     question: str
     assumption: str
     expected: int
+    beside: tuple[str, ...] = ()
 
 
-PARTS_OF_STUDY = (
+@dataclass(frozen=True)
+class Study:
+    """One page. about: what was asked and on what, in a sentence or two; overrides: of all its commands."""
+
+    title: str
+    about: str
+    datasets: tuple[str, ...]
+    parts: tuple[Part, ...]
+    overrides: tuple[str, ...] = ()
+
+
+TABULAR_PARTS = (
     Part(
         name="continued_training",
         title="Continued training",
@@ -89,15 +104,50 @@ PARTS_OF_STUDY = (
 )
 
 
+IMAGE_PARTS = (
+    replace(
+        TABULAR_PARTS[0],
+        question="The reference is the base itself, trained for 1 to 20 epochs more than its 20; "
+        "after none the rate is 1.",
+    ),
+    Part(
+        name="seed",
+        title="Model parameters, tables beside images",
+        words="-m experiment=seed counterfactual.confidence=0.5,0.9",
+        question="The reference is the base's spec trained from another seed. The search ends when the base gives the "
+        "target class a probability of .5, or goes on until .9.",
+        assumption="(ours) a counterfactual further beyond the boundary holds more often",
+        expected=1,
+        beside=("compas",),
+    ),
+)
+STUDIES = {
+    "tabular": Study(
+        title="Do counterfactuals on tables transfer?",
+        about="The paper's four experiments on two data sets.",
+        datasets=("compas", "acs_employment"),
+        parts=TABULAR_PARTS,
+    ),
+    "images": Study(
+        title="Do counterfactuals on images transfer?",
+        about="The paper's two experiments on two data sets of images, each one class against as many images of all "
+        "others. The paper expects that far fewer of them transfer than on tables.",
+        datasets=("cifar10_airplane", "imagenet_orange"),
+        parts=IMAGE_PARTS,
+        overrides=("replicates.references=5",),  # half of the default's: a study in half an hour on two cores
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What one command of the study gave, and what it took: seconds of wall time, training passes, searches."""
+    """What one command of a study gave, and what it took: seconds of wall time, training passes, searches."""
 
     part: Part
     dataset: str
     command: str
     jobs: Jobs
-    line: Line | None
+    lines: list[Line]
     seconds: float
     passes: int
     searches: int
@@ -107,29 +157,37 @@ def main() -> None:
     """Run the study and write its page; a mistake of the user is one line and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report.study", description=__doc__.partition("\n")[0])
     parser.add_argument("overrides", nargs="*", help="settings for every job, as in replicates.bases=10")
-    parser.add_argument("--datasets", default=",".join(DATASETS), help="options of conf/dataset, separated by commas")
+    parser.add_argument("--study", choices=STUDIES, default="tabular", help="which; its page has that name")
+    parser.add_argument("--datasets", help="options of conf/dataset, separated by commas, instead of the study's")
     anew = (
         Path("multirun") / f"study-{time.strftime('%Y-%m-%d-%H-%M-%S')}"
     )  # what an earlier study left is not mixed in
     parser.add_argument("--sweeps", type=Path, default=anew, help="where the jobs go")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="where tabular.md goes")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="where the page goes")
     options = parser.parse_intermixed_args()
+    study = STUDIES[options.study]
+    datasets = options.datasets.split(",") if options.datasets else study.datasets
+    overrides = [*study.overrides, *options.overrides]
     try:
         outcomes = [
-            _outcome(part, dataset, options.overrides, options.sweeps)
-            for dataset in options.datasets.split(",")
-            for part in PARTS_OF_STUDY
+            _outcome(part, dataset, overrides, options.sweeps)
+            for part in study.parts
+            for dataset in ([",".join([*part.beside, *datasets])] if part.beside else datasets)
         ]
-        print(f"study: {write(outcomes, options.out)}")
+        print(f"study: {write(outcomes, options.out, name=options.study)}")
     except InputError as error:
         sys.exit(f"cftransfer.report.study: {error}")
 
 
-def write(outcomes: Sequence[Outcome], out: Path) -> Path:
-    """Write `tabular.md`, and a figure per experiment and data set, into `out`; return the page."""
-    adjusted = holm([outcome.line.trend.p if outcome.line else float("nan") for outcome in outcomes])
-    told = [_told(outcome, p, out) for outcome, p in zip(outcomes, adjusted, strict=True)]
-    told.sort(key=lambda row: PARTS_OF_STUDY.index(row["part"]))
+def write(outcomes: Sequence[Outcome], out: Path, *, name: str) -> Path:
+    """Write the page of the study `name`, and a figure per command, into `out`; return the page."""
+    study, found = STUDIES[name], [line for outcome in outcomes for line in outcome.lines]
+    adjusted = iter(holm([line.trend.p for line in found]))  # words and titles go by the page's own p
+    told = [
+        _told(replace(outcome, lines=[replace(line, p_holm=next(adjusted)) for line in outcome.lines]), out)
+        for outcome in outcomes
+    ]
+    every = [job for outcome in outcomes for job in outcome.jobs.jobs]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cftransfer.report", "."),
         undefined=jinja2.StrictUndefined,
@@ -137,25 +195,28 @@ def write(outcomes: Sequence[Outcome], out: Path) -> Path:
         lstrip_blocks=True,
     )
     first = outcomes[0].jobs.jobs[0].result
-    text = environment.get_template("tabular.md.j2").render(
-        parts=[(part, [row for row in told if row["part"] == part]) for part in PARTS_OF_STUDY],
+    text = environment.get_template("study.md.j2").render(
+        study=study,
+        name=name,
+        parts=[(part, [row for row in told if row["part"] == part]) for part in study.parts],
         told=told,
-        trends=sum(outcome.line is not None for outcome in outcomes),
+        trends=len(found),
+        images=_about(every),
         replicates=first["config"]["replicates"],
         samples=first["config"]["samples"],
         versions=first["versions"],
-        commits=sorted({_commit(job.result["git"]) for outcome in outcomes for job in outcome.jobs.jobs}),
+        commits=sorted({_commit(job.result["git"]) for job in every}),
         machine=f"{os.cpu_count()} cores, {platform.machine()}",
         minutes={d: sum(o.seconds for o in outcomes if o.dataset == d) / 60 for d in {o.dataset: 0 for o in outcomes}},
     )
-    path = out / "tabular.md"
+    path = out / f"{name}.md"
     store.write(path, text.encode())
     return path
 
 
 def _outcome(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -> Outcome:
-    """Run one command of the study, its jobs under `sweeps`."""
-    place = sweeps / dataset / part.name
+    """Run one command of a study, its jobs under `sweeps`; dataset: one, or several separated by commas."""
+    place = sweeps / dataset.replace(",", "-") / part.name
     words = [*shlex.split(part.words), f"dataset={dataset}", *overrides]
     command, started = ["python", "transfer.py", *words], time.perf_counter()
     print(shlex.join(command), flush=True)
@@ -173,20 +234,25 @@ def _outcome(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -
         dataset=dataset,
         command=shlex.join(command),
         jobs=collected,
-        line=next(iter(lines(collected)), None),
+        lines=lines(collected),
         seconds=seconds,
         passes=sum(" training " in line for line in said),
         searches=sum(" searched " in line for line in said),
     )
 
 
-def _told(outcome: Outcome, p_holm: float, out: Path) -> dict[str, Any]:
+def _about(every: Sequence[Job]) -> dict[str, str]:
+    """Return what was taken of each data set that is read from files, in words."""
+    told = {str(job.settings.get("dataset")): job.result.get("data", {}).get("about", "") for job in every}
+    return {dataset: about for dataset, about in told.items() if about}
+
+
+def _told(outcome: Outcome, out: Path) -> dict[str, Any]:
     """Return what the page says of one outcome, and put its figure beside the page."""
     (panel,) = outcome.jobs.panels
-    name = f"{outcome.dataset}-{outcome.part.name}"
+    name = f"{outcome.dataset.replace(',', '-')}-{outcome.part.name}"
     picture = io.BytesIO()
-    line = replace(outcome.line, p_holm=p_holm) if outcome.line else None  # words and titles go by the page's own p
-    trend(outcome.jobs, [line] if line else []).savefig(picture, format="png", dpi=110)
+    trend(outcome.jobs, outcome.lines).savefig(picture, format="png", dpi=110)
     store.write(out / "figures" / f"{name}.png", picture.getvalue())
     heads, rows = cells(panel, COLUMNS)
     aged = [curve(job) for job in panel.jobs if "curve" in job.result]
@@ -198,15 +264,24 @@ def _told(outcome: Outcome, p_holm: float, out: Path) -> dict[str, Any]:
         "heads": heads,
         "rows": _plain(rows),
         "curves": [(heads, _plain(points)) for heads, points in aged],
-        "sentence": sentence(line) if line else "no trend",
-        "line": line,
-        "verdict": verdict(line, outcome.part.expected),
-        "rates": [(point.x, float(np.nanmean(point.rates))) for points in panel.groups().values() for point in points],
+        "series": [_series(outcome, panel, label) for label in panel.groups()],
         "found": [job.metrics["found"] for job in panel.jobs],
         "minus_seed": [_beside_seed(job.metrics) for job in panel.jobs if "rate_minus_seed" in job.metrics],
         "seconds": outcome.seconds,
         "passes": outcome.passes,
         "searches": outcome.searches,
+    }
+
+
+def _series(outcome: Outcome, panel: Panel, label: str) -> dict[str, Any]:
+    """Return what the page says of one line of the figure: the data set it is of, its ends, its trend."""
+    line = next((line for line in outcome.lines if line.label == label), None)
+    return {
+        "dataset": label.removeprefix("dataset=") or outcome.dataset,
+        "sentence": sentence(line) if line else "no trend",
+        "line": line,
+        "verdict": verdict(line, outcome.part.expected),
+        "rates": [(point.x, float(np.nanmean(point.rates))) for point in panel.groups()[label]],
     }
 
 

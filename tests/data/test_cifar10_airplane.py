@@ -58,7 +58,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, change, said):
 def test_a_truncated_file_is_named(tmp_path):
     path = put_cifar10(tmp_path)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(InputError, match="cifar10.npz: cannot be read"):
+    with pytest.raises(InputError, match=r"cifar10.npz: cannot be read"):
         cifar10_airplane(tmp_path, split_seed=0)
 
 

@@ -30,9 +30,7 @@ def test_oranges_against_the_rest(folder):
     assert data.x_train.dtype == torch.uint8
     assert (data.y_train.mean(), data.y_test.mean()) == (0.5, 0.5)
     assert data.classes == ("other", "orange")
-    assert data.about == (
-        "48 of 60 train images and 24 of 30 val images, whose shorter side has 48 pixels or more"
-    )
+    assert data.about == ("48 of 60 train images and 24 of 30 val images, whose shorter side has 48 pixels or more")
 
 
 def test_each_image_is_its_own_files_with_its_own_label(tmp_path):

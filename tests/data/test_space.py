@@ -107,6 +107,46 @@ def test_points_between_are_read_as_a_person_would():
     assert space.decode(np.array([[0.24, 0.5, 0.5, 0.5, 0.4, 0.8]])).iloc[0].tolist() == [2, "Female", "a", "all"]
 
 
+def test_changes_are_told_in_words_the_largest_first_and_say_where_a_search_stopped_between():
+    space = FeatureSpace(
+        (
+            Feature(name="age", kind="integer", low=20, high=70),
+            Feature(name="stay", kind="integer", low=0, high=99, scale="log1p"),
+            Feature(name="sex", kind="binary", categories=("Female", "Male")),
+            Feature(name="race", kind="categorical", categories=("a", "b", "c")),
+            Feature(name="school", kind="ordinal", categories=("none", "some", "all")),
+            Feature(name="still", kind="continuous", low=0, high=1),
+        )
+    )
+    old = np.array([0.0, 0.5, 1.0, 1.0, 0.0, 0.0, 0.5, 0.25])
+    new = np.array([0.07, 0.25, 0.9, 0.0, 1.0, 0.0, 0.75, 0.251])
+    assert space.changes(old, new) == [
+        ("race", "a", "b"),
+        ("stay", "9", "2.162"),
+        ("school", "some", "some, 50% of the way to all"),
+        ("sex", "Male", "Female, 90% of the way to Male"),
+        ("age", "20", "23.5"),
+    ]
+    half = space.changes(old, np.array([0.0, 0.5, 1.0, 0.7, 0.2, 0.001, 1.0, 0.25]))
+    assert half == [("school", "some", "all"), ("race", "a", "0.70 a + 0.20 b")]
+    assert space.changes(old, old) == []
+
+
+@given(tables())
+def test_what_is_possible_is_said_as_it_is_decoded(made):
+    features, table = made
+    space = fit(features, table)
+    x = space.encode(table)
+    for feature, column in zip(
+        space.features, np.split(x, np.cumsum([f.columns for f in space.features])[:-1], axis=1)
+    ):
+        for values, decoded in zip(column[:5], feature.decode(column)[:5]):
+            said = feature.said(values)
+            assert (
+                said == decoded if feature.categories else np.isclose(float(said), float(decoded), rtol=1e-3, atol=0.5)
+            )
+
+
 def test_ordinal_categories_stand_at_equal_steps():
     school = Feature(name="school", kind="ordinal", categories=("none", "some", "more", "most", "all"))
     assert school.encode(pd.Series(["all", "some", "none"]))[:, 0].tolist() == [1, 0.25, 0]

@@ -1,5 +1,7 @@
 """Networks for images: shapes, the two knobs, and members of a population against models trained alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,7 @@ def test_every_depth_works_on_every_size(layers, shape):
     assert len(convolutions) == layers
     widths = [module.out_channels for module in convolutions]
     assert widths[0] == 4
-    assert all(following in (width, 2 * width) for width, following in zip(widths, widths[1:]))
+    assert all(following in (width, 2 * width) for width, following in pairwise(widths))
 
 
 def test_channels_double_whenever_the_resolution_is_halved():
@@ -116,7 +118,9 @@ def test_a_resnet_takes_its_weights_from_a_file(photos, tmp_path):
     state = {name.removeprefix("0."): weight for name, weight in drawn.state_dict().items()}
     batch_norms = {"bn1.running_mean": torch.zeros(64), "bn1.num_batches_tracked": torch.tensor(1)}
     save_file(state, tmp_path / "own.safetensors")
-    torch.save({**state, **batch_norms, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "w.pt")
+    torch.save(
+        {**state, **batch_norms, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "w.pt"
+    )
     own = build({**RESNET, "weights": str(tmp_path / "own.safetensors")}, input_shape=(3, 32, 32), seed=4)
     assert all(torch.equal(a, b) for a, b in zip(own.parameters(), drawn.parameters(), strict=True))
     headless = build({**RESNET, "weights": str(tmp_path / "w.pt")}, input_shape=(3, 32, 32), seed=4)

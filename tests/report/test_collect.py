@@ -15,7 +15,7 @@ from cftransfer.transferability import CONTROLS, pairs
 FACTUALS = 20
 
 
-def write_job(folder, *, rates, overrides=(), curve=None, experiment="seed", **settings):
+def write_job(folder, *, rates, overrides=(), curve=None, experiment="seed", choices=None, **settings):
     """A job whose pair (i, j) transfers the share rates[i][j] of 20 counterfactuals; curve: such rates, per epoch."""
     config = {
         "model": {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64},
@@ -48,7 +48,7 @@ def write_job(folder, *, rates, overrides=(), curve=None, experiment="seed", **s
     metrics |= dict.fromkeys(CONTROLS, 0.5) | dict.fromkeys(
         ["n_searched", "n_tried", "n_agreeing", "n_to_0", "n_to_1"], 1000
     )
-    choices = {"model": "mlp", "experiment": experiment}
+    choices = {"model": "mlp", "experiment": experiment} | (choices or {})
     result = {"config": config, "choices": choices, "overrides": list(overrides), "metrics": metrics}
     if curve is not None:
         points = [{"rate": np.mean(p), "rate_low": np.min(p), "rate_high": np.max(p)} for p in curve]
@@ -133,6 +133,36 @@ def test_a_grid_has_a_series_per_other_setting(tmp_path):
     expected = trend([2, 4], [point.rates for point in panel.groups()["width=8"]])
     assert (found["width=8"].trend.slope, found["width=8"].trend.p) == (expected.slope, expected.p)
     assert [line.p_holm for line in found.values()] == holm([line.trend.p for line in found.values()])
+
+
+def test_data_sets_that_choose_their_model_and_search_stand_side_by_side(tmp_path):
+    """What a data set brings along, choices and numbers, is no setting of its own; what was typed is the knob."""
+    kinds = {
+        "compas": ({"model": "mlp", "training": "default"}, {"model__width": 64, "training": {"epochs": 10}}, 0.01),
+        "cifar": ({"model": "cnn", "training": "image"}, {"model__width": 16, "training": {"epochs": 20}}, 0.001),
+    }
+    for index, (dataset, (choices, settings, lr)) in enumerate(kinds.items()):
+        for confidence in (0.5, 0.9):
+            write_job(
+                tmp_path / f"{index}{confidence}",
+                rates=[[0.5, 0.6], [0.7, 0.7]],
+                overrides=[f"dataset={dataset}", f"counterfactual.confidence={confidence}"],
+                choices=choices | {"dataset": dataset},
+                counterfactual={"confidence": confidence, "lr": lr},
+                **settings,
+            )
+    panel = only_panel(tmp_path)
+    assert (panel.knob, panel.series) == ("counterfactual.confidence", ["dataset"])
+    assert set(panel.groups()) == {"dataset=compas", "dataset=cifar"}
+    assert {line.label for line in lines(jobs([tmp_path]))} == {"dataset=compas", "dataset=cifar"}
+
+
+def test_what_a_data_set_does_not_explain_is_shown(tmp_path):
+    """The same data set with two widths that nobody typed: somebody edited a file in between."""
+    for job, (dataset, width) in enumerate([("a", 16), ("b", 16), ("b", 32)]):
+        typed = [f"dataset={dataset}"]
+        write_job(tmp_path / str(job), rates=[[0.5]], overrides=typed, choices={"dataset": dataset}, model__width=width)
+    assert only_panel(tmp_path).knob == "model.width"
 
 
 def test_seeds_are_no_knob(tmp_path):

@@ -13,9 +13,9 @@ from hydra import compose, initialize_config_dir
 from test_collect import write_job
 
 from cftransfer.report.collect import jobs, lines
-from cftransfer.report.study import DATASETS, PARTS_OF_STUDY, Outcome, verdict, write
+from cftransfer.report.study import STUDIES, TABULAR_PARTS, Outcome, verdict, write
 
-PARTS = {part.name: part for part in PARTS_OF_STUDY}
+PARTS = {part.name: part for part in TABULAR_PARTS}
 
 
 def swept(folder, name, slope):
@@ -27,15 +27,14 @@ def swept(folder, name, slope):
         write_job(folder / str(job), rates=rates, overrides=typed, model__layers=layers, samples=20,
                   replicates={"bases": 4, "references": 6}, dataset="compas")  # fmt: skip
     collected = jobs([folder])
-    (line,) = lines(collected)
     return Outcome(
-        part=PARTS[name], dataset="compas", command="python transfer.py", jobs=collected, line=line, seconds=61.4,
-        passes=3, searches=5,
+        part=PARTS[name], dataset="compas", command="python transfer.py", jobs=collected, lines=lines(collected),
+        seconds=61.4, passes=3, searches=5,
     )  # fmt: skip
 
 
 def test_the_verdict_goes_by_direction_and_adjusted_p(tmp_path):
-    line = swept(tmp_path, "seed", -0.1).line
+    line = swept(tmp_path, "seed", -0.1).lines[0]
     assert verdict(line, -1) == "as expected"
     assert verdict(line, 1) == "the opposite"
     assert verdict(replace(line, p_holm=0.06), -1) == "not shown either way"
@@ -44,15 +43,15 @@ def test_the_verdict_goes_by_direction_and_adjusted_p(tmp_path):
 
 def test_the_page_says_what_the_jobs_say(tmp_path):
     falling, flat = swept(tmp_path / "a", "seed", -0.1), swept(tmp_path / "b", "more_layers", 0.0)
-    text = write([falling, flat], tmp_path / "out").read_text()
+    text = write([falling, flat], tmp_path / "out", name="tabular").read_text()
     summary = re.findall(r"^\| \[(.+?)\]\(#(.+?)\) \| compas \| (.+?) \| (.+?) \| .* \| (.+?) \|$", text, re.MULTILINE)
     assert [row[0] for row in summary] == ["Model parameters", "More layers"]
     assert [row[4] for row in summary] == ["as expected", "not shown either way"]
     for _, anchor, *_ in summary:
         assert anchor in [title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", text, re.MULTILINE)]
-    first, last = (falling.line.points[index].rates.mean() for index in (0, -1))
+    first, last = (falling.lines[0].points[index].rates.mean() for index in (0, -1))
     assert summary[0][2] == f"{first:.3f} at 2, {last:.3f} at 6"
-    assert f"{falling.line.trend.slope:+.3g} per unit of model.layers" in summary[0][3]
+    assert f"{falling.lines[0].trend.slope:+.3g} per unit of model.layers" in summary[0][3]
     for row in re.findall(r"^\|.*\|$", text, re.MULTILINE):
         assert not row.startswith("| |")
     for picture in re.findall(r"\((figures/.+?\.png)\)", text):
@@ -63,19 +62,23 @@ def test_the_page_says_what_the_jobs_say(tmp_path):
 def test_the_words_of_a_section_go_by_the_p_of_the_page(tmp_path):
     """Beside many other trends, a p of .03 is no finding, and its sentence must not say otherwise."""
     outcome = swept(tmp_path, "seed", -0.1)
-    line = replace(outcome.line, trend=replace(outcome.line.trend, p=0.03), p_holm=0.03)
-    weak = [replace(outcome, line=line)] * 3
-    text = write(weak, tmp_path / "out").read_text()
+    line = replace(outcome.lines[0], trend=replace(outcome.lines[0].trend, p=0.03), p_holm=0.03)
+    weak = [replace(outcome, lines=[line])] * 3
+    text = write(weak, tmp_path / "out", name="tabular").read_text()
     assert text.count("**Not shown either way**: no clear trend with model.layers") == 3
     assert text.count("p = 0.03 (0.09 by Holm)") == 3
 
 
-@pytest.mark.parametrize("part", PARTS_OF_STUDY, ids=lambda part: part.name)
-def test_every_command_composes(part):
+@pytest.mark.parametrize(
+    ("study", "part"),
+    [(name, part) for name, study in STUDIES.items() for part in study.parts],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_every_command_composes(study, part):
     words = [word for word in part.words.split() if word != "-m"]
     first = [f"{name}={values.split(',')[0]}" for name, _, values in (word.partition("=") for word in words)]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        assert compose("transfer", overrides=[*first, f"dataset={DATASETS[0]}"])
+        assert compose("transfer", overrides=[*first, f"dataset={STUDIES[study].datasets[0]}"])
 
 
 def test_a_command_that_fails_ends_the_study_with_its_reason(tmp_path):
@@ -98,4 +101,4 @@ def test_the_study_from_nothing(tmp_path):
     done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "docs" / "results" / "tabular.md").read_text()
-    assert len(re.findall(r"^### .*: moons$", text, re.MULTILINE)) == len(PARTS_OF_STUDY)
+    assert len(re.findall(r"^### .*: moons$", text, re.MULTILINE)) == len(TABULAR_PARTS)
