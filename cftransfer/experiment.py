@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 PARTS = {
     "trainer": ("accelerator", "threads", "stacked"),
-    "input": ("step", "rows"),
+    "input": ("step", "rows", "distance_weight"),
     "paths": ("data", "store"),
     "wandb": ("mode", "project", "entity", "group"),
 }

@@ -64,7 +64,7 @@ def test_there_are_options():
 @pytest.mark.parametrize("dataset", ["cifar10_airplane", "imagenet_orange", "image_folder"])
 def test_data_sets_of_images_bring_what_suits_them_and_a_user_may_choose_otherwise(dataset):
     cfg = composed(f"dataset={dataset}")
-    assert (cfg.model._target_, cfg.counterfactual.lr) == ("cftransfer.models.cnn.cnn", 0.001)
+    assert (cfg.model._target_, cfg.counterfactual.lr) == ("cftransfer.models.cnn.cnn", 0.0005)
     assert cfg.training.epochs == 20
     other = composed(f"dataset={dataset}", "model=mlp", "training=default", "counterfactual.lr=0.1", "input.rows=8")
     assert (other.model._target_, other.training.epochs) == ("cftransfer.models.mlp.mlp", 10)
