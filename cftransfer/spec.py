@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from cftransfer.errors import InputError
 
@@ -28,7 +28,10 @@ def base_spec(cfg: DictConfig) -> Spec:
     for part in PARTS:
         if not isinstance(cfg[part], DictConfig):
             raise InputError(f"{part}={cfg[part]}: takes an option of conf/{part}")
-    return {part: OmegaConf.to_container(cfg[part], resolve=True, throw_on_missing=True) for part in PARTS}
+    try:
+        return {part: OmegaConf.to_container(cfg[part], resolve=True, throw_on_missing=True) for part in PARTS}
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key}: has no value; give it one, as in {error.full_key}=…") from error
 
 
 def identified(spec: Spec, version: str) -> Spec:

@@ -64,10 +64,12 @@ def test_result_json_has_what_the_docs_promise(main_job):
             "rate", "rate_low", "rate_high", "found", "agreement", "rate_conditional", "rate_end_to_end", "rate_to_0",
             "rate_to_1", "base_accuracy", "reference_accuracy", "distance_l2", "pairs",
         }  # fmt: skip
-        assert set(result) == {"config", "choices", "overrides", "metrics", "versions", "git", "wandb"}
+        assert set(result) == {
+            "config", "choices", "overrides", "metrics", "data", "counterfactuals", "versions", "git", "wandb",
+        }  # fmt: skip
         tables = {path.name for path in folder.rglob("*.parquet")}
         assert {name.partition(".")[0] for name in tables} == {
-            "counterfactuals", "transfers", "pairs", "survivorship", "curves",
+            "counterfactuals", "transfers", "pairs", "survivorship", "curves", "examples",
         }  # fmt: skip
         assert all(f"`{name}`" in DOCS for name in tables)
         assert result["metrics"]["pairs"] == 50
@@ -106,6 +108,7 @@ def test_the_offline_wandb_run_holds_the_metrics_of_result_json(main_job):
         assert run["summary"]["rates_by_pair.nrows"] == result["metrics"]["pairs"]
         caps = pd.read_parquet(path.parent / "survivorship.parquet")
         assert run["summary"]["survivorship.nrows"] == len(caps)
+        assert run["summary"]["examples.nrows"] == len(pd.read_parquet(path.parent / "examples.parquet"))
     assert len(groups) == 2  # one per sweep
 
 

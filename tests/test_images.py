@@ -1,9 +1,11 @@
 """The whole path on small real images: from a folder of files to rates, pictures and a page."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
-from conftest import results, run_command, table
+from conftest import ROOT, results, run_command, table
 from offline_run import read
 from photos import put_cifar10, put_tree
 from PIL import Image
@@ -95,6 +97,8 @@ def test_a_job_on_images_measures_in_grey_levels(job):
     metrics, found = result["metrics"], table(folder, "counterfactuals")
     assert result["choices"]["dataset"] == name
     assert 0 <= metrics["rate"] <= 1
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "output.md").read_text()))
+    assert set(metrics) | set(found) | set(table(folder, "examples")) <= documented | {"distance_l1", "distance_linf"}
     assert metrics["found"] > 0.5
     values = 3 * 32**2 if name == "cifar10_airplane" else 3 * 40**2
     np.testing.assert_allclose(found.pixel_l2, 255 * found.distance_l2 / values**0.5)

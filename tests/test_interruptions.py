@@ -7,7 +7,9 @@ import sys
 import time
 
 import pandas as pd
+import pytest
 from conftest import ROOT, SMALL, environment, results, run_command, table
+from photos import put_cifar10
 
 
 def test_killed_while_it_trains_and_started_again_it_gives_the_same_numbers(tmp_path):
@@ -67,3 +69,34 @@ def test_interrupted_it_says_so_and_goes_on_later(tmp_path):
     said = job.communicate(timeout=60)[1]
     assert job.returncode == 130, said
     assert said.splitlines()[-1].endswith("interrupted; the same command goes on where this one ended")
+
+
+@pytest.mark.slow
+def test_killed_while_it_trains_a_cnn_and_started_again_it_gives_the_same_numbers(tmp_path):
+    """As above, where each member is a pass of its own."""
+    words = ["dataset=cifar10_airplane", "model.layers=2", "model.width=4", "training.epochs=40", "wandb=disabled"]
+    words += ["replicates.bases=2", "replicates.references=2", "samples=20", f"paths.data={tmp_path / 'data'}"]
+    put_cifar10(tmp_path / "data")
+    quiet, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    quiet.mkdir(), killed.mkdir()
+    assert run_command(quiet, "transfer.py", *words).returncode == 0
+    job = subprocess.Popen(
+        [sys.executable, ROOT / "transfer.py", *words], cwd=killed, env=environment(), stderr=subprocess.PIPE
+    )
+    until = time.monotonic() + 60
+    while not list((killed / "store").glob("passes/*.safetensors")) and time.monotonic() < until:
+        time.sleep(0.005)
+    time.sleep(0.5)
+    job.send_signal(signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL
+    job.stderr.close()
+    done = run_command(killed, "transfer.py", *words)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"training 1 model .*epochs ([2-9]|\d\d+) to 40", done.stderr)  # it went on, not over
+    (expected,), (got,) = results(quiet), results(killed)
+    assert got["metrics"] == expected["metrics"]
+    stores = [
+        {path.relative_to(place / "store"): path.read_bytes() for path in (place / "store").rglob("*.*")}
+        for place in (quiet, killed)
+    ]
+    assert stores[0] == stores[1]

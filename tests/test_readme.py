@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 from conftest import run_command
+from photos import put_cifar10, put_tree
 from pums import persons, put
 from test_commands import ALL, MAIN, README
 
@@ -22,6 +23,9 @@ def folder(tmp_path_factory):
     """One folder and store for all commands."""
     folder = tmp_path_factory.mktemp("readme")
     put(folder / "data", persons(400))
+    put_cifar10(folder / "data")
+    put_tree(folder / "data" / "imagenet")
+    put_tree(folder / "data" / "pets", positive="cat")
     small = ["dataset=moons", "debug=fast"]
     assert run_command(folder, "transfer.py", *small, WANDB_MODE="disabled").returncode == 0  # for the report of it
     return folder

@@ -141,3 +141,8 @@ def test_the_key_goes_by_what_is_in_a_file_and_not_by_where_it_lies(tmp_path):
         assert all(a != b for a, b in zip(here, other))
     with pytest.raises(InputError, match=r"model.weights=/nope: cannot be read"):
         keyed("here", "/nope", "1")
+
+
+def test_a_setting_that_has_to_be_given_is_named():
+    with pytest.raises(InputError, match=r"dataset.positive: has no value; give it one, as in dataset.positive=…"):
+        base_spec(composed("dataset=image_folder"))
