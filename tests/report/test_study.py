@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, environment
 from hydra import compose, initialize_config_dir
+from photos import put_cifar10
 from test_collect import write_job
 
 from cftransfer.report.collect import jobs, lines
@@ -102,3 +103,25 @@ def test_the_study_from_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "docs" / "results" / "tabular.md").read_text()
     assert len(re.findall(r"^### .*: moons$", text, re.MULTILINE)) == len(TABULAR_PARTS)
+
+
+@pytest.mark.slow
+def test_the_study_on_images_puts_tables_beside_them(tmp_path):
+    shutil.copy(ROOT / "transfer.py", tmp_path)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    put_cifar10(tmp_path / "data")
+    small = ["training.epochs=2", "samples=20", "replicates.bases=2", "replicates.references=2", "model.layers=2"]
+    words = [sys.executable, "-m", "cftransfer.report.study", "--study", "images", "--datasets", "cifar10_airplane"]
+    done = subprocess.run(
+        [*words, *small], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "docs" / "results" / "images.md").read_text()
+    assert "**Which images:** cifar10_airplane: 180 of 360 train images (CIFAR-10 has 50,000)" in text
+    rows = re.findall(r"^\| \[(.+?)\]\(#(.+?)\) \| (\w+) \|", text, re.MULTILINE)
+    assert [(title, dataset) for title, _, dataset in rows] == [
+        ("Continued training", "cifar10_airplane"),
+        ("Model parameters, tables beside images", "compas"),
+        ("Model parameters, tables beside images", "cifar10_airplane"),
+    ]
+    assert "examples" not in {path.name for path in (tmp_path / "docs").rglob("*")}  # no picture of anybody's data
