@@ -47,7 +47,7 @@ def identified(spec: Spec, version: str) -> Spec:
 def content_of(name: str, path: str) -> str:
     """Return the first 16 hex digits of the sha256 of a file that a setting names."""
     try:
-        with Path(path).open("rb") as file:
+        with Path(str(path)).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise InputError(f"{name}={path}: cannot be read ({error.strerror}); takes a path to a file") from error

@@ -126,6 +126,9 @@ def finish(cfg: DictConfig, run: wandb.Run, result: "Result", *, logged: Mapping
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
         store.write(out / f"{name}.parquet", buffer.getvalue())
+    for stale in [*(out / "examples").glob("*.png"), out / "examples.parquet"]:  # of an earlier try in this folder
+        if stale.suffix == ".png" or "examples" not in result.tables:
+            stale.unlink(missing_ok=True)
     for name, picture in result.pictures.items():
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "png", optimize=True)

@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val")
 MARGIN = 8 / 7  # the shorter side before the crop, in units of the crop: ImageNet's usual 256 for 224
-LEFT_OUT = "unreadable images left out"
+LEFT_OUT = "left out as unreadable"
+DEEP = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; it would clip them, mostly to white
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
 # What Pillow raises for files that are no images, or damaged, or absurdly large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -67,7 +68,7 @@ def image_folder(folder: Path, *, root: str, positive: str, size: int, corrupt: 
         size=size,
         corrupt=corrupt,
         split_seed=split_seed,
-        classes=("other", positive),
+        classes=("other", str(positive)),
     )
 
 
@@ -83,6 +84,7 @@ def from_tree(
     classes: tuple[str, str],
 ) -> Dataset:
     """Return the data set `name` of a folder tree; `classes` are the names of class 0 and class 1."""
+    root, positive = (_name(f"dataset.{key}", value) for key, value in (("root", root), ("positive", positive)))
     whole("dataset.size", size, least=8, most=4096)
     whole("dataset.split_seed", split_seed, least=0)
     one_of("dataset.corrupt", corrupt, ("refuse", "skip"))
@@ -96,13 +98,13 @@ def from_tree(
             if not described.is_file():  # another process may have made it while this one waited
                 path.parent.mkdir(exist_ok=True)
                 _prepare(path, splits, positive, split_seed, size=size, corrupt=corrupt)
-    about = json.loads(described.read_text())
-    if about["skipped"]:
-        log.warning("%d %s, named in %s", len(about["skipped"]), LEFT_OUT, described)
     try:
+        about = json.loads(described.read_text())
         x, y, train = np.load(path, mmap_mode="c"), np.array(about["labels"]), about["train"]
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); delete it and {described.name} beside it") from error
+    if about["skipped"]:
+        log.warning("%s: %d, named in %s", LEFT_OUT, len(about["skipped"]), described)
     return from_images(
         name,
         train=(x[:train], y[:train]),
@@ -111,6 +113,13 @@ def from_tree(
         version=about["version"],
         about=about["about"],
     )
+
+
+def _name(key: str, value: Any) -> str:
+    """Return a name that YAML may have read as a number, as of a folder called 1."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise InputError(f"{key}={value}: takes the name of a folder")
+    return str(value)
 
 
 def _listed(place: Path) -> "ImageFolder":
@@ -154,9 +163,16 @@ def _drawn(splits: dict[str, Any], positive: str, split_seed: int, *, without: s
 
 def _key(task: _Task, root: Path, size: int, corrupt: str) -> str:
     """Return what the memory map is a function of: files as listed, not as read, so that it is known at once."""
-    stats = [(file, file.stat()) for file in task.files]
-    names = [[file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+    names = [[file.relative_to(root).as_posix(), *_stamp(file)] for file in task.files]
     return hashlib.sha256(json.dumps([names, size, corrupt]).encode()).hexdigest()[:16]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        stat = file.stat()
+    except OSError:  # a link to nowhere, say; whoever decodes it tells
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _prepare(path: Path, splits: dict[str, Any], positive: str, split_seed: int, *, size: int, corrupt: str) -> None:
@@ -183,7 +199,7 @@ def _prepare(path: Path, splits: dict[str, Any], positive: str, split_seed: int,
         "version": version,
         "train": task.train,
         "labels": task.labels,
-        "about": about + (f"; {len(skipped)} {LEFT_OUT}" if skipped else ""),
+        "about": about + (f"; {LEFT_OUT}: {len(skipped)}" if skipped else ""),
         "skipped": {str(file): reason for file, reason in skipped.items()},
     }
     store.write(path.with_suffix(".json"), json.dumps(named, indent=1).encode())
@@ -219,14 +235,16 @@ def _decode(task: _Task, path: Path, size: int) -> tuple[dict[Path, str], str, i
 
 def _images(files: Sequence[Path], size: int) -> Iterator[tuple[bytes, int] | str]:
     """Yield every image's pixels and shorter side, or why there are none, in the order of `files`; all cores decode."""
-    from torchvision.datasets.folder import pil_loader
     from torchvision.transforms import v2
 
     shape = v2.Compose([v2.Resize(round(size * MARGIN)), v2.CenterCrop(size), v2.PILToTensor()])
 
     def decoded(file: Path) -> tuple[bytes, int] | str:
         try:
-            image = pil_loader(file)
+            with Image.open(file) as opened:
+                if opened.mode.startswith(DEEP):
+                    return f"its mode is {opened.mode}; it takes 8 bits a channel"
+                image = opened.convert("RGB")
         except UNREADABLE as error:
             return " ".join(str(error).split())
         return shape(image).numpy().tobytes(), min(image.size)

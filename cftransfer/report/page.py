@@ -49,6 +49,7 @@ PAGE = {
     "distance L2": ("distance_l2", ""),
     "L2 per pixel": ("pixel_l2", ""),
     "L∞": ("pixel_linf", ""),
+    "found as bytes": ("found_as_bytes", "n_found"),
     "base accuracy": ("base_accuracy", ""),
     "reference accuracy": ("reference_accuracy", ""),
     "pairs": ("pairs", ""),

@@ -126,12 +126,44 @@ def test_a_corrupt_image_is_skipped_by_name_where_that_is_asked_for(folder, capl
     assert f"{path}: cannot be decoded" in caplog.text
     assert len(data.x_train) == 46
     assert data.y_train.mean() == 0.5
-    assert data.about.endswith("; 1 unreadable images left out")
+    assert data.about.endswith("; left out as unreadable: 1")
     (described,) = (folder / "prepared").glob("*.json")
     assert list(json.loads(described.read_text())["skipped"]) == [str(path)]
     caplog.clear()
     assert orange(folder, corrupt="skip").version == data.version
-    assert "1 unreadable images left out" in caplog.text  # a second job says so, too
+    assert "left out as unreadable: 1" in caplog.text  # a second job says so, too
+
+
+@pytest.mark.parametrize("kind", ["link", "16 bits", "text"])
+def test_what_cannot_be_shown_in_8_bits_or_at_all_is_refused_by_name(folder, kind):
+    place = folder / "imagenet" / "train" / ORANGE
+    if kind == "link":
+        (place / "x.png").symlink_to(folder / "nowhere.png")
+    elif kind == "16 bits":
+        Image.fromarray(np.full((60, 60), 40_000, np.uint16)).save(place / "x.png")
+    else:
+        (place / "x.png").write_text("no image")
+    for path in list(place.glob("*.JPEG"))[:1]:
+        path.unlink()  # else there are more oranges than others
+    with pytest.raises(InputError, match=r"x.png: cannot be decoded"):
+        orange(folder)
+
+
+def test_a_class_may_be_called_by_a_number(tmp_path):
+    put_tree(tmp_path / "digits", positive="1", others=["0", "2"])
+    data = image_folder(tmp_path, root="digits", positive=1, size=16, corrupt="refuse", split_seed=0)
+    assert data.classes == ("other", "1")
+    for root in (None, "", True):
+        with pytest.raises(InputError, match=f"dataset.root={root}: takes the name of a folder"):
+            image_folder(tmp_path, root=root, positive="1", size=16, corrupt="refuse", split_seed=0)
+
+
+def test_a_description_that_was_damaged_is_named(folder):
+    orange(folder)
+    (described,) = (folder / "prepared").glob("*.json")
+    described.write_text("{")
+    with pytest.raises(InputError, match=f"cannot be read .*delete it and {described.name}"):
+        orange(folder)
 
 
 def test_a_missing_class_folder_is_named(folder):
