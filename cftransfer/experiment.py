@@ -146,7 +146,7 @@ def run(plan: Plan) -> Result:
     references = training.trajectory(plan.reference, plan.reference_seeds, epochs=plan.ages, **train)
     nearest = [nearest_rows(search, base, plan.dataset.x_train) for search, base in zip(searches, bases, strict=True)]
     ask = partial(
-        transferability.transfer_table,
+        transferability.transfer_tables,
         searches,
         nearest=nearest,
         base_seeds=plan.base_seeds,
@@ -154,12 +154,13 @@ def run(plan: Plan) -> Result:
         nested=plan.nested,
     )
     counterfactuals = transferability.counterfactual_table(searches, plan.base_seeds, nearest=nearest)
-    asked = [ask(models) for models in references]
+    asked = ask(references)
     pairs = [transferability.pairs(transfers) for transfers in asked]
+    right = _accuracy(bases, plan.dataset)
     measured = [
         transferability.rates(counterfactuals, transfers)
         | transferability.intervals(rates)
-        | {"base_accuracy": _accuracy(bases, plan.dataset), "reference_accuracy": _accuracy(models, plan.dataset)}
+        | {"base_accuracy": right, "reference_accuracy": _accuracy(models, plan.dataset)}
         for transfers, rates, models in zip(asked, pairs, references, strict=True)
     ]
     metrics = measured[-1]
@@ -167,7 +168,7 @@ def run(plan: Plan) -> Result:
         metrics["found_as_bytes"] = transferability.share_as_bytes(searches, bases)
     tables = {"counterfactuals": counterfactuals, "transfers": asked[-1], "pairs": pairs[-1]}
     if plan.by_seed:
-        tables["transfers_seed"] = ask(training.trained(plan.base, plan.reference_seeds, **train))
+        (tables["transfers_seed"],) = ask([training.trained(plan.base, plan.reference_seeds, **train)])
         tables["pairs"]["rate_seed"] = transferability.pairs(tables["transfers_seed"]).rate
         metrics |= transferability.minus_seed(tables["pairs"])
     if plan.continued:

@@ -115,30 +115,45 @@ def counterfactual_table(
     return _led(pd.concat(rows, ignore_index=True), "base", "factual", "base_seed")
 
 
-def transfer_table(
+def transfer_table(searches: Sequence[Counterfactuals], references: Sequence[Model], **asked: Any) -> pd.DataFrame:
+    """Return the table of one age of the references; `transfer_tables` says what is asked."""
+    (table,) = transfer_tables(searches, [references], **asked)
+    return table
+
+
+def transfer_tables(
     searches: Sequence[Counterfactuals],
-    references: Sequence[Model],
+    references: Sequence[Sequence[Model]],
     *,
     nearest: Sequence[Nearest],
     base_seeds: Sequence[int],
     reference_seeds: Sequence[int],
     nested: bool,
-) -> pd.DataFrame:
-    """One row per base × factual × reference; `transferred` and the controls are missing where nothing was found.
+) -> list[pd.DataFrame]:
+    """One table for each age of the references, with one row per base × factual × reference.
 
+    `transferred` and the controls are missing where nothing was found.
+
+    references: models by age; those of every age meet the same random points, which are drawn once.
     nearest: what `controls.nearest_rows` gives for every base.
     nested: reference i is tried on the counterfactuals of base i alone; else every reference on those of every base.
     """
-    rows = []
+    rows: list[list[pd.DataFrame]] = [[] for _ in references]
     for base, search in enumerate(searches):
-        met = [base] if nested else list(range(len(references)))
-        random = random_share(search, [references[index] for index in met], seed=base_seeds[base])
-        for index, drawn in zip(met, random, strict=True):
-            part = _transfer_rows(search, references[index], nearest=nearest[base], random=drawn)
+        met = [
+            (age, index, model)
+            for age, models in enumerate(references)
+            for index, model in enumerate(models)
+            if index == base or not nested
+        ]
+        random = random_share(search, [model for *_, model in met], seed=base_seeds[base])
+        for (age, index, model), drawn in zip(met, random, strict=True):
+            part = _transfer_rows(search, model, nearest=nearest[base], random=drawn)
             place = {"base": base, "reference": index}
             seeds = {"base_seed": base_seeds[base], "reference_seed": reference_seeds[index]}
-            rows.append(part.assign(**place, **seeds))
-    return _led(pd.concat(rows, ignore_index=True), "base", "reference", "factual", "base_seed", "reference_seed")
+            rows[age].append(part.assign(**place, **seeds))
+    first = ("base", "reference", "factual", "base_seed", "reference_seed")
+    return [_led(pd.concat(parts, ignore_index=True), *first) for parts in rows]
 
 
 def measured(transfers: pd.DataFrame) -> dict[Any, TransferabilityRate]:

@@ -28,12 +28,18 @@ NEEDED = {
 }
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    put(folder, persons(300))
+    put_cifar10(folder, train=9, test=9)
+    put_tree(folder / "imagenet", counts=(6, 6))
+    return folder
+
+
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_composes_and_instantiates(option, tmp_path):
-    put(tmp_path / "data", persons(300))
-    put_cifar10(tmp_path / "data", train=9, test=9)
-    put_tree(tmp_path / "data" / "imagenet", counts=(6, 6))
-    places = [f"paths.store={tmp_path}", f"paths.data={tmp_path / 'data'}"]
+def test_every_option_composes_and_instantiates(option, data, tmp_path):
+    places = [f"paths.store={tmp_path}", f"paths.data={data}"]
     cfg = composed(option, *NEEDED.get(option, []), *places)
     if option == "trainer=gpu" and not torch.cuda.is_available():
         with pytest.raises(InputError, match=r"trainer.accelerator=gpu: torch sees no CUDA device here"):
