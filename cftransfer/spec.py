@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from cftransfer.errors import InputError
 
@@ -83,6 +83,9 @@ def _resolved_patch(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         formula = flat(OmegaConf.to_container(cfg.reference, resolve=False), "reference").get(str(error.full_key))
         reason = str(error).splitlines()[0]
+        if isinstance(error, InterpolationKeyError):
+            other = "choose another experiment, or a model that has it"
+            raise InputError(f"{error.full_key}={formula}: the base has no such setting ({reason}); {other}") from error
         raise InputError(f"{error.full_key}={formula}: cannot be computed ({reason}); it takes numbers") from error
 
 

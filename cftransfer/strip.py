@@ -14,6 +14,7 @@ from cftransfer.data.pixels import GREYS, PixelSpace
 SIDE = 224  # pixels of a panel at least; small images are enlarged by whole numbers, their pixels staying sharp
 GAP, LINE, LETTERS = 12, 17, 12  # pixels
 FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")  # Pillow's own lacks →, × and ∞
+LONGEST = 16  # letters of a class name that fit under a panel
 INK, GOOD, BAD = "#1d2733", "#1b7f3b", "#b3261e"
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -62,7 +63,7 @@ def _said(told: Mapping[str, Any], where: str) -> tuple[str, str]:
     for model in ("base", "reference"):
         chance = told[f"{model}_{where}"]
         name, chance = (told["target_class"], chance) if chance > 0.5 else (told["from_class"], 1 - chance)
-        lines.append(f"{model}: {name} {chance:.2f}")
+        lines.append(f"{model}: {name if len(name) <= LONGEST else name[: LONGEST - 1] + '…'} {chance:.2f}")
     return lines[0], lines[1]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from cftransfer import store
 from cftransfer.data.dataset import Dataset
+from cftransfer.data.download import alone
 from cftransfer.data.images import balanced, digest, from_images
 from cftransfer.errors import InputError
 from cftransfer.spec import whole
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 AIRPLANE, CLASSES = 0, 10
 SIZES = {"train": 50_000, "test": 10_000}  # of the whole of CIFAR-10
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-ANEW = "delete it, and it will be made again from a download"
+ANEW = "mend it, or delete it and it will be made again from a download"
 
 
 def cifar10_airplane(folder: Path, *, split_seed: int) -> Dataset:
@@ -58,24 +59,27 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as opened, np.load(opened) as file:
             arrays = {name: file[name] for name in ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {ANEW}") from error
     for split in SIZES:
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        if y.ndim != 1 or not np.isin(y, range(CLASSES)).all():
+            raise InputError(f"{path}: y_{split} is {y.dtype} {y.shape}; it takes (n,) numbers from 0 to 9; {ANEW}")
         if x.dtype != np.uint8 or x.shape != (len(y), 32, 32, 3):
             raise InputError(f"{path}: x_{split} is {x.dtype} {x.shape}, not uint8 ({len(y)}, 32, 32, 3); {ANEW}")
-        if y.ndim != 1 or not np.isin(y, range(CLASSES)).all():
-            raise InputError(f"{path}: y_{split} holds more than one class from 0 to {CLASSES - 1} an image; {ANEW}")
     return arrays
 
 
 def _download(folder: Path, path: Path) -> None:
     from torchvision.datasets import CIFAR10
 
-    log.info("%s is not there: downloading CIFAR-10 (170 MB)", path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        splits = {split: CIFAR10(folder, train=split == "train", download=True) for split in SIZES}
+        with alone(path):
+            if path.is_file():  # another process has put it there while this one waited
+                return
+            log.info("%s is not there: downloading CIFAR-10 (170 MB)", path)
+            splits = {split: CIFAR10(folder, train=split == "train", download=True) for split in SIZES}
     except (OSError, RuntimeError, EOFError, zlib.error) as error:  # RuntimeError: a checksum that does not match
         reason = " ".join(str(error).split())
         raise InputError(

@@ -10,9 +10,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,11 @@ class _Task:
 def image_folder(folder: Path, *, root: str, positive: str, size: int, corrupt: str, split_seed: int) -> Dataset:
     """Class 1 is the folder `positive`, class 0 all other folders of `root`/train and `root`/val.
 
-    root: relative to `folder`, or absolute; it holds {train,val}/<class>/ and in these images of any kind that Pillow
-        reads. size: pixels of both sides, ≥ 8: the shorter side is resized to 8/7 of it, then its centre is cropped.
+    root: relative to `folder`, or absolute; it holds {train,val}/<class>/ and in these the images, of the kinds that
+        torchvision lists (jpg, png, ppm, bmp, pgm, tif, webp).
+    size: pixels of both sides, ≥ 8: the shorter side is resized to 8/7 of it, then its centre is cropped.
     corrupt: what to do about a file that cannot be decoded: refuse (an InputError names it) or skip (the log names it,
-        and another one is drawn).
+        and the others are drawn anew without it).
     split_seed: which of the others, and the order of all.
     """
     return from_tree(
@@ -68,7 +70,7 @@ def image_folder(folder: Path, *, root: str, positive: str, size: int, corrupt: 
         size=size,
         corrupt=corrupt,
         split_seed=split_seed,
-        classes=("other", str(positive)),
+        classes=(f"not {positive}", str(positive)),
     )
 
 
@@ -90,15 +92,15 @@ def from_tree(
     one_of("dataset.corrupt", corrupt, ("refuse", "skip"))
     splits = {split: _listed(folder / root / split) for split in SPLITS}
     _check(splits, folder / root, positive)
-    first = _drawn(splits, positive, split_seed, without=set())
-    path = folder / "prepared" / f"{name}-{_key(first, folder / root, size, corrupt)}.npy"
-    described = path.with_suffix(".json")
-    if not described.is_file():
-        with store.disk(path), alone(path):
-            if not described.is_file():  # another process may have made it while this one waited
-                path.parent.mkdir(exist_ok=True)
-                _prepare(path, splits, positive, split_seed, size=size, corrupt=corrupt)
+    settings = [str((folder / root).resolve()), positive, size, corrupt, split_seed]
+    path = folder / "prepared" / f"{name}-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]}.npy"
+    described, draw = path.with_suffix(".json"), partial(_drawn, splits, positive, split_seed)
     try:
+        if not _holds(described, draw):
+            with store.disk(path), alone(path):
+                if not _holds(described, draw):  # another process may have made it while this one waited
+                    path.parent.mkdir(exist_ok=True)
+                    _prepare(path, draw, splits, size=size, corrupt=corrupt)
         about = json.loads(described.read_text())
         x, y, train = np.load(path, mmap_mode="c"), np.array(about["labels"]), about["train"]
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
@@ -161,10 +163,18 @@ def _drawn(splits: dict[str, Any], positive: str, split_seed: int, *, without: s
     return _Task(files, labels, counts[0])
 
 
-def _key(task: _Task, root: Path, size: int, corrupt: str) -> str:
-    """Return what the memory map is a function of: files as listed, not as read, so that it is known at once."""
-    names = [[file.relative_to(root).as_posix(), *_stamp(file)] for file in task.files]
-    return hashlib.sha256(json.dumps([names, size, corrupt]).encode()).hexdigest()[:16]
+def _holds(described: Path, draw: Callable[..., _Task]) -> bool:
+    """Whether the memory map holds what would be drawn today, from files that have not changed since."""
+    if not described.is_file():
+        return False
+    about = json.loads(described.read_text())
+    skipped = {Path(file) for file in about["skipped"]}
+    return about["files"] == _stamps(draw(without=skipped), skipped)
+
+
+def _stamps(task: _Task, skipped: Iterable[Path]) -> list[list[Any]]:
+    """Return every file with its size and time, those of the task in their order."""
+    return [[str(file), *_stamp(file)] for file in [*task.files, *sorted(skipped)]]
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -175,11 +185,12 @@ def _stamp(file: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _prepare(path: Path, splits: dict[str, Any], positive: str, split_seed: int, *, size: int, corrupt: str) -> None:
+def _prepare(path: Path, draw: Callable[..., _Task], splits: dict[str, Any], *, size: int, corrupt: str) -> None:
     """Decode the images of the task into the memory map `path`, and describe it in the JSON beside it, written last."""
     skipped: dict[Path, str] = {}
     while True:
-        task = _drawn(splits, positive, split_seed, without=set(skipped))
+        task = draw(without=set(skipped))
+        stamps = _stamps(task, skipped)  # before decoding: what changes meanwhile is decoded anew next time
         found, version, shortest = _decode(task, path, size)
         for file, reason in found.items():
             if corrupt == "refuse":
@@ -199,6 +210,7 @@ def _prepare(path: Path, splits: dict[str, Any], positive: str, split_seed: int,
         "version": version,
         "train": task.train,
         "labels": task.labels,
+        "files": stamps,
         "about": about + (f"; {LEFT_OUT}: {len(skipped)}" if skipped else ""),
         "skipped": {str(file): reason for file, reason in skipped.items()},
     }

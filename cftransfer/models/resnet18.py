@@ -4,11 +4,9 @@ import cftransfer.torchvision_repair  # noqa: F401  (before torchvision)
 
 # isort: split
 import logging
-import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -18,6 +16,7 @@ from cftransfer.models.cnn import group_norm
 log = logging.getLogger(__name__)
 
 HEAD = "fc."  # the last layer, which is another where the classes are others
+ANEW = "write one with torch.save(model.state_dict(), path)"
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's, for which GroupNorm has no use
 
 
@@ -26,12 +25,14 @@ def resnet18(*, weights: str | None, input_shape: tuple[int, ...]) -> nn.Module:
 
     weights: path to a state dict of such a network (.safetensors, or torch's own format without code); None draws all.
         Its last layer is taken where it has one logit, and drawn by the seed where it has not; BatchNorm's running
-        statistics are left out. The log says what was not taken.
+        statistics are left out. With hydra.verbose=true the log names what was not taken.
     """
     from torchvision.models import resnet
 
     if len(input_shape) != 3 or input_shape[0] != 3:
-        raise InputError(f"model=resnet18: takes images of three channels, not inputs of shape {input_shape}")
+        raise InputError(
+            f"model=resnet18: takes images of three channels, not inputs of shape {input_shape}; use model=mlp"
+        )
     network = resnet.ResNet(resnet.BasicBlock, [2, 2, 2, 2], num_classes=1, norm_layer=group_norm)
     if weights is not None:
         _load(network, Path(weights))
@@ -54,9 +55,11 @@ def _load(network: nn.Module, path: Path) -> None:
 def _state(path: Path) -> dict[str, Tensor]:
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"model.weights={path}: cannot be read ({reason})") from error
+    except Exception as error:  # of a file that is something else, torch's reader raises whatever comes
+        reason = f"{type(error).__name__}; {ANEW}"
+        raise InputError(f"model.weights={path}: cannot be read as a state dict ({reason})") from error
     if not isinstance(loaded, dict) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
-        raise InputError(f"model.weights={path}: holds no state dict, which is tensors by name")
+        raise InputError(f"model.weights={path}: holds no state dict, which is tensors by name; {ANEW}")
+    if not all(tensor.isfinite().all() for tensor in loaded.values()):
+        raise InputError(f"model.weights={path}: holds numbers that are not finite")
     return loaded

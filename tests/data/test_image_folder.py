@@ -87,6 +87,44 @@ def test_an_image_that_was_replaced_is_decoded_anew(folder):
     assert orange(folder).version != first.version
 
 
+def stamped(root, time):
+    import os
+
+    for path in root.rglob("*.*"):
+        os.utime(path, (time, time))
+
+
+def test_two_trees_of_the_same_names_sizes_and_times_are_two_data_sets(tmp_path):
+    """As an archive with one time for all gives them."""
+    for name, grey in (("day", 200), ("night", 20)):
+        for split in ("train", "val"):
+            for kind, place in enumerate(("a", "b")):
+                (tmp_path / name / split / place).mkdir(parents=True)
+                for index in range(2):
+                    image = Image.new("RGB", (20, 20), (grey, kind, index))
+                    image.save(tmp_path / name / split / place / f"{index}.bmp")
+        stamped(tmp_path / name, 10**9)
+    settings = {"size": 16, "corrupt": "refuse"}
+    day, night = (
+        image_folder(tmp_path, root=name, positive="a", split_seed=0, **settings) for name in ("day", "night")
+    )
+    assert day.x_train[:, 0].min() == 200
+    assert night.x_train[:, 0].max() == 20
+    for seed in range(4):  # the other class of the same tree: as many files, other labels
+        for positive, kind in (("a", 0), ("b", 1)):
+            data = image_folder(tmp_path, root="day", positive=positive, split_seed=seed, **settings)
+            assert ((data.x_train[:, 1, 5, 5] == kind) == data.y_train.bool()).all()
+
+
+def test_an_image_that_took_the_place_of_a_corrupt_one_may_change_too(folder):
+    broken(folder)
+    first = orange(folder, corrupt="skip")
+    for path in (folder / "imagenet").rglob("*.JPEG"):
+        if path.parent.name != ORANGE:
+            Image.fromarray(crops("flower.jpg", 1, side=48, seed=5)[0]).save(path)
+    assert orange(folder, corrupt="skip").version != first.version
+
+
 def test_the_same_images_elsewhere_are_the_same_data(folder, tmp_path):
     put_tree(tmp_path / "other" / "place")
     assert orange(folder).version == orange(folder, root=str(tmp_path / "other" / "place")).version
@@ -152,7 +190,7 @@ def test_what_cannot_be_shown_in_8_bits_or_at_all_is_refused_by_name(folder, kin
 def test_a_class_may_be_called_by_a_number(tmp_path):
     put_tree(tmp_path / "digits", positive="1", others=["0", "2"])
     data = image_folder(tmp_path, root="digits", positive=1, size=16, corrupt="refuse", split_seed=0)
-    assert data.classes == ("other", "1")
+    assert data.classes == ("not 1", "1")
     for root in (None, "", True):
         with pytest.raises(InputError, match=f"dataset.root={root}: takes the name of a folder"):
             image_folder(tmp_path, root=root, positive="1", size=16, corrupt="refuse", split_seed=0)
@@ -189,7 +227,7 @@ def test_a_positive_class_that_does_not_exist_is_named_with_those_that_do(folder
     with pytest.raises(InputError, match=rf"dataset.positive=cat: no such class .* there are: n01, n02, n03, {ORANGE}"):
         image_folder(folder, positive="cat", **settings)
     data = image_folder(folder, positive="n01", **settings)
-    assert data.classes == ("other", "n01")
+    assert data.classes == ("not n01", "n01")
     assert len(data.x_train) == 24
 
 

@@ -134,10 +134,12 @@ def test_a_resnet_takes_its_weights_from_a_file(photos, tmp_path):
     [
         (None, "cannot be read"),
         (b"no such format", "cannot be read"),
+        (b"hello world", "cannot be read"),
+        ({"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)}, "holds numbers that are not finite"),
         ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "is no state dict of this network; bn1.bias does not fit"),
         ([1, 2], "holds no state dict"),
     ],
-    ids=["missing", "other", "partial", "list"],
+    ids=["missing", "other", "text", "nan", "partial", "list"],
 )
 def test_weights_that_do_not_fit_are_named(tmp_path, content, said):
     path = tmp_path / "w.pt"
