@@ -200,7 +200,8 @@ def _cell(metrics: Mapping[str, Any], name: str, other: str) -> tuple[str, str]:
             return "—", ""
         low, high = _number(metrics[name]), _number(metrics[other])
         return f"{low} to {high}" if "minus" in name else f"{low}–{high}", ""
-    return _number(metrics.get(name), signed="minus" in name), f"of {metrics[other]:,}" if other else ""
+    counted = f"of {metrics[other]:,}" if other and metrics.get(name) is not None else ""
+    return _number(metrics.get(name), signed="minus" in name), counted
 
 
 def _differences(some: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
