@@ -28,7 +28,7 @@ from cftransfer.models.prediction import build, logits, margin, predicted
 
 MODEL = {"_target_": "cftransfer.models.cnn.cnn", "layers": 4, "width": 16}
 BATCH, LR, MEMBERS = 64, 0.0005, 4
-SEARCH = {"iterations": 1000, "lr": 0.001, "distance_weight": 0.1, "confidence": 0.5}
+SEARCH = {"iterations": 1000, "lr": 0.0005, "distance_weight": 0.001, "confidence": 0.5}
 
 
 def plain_epoch(data: Dataset) -> tuple[float, nn.Module]:
@@ -70,7 +70,7 @@ def per_second(name: str, model: nn.Module, x: Tensor, search: object) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds cifar10.npz")
-    parser.add_argument("--images", type=int, default=256, help="factuals for the searches")
+    parser.add_argument("--images", type=int, default=1000, help="factuals for the searches; a job has 1,000")
     parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
     options = parser.parse_args()
     data, place = cifar10_airplane(options.data, split_seed=0), "cuda" if options.accelerator == "gpu" else "cpu"
@@ -89,7 +89,7 @@ def main() -> None:
         return gradient(model, x.to(place), target.to(place), space=data.space, **settings)[0]  # type: ignore[arg-type]
 
     def plain(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        return by_row(model, x, target, lr=SEARCH["lr"])
+        return by_row(model, x, target, lr=SEARCH["lr"], weight=SEARCH["distance_weight"])
 
     theirs = per_second("one image at a time", model, x, plain)
     print(f"ratio {per_second('ours', model.to(place), x, ours) / theirs:.1f}")

@@ -23,7 +23,7 @@ MODEL = {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64}
 ROWS, ITERATIONS, LR, WEIGHT, CONFIDENCE = 2000, 1000, 0.01, 0.1, 0.5
 
 
-def by_row(model: nn.Module, x: Tensor, target: Tensor, *, lr: float = LR) -> Tensor:
+def by_row(model: nn.Module, x: Tensor, target: Tensor, *, lr: float = LR, weight: float = WEIGHT) -> Tensor:
     """x: (n, *input), target: (n,) → x′: (n, *input), one row after the other."""
     reached = []
     for row, wanted in zip(x, target.float(), strict=True):
@@ -33,7 +33,7 @@ def by_row(model: nn.Module, x: Tensor, target: Tensor, *, lr: float = LR) -> Te
             logit = model(moving)
             if margin(logit.detach(), wanted) >= ROUNDING:
                 break
-            loss = binary_cross_entropy_with_logits(logit, wanted[None]) + WEIGHT * (moving - row).square().sum()
+            loss = binary_cross_entropy_with_logits(logit, wanted[None]) + weight * (moving - row).square().sum()
             adam.zero_grad()
             loss.backward()
             adam.step()
