@@ -26,6 +26,7 @@ from cftransfer.spec import (
     Spec,
     after,
     base_spec,
+    generating_seeds,
     identified,
     known,
     member_seeds,
@@ -142,7 +143,15 @@ def run(plan: Plan) -> Result:
     place: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store}
     train: dict[str, Any] = {**place, "hardware": plan.hardware}
     bases = training.trained(plan.base, plan.base_seeds, **train)
-    searches = searched(bases, plan.base_seeds, spec=plan.base, settings=plan.search, samples=plan.samples, **place)
+    searches = searched(
+        bases,
+        plan.base_seeds,
+        spec=plan.base,
+        settings=plan.search,
+        samples=plan.samples,
+        generating=lambda seed, count: training.trained(plan.base, generating_seeds(seed, count), **train),
+        **place,
+    )
     references = training.trajectory(plan.reference, plan.reference_seeds, epochs=plan.ages, **train)
     nearest = [nearest_rows(search, base, plan.dataset.x_train) for search, base in zip(searches, bases, strict=True)]
     ask = partial(

@@ -19,6 +19,7 @@ PARTS = ("dataset", "model", "training")
 PLACES = {"dataset": ("root",), "model": ("weights",)}  # settings that say where a file lies; its content is identified
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
 POOL_SIZE = 1000
+GENERATING = 20  # models at most that a method trains for one base; 50 bases then have such models of their own
 
 OmegaConf.register_new_resolver("add", lambda *numbers: sum(numbers), replace=True)
 
@@ -159,15 +160,31 @@ def member_seeds(seed: int, pool: str, count: int) -> list[int]:
     return list(range(start, start + count))
 
 
-def call(part: str, settings: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-    """Call `settings._target_` with the other settings; a setting that it does not take is named in an InputError."""
+def generating_seeds(base_seed: int, count: int) -> list[int]:
+    """Return the seeds of the first `count` models that a method trains for one base: no other base has any of them."""
+    pools, base = divmod(base_seed, POOL_SIZE)
+    if base >= POOL_SIZE // GENERATING:
+        most = POOL_SIZE // GENERATING
+        raise InputError(f"replicates.bases: at most {most} where the search trains models of its own")
+    start = (pools + POOLS.index("generating")) * POOL_SIZE + base * GENERATING
+    return list(range(start, start + count))
+
+
+def call(
+    part: str, settings: Mapping[str, Any], *args: Any, offered: Mapping[str, Any] | None = None, **kwargs: Any
+) -> Any:
+    """Call `settings._target_` with the other settings; a setting that it does not take is named in an InputError.
+
+    offered: what it gets if its signature asks for it by name.
+    """
     from hydra.utils import get_method
 
     options = {name: value for name, value in settings.items() if name != "_target_"}
     target: Callable[..., Any] = get_method(settings["_target_"])
     takes = list(inspect.signature(target).parameters)[len(args) :]
-    known(part, options, [name for name in takes if name not in kwargs])
-    return target(*args, **options, **kwargs)
+    given = kwargs | {name: value for name, value in (offered or {}).items() if name in takes}
+    known(part, options, [name for name in takes if name not in given])
+    return target(*args, **options, **given)
 
 
 def known(part: str, settings: Mapping[str, Any] | DictConfig, names: Sequence[str]) -> None:

@@ -1,21 +1,27 @@
 """The engine around a method: it poses the question, checks the answers on the base again, and keeps them."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from cftransfer import store as artifacts
+from cftransfer.counterfactuals.answer import Answer
+from cftransfer.counterfactuals.constraint import constraint
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
 from cftransfer.models.prediction import Model, device_of, logits, margin, predicted, rows_at_once
+from cftransfer.errors import InputError
 from cftransfer.spec import Spec, call, key, model_key, whole
 
 log = logging.getLogger(__name__)
+
+Generating: TypeAlias = Callable[[int], Sequence[Model]]  # how many → models of the base's spec, of other seeds
 
 BLOCK = 2**23  # inputs in work at once, 32 MiB: 55 images of 224 × 224 pixels, all rows of a table
 
@@ -27,8 +33,10 @@ class Counterfactuals:
     factual, counterfactual: (n, *input) float32; x′ is where the search ended, found or not.
     target: (n,) int64, the class that the base does not predict for the factual.
     factual_logit, logit: (n,) the base's logits of class 1 at x and at x′, each by a fresh forward pass.
-    done: (n,) bool, what the method claims; found: (n,) bool, what the base confirms of it.
-    iterations: (n,) int64, steps taken.
+    done: (n,) bool, what the method claims; found: (n,) bool, what the base and the constraint confirm of it.
+    iterations: (n,) int64, steps or queries taken.
+    relaxed: (n, *input) float32, where the search first was on the target's side before anything was projected;
+    relaxed_found: (n,) bool, whether it ever was, confirmed by the base. None where nothing had to be projected.
     """
 
     factual: Tensor
@@ -39,6 +47,8 @@ class Counterfactuals:
     done: Tensor
     found: Tensor
     iterations: Tensor
+    relaxed: Tensor | None = None
+    relaxed_found: Tensor | None = None
 
 
 def factuals(dataset: Dataset, samples: int | None) -> Tensor:
@@ -49,22 +59,53 @@ def factuals(dataset: Dataset, samples: int | None) -> Tensor:
 def check(settings: Mapping[str, Any], dataset: Dataset) -> None:
     """Raise an InputError, naming the key, for settings that the method refuses: it is asked about no rows at all."""
     nothing = unit(dataset.x_test[:0])
-    call("counterfactual", settings, lambda x: x.flatten(1).sum(1), nothing, nothing.new_zeros(0), space=dataset.space)
+    _answer(lambda x: x.flatten(1).sum(1), nothing, nothing.new_zeros(0), settings, dataset=dataset)
 
 
-def search(model: Model, x: Tensor, *, settings: Mapping[str, Any], dataset: Dataset) -> Counterfactuals:
+def search(
+    model: Model,
+    x: Tensor,
+    *,
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    generating: Generating | None = None,
+) -> Counterfactuals:
     """Search a counterfactual of every factual x: (n, *input) in [0, 1] on one base model.
 
-    Success is judged here, not by the method: x′, as stored in float32, goes through the base once more.
+    Success is judged here, not by the method: x′, as stored in float32, has to satisfy the constraint, and goes through
+    the base once more. generating: gives models of the base's spec for methods that search on several.
     """
     factual_logit, place = logits(model, x), device_of(model)
     target = 1 - predicted(factual_logit)
-    answer = call("counterfactual", settings, model, x.to(place), target.to(place), space=dataset.space)
-    reached, done, iterations = (tensor.cpu() for tensor in answer)
+    answer = _answer(model, x.to(place), target.to(place), settings, dataset=dataset, generating=generating)
+    reached, done, iterations = answer.x.cpu(), answer.done.cpu(), answer.iterations.cpu()
     logit = logits(model, reached)
-    inside = ((reached >= 0) & (reached <= 1)).flatten(1).all(1)
-    found = done & inside & (margin(logit, target) > 0)
-    return Counterfactuals(x, reached, target, factual_logit, logit, done, found, iterations)
+    holds = constraint(settings["constraints"], dataset.space).holds(reached, x)
+    found = done & holds & (margin(logit, target) > 0)
+    before: tuple[Tensor, ...] = ()
+    if answer.relaxed is not None and answer.crossed is not None:
+        relaxed = answer.relaxed.cpu()
+        before = (relaxed, answer.crossed.cpu() & (margin(logits(model, relaxed), target) > 0))
+    return Counterfactuals(x, reached, target, factual_logit, logit, done, found, iterations, *before)
+
+
+def _answer(
+    model: Model,
+    x: Tensor,
+    target: Tensor,
+    settings: Mapping[str, Any],
+    *,
+    dataset: Dataset,
+    generating: Generating | None = None,
+) -> Answer:
+    """Ask a method, which names what it needs in its signature: dataset, constraint, generating."""
+    if "constraints" not in settings:
+        raise InputError("counterfactual.constraints: is missing")
+    kept = constraint(settings["constraints"], dataset.space, place=x.device)
+    given = {"constraint": kept, "dataset": dataset, "generating": generating}
+    method = {name: value for name, value in settings.items() if name != "constraints"}
+    answer: Answer = call("counterfactual", method, model, x, target, offered=given)
+    return answer._replace(relaxed=None, crossed=None) if kept.exact else answer
 
 
 def searched(
@@ -76,8 +117,12 @@ def searched(
     samples: int | None,
     dataset: Dataset,
     store: Path,
+    generating: Callable[[int, int], Sequence[Model]],
 ) -> list[Counterfactuals]:
-    """Return the counterfactuals of every base, from the store or searched and stored."""
+    """Return the counterfactuals of every base, from the store or searched and stored.
+
+    generating: of a base's seed and a number, as many models of its spec, of seeds that neither it nor any other has.
+    """
     x = factuals(dataset, samples)
     files = {seed: file(spec, seed, settings=settings, many=len(x), store=store) for seed in seeds}
     keys = {seed: path.stem for seed, path in files.items()}
@@ -88,10 +133,12 @@ def searched(
     if lacking():
         with artifacts.hold(store, keys.values()):
             for seed in lacking():
-                result = search(bases[list(seeds).index(seed)], x, settings=settings, dataset=dataset)
+                others = partial(generating, seed)
+                base = bases[list(seeds).index(seed)]
+                result = search(base, x, settings=settings, dataset=dataset, generating=others)
                 log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, result.found.sum())
                 about = {"base": {**spec, "seed": seed}, "counterfactual": settings, "samples": len(x)}
-                kept = {name: tensor for name, tensor in vars(result).items() if name != "factual"}
+                kept = {name: part for name, part in vars(result).items() if name != "factual" and part is not None}
                 artifacts.save(store, "counterfactuals", keys[seed], kept, about)
     return [_stored(store, keys[seed], x) for seed in seeds]
 

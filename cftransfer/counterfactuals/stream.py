@@ -1,4 +1,10 @@
-"""Rows through an iterative method, each at its own pace and without knowing of its neighbours."""
+"""Rows through an iterative method, each at its own pace and without knowing of its neighbours.
+
+Every pass has exactly `batch_size` rows, empty places included, since matrix kernels round differently for different
+shapes: a row then gets the same steps alone and in any company, and the same bits where all sizes are multiples of 16.
+Kernels treat the rest of other sizes apart; x′ can then differ by rounding, which a search may amplify (measured with
+layers of 5 and 10 features: 7e-8 in most networks, 1e-5 in an untrained one).
+"""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -6,49 +12,59 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-State: TypeAlias = dict[str, Tensor]  # by name, (batch_size, …): one entry per row in work; `x` is where the row stands
+State: TypeAlias = dict[str, Tensor]  # by name, (batch_size, …): one entry per row in work
 
 
 def stream(
-    start: Callable[[Tensor, Tensor], State],
-    step: Callable[[State, Tensor], tuple[State, Tensor]],
-    x: Tensor,
-    target: Tensor,
-    *,
+    start: Callable[..., State],
+    step: Callable[[State, Tensor], tuple[State, Tensor, State]],
+    *rows: Tensor,
     iterations: int,
     batch_size: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Step every row of x: (n, *input), target: (n,) until it is done or `iterations` steps old.
+) -> tuple[State, Tensor, Tensor]:
+    """Step every row of `rows`, each (n, …), until it is done or `iterations` steps old.
 
-    Returns x′: (n, *input), done: (n,) bool, steps: (n,) int64.
+    Returns what its last step said of a row by name, (n, …) each, done: (n,) bool, steps: (n,) int64.
 
-    start(x, target) gives the state of new rows. step(state, age) gives the next state, and which rows are done where
-    they stand, before that step. A row that leaves makes room for the next one in the queue. Every pass has exactly
-    `batch_size` rows, empty places included, since matrix kernels round differently for different shapes: a row then
-    gets the same steps alone and in any company, and the same bits where all sizes are multiples of 16. Kernels treat
-    the rest of other sizes apart; x′ can then differ by rounding, which a search may amplify (measured with layers of 5
-    and 10 features: 7e-8 in most networks, 1e-5 in an untrained one).
+    start(*rows) gives the state of new rows. step(state, age) says of each row, before that step, what is to be kept of
+    it should it leave, and whether it is done; and gives the next state. A row that leaves makes room for the next one
+    in the queue.
     """
-    waiting = torch.arange(len(x), device=x.device)
-    place = torch.full((batch_size,), -1, device=x.device)  # which row is in work there; -1: none
-    age = torch.zeros(batch_size, dtype=torch.long, device=x.device)
-    state = start(x.new_zeros(batch_size, *x.shape[1:]), target.new_zeros(batch_size))
-    reached, finished = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    steps = torch.zeros(len(x), dtype=torch.long, device=x.device)
+    many, device = len(rows[0]), rows[0].device
+    waiting = torch.arange(many, device=device)
+    place = torch.full((batch_size,), -1, device=device)  # which row is in work there; -1: none
+    age = torch.zeros(batch_size, dtype=torch.long, device=device)
+    state = start(*(part.new_zeros(batch_size, *part.shape[1:]) for part in rows))
+    reached: State = {}
+    finished = torch.zeros(many, dtype=torch.bool, device=device)
+    steps = torch.zeros(many, dtype=torch.long, device=device)
     while True:
         free = (place < 0).nonzero().flatten()[: len(waiting)]
         if len(free):
             place[free], waiting = waiting[: len(free)], waiting[len(free) :]
             age[free] = 0
-            for name, fresh in start(x[place[free]], target[place[free]]).items():
+            for name, fresh in start(*(part[place[free]] for part in rows)).items():
                 state[name][free] = fresh
-        elif (place < 0).all():
+        elif reached and (place < 0).all():
             return reached, finished, steps
-        following, done = step(state, age)
+        standing, done, following = step(state, age)
+        reached = reached or {name: part.new_zeros(many, *part.shape[1:]) for name, part in standing.items()}
         leaving = (place >= 0) & (done | (age >= iterations))
         if leaving.any():
-            rows = place[leaving]
-            reached[rows], finished[rows], steps[rows] = state["x"][leaving], done[leaving], age[leaving]
+            left = place[leaving]
+            for name, part in standing.items():
+                reached[name][left] = part[leaving]
+            finished[left], steps[left] = done[leaving], age[leaving]
             place[leaving] = -1
         state = following
         age += 1
+
+
+def in_passes(ask: Callable[..., Tensor], *rows: Tensor, batch_size: int) -> Tensor:
+    """Return ask(*rows), (n, …), asked about exactly `batch_size` rows at a time; rows: (n, …) each."""
+    answers = []
+    for parts in zip(*(part.split(batch_size) for part in rows), strict=True):
+        missing = batch_size - len(parts[0])
+        padded = [torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) for part in parts]
+        answers.append(ask(*padded)[: len(parts[0])])
+    return torch.cat(answers)

@@ -67,6 +67,18 @@ class Feature:
         numbers = np.expm1(scaled) if self.scale == "log1p" else scaled
         return np.rint(numbers).astype(int) if self.kind == "integer" else numbers
 
+    @property
+    def levels(self) -> np.ndarray | None:
+        """Ascending float32 values that its one column can have, as `encode` gives them; None if any, or several columns.
+
+        A range without a width has one value.
+        """
+        if self.kind in ("continuous", "categorical"):
+            return None
+        if self.categories:
+            return np.unique(self.encode(pd.Series(self.categories)))
+        return np.unique(self.encode(pd.Series(np.arange(np.ceil(self.low), self.high + 1))))
+
     def said(self, x: np.ndarray) -> str:
         """(columns,) in [0, 1] → what stands there, in words, unrounded: a search may stop between what is possible."""
         if not self.categories:
