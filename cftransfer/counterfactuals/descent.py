@@ -37,7 +37,7 @@ def descend(
     iterations: int,
     lr: float,
     batch_size: int,
-    start: Tensor | None = None,
+    start: tuple[Tensor, Tensor] | None = None,
 ) -> Answer:
     """x: (n, *input), target: (n,) 0 or 1 → an Answer; every row moves at its own pace, in steps of size `lr`.
 
@@ -46,14 +46,15 @@ def descend(
     follows the gradient of the prediction alone, taken there and applied to z (a straight-through estimator), until the
     projection has the confidence, too. A row that is not done after `iterations` steps comes back where it stands.
 
-    start: (n, *input), where rows begin that have crossed before; they are judged at their projections at once.
+    start: (n, *input) and (n,) bool, where rows begin, and which have crossed before: these are judged at their
+    projections at once. None: at x.
     """
     needed = margin_of(confidence)
 
-    def begin(x: Tensor, target: Tensor, z: Tensor) -> State:
-        still, crossed = torch.zeros_like(x), torch.full((len(x),), start is not None, device=x.device)
+    def begin(x: Tensor, target: Tensor, z: Tensor, crossed: Tensor) -> State:
+        still = torch.zeros_like(x)
         state = {"z": z, "factual": x, "target": target, "mean": still, "square": still, "relaxed": z}
-        return {**{name: part.clone() for name, part in state.items()}, "crossed": crossed}
+        return {name: part.clone() for name, part in {**state, "crossed": crossed}.items()}
 
     def step(state: State, age: Tensor) -> tuple[State, Tensor, State]:
         z, factual, crossed = state["z"], state["factual"], state["crossed"]
@@ -72,8 +73,8 @@ def descend(
         following["z"] = torch.where(_rows(crossing, z), z, constraint.relax(following["z"], factual))
         return standing, convinced & fits, {**following, "relaxed": relaxed, "crossed": crossed | convinced}
 
-    begun = x if start is None else start
-    reached, done, steps = stream(begin, step, x, target.to(x), begun, iterations=iterations, batch_size=batch_size)
+    begun = start or (x, torch.zeros(len(x), dtype=torch.bool, device=x.device))
+    reached, done, steps = stream(begin, step, x, target.to(x), *begun, iterations=iterations, batch_size=batch_size)
     return Answer(reached["x"], done, steps, reached["relaxed"], reached["crossed"])
 
 

@@ -64,21 +64,22 @@ def shortened(
     constraint: Constraint,
     confidence: float,
     halfway: bool,
+    iterations: int,
     batch_size: int,
 ) -> Answer:
     """Return the answer with each done x′ brought nearer to x: (n, *input), one feature at a time.
 
     In every round each feature of a row is tried as it was in the factual (and, if `halfway`, projected half of the way
     there), and of what still has the confidence the nearest in L2 is taken, until nothing is left to take back. Each
-    round counts as an iteration of the row.
+    round counts as an iteration of the row, and `iterations` is the cap on all.
     """
-    needed, rows = margin_of(confidence), answer.done.nonzero().flatten()
+    needed, rows = margin_of(confidence), (answer.done & (answer.iterations < iterations)).nonzero().flatten()
     reached, rounds = answer.x.clone(), torch.zeros_like(answer.iterations)
     owned = constraint.feature == torch.arange(int(constraint.feature.max()) + 1, device=x.device).unsqueeze(1)
 
-    def good(points: Tensor, target: Tensor) -> Tensor:
+    def good(points: Tensor, target: Tensor) -> tuple[Tensor]:
         with torch.no_grad():
-            return margin(model(points), target) >= needed
+            return (margin(model(points), target) >= needed,)
 
     while len(rows):
         now, factual = reached[rows], x[rows]
@@ -87,12 +88,13 @@ def shortened(
         tried = torch.cat(parts, 1)  # (rows, candidates, columns)
         many = tried.shape[1]
         wanted = target[rows].to(x).repeat_interleave(many)
-        keeps = in_passes(good, tried.flatten(0, 1), wanted, batch_size=batch_size).view(-1, many)
+        (keeps,) = in_passes(good, tried.flatten(0, 1), wanted, batch_size=batch_size)
         length = (tried - factual.unsqueeze(1)).norm(dim=2)
-        length = length.masked_fill(~keeps, torch.inf)
+        length = length.masked_fill(~keeps.view(-1, many), torch.inf)
         nearest = length.argmin(1)
         better = length.gather(1, nearest.unsqueeze(1)).squeeze(1) < (now - factual).norm(dim=1)
         rounds[rows] += 1
         rows, nearest = rows[better], nearest[better]
         reached[rows] = tried[better, nearest]
+        rows = rows[(answer.iterations + rounds)[rows] < iterations]
     return answer._replace(x=reached, iterations=answer.iterations + rounds)

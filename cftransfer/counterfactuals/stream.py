@@ -60,11 +60,11 @@ def stream(
         age += 1
 
 
-def in_passes(ask: Callable[..., Tensor], *rows: Tensor, batch_size: int) -> Tensor:
-    """Return ask(*rows), (n, …), asked about exactly `batch_size` rows at a time; rows: (n, …) each."""
+def in_passes(ask: Callable[..., tuple[Tensor, ...]], *rows: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Return ask(*rows), (n, …) each, asked about exactly `batch_size` rows at a time; rows: (n, …) each."""
     answers = []
     for parts in zip(*(part.split(batch_size) for part in rows), strict=True):
-        missing = batch_size - len(parts[0])
-        padded = [torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) for part in parts]
-        answers.append(ask(*padded)[: len(parts[0])])
-    return torch.cat(answers)
+        many = len(parts[0])
+        padded = [torch.cat([part, part.new_zeros(batch_size - many, *part.shape[1:])]) for part in parts]
+        answers.append([answer[:many] for answer in ask(*padded)])
+    return tuple(torch.cat(parts) for parts in zip(*answers, strict=True))

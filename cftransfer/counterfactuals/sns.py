@@ -1,0 +1,69 @@
+"""Stable neighbour search (Black, Wang, Fredrikson 2022): a point nearby on whose way the base is sure all along."""
+
+import torch
+from torch import Tensor
+
+from cftransfer.counterfactuals.answer import Answer
+from cftransfer.counterfactuals.ascent import ascend
+from cftransfer.counterfactuals.constraint import Constraint
+from cftransfer.counterfactuals.descent import margin_of, positive
+from cftransfer.counterfactuals.draws import normal, row_seeds
+from cftransfer.counterfactuals.minimal import minimal
+from cftransfer.models.prediction import Model, margin
+from cftransfer.spec import whole
+
+JITTER = 1e-3  # standard deviation of where a row begins beside its counterfactual; the authors' too
+
+
+def sns(
+    model: Model,
+    x: Tensor,
+    target: Tensor,
+    *,
+    constraint: Constraint,
+    radius: float,
+    points: int,
+    steps: int,
+    lr: float,
+    confidence: float,
+    iterations: int,
+    batch_size: int,
+) -> Answer:
+    """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer.
+
+    From the counterfactual x_c of `minimal`, within the L2 ball of `radius` (the paper's ε) around it: maximises the
+    mean of p(target) over `points` points at equal steps on the segment that ends at x′, a sum for the integral of their
+    equation 5, in `steps` steps of length `lr`. The segment begins at the factual here, where the authors' code begins it
+    at the origin of the input space, which in a table is nobody. The best point seen is returned, not the last, and the
+    base is asked at every step.
+    """
+    positive("radius", radius)
+    positive("lr", lr)
+    whole("counterfactual.points", points, least=1)
+    whole("counterfactual.steps", steps, least=0)
+    common = {"constraint": constraint, "confidence": confidence, "iterations": iterations, "batch_size": batch_size}
+    begun = minimal(model, x, target, lr=lr, **common)  # type: ignore[arg-type]
+    shares = torch.arange(1, points + 1, device=x.device) / points
+
+    def stability(point: Tensor, target: Tensor, factual: Tensor) -> tuple[Tensor, Tensor]:
+        shape = point.shape[1:]
+        along = factual.unsqueeze(1) + shares.view(1, -1, *[1] * len(shape)) * (point - factual).unsqueeze(1)
+        margins = margin(model(along.flatten(0, 1)), target.repeat_interleave(points)).view(-1, points)
+        return torch.sigmoid(margins).mean(1), margins[:, -1]
+
+    return ascend(
+        stability,
+        x,
+        target,
+        begun,
+        extra=x,
+        constraint=constraint,
+        needed=margin_of(confidence),
+        enough=float("inf"),
+        radius=radius,
+        steps=steps,
+        iterations=iterations,
+        lr=lr,
+        jitter=JITTER * normal(row_seeds(x), *x.shape[1:]),
+        batch_size=batch_size,
+    )

@@ -1,0 +1,72 @@
+"""T-Rex (Hamman et al. 2023): a counterfactual that the base is sure of in a Gaussian neighbourhood, not at a point."""
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from cftransfer.counterfactuals.answer import Answer
+from cftransfer.counterfactuals.ascent import ascend
+from cftransfer.counterfactuals.constraint import Constraint
+from cftransfer.counterfactuals.descent import margin_of, positive
+from cftransfer.counterfactuals.draws import normal, row_seeds
+from cftransfer.counterfactuals.minimal import minimal
+from cftransfer.models.prediction import Model, margin
+from cftransfer.spec import real, whole
+
+
+def trex(
+    model: Model,
+    x: Tensor,
+    target: Tensor,
+    *,
+    constraint: Constraint,
+    stability: float,
+    sigma: float,
+    draws: int,
+    lr: float,
+    confidence: float,
+    iterations: int,
+    batch_size: int,
+) -> Answer:
+    """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer.
+
+    From the counterfactual of `minimal`, steps of length `lr` up the gradient of
+    R(x′) = meanᵢ p(xᵢ) − meanᵢ |p(xᵢ) − p(x′)|, xᵢ ~ N(x′, sigma² I), i = 1 … draws, p the probability of the target:
+    their Definition 5 of stability, estimated. A row is done as soon as R(x′) ≥ `stability` (the paper's τ), and fails if
+    it is not after `iterations` steps. A row has draws of its own, the same at every step and in any company, so that R
+    is a function of x′; the authors draw anew at every step.
+    """
+    real("counterfactual.stability", stability, inside="between 0 and 1", among=lambda tau: 0 < tau < 1)
+    positive("sigma", sigma)
+    positive("lr", lr)
+    whole("counterfactual.draws", draws, least=2)
+    common = {"constraint": constraint, "confidence": confidence, "iterations": iterations, "batch_size": batch_size}
+    begun = minimal(model, x, target, lr=lr, **common)  # type: ignore[arg-type]
+    size = prod(x.shape[1:])
+
+    def stable(point: Tensor, target: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        around = point.unsqueeze(1) + noise.view(-1, draws, *point.shape[1:])
+        every = torch.cat([around, point.unsqueeze(1)], 1).flatten(0, 1)
+        margins = margin(model(every), target.repeat_interleave(draws + 1)).view(-1, draws + 1)
+        p = torch.sigmoid(margins)
+        near, here = p[:, :-1], p[:, -1:]
+        return near.mean(1) - (near - here).abs().mean(1), margins[:, -1]
+
+    return ascend(
+        stable,
+        x,
+        target,
+        begun,
+        extra=row_seeds(x),
+        unfold=lambda seeds: sigma * normal(seeds, draws, size),
+        constraint=constraint,
+        needed=margin_of(confidence),
+        enough=stability,
+        radius=float("inf"),
+        steps=iterations,
+        iterations=iterations,
+        lr=lr,
+        jitter=torch.zeros_like(x),
+        batch_size=batch_size,
+    )
