@@ -118,6 +118,10 @@ def plan(cfg: DictConfig) -> Plan:
         training.check(reference, dataset)
     except InputError as error:
         raise InputError(f"reference.{error}") from error
+    if base["model"] == reference["model"] and base != reference and training.without_epochs(base, dataset):
+        name = base["model"]["_target_"].rpartition(".")[2]
+        way_out = "choose a network, as in model=mlp, or another experiment"
+        raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")
     if nested and reference["training"]["epochs"] < base["training"]["epochs"]:
         raise InputError("reference.training.epochs: with reference.seeds=base, takes no fewer than training.epochs")
     check(settings, dataset)
@@ -141,7 +145,7 @@ def run(plan: Plan) -> Result:
     """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found."""
     place: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store}
     train: dict[str, Any] = {**place, "hardware": plan.hardware}
-    bases = training.trained(plan.base, plan.base_seeds, **train)
+    bases: list[Any] = training.trained(plan.base, plan.base_seeds, **train)
     searches = searched(bases, plan.base_seeds, spec=plan.base, settings=plan.search, samples=plan.samples, **place)
     references = training.trajectory(plan.reference, plan.reference_seeds, epochs=plan.ages, **train)
     nearest = [nearest_rows(search, base, plan.dataset.x_train) for search, base in zip(searches, bases, strict=True)]
