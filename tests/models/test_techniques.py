@@ -6,14 +6,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import composed, run_command
+from conftest import SMALL, composed, run_command
 from skops import io
 
 from cftransfer import experiment, training
 from cftransfer import store as artifacts
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import build, differentiable, logits, predicted
-from cftransfer.models.techniques import EDGE, Technique
+from cftransfer.models.techniques import EDGE, TRUSTED, Technique
 from cftransfer.spec import base_spec
 
 TECHNIQUES = ("logistic_regression", "decision_tree", "random_forest", "gradient_boosting", "svm", "knn")
@@ -188,8 +188,6 @@ def test_only_types_of_scikit_learn_are_trusted_and_no_more_than_are_needed(data
     needed = {
         kind for name in TECHNIQUES for kind in io.get_untrusted_types(data=io.dumps(fitted(name, data).estimator))
     }
-    from cftransfer.models.techniques import TRUSTED
-
     assert needed == set(TRUSTED)
     assert all(kind.startswith("sklearn.") for kind in TRUSTED)
 
@@ -241,12 +239,12 @@ def test_a_technique_cannot_be_trained_on(words, tmp_path):
         experiment.plan(composed("dataset=moons", "model=decision_tree", f"paths.store={tmp_path}", *words))
 
 
-SMALL = ["dataset=moons", "training.epochs=15", "training.batch_size=16", "replicates.bases=2", "samples=30"]
-NETWORK = ["model.layers=1", "model.width=16"]
+PLACE = ["dataset=moons", "dataset.rows=400", "replicates.bases=2", "replicates.references=3", "samples=30"]
+NETWORK = ["model.layers=1", "model.width=16", "training.epochs=30", "training.batch_size=16"]
 
 
 def run(tmp_path, *words):
-    made = experiment.plan(composed(*SMALL, f"paths.store={tmp_path}", "replicates.references=3", *words))
+    made = experiment.plan(composed(*PLACE, f"paths.store={tmp_path}", *words))
     return made, experiment.run(made)
 
 
@@ -278,8 +276,8 @@ def test_the_commands_take_techniques(tmp_path):
     done = run_command(tmp_path, "train.py", "model=decision_tree", "dataset=moons", "wandb=disabled")
     assert done.returncode == 0, done.stderr
     assert "training 1 model (decision_tree min_samples_leaf=20 max_depth=None)" in done.stderr
-    words = [*SMALL, *NETWORK, "experiment=technique", "model@reference.model=knn", "wandb=disabled"]
-    done = run_command(tmp_path, "transfer.py", *words)
+    words = ["experiment=technique", "model@reference.model=knn", "wandb=disabled"]
+    done = run_command(tmp_path, "transfer.py", *SMALL, *words)
     assert done.returncode == 0, done.stderr
     chosen = [json.loads(path.read_text())["choices"] for path in tmp_path.rglob("result.json")]
     assert sorted((choice["model"], choice.get("reference.model")) for choice in chosen) == [
