@@ -20,7 +20,7 @@ from cftransfer.counterfactuals.search import file as search_file
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError
-from cftransfer.models.prediction import Model, logits, predicted
+from cftransfer.models.prediction import Model, build, logits, predicted
 from cftransfer.spec import (
     POOL_SIZE,
     Spec,
@@ -119,9 +119,13 @@ def plan(cfg: DictConfig) -> Plan:
         training.check(reference, dataset)
     except InputError as error:
         raise InputError(f"reference.{error}") from error
+    if base["model"] == reference["model"] and base != reference and training.without_epochs(base, dataset):
+        name = base["model"]["_target_"].rpartition(".")[2]
+        way_out = "choose a network, as in model=mlp, or another experiment"
+        raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")
     if nested and reference["training"]["epochs"] < base["training"]["epochs"]:
         raise InputError("reference.training.epochs: with reference.seeds=base, takes no fewer than training.epochs")
-    check(settings, dataset)
+    check(settings, dataset, build(base["model"], input_shape=dataset.input_shape, seed=0))
     if cfg.samples is not None and whole("samples", cfg.samples, least=1) > len(dataset.x_test):
         log.info("samples=%d: the test split has %d factuals; taking all", cfg.samples, len(dataset.x_test))
     return Plan(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GROUPS = ("experiment", "dataset", "model", "training", "counterfactual")
+GROUPS = ("experiment", "dataset", "model", "training", "counterfactual", "model@reference.model")
 PACKAGES = ("cftransfer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "pandas", "scipy", "wandb")
 
 
@@ -141,11 +141,7 @@ def finish(cfg: DictConfig, run: wandb.Run, result: "Result", *, logged: Mapping
         run.log({"pictures": [wandb.Image(picture, caption=name) for name, picture in result.pictures.items()]})
     written = {
         "config": OmegaConf.to_container(cfg, resolve=True),
-        "choices": {
-            name: HydraConfig.get().runtime.choices[name]
-            for name in GROUPS
-            if name in HydraConfig.get().runtime.choices
-        },
+        "choices": _choices(),
         "overrides": list(HydraConfig.get().overrides.task),
         "metrics": metrics,
         **({} if result.curve is None else {"curve": [_json_values(row) for row in result.curve.to_dict("records")]}),
@@ -179,6 +175,12 @@ def git_state() -> dict[str, Any] | None:
 
 
 _code = functools.cache(git_state)  # once per process: modules are read once
+
+
+def _choices() -> dict[str, Any]:
+    """Return the options chosen, by the names of their groups, or of where they are put (reference.model)."""
+    chosen = HydraConfig.get().runtime.choices
+    return {name.rpartition("@")[2]: chosen[name] for name in GROUPS if name in chosen}
 
 
 def _json_values(values: Mapping[Any, Any]) -> dict[str, Any]:

@@ -4,6 +4,9 @@ A model's artifact (`<store>/models/<key>.safetensors`) holds its weights, its o
 more epochs go on exactly where fewer ended. Models that a pass drops on its way (`trajectory`) are kept without the
 optimiser's state, two thirds of the size. While a pass trains, `<store>/passes` holds its last whole epoch: a killed
 pass goes on from there, with the members it had, and so gives the numbers that it would have given.
+
+A technique (`models/techniques.py`) has no epochs: it is fitted, and its artifact holds what skops writes of it, and a
+curve of one row.
 """
 
 import io
@@ -15,11 +18,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from cftransfer import store as artifacts
 from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
-from cftransfer.models.prediction import build
+from cftransfer.models.prediction import Model, build, logits, predicted
+from cftransfer.models.techniques import Technique, packed, unpacked
 from cftransfer.spec import Spec, after, family_key, key, known, lineage_key, model_key, real, whole
 
 log = logging.getLogger(__name__)
@@ -46,7 +51,14 @@ def check(spec: Spec, dataset: Dataset) -> None:
     whole("training.epochs", training["epochs"], least=1)
     whole("training.batch_size", training["batch_size"], least=1)
     real("training.lr", training["lr"], inside="> 0", among=lambda lr: 0 < lr < float("inf"))
-    build(spec["model"], input_shape=dataset.input_shape, seed=0)
+    model = build(spec["model"], input_shape=dataset.input_shape, seed=0)
+    if isinstance(model, Technique):
+        model.check(dataset)
+
+
+def without_epochs(spec: Spec, dataset: Dataset) -> bool:
+    """Return whether a model is fitted in one go, a technique, so that the settings of training do not touch it."""
+    return isinstance(build(spec["model"], input_shape=dataset.input_shape, seed=0), Technique)
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ CPU = Hardware()
 
 def trained(
     spec: Spec, seeds: Sequence[int], *, dataset: Dataset, store: Path, hardware: Hardware = CPU
-) -> list[nn.Module]:
+) -> list[Model]:
     """Return one frozen model in evaluation mode per seed; what the store lacks is trained first, each model once.
 
     Whoever asks for the same models meanwhile, in this process or another, waits and then finds them.
@@ -83,23 +95,30 @@ def trained(
 
 def trajectory(
     spec: Spec, seeds: Sequence[int], *, epochs: Sequence[int], dataset: Dataset, store: Path, hardware: Hardware = CPU
-) -> list[list[nn.Module]]:
+) -> list[list[Model]]:
     """Return, for each of `epochs` (ascending), the models of `spec` after so many epochs, as `trained` does.
 
     All that is missing comes from one pass, or one pass per model where these are not stacked.
     """
     want = _Want(spec, tuple(epochs), store)
     if want.missing(seeds):
-        together = faster_stacked(spec, dataset) if hardware.stacked is None else hardware.stacked
         with artifacts.hold(store, [lineage_key(spec, seed) for seed in seeds]):
-            while missing := want.missing(seeds):
-                some = missing if together else dict([next(iter(missing.items()))])
-                members = _start(want, some).seeds
-                with artifacts.hold(store, [_pass_key(spec, members)]):  # others may want other members of the pass
-                    start = _start(want, some)
-                    if start.seeds == members:
-                        _train(start, want, some, dataset=dataset, accelerator=hardware.accelerator)
-    return [[_load(after(spec, epoch), seed, dataset, store).to(hardware.device) for seed in seeds] for epoch in epochs]
+            if without_epochs(spec, dataset):
+                _fit(want, want.missing(seeds), dataset)
+            else:
+                _train_missing(want, seeds, dataset, hardware)
+    return [[_load(after(spec, epoch), seed, dataset, store, hardware) for seed in seeds] for epoch in epochs]
+
+
+def _train_missing(want: "_Want", seeds: Sequence[int], dataset: Dataset, hardware: Hardware) -> None:
+    together = faster_stacked(want.spec, dataset) if hardware.stacked is None else hardware.stacked
+    while missing := want.missing(seeds):
+        some = missing if together else dict([next(iter(missing.items()))])
+        members = _start(want, some).seeds
+        with artifacts.hold(want.store, [_pass_key(want.spec, members)]):  # others may want other members of the pass
+            start = _start(want, some)
+            if start.seeds == members:
+                _train(start, want, some, dataset=dataset, accelerator=hardware.accelerator)
 
 
 def faster_stacked(spec: Spec, dataset: Dataset) -> bool:
@@ -148,11 +167,13 @@ def _tensors(spec: Spec, seed: int, store: Path) -> dict[str, Tensor]:
     return loaded[0]
 
 
-def _load(spec: Spec, seed: int, dataset: Dataset, store: Path) -> nn.Module:
+def _load(spec: Spec, seed: int, dataset: Dataset, store: Path, hardware: Hardware) -> Model:
     tensors = _tensors(spec, seed, store)
     model = build(spec["model"], input_shape=dataset.input_shape, seed=seed)
+    if isinstance(model, Technique):
+        return unpacked(model, tensors["skops"], path=model_file(spec, seed, store=store))
     model.load_state_dict({n.removeprefix(WEIGHTS): t for n, t in tensors.items() if n.startswith(WEIGHTS)})
-    return model.requires_grad_(False).eval()
+    return model.requires_grad_(False).eval().to(hardware.device)
 
 
 def _start(want: _Want, missing: Mapping[int, Sequence[int]]) -> Snapshot:
@@ -238,6 +259,29 @@ def _train(
         fit(population, epochs=last - start.epoch, accelerator=accelerator)
     if not want.missing(start.seeds):  # else somebody may still ask for the other members
         artifacts.artifact(want.store, "passes", pass_key).unlink(missing_ok=True)
+
+
+def _fit(want: _Want, missing: Mapping[int, Sequence[int]], dataset: Dataset) -> None:
+    """Fit and store techniques, each as soon as it is fitted."""
+    many = f"{len(missing)} models" if len(missing) > 1 else "1 model"
+    if missing:
+        log.info("training %s (%s %s)", many, want.spec["model"]["_target_"].rpartition(".")[2], _shape(want.spec))
+    for seed, epochs in missing.items():
+        technique = build(want.spec["model"], input_shape=dataset.input_shape, seed=seed).fit(dataset)
+        state = {"skops": packed(technique), "curve": _curve_row(technique, dataset)}
+        for epoch in epochs:  # one, but for who asks for ages that a technique does not have
+            _store_member(state, after(want.spec, epoch), seed, want.store, resumable=True)
+
+
+def _curve_row(technique: Technique, dataset: Dataset) -> Tensor:
+    """Return (1, 4), in the order of `population.CURVE`: the losses are the cross entropies of the logits."""
+    from sklearn.metrics import roc_auc_score
+
+    train, test = logits(technique, dataset.x_train), logits(technique, dataset.x_test)
+    losses = [cross_entropy(train, dataset.y_train), cross_entropy(test, dataset.y_test)]
+    right = (predicted(test) == dataset.y_test).float().mean()
+    auroc = roc_auc_score(dataset.y_test.numpy(), test.numpy())
+    return torch.tensor([[*map(float, losses), float(right), float(auroc)]])
 
 
 def _shape(spec: Spec) -> str:

@@ -108,6 +108,30 @@ def test_a_patch_that_would_give_a_meaningless_rate_is_refused(overrides, said):
         reference_spec(composed(*overrides))
 
 
+def test_a_whole_model_in_the_patch_replaces_the_bases():
+    cfg = composed("experiment=technique", "model@reference.model=svm", "model.width=32", "training.epochs=7")
+    reference, base = reference_spec(cfg), base_spec(cfg)
+    assert reference["model"] == {"_target_": "cftransfer.models.techniques.svm", "C": 1.0, "gamma": "scale"}
+    assert {**reference, "model": base["model"]} == base
+    assert model_key(reference, 0) != model_key(base, 0)
+    other = reference_spec(composed("experiment=technique", "model@reference.model=mlp", "reference.model.layers=6"))
+    assert other["model"]["layers"] == 6
+
+
+def test_a_whole_model_may_be_the_bases_own_if_seeds_differ():
+    same = ["experiment=technique", "model=decision_tree", "model@reference.model=decision_tree"]
+    assert reference_spec(composed(*same)) == base_spec(composed(*same))
+    with pytest.raises(InputError, match="changes nothing"):
+        reference_spec(composed(*same, "reference.seeds=base"))
+    with pytest.raises(InputError, match="changes nothing"):
+        reference_spec(composed("model=decision_tree", "+reference.model.min_samples_leaf=20"))
+
+
+def test_keys_of_one_technique_do_not_fit_another():
+    with pytest.raises(InputError, match=r"reference.model.layers: no such key; there are: .*min_samples_leaf"):
+        reference_spec(composed("model=decision_tree", "+reference.model.layers=3"))
+
+
 def test_the_add_resolver_adds():
     assert OmegaConf.create({"a": 4, "b": "${add:${a},2}"}).b == 6
 

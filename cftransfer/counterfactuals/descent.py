@@ -10,6 +10,8 @@ from torch import Tensor
 from cftransfer.counterfactuals.answer import Answer
 from cftransfer.counterfactuals.constraint import Constraint
 from cftransfer.counterfactuals.stream import State, stream
+from cftransfer.errors import InputError
+from cftransfer.models.prediction import Model, differentiable
 from cftransfer.spec import real, whole
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as in Kingma and Ba 2015
@@ -83,14 +85,21 @@ def margin_of(confidence: float) -> float:
     return log(confidence / (1 - confidence)) + ROUNDING
 
 
-def check_descent(*, confidence: float, iterations: int, lr: float, batch_size: int) -> None:
-    """Raise an InputError that names the key for settings, shared by many methods, that are out of range."""
+def check_descent(model: Model, *, confidence: float, iterations: int, lr: float, batch_size: int) -> None:
+    """Raise an InputError that names the key for settings of methods that follow gradients, or for a model without."""
+    if not differentiable(model):
+        queries = "counterfactual=nearest and counterfactual=growing_spheres need none"
+        raise InputError(f"counterfactual: this method follows gradients, and the base's model has none; {queries}")
     whole("counterfactual.iterations", iterations, least=0)
     whole("counterfactual.batch_size", batch_size, least=1)
     positive("lr", lr)
-    real(
-        "counterfactual.confidence", confidence, inside="from 0.5 up to, not including, 1", among=lambda p: 0.5 <= p < 1
-    )
+    check_confidence(confidence)
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise an InputError unless `confidence` is a probability in [.5, 1)."""
+    inside = "from 0.5 up to, not including, 1"
+    real("counterfactual.confidence", confidence, inside=inside, among=lambda p: 0.5 <= p < 1)
 
 
 def positive(name: str, value: float) -> None:

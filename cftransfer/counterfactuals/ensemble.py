@@ -33,7 +33,7 @@ def ensemble(
     are of the base's spec, from seeds that belong to this base alone and to no reference. Liu et al. weigh the models'
     probabilities inside the logarithm; a mean of losses keeps the gradient of a model that is far from the target.
     """
-    check_descent(confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
+    check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     whole("counterfactual.models", models, least=1, most=GENERATING)
     real("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
     every = [model, *(generating(models) if generating else ())]

@@ -39,7 +39,7 @@ def gradient(
     are kept. refine=bisect then goes back along the line to the factual, as far as the confidence lasts. Settings out
     of range raise an InputError that names the key.
     """
-    check_descent(confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
+    check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     real("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
     one_of("counterfactual.distance", distance, DISTANCES)
     one_of("counterfactual.refine", refine, ("none", "bisect"))

@@ -5,12 +5,13 @@ from torch import Tensor
 
 from cftransfer.counterfactuals.answer import Answer
 from cftransfer.counterfactuals.constraint import Constraint
-from cftransfer.counterfactuals.descent import margin_of, positive
+from cftransfer.counterfactuals.descent import check_confidence, margin_of, positive
 from cftransfer.counterfactuals.draws import normal, row_seeds, uniform
 from cftransfer.counterfactuals.refine import shortened
+from cftransfer.counterfactuals.search import BLOCK
 from cftransfer.counterfactuals.stream import State, stream
-from cftransfer.models.prediction import Model, margin
-from cftransfer.spec import one_of, real, whole
+from cftransfer.models.prediction import Model, margin, rows_at_once
+from cftransfer.spec import one_of, whole
 
 
 def growing_spheres(
@@ -39,9 +40,9 @@ def growing_spheres(
     whole("counterfactual.draws", draws, least=1)
     whole("counterfactual.batch_size", batch_size, least=1)
     positive("radius", radius)
-    real("counterfactual.confidence", confidence, inside="from 0.5 up to, not including, 1", among=lambda p: 0.5 <= p < 1)
+    check_confidence(confidence)
     one_of("counterfactual.sparse", sparse, (True, False))
-    needed = margin_of(confidence)
+    needed, batch_size = margin_of(confidence), rows_at_once(x, rows=batch_size, numbers=BLOCK // draws)
 
     def begin(x: Tensor, target: Tensor, seeds: Tensor) -> State:
         zero = torch.zeros(len(x), device=x.device)

@@ -38,7 +38,7 @@ def minimal(
     boundary projections of FMN (Pintor et al. 2021) and DDN (Rony et al. 2019: norm and direction apart). Unlike them it
     projects the factual, not the last iterate, and spends evaluations on bisections, which need no gradient.
     """
-    check_descent(confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
+    check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     whole("counterfactual.iterations", iterations, least=EVALUATIONS)
     search = {"constraint": constraint, "confidence": confidence, "batch_size": batch_size}
     low, high = constraint.bounds(x)
@@ -74,8 +74,6 @@ def closest(
     def block(x: Tensor, target: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _walked(model, x, target, needed=needed, low=low, high=high)
 
-    if not len(x):
-        return x, target.bool(), target.long()
     near, found, used = in_passes(block, x, target.to(x), low, high, batch_size=batch_size)
     return near, found, used
 

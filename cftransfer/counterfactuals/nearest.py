@@ -5,12 +5,12 @@ from torch import Tensor
 
 from cftransfer.counterfactuals.answer import Answer
 from cftransfer.counterfactuals.constraint import Constraint
-from cftransfer.counterfactuals.descent import margin_of
+from cftransfer.counterfactuals.descent import check_confidence, margin_of
 from cftransfer.counterfactuals.search import BLOCK
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
 from cftransfer.models.prediction import Model, logits, margin, rows_at_once
-from cftransfer.spec import one_of, real, whole
+from cftransfer.spec import one_of, whole
 
 ROWS = 64  # factuals at a time
 
@@ -36,7 +36,7 @@ def nearest(
     """
     one_of("counterfactual.distance", distance, ("l1", "l2"))
     whole("counterfactual.iterations", iterations, least=1)
-    real("counterfactual.confidence", confidence, inside="from 0.5 up to, not including, 1", among=lambda p: 0.5 <= p < 1)
+    check_confidence(confidence)
     needed, reached = margin_of(confidence), x.clone()
     done, tried = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.long)
     for side in (0, 1):

@@ -49,9 +49,7 @@ def bisected(
         return {"best": state["best"]}, done, {**state, "best": kept, **ends}
 
     left = (iterations - answer.iterations).clamp(max=HALVINGS) * answer.done
-    refined, _, _ = stream(
-        begin, step, x, target.to(x), answer.x, left, iterations=HALVINGS, batch_size=batch_size
-    )
+    refined, _, _ = stream(begin, step, x, target.to(x), answer.x, left, iterations=HALVINGS, batch_size=batch_size)
     return answer._replace(x=refined["best"], iterations=answer.iterations + left)
 
 

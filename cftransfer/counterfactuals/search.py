@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cftransfer import store as artifacts
 from cftransfer.counterfactuals.answer import Answer
 from cftransfer.counterfactuals.constraint import constraint
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
-from cftransfer.models.prediction import Model, device_of, logits, margin, predicted, rows_at_once
 from cftransfer.errors import InputError
+from cftransfer.models.prediction import Model, device_of, differentiable, logits, margin, predicted, rows_at_once
 from cftransfer.spec import Spec, call, key, model_key, whole
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,14 @@ def factuals(dataset: Dataset, samples: int | None) -> Tensor:
     return unit(dataset.x_test if samples is None else dataset.x_test[: whole("samples", samples, least=1)])
 
 
-def check(settings: Mapping[str, Any], dataset: Dataset) -> None:
-    """Raise an InputError, naming the key, for settings that the method refuses: it is asked about no rows at all."""
+def check(settings: Mapping[str, Any], dataset: Dataset, model: Model) -> None:
+    """Raise an InputError, naming the key, for settings that the method, or a model like this one, refuses.
+
+    It is asked about no rows at all, and the model is one that has not been trained.
+    """
     nothing = unit(dataset.x_test[:0])
-    _answer(lambda x: x.flatten(1).sum(1), nothing, nothing.new_zeros(0), settings, dataset=dataset)
+    asked = (lambda x: x.flatten(1).sum(1)) if differentiable(model) else model
+    _answer(asked, nothing, nothing.new_zeros(0), settings, dataset=dataset)
 
 
 def search(
@@ -109,7 +113,7 @@ def _answer(
 
 
 def searched(
-    bases: Sequence[nn.Module],
+    bases: Sequence[Model],
     seeds: Sequence[int],
     *,
     spec: Spec,

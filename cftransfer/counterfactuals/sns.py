@@ -9,7 +9,8 @@ from cftransfer.counterfactuals.constraint import Constraint
 from cftransfer.counterfactuals.descent import margin_of, positive
 from cftransfer.counterfactuals.draws import normal, row_seeds
 from cftransfer.counterfactuals.minimal import minimal
-from cftransfer.models.prediction import Model, margin
+from cftransfer.counterfactuals.search import BLOCK
+from cftransfer.models.prediction import Model, margin, rows_at_once
 from cftransfer.spec import whole
 
 JITTER = 1e-3  # standard deviation of where a row begins beside its counterfactual; the authors' too
@@ -65,5 +66,5 @@ def sns(
         iterations=iterations,
         lr=lr,
         jitter=JITTER * normal(row_seeds(x), *x.shape[1:]),
-        batch_size=batch_size,
+        batch_size=rows_at_once(x, rows=batch_size, numbers=BLOCK // points),
     )

@@ -31,6 +31,7 @@ def stream(
     in the queue.
     """
     many, device = len(rows[0]), rows[0].device
+    batch_size = batch_size if many else 0  # what settings are checked with; a step costs nothing then
     waiting = torch.arange(many, device=device)
     place = torch.full((batch_size,), -1, device=device)  # which row is in work there; -1: none
     age = torch.zeros(batch_size, dtype=torch.long, device=device)
@@ -63,7 +64,8 @@ def stream(
 def in_passes(ask: Callable[..., tuple[Tensor, ...]], *rows: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     """Return ask(*rows), (n, …) each, asked about exactly `batch_size` rows at a time; rows: (n, …) each."""
     answers = []
-    for parts in zip(*(part.split(batch_size) for part in rows), strict=True):
+    batch_size = batch_size if len(rows[0]) else 0
+    for parts in zip(*(part.split(max(1, batch_size)) for part in rows), strict=True):
         many = len(parts[0])
         padded = [torch.cat([part, part.new_zeros(batch_size - many, *part.shape[1:])]) for part in parts]
         answers.append([answer[:many] for answer in ask(*padded)])

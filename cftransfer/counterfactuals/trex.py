@@ -11,7 +11,8 @@ from cftransfer.counterfactuals.constraint import Constraint
 from cftransfer.counterfactuals.descent import margin_of, positive
 from cftransfer.counterfactuals.draws import normal, row_seeds
 from cftransfer.counterfactuals.minimal import minimal
-from cftransfer.models.prediction import Model, margin
+from cftransfer.counterfactuals.search import BLOCK
+from cftransfer.models.prediction import Model, margin, rows_at_once
 from cftransfer.spec import real, whole
 
 
@@ -68,5 +69,5 @@ def trex(
         iterations=iterations,
         lr=lr,
         jitter=torch.zeros_like(x),
-        batch_size=batch_size,
+        batch_size=rows_at_once(x, rows=batch_size, numbers=BLOCK // (draws + 1)),
     )

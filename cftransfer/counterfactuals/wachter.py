@@ -35,7 +35,7 @@ def wachter(
     probability of at least `confidence` in the target class. Where the authors end when |p − target| is small, this is
     the boundary at .5. The MAD of an input that has none is its standard deviation (`deviations`).
     """
-    check_descent(confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
+    check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     positive("weight", weight)
     real("counterfactual.factor", factor, inside="> 1", among=lambda f: 1 < f < float("inf"))
     whole("counterfactual.patience", patience, least=1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cftransfer.data.pixels import unit
+from cftransfer.models.techniques import Technique
 from cftransfer.spec import call
 
 Model: TypeAlias = Callable[[Tensor], Tensor]  # (n, *input) in [0, 1] → (n,) logits of class 1
@@ -14,8 +15,11 @@ Model: TypeAlias = Callable[[Tensor], Tensor]  # (n, *input) in [0, 1] → (n,) 
 ROWS, NUMBERS = 4096, 2**20  # at most, in one pass without gradients; of 224 × 224 pixels, 6 rows
 
 
-def build(settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: int) -> nn.Module:
-    """Return a freshly initialised model; its weights are a function of the settings and `seed` alone."""
+def build(settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: int) -> Any:
+    """Return a freshly initialised network, or a technique that is not fitted yet.
+
+    All that is random in it is a function of the settings and `seed` alone.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return call("model", settings, input_shape=input_shape)
@@ -24,6 +28,11 @@ def build(settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: in
 def rows_at_once(x: Tensor, *, rows: int = ROWS, numbers: int = NUMBERS) -> int:
     """x: (n, *input) → rows to take at a time, at most `rows` with `numbers` inputs: it bounds memory."""
     return max(1, min(rows, numbers // max(1, x[:1].numel())))
+
+
+def differentiable(model: Model) -> bool:
+    """Return whether a model's logits have a gradient with respect to its inputs: unless it is a technique without."""
+    return model.differentiable if isinstance(model, Technique) else True
 
 
 def device_of(model: Model) -> torch.device:
