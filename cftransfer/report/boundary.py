@@ -1,0 +1,257 @@
+"""python -m cftransfer.report.boundary JOB…: factuals, counterfactuals and both models' regions in two dimensions."""
+
+import argparse
+import logging
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from cftransfer import store
+from cftransfer.data.dataset import Dataset, load
+from cftransfer.errors import InputError
+from cftransfer.models.prediction import Model, logits, predicted
+from cftransfer.report.collect import AGE, Job, jobs, table
+from cftransfer.report.figures import COLOURS, GREY, legend, written
+from cftransfer.report.plane import Plane, plane
+from cftransfer.spec import Spec, base_spec, flat, identified, reference_spec
+from cftransfer.training import trained
+
+log = logging.getLogger(__name__)
+
+PAIRS = 60  # drawn at most: more lines hide what is behind them
+FILLS = ListedColormap(["#d5e6f4", "#f8dfcd"])  # class 0 and 1, light, so that markers stand out
+MARKERS = {True: ("o", "#111111", 26), False: ("X", "#ffd60a", 42)}  # black and yellow differ to every eye
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What is drawn of one job: n pairs of (n, columns) factuals and counterfactuals, and the two models.
+
+    classes: (n,), the base's of the factuals; transferred: (n,) bool; every: the same of all found, drawn or not.
+    """
+
+    dataset: Dataset
+    models: tuple[Model, Model]
+    titles: tuple[str, str]
+    factuals: Tensor
+    counterfactuals: Tensor
+    classes: np.ndarray
+    transferred: np.ndarray
+    every: np.ndarray
+
+
+def main() -> None:
+    """Parse the jobs, draw each; a mistake of the user is one line, and exit status 1."""
+    parser = argparse.ArgumentParser(prog="python -m cftransfer.report.boundary", description=__doc__)
+    parser.add_argument("job", nargs="+", type=Path, help="job folders of transfer.py, or folders that hold some")
+    parser.add_argument("--projection", choices=("pca", "tsne"), default="pca", help="default: pca")
+    parser.add_argument("--base", type=int, default=0, help="number of the base model; default: 0")
+    parser.add_argument("--reference", type=int, help="number of the reference; default: the first that the base met")
+    parser.add_argument("--out", type=Path, help="where the pictures go; default: beside each job")
+    options = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cftransfer").setLevel(logging.INFO)
+    try:
+        collected = jobs(options.job)
+    except InputError as error:
+        sys.exit(f"cftransfer.report.boundary: {error}")
+    failures = [f"{folder}: {reason}" for folder, reason in collected.failed.items()]
+    for job, place in zip(collected.jobs, _places(collected.jobs, options.out), strict=True):
+        try:
+            shown = drawn(job, base=options.base, reference=options.reference)
+            where = plane(
+                options.projection, shown.dataset, factuals=shown.factuals, counterfactuals=shown.counterfactuals
+            )
+            path = place.with_name(f"{place.name}-{where.name}")
+            written(picture(shown, where), path)
+            print(f"boundary picture: {path}.png, {path}.svg")
+        except InputError as error:
+            failures.append(f"{job.folder}: {error}")
+    for failure in failures:
+        print(f"cftransfer.report.boundary: {failure}", file=sys.stderr)
+    sys.exit(1 if failures else 0)
+
+
+def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
+    """Return what is drawn of a job: its chosen pair of models, and what the tables say of its counterfactuals.
+
+    reference: the first that the base met by default. InputError, without the folder, for what cannot be drawn.
+    """
+    found, seeds = _found(job, base=base, reference=reference)
+    config = OmegaConf.create(job.result["config"])
+    specs = base_spec(config), reference_spec(config)
+    dataset = load(specs[0]["dataset"], Path(config.paths.data))
+    if dataset.version != job.result.get("data", {}).get("version", ""):
+        raise InputError(f"dataset {dataset.name}: its files have changed since; run the job again")
+    place = store.prepare(config.paths.store)
+    models = [
+        trained(identified(spec, dataset.version), [seed], dataset=dataset, store=place)[0]
+        for spec, seed in zip(specs, seeds, strict=True)
+    ]
+    changed = _changed(*specs)
+    model = str(job.settings.get("model", "model"))
+    _confirm(found, models, dataset)
+    rows = found.loc[_balanced(found.transferred.to_numpy())]
+    return Drawn(
+        dataset=dataset,
+        models=(models[0], models[1]),
+        titles=(f"base: {model}, seed {seeds[0]}", f"reference: {changed or model}, seed {seeds[1]}"),
+        factuals=_inputs(rows.x),
+        counterfactuals=_inputs(rows.counterfactual),
+        classes=1 - rows.target.to_numpy(),
+        transferred=rows.transferred.to_numpy(),
+        every=found.transferred.to_numpy(),
+    )
+
+
+def _found(job: Job, *, base: int, reference: int | None) -> tuple[pd.DataFrame, tuple[int, int]]:
+    """Return the counterfactuals that the base found, with `transferred` to the reference, and the models' seeds."""
+    searched = table(job.folder, "counterfactuals", ("base", "base_seed", "factual", "target", "found"))
+    if not {"x", "counterfactual"} <= set(searched.columns):
+        raise InputError("its inputs are images, which no plane shows; boundary pictures are of tables")
+    asked = _asked(job, base=base, reference=reference)
+    searched = searched[(searched.base == base) & searched.found]
+    if searched.empty:
+        raise InputError(f"--base {base}: found no counterfactual, so there is none to draw")
+    try:
+        found = searched.merge(asked[["factual", "transferred"]], on="factual", validate="one_to_one")
+        found = found.astype({"transferred": bool})
+        if len(found) < len(searched):
+            raise ValueError("it lacks some")
+    except (ValueError, TypeError) as error:  # pandas says so of a factual that is there twice, or was not asked about
+        raise InputError(
+            f"transfers.parquet is not of the same counterfactuals ({error}); run the job again"
+        ) from error
+    return found, (int(searched.base_seed.iloc[0]), int(asked.reference_seed.iloc[0]))
+
+
+def _asked(job: Job, *, base: int, reference: int | None) -> pd.DataFrame:
+    """Return the rows of `transfers` of one pair; of references that were trained on, those of the oldest."""
+    asked = table(job.folder, "transfers", ("base", "reference", "reference_seed", "factual", "transferred"))
+    bases = sorted(asked.base.unique())
+    if base not in bases:
+        raise InputError(f"--base {base}: no such base; there are: {', '.join(map(str, bases))}")
+    asked = asked[asked.base == base]
+    met = sorted(asked.reference.unique())
+    chosen = met[0] if reference is None else reference
+    if chosen not in met:
+        raise InputError(f"--reference {chosen}: base {base} did not meet it; it met: {', '.join(map(str, met))}")
+    asked = asked[asked.reference == chosen]
+    return asked[asked[AGE] == asked[AGE].max()] if AGE in asked else asked
+
+
+def _changed(base: Spec, reference: Spec) -> str:
+    """Return the settings in which the reference differs from its base: "model.layers=6"."""
+    before, after = flat(base), flat(reference)
+    return " ".join(f"{name}={value}" for name, value in after.items() if before.get(name) != value)
+
+
+def _inputs(column: pd.Series) -> Tensor:
+    return torch.from_numpy(np.stack(column.to_numpy()).astype(np.float32))
+
+
+def _confirm(found: pd.DataFrame, models: Sequence[Model], dataset: Dataset) -> None:
+    """Refuse counterfactuals of other columns; say so where the models do not answer as the tables say.
+
+    Models that were trained again elsewhere may differ by rounding; more than a few such answers mean other models.
+    """
+    try:
+        counterfactuals = _inputs(found.counterfactual)
+        fits = len(counterfactuals[0]) == len(_inputs(found.x)[0]) == dataset.x_train.shape[1]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"counterfactuals.parquet cannot be read ({error}); run the job again") from error
+    if not fits:
+        raise InputError(f"counterfactuals.parquet: has not the {dataset.x_train.shape[1]} columns of {dataset.name}")
+    expected = np.ones(len(found), dtype=bool), found.transferred.to_numpy()
+    for role, model, said in zip(("base", "reference"), models, expected, strict=True):
+        answers = predicted(logits(model, counterfactuals)).numpy() == found.target.to_numpy()
+        if other := int((answers != said).sum()):
+            log.warning("the %s answers %d of %d counterfactuals otherwise than the tables say: is it the same model?",
+                        role, other, len(found))  # fmt: skip
+
+
+def _balanced(transferred: np.ndarray) -> np.ndarray:
+    """Return the rows to draw, ascending: the first of each kind, half of `PAIRS` or what the other kind leaves."""
+    kinds = [np.flatnonzero(transferred), np.flatnonzero(~transferred)]
+    room = [max(PAIRS // 2, PAIRS - len(other)) for other in reversed(kinds)]
+    return np.sort(np.concatenate([kind[:most] for kind, most in zip(kinds, room, strict=True)]))
+
+
+def picture(shown: Drawn, where: Plane) -> Figure:
+    """Return two panels, the base's regions and the reference's, with the same points in the same plane."""
+    figure = Figure(figsize=(11.0, 7.0), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, model, title in zip(panels, shown.models, shown.titles, strict=True):
+        _regions(axes, where, model, classes=shown.dataset.classes)
+        _points(axes, shown, where)
+        axes.set_title(title, loc="left", fontsize=9)
+        axes.set_xlabel(where.labels[0], fontsize=9)
+    panels[0].set_ylabel(where.labels[1], fontsize=9)
+    figure.suptitle(f"{shown.dataset.name}: what the base finds, and what the reference says of it", fontsize=11)
+    figure.supxlabel(textwrap.fill(caption(shown, where), 170), x=0.01, ha="left", fontsize=8, color=GREY)
+    legend(figure, panels)
+    return figure
+
+
+def caption(shown: Drawn, where: Plane) -> str:
+    """Return how the plane and the regions were made, how far they can be trusted, and how many points there are."""
+    shares = [where.share(model, shown.counterfactuals) for model in shown.models]
+    counts = {kind: f"{(shown.transferred == kind).sum()} of {(shown.every == kind).sum():,}" for kind in (True, False)}
+    return (
+        f"{where.about}. Of the counterfactuals drawn, {shares[0]:.0%} (base) and {shares[1]:.0%} (reference) "
+        f"{where.checked}. Drawn are the first {counts[True]} that transferred and the first {counts[False]} that did "
+        "not: the rate cannot be read from the picture."
+    )
+
+
+def _regions(axes: Axes, where: Plane, model: Model, *, classes: tuple[str, str]) -> None:
+    said = where.regions(model)
+    axes.imshow(said, cmap=FILLS, vmin=0, vmax=1, extent=where.box, origin="lower", aspect="auto",
+                interpolation="nearest", zorder=0)  # fmt: skip
+    if said.min() < said.max():  # else there is no boundary here
+        axes.contour(*where.centres(), said, levels=[0.5], colors=GREY, linewidths=0.9, zorder=1)
+    for number, name in enumerate(classes):
+        axes.scatter([], [], s=80, marker="s", color=FILLS(number), edgecolors=GREY, label=f"model's class: {name}")
+
+
+def _points(axes: Axes, shown: Drawn, where: Plane) -> None:
+    if len(where.others):
+        axes.scatter(*where.others.T, s=4, color=GREY, alpha=0.4, linewidths=0, zorder=2, label="training row")
+    joined = np.stack([where.factuals, where.counterfactuals], axis=1)
+    axes.add_collection(LineCollection(joined, colors=GREY, linewidths=0.6, alpha=0.8, zorder=3), autolim=False)
+    for number, name in enumerate(shown.dataset.classes):
+        chosen = where.factuals[shown.classes == number]
+        axes.scatter(*chosen.T, s=16, facecolors="white", edgecolors=COLOURS[number], linewidths=1.1, zorder=4,
+                     label=f"factual, base's class: {name}")  # fmt: skip
+    for transferred, (marker, colour, size) in MARKERS.items():
+        chosen = where.counterfactuals[shown.transferred == transferred]
+        axes.scatter(*chosen.T, s=size, marker=marker, c=colour, edgecolors="black", linewidths=0.6, zorder=5,
+                     label=f"counterfactual, {'transferred' if transferred else 'did not transfer'}")  # fmt: skip
+
+
+def _places(some: Sequence[Job], out: Path | None) -> list[Path]:
+    """Return the folder and the first part of the name of each job's picture: named by the job if there are several."""
+    if out is None:
+        return [job.folder / "boundary" for job in some]
+    if len(some) == 1:
+        return [out / "boundary"]
+    folders = [job.folder.resolve() for job in some]
+    shared = os.path.commonpath(folders)
+    return [out / "-".join(["boundary", *folder.relative_to(shared).parts]) for folder in folders]
+
+
+if __name__ == "__main__":
+    main()
