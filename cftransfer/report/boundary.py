@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -31,6 +32,7 @@ from cftransfer.training import trained
 
 log = logging.getLogger(__name__)
 
+SIZE = (11.0, 7.0)  # inches
 PAIRS = 60  # drawn at most: more lines hide what is behind them
 FILLS = ListedColormap(["#d5e6f4", "#f8dfcd"])  # class 0 and 1, light, so that markers stand out
 MARKERS = {True: ("o", "#111111", 26), False: ("X", "#ffd60a", 42)}  # black and yellow differ to every eye
@@ -71,18 +73,21 @@ def main() -> None:
     failures = [f"{folder}: {reason}" for folder, reason in collected.failed.items()]
     for job, place in zip(collected.jobs, _places(collected.jobs, options.out), strict=True):
         try:
-            shown = drawn(job, base=options.base, reference=options.reference)
-            where = plane(
-                options.projection, shown.dataset, factuals=shown.factuals, counterfactuals=shown.counterfactuals
-            )
-            path = place.with_name(f"{place.name}-{where.name}")
-            written(picture(shown, where), path)
-            print(f"boundary picture: {path}.png, {path}.svg")
+            print(f"boundary picture: {_draw(job, options, place)}")
         except InputError as error:
             failures.append(f"{job.folder}: {error}")
     for failure in failures:
         print(f"cftransfer.report.boundary: {failure}", file=sys.stderr)
     sys.exit(1 if failures else 0)
+
+
+def _draw(job: Job, options: argparse.Namespace, place: Path) -> str:
+    """Write the picture of one job, its name starting with `place`; return the names of both files."""
+    shown = drawn(job, base=options.base, reference=options.reference)
+    where = plane(options.projection, shown.dataset, factuals=shown.factuals, counterfactuals=shown.counterfactuals)
+    path = place.with_name(f"{place.name}-{where.name}")
+    written(picture(shown, where), path)
+    return f"{path}.png, {path.name}.svg"
 
 
 def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
@@ -160,7 +165,7 @@ def _changed(base: Spec, reference: Spec) -> str:
 
 
 def _inputs(column: pd.Series) -> Tensor:
-    return torch.from_numpy(np.stack(column.to_numpy()).astype(np.float32))
+    return torch.from_numpy(np.stack(list(column)).astype(np.float32))
 
 
 def _confirm(found: pd.DataFrame, models: Sequence[Model], dataset: Dataset) -> None:
@@ -192,17 +197,22 @@ def _balanced(transferred: np.ndarray) -> np.ndarray:
 
 def picture(shown: Drawn, where: Plane) -> Figure:
     """Return two panels, the base's regions and the reference's, with the same points in the same plane."""
-    figure = Figure(figsize=(11.0, 7.0), layout="constrained")
+    said = textwrap.wrap(caption(shown, where), 180)
+    width, height = SIZE
+    below = (len(said) * 1.25 * 8 / 72 + 0.1) / height  # the share of the height that lines of 8 points take
+    figure = Figure(figsize=SIZE, layout=ConstrainedLayoutEngine(rect=(0, below, 1, 1 - below)))
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, model, title in zip(panels, shown.models, shown.titles, strict=True):
         _regions(axes, where, model, classes=shown.dataset.classes)
         _points(axes, shown, where)
         axes.set_title(title, loc="left", fontsize=9)
         axes.set_xlabel(where.labels[0], fontsize=9)
+        axes.tick_params(labelsize=8)
     panels[0].set_ylabel(where.labels[1], fontsize=9)
     figure.suptitle(f"{shown.dataset.name}: what the base finds, and what the reference says of it", fontsize=11)
-    figure.supxlabel(textwrap.fill(caption(shown, where), 170), x=0.01, ha="left", fontsize=8, color=GREY)
     legend(figure, panels)
+    figure.legends[0].set_bbox_to_anchor((0, below, 1, 1 - below), figure.transFigure)
+    figure.text(0.08 / width, 0.08 / height, "\n".join(said), fontsize=8, color=GREY, va="bottom", linespacing=1.25)
     return figure
 
 
@@ -229,16 +239,25 @@ def _regions(axes: Axes, where: Plane, model: Model, *, classes: tuple[str, str]
 
 def _points(axes: Axes, shown: Drawn, where: Plane) -> None:
     if len(where.others):
-        axes.scatter(*where.others.T, s=4, color=GREY, alpha=0.4, linewidths=0, zorder=2, label="training row")
+        axes.scatter(
+            where.others[:, 0],
+            where.others[:, 1],
+            s=8,
+            color=GREY,
+            alpha=0.45,
+            linewidths=0,
+            zorder=2,
+            label="training row",
+        )
     joined = np.stack([where.factuals, where.counterfactuals], axis=1)
-    axes.add_collection(LineCollection(joined, colors=GREY, linewidths=0.6, alpha=0.8, zorder=3), autolim=False)
+    axes.add_collection(LineCollection(list(joined), colors=GREY, linewidths=0.6, alpha=0.8, zorder=3), autolim=False)
     for number, name in enumerate(shown.dataset.classes):
         chosen = where.factuals[shown.classes == number]
-        axes.scatter(*chosen.T, s=16, facecolors="white", edgecolors=COLOURS[number], linewidths=1.1, zorder=4,
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=16, facecolors="white", edgecolors=COLOURS[number], linewidths=1.1, zorder=4,
                      label=f"factual, base's class: {name}")  # fmt: skip
     for transferred, (marker, colour, size) in MARKERS.items():
         chosen = where.counterfactuals[shown.transferred == transferred]
-        axes.scatter(*chosen.T, s=size, marker=marker, c=colour, edgecolors="black", linewidths=0.6, zorder=5,
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=size, marker=marker, c=colour, edgecolors="black", linewidths=0.6, zorder=5,
                      label=f"counterfactual, {'transferred' if transferred else 'did not transfer'}")  # fmt: skip
 
 

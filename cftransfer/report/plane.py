@@ -16,7 +16,7 @@ from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, logits, predicted
 
 ROWS = 1500  # embedded by t-SNE at most: it takes seconds
-PIXELS = 300  # along each side
+PIXELS = 400  # along each side
 AROUND = 0.06  # of a side's length, left free around the points
 OWN_COLOUR = "stand in the colour of their own class"
 
