@@ -33,6 +33,8 @@ from cftransfer.training import trained
 log = logging.getLogger(__name__)
 
 SIZE = (11.0, 7.0)  # inches
+LETTERS = 180  # of the caption, on a line of this width
+ROLES = ("base", "reference")
 PAIRS = 60  # drawn at most: more lines hide what is behind them
 FILLS = ListedColormap(["#d5e6f4", "#f8dfcd"])  # class 0 and 1, light, so that markers stand out
 MARKERS = {True: ("o", "#111111", 26), False: ("X", "#ffd60a", 42)}  # black and yellow differ to every eye
@@ -181,7 +183,7 @@ def _confirm(found: pd.DataFrame, models: Sequence[Model], dataset: Dataset) -> 
     if not fits:
         raise InputError(f"counterfactuals.parquet: has not the {dataset.x_train.shape[1]} columns of {dataset.name}")
     expected = np.ones(len(found), dtype=bool), found.transferred.to_numpy()
-    for role, model, said in zip(("base", "reference"), models, expected, strict=True):
+    for role, model, said in zip(ROLES, models, expected, strict=True):
         answers = predicted(logits(model, counterfactuals)).numpy() == found.target.to_numpy()
         if other := int((answers != said).sum()):
             log.warning("the %s answers %d of %d counterfactuals otherwise than the tables say: is it the same model?",
@@ -197,13 +199,11 @@ def _balanced(transferred: np.ndarray) -> np.ndarray:
 
 def picture(shown: Drawn, where: Plane) -> Figure:
     """Return two panels, the base's regions and the reference's, with the same points in the same plane."""
-    said = textwrap.wrap(caption(shown, where), 180)
-    width, height = SIZE
-    below = (len(said) * 1.25 * 8 / 72 + 0.1) / height  # the share of the height that lines of 8 points take
-    figure = Figure(figsize=SIZE, layout=ConstrainedLayoutEngine(rect=(0, below, 1, 1 - below)))
+    figure = Figure(figsize=SIZE, layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, model, title in zip(panels, shown.models, shown.titles, strict=True):
-        _regions(axes, where, model, classes=shown.dataset.classes)
+    regions = [where.regions(model) for model in shown.models]
+    for axes, classes, title in zip(panels, regions, shown.titles, strict=True):
+        _regions(axes, where, classes, names=shown.dataset.classes)
         _points(axes, shown, where)
         axes.set_title(title, loc="left", fontsize=9)
         axes.set_xlabel(where.labels[0], fontsize=9)
@@ -211,53 +211,61 @@ def picture(shown: Drawn, where: Plane) -> Figure:
     panels[0].set_ylabel(where.labels[1], fontsize=9)
     figure.suptitle(f"{shown.dataset.name}: what the base finds, and what the reference says of it", fontsize=11)
     legend(figure, panels)
-    figure.legends[0].set_bbox_to_anchor((0, below, 1, 1 - below), figure.transFigure)
-    figure.text(0.08 / width, 0.08 / height, "\n".join(said), fontsize=8, color=GREY, va="bottom", linespacing=1.25)
+    _below(figure, caption(shown, where, crossed=[classes.min() < classes.max() for classes in regions]))
     return figure
 
 
-def caption(shown: Drawn, where: Plane) -> str:
-    """Return how the plane and the regions were made, how far they can be trusted, and how many points there are."""
+def _below(figure: Figure, said: str) -> None:
+    """Put a caption below the key; the layout engine, which would put them over each other, gets what is left."""
+    lines = "\n".join(textwrap.wrap(said, LETTERS))
+    text = figure.text(0.007, 0.01, lines, fontsize=8, color=GREY, va="bottom", linespacing=1.25, in_layout=False)
+    (key,) = figure.legends
+    key.set_in_layout(False)
+    tall = [artist.get_window_extent().height / figure.bbox.height + 0.01 for artist in (text, key)]
+    key.set_bbox_to_anchor((0, tall[0], 1, 1 - tall[0]), figure.transFigure)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0, sum(tall), 1, 1 - sum(tall)))
+
+
+def caption(shown: Drawn, where: Plane, *, crossed: Sequence[bool]) -> str:
+    """Return how the plane and the regions were made, how far they can be trusted, and how many points there are.
+
+    crossed: of base and reference, whether its boundary is in the picture.
+    """
     shares = [where.share(model, shown.counterfactuals) for model in shown.models]
     counts = {kind: f"{(shown.transferred == kind).sum()} of {(shown.every == kind).sum():,}" for kind in (True, False)}
+    without = " and ".join(f"the {role}'s" for role, is_there in zip(ROLES, crossed, strict=True) if not is_there)
     return (
         f"{where.about}. Of the counterfactuals drawn, {shares[0]:.0%} (base) and {shares[1]:.0%} (reference) "
-        f"{where.checked}. Drawn are the first {counts[True]} that transferred and the first {counts[False]} that did "
-        "not: the rate cannot be read from the picture."
+        f"{where.checked}. {f'Of {without} boundary nothing is in the picture. ' if without else ''}"
+        f"Drawn are the first {counts[True]} that transferred and the first {counts[False]} that did not: "
+        "the rate cannot be read from the picture."
     )
 
 
-def _regions(axes: Axes, where: Plane, model: Model, *, classes: tuple[str, str]) -> None:
-    said = where.regions(model)
-    axes.imshow(said, cmap=FILLS, vmin=0, vmax=1, extent=where.box, origin="lower", aspect="auto",
+def _regions(axes: Axes, where: Plane, classes: np.ndarray, *, names: tuple[str, str]) -> None:
+    axes.imshow(classes, cmap=FILLS, vmin=0, vmax=1, extent=where.box, origin="lower", aspect="auto",
                 interpolation="nearest", zorder=0)  # fmt: skip
-    if said.min() < said.max():  # else there is no boundary here
-        axes.contour(*where.centres(), said, levels=[0.5], colors=GREY, linewidths=0.9, zorder=1)
-    for number, name in enumerate(classes):
+    if classes.min() < classes.max():  # else there is no boundary here
+        axes.contour(*where.centres(), classes, levels=[0.5], colors=GREY, linewidths=0.9, zorder=1)
+    for number, name in enumerate(names):
         axes.scatter([], [], s=80, marker="s", color=FILLS(number), edgecolors=GREY, label=f"model's class: {name}")
 
 
 def _points(axes: Axes, shown: Drawn, where: Plane) -> None:
     if len(where.others):
-        axes.scatter(
-            where.others[:, 0],
-            where.others[:, 1],
-            s=8,
-            color=GREY,
-            alpha=0.45,
-            linewidths=0,
-            zorder=2,
-            label="training row",
-        )
+        x, y = where.others.T
+        axes.scatter(x, y, s=8, color=GREY, alpha=0.45, linewidths=0, zorder=2, label="training row")
     joined = np.stack([where.factuals, where.counterfactuals], axis=1)
     axes.add_collection(LineCollection(list(joined), colors=GREY, linewidths=0.6, alpha=0.8, zorder=3), autolim=False)
     for number, name in enumerate(shown.dataset.classes):
-        chosen = where.factuals[shown.classes == number]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=16, facecolors="white", edgecolors=COLOURS[number], linewidths=1.1, zorder=4,
+        x, y = where.factuals[shown.classes == number].T
+        axes.scatter(x, y, s=16, facecolors="white", edgecolors=COLOURS[number], linewidths=1.1, zorder=4,
                      label=f"factual, base's class: {name}")  # fmt: skip
     for transferred, (marker, colour, size) in MARKERS.items():
-        chosen = where.counterfactuals[shown.transferred == transferred]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=size, marker=marker, c=colour, edgecolors="black", linewidths=0.6, zorder=5,
+        x, y = where.counterfactuals[shown.transferred == transferred].T
+        axes.scatter(x, y, s=size, marker=marker, c=colour, edgecolors="black", linewidths=0.6, zorder=5,
                      label=f"counterfactual, {'transferred' if transferred else 'did not transfer'}")  # fmt: skip
 
 
