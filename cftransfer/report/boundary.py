@@ -233,12 +233,12 @@ def caption(shown: Drawn, where: Plane, *, crossed: Sequence[bool]) -> str:
 
     crossed: of base and reference, whether its boundary is in the picture.
     """
-    shares = [where.share(model, shown.counterfactuals) for model in shown.models]
+    shares = [100 * where.share(model, shown.counterfactuals) for model in shown.models]
     counts = {kind: f"{(shown.transferred == kind).sum()} of {(shown.every == kind).sum():,}" for kind in (True, False)}
-    without = " and ".join(f"the {role}'s" for role, is_there in zip(ROLES, crossed, strict=True) if not is_there)
+    without = " and ".join(f"of the {role}" for role, is_there in zip(ROLES, crossed, strict=True) if not is_there)
     return (
-        f"{where.about}. Of the counterfactuals drawn, {shares[0]:.0%} (base) and {shares[1]:.0%} (reference) "
-        f"{where.checked}. {f'Of {without} boundary nothing is in the picture. ' if without else ''}"
+        f"{where.about}. Of the counterfactuals drawn, {shares[0]:.0f} % (base) and {shares[1]:.0f} % (reference) "
+        f"{where.checked}. {f'The boundary {without} does not cross the picture. ' if without else ''}"
         f"Drawn are the first {counts[True]} that transferred and the first {counts[False]} that did not: "
         "the rate cannot be read from the picture."
     )
@@ -248,7 +248,7 @@ def _regions(axes: Axes, where: Plane, classes: np.ndarray, *, names: tuple[str,
     axes.imshow(classes, cmap=FILLS, vmin=0, vmax=1, extent=where.box, origin="lower", aspect="auto",
                 interpolation="nearest", zorder=0)  # fmt: skip
     if classes.min() < classes.max():  # else there is no boundary here
-        axes.contour(*where.centres(), classes, levels=[0.5], colors=GREY, linewidths=0.9, zorder=1)
+        axes.contour(*where.centres(), classes, levels=[0.5], colors=GREY, linewidths=0.8, zorder=1)
     for number, name in enumerate(names):
         axes.scatter([], [], s=80, marker="s", color=FILLS(number), edgecolors=GREY, label=f"model's class: {name}")
 
@@ -256,16 +256,16 @@ def _regions(axes: Axes, where: Plane, classes: np.ndarray, *, names: tuple[str,
 def _points(axes: Axes, shown: Drawn, where: Plane) -> None:
     if len(where.others):
         x, y = where.others.T
-        axes.scatter(x, y, s=8, color=GREY, alpha=0.45, linewidths=0, zorder=2, label="training row")
+        axes.scatter(x, y, s=8, color=GREY, alpha=0.35, linewidths=0, zorder=2, label="training row")
     joined = np.stack([where.factuals, where.counterfactuals], axis=1)
     axes.add_collection(LineCollection(list(joined), colors=GREY, linewidths=0.6, alpha=0.8, zorder=3), autolim=False)
-    for number, name in enumerate(shown.dataset.classes):
+    for number, name in enumerate(shown.dataset.classes):  # rings on top: where little has changed, both are seen
         x, y = where.factuals[shown.classes == number].T
-        axes.scatter(x, y, s=16, facecolors="white", edgecolors=COLOURS[number], linewidths=1.1, zorder=4,
+        axes.scatter(x, y, s=16, facecolors="none", edgecolors=COLOURS[number], linewidths=1.2, zorder=5,
                      label=f"factual, base's class: {name}")  # fmt: skip
     for transferred, (marker, colour, size) in MARKERS.items():
         x, y = where.counterfactuals[shown.transferred == transferred].T
-        axes.scatter(x, y, s=size, marker=marker, c=colour, edgecolors="black", linewidths=0.6, zorder=5,
+        axes.scatter(x, y, s=size, marker=marker, c=colour, edgecolors="black", linewidths=0.6, zorder=4,
                      label=f"counterfactual, {'transferred' if transferred else 'did not transfer'}")  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def _pca(dataset: Dataset, factuals: Tensor, counterfactuals: Tensor) -> Plane:
     def stands_for(places: np.ndarray) -> Tensor:
         return torch.from_numpy(fitted.inverse_transform(places).clip(0, 1).astype(np.float32))
 
-    shares = fitted.explained_variance_ratio_
+    shares = 100 * fitted.explained_variance_ratio_
     placed = [fitted.transform(x.numpy()) for x in (factuals, counterfactuals)]
     return Plane(
         name="pca",
@@ -115,8 +115,8 @@ def _pca(dataset: Dataset, factuals: Tensor, counterfactuals: Tensor) -> Plane:
         box=_box(np.concatenate(placed)),
         stands_for=stands_for,
         under=stands_for(placed[1]),
-        labels=(f"first component, {shares[0]:.0%} of the variance", f"second component, {shares[1]:.0%}"),
-        about=f"PCA of the training split, {shares.sum():.0%} of its variance; regions: the model's class of each "
+        labels=(f"first component, {shares[0]:.0f} % of the variance", f"second component, {shares[1]:.0f} %"),
+        about=f"PCA of the training split, {shares.sum():.0f} % of its variance; regions: the model's class of each "
         "pixel's inverse projection, clipped to [0, 1]. What lies off this plane is not shown, so points may stand in "
         "the other colour",
     )
