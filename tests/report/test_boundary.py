@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from PIL import Image
 
 from cftransfer.data.dataset import from_table
 from cftransfer.data.space import Feature
+from cftransfer.errors import InputError
 from cftransfer.models.prediction import logits, predicted
 from cftransfer.report import boundary
 from cftransfer.report import plane as planes
 from cftransfer.report.collect import jobs
+from cftransfer.report.drawn import PAIRS, _balanced, drawn
 from cftransfer.report.plane import plane
 
 
@@ -40,9 +43,9 @@ def at_home(folder, monkeypatch):
 
 def shown(folder, projection="pca", **pair):
     (job,) = jobs([Path(folder)]).jobs
-    drawn = boundary.drawn(job, **pair)
-    where = plane(projection, drawn.dataset, factuals=drawn.factuals, counterfactuals=drawn.counterfactuals)
-    return drawn, where
+    of_job = drawn(job, **pair)
+    where = plane(projection, of_job.dataset, factuals=of_job.factuals, counterfactuals=of_job.counterfactuals)
+    return of_job, where
 
 
 def command(monkeypatch, *words):
@@ -58,48 +61,48 @@ def transfers(folder, base, reference):
 
 
 def test_two_features_are_shown_as_they_are(at_home):
-    drawn, where = shown("sweep/0")
+    pair, where = shown("sweep/0")
     assert where.name == "exact"
     x, y = where.centres(50)
-    low, high = np.array([(feature.low, feature.high) for feature in drawn.dataset.space.features]).T
+    low, high = np.array([(feature.low, feature.high) for feature in pair.dataset.space.features]).T
     middles = np.stack([np.tile(x, 50), np.repeat(y, 50)], axis=1)
     inside = torch.from_numpy(((middles - low) / (high - low)).astype(np.float32))
     assert (inside > 0).all()
     assert (inside < 1).all()
-    for model in drawn.models:
+    for model in pair.models:
         assert (where.regions(model, pixels=50).ravel() == predicted(logits(model, inside)).numpy()).all()
-        assert where.share(model, drawn.counterfactuals) == 1
-    original = drawn.dataset.space.decode(drawn.factuals.numpy()).to_numpy()
+        assert where.share(model, pair.counterfactuals) == 1
+    original = pair.dataset.space.decode(pair.factuals.numpy()).to_numpy()
     assert where.factuals == pytest.approx(original, abs=1e-6)
 
 
 def test_a_pixel_has_the_colour_of_the_points_in_it(at_home):
-    drawn, where = shown("sweep/0")
+    pair, where = shown("sweep/0")
     left, right, bottom, top = where.box
     column, row = ((where.counterfactuals - [left, bottom]) / [right - left, top - bottom] * planes.PIXELS).T
     column, row = (number.astype(int).clip(0, planes.PIXELS - 1) for number in (column, row))
-    classes = where.regions(drawn.models[0])
+    classes = where.regions(pair.models[0])
     near = [classes[max(0, r - 1) : r + 2, max(0, c - 1) : c + 2] for r, c in zip(row, column)]
-    assert all(target in around for target, around in zip(1 - drawn.classes, near))
+    assert all(target in around for target, around in zip(1 - pair.classes, near))
 
 
 @pytest.mark.parametrize(("job", "base", "reference"), [("sweep/0", 1, 2), ("sweep/1", 0, 1), ("older", 1, 1)])
 def test_what_is_shown_is_what_the_tables_say(at_home, job, base, reference):
-    drawn, _ = shown(job, base=base, reference=reference)
+    pair, _ = shown(job, base=base, reference=reference)
     rows = transfers(job, base, reference)
     if "extra_epochs" in rows:
         rows = rows[rows.extra_epochs == 2]
-    assert len(drawn.every) == len(drawn.transferred) == len(rows) <= boundary.PAIRS
-    assert drawn.transferred.sum() == drawn.every.sum() == rows.transferred.sum()
-    targets = torch.from_numpy(1 - drawn.classes)
-    answers = [predicted(logits(model, drawn.counterfactuals)) == targets for model in drawn.models]
+    assert len(pair.every) == len(pair.transferred) == len(rows) <= PAIRS
+    assert pair.transferred.sum() == pair.every.sum() == rows.transferred.sum()
+    targets = torch.from_numpy(1 - pair.classes)
+    answers = [predicted(logits(model, pair.counterfactuals)) == targets for model in pair.models]
     assert answers[0].all()
-    assert (answers[1].numpy() == drawn.transferred).all()
+    assert (answers[1].numpy() == pair.transferred).all()
 
 
 def test_without_a_reference_it_is_the_first_that_the_base_met(at_home):
-    drawn, _ = shown("older", base=1)
-    assert drawn.titles == ("base: mlp, seed 1", "reference: training.epochs=4, seed 1")
+    pair, _ = shown("older", base=1)
+    assert pair.titles == ("base: mlp, seed 1", "reference: training.epochs=4, seed 1")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_without_a_reference_it_is_the_first_that_the_base_met(at_home):
 )
 def test_both_kinds_are_drawn_alike(yes, no, drawn):
     transferred = np.random.default_rng(0).permutation(np.repeat([True, False], [yes, no]))
-    rows = boundary._balanced(transferred)
+    rows = _balanced(transferred)
     assert (transferred[rows].sum(), (~transferred[rows]).sum()) == drawn
     assert (np.diff(rows) > 0).all()
     for kind in (True, False):
@@ -151,19 +154,17 @@ def test_a_place_in_tsne_has_the_colour_of_the_nearest_point(flat_data):
 
 
 def test_one_column_has_no_plane(flat_data):
-    from dataclasses import replace
-
     narrow = replace(flat_data, x_train=flat_data.x_train[:, :1])
-    with pytest.raises(boundary.InputError, match="one column"):
+    with pytest.raises(InputError, match="one column"):
         plane("pca", narrow, factuals=narrow.x_train, counterfactuals=narrow.x_train)
 
 
 def test_the_caption_says_what_is_not_there(at_home):
-    drawn, where = shown("sweep/0")
-    said = boundary.caption(drawn, where, crossed=[True, False])
+    pair, where = shown("sweep/0")
+    said = boundary.caption(pair, where, crossed=[True, False])
     assert "100 % (base) and 100 % (reference) stand in the colour" in said
     assert "The boundary of the reference does not cross the picture" in said
-    failed = len(drawn.every) - drawn.every.sum()
+    failed = len(pair.every) - pair.every.sum()
     assert f"{failed} of {failed} that did not" in said
 
 
