@@ -101,11 +101,17 @@ def caption(shown: Drawn, where: Plane, *, crossed: Sequence[bool]) -> str:
     shares = [100 * where.share(model, shown.counterfactuals) for model in shown.models]
     counts = {kind: f"{(shown.transferred == kind).sum()} of {(shown.every == kind).sum():,}" for kind in (True, False)}
     without = " and ".join(f"of the {role}" for role, is_there in zip(ROLES, crossed, strict=True) if not is_there)
+    other = "{} (base) and {} (reference)".format(*shown.otherwise)
     return (
         f"{where.about}. Of the counterfactuals drawn, {shares[0]:.0f} % (base) and {shares[1]:.0f} % (reference) "
         f"{where.checked}. {f'The boundary {without} does not cross the picture. ' if without else ''}"
         f"Drawn are the first {counts[True]} that transferred and the first {counts[False]} that did not: "
         "the rate cannot be read from the picture."
+        + (
+            f" These models are not quite the job's: {other} of all found have another class."
+            if any(shown.otherwise)
+            else ""
+        )
     )
 
 

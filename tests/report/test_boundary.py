@@ -241,8 +241,20 @@ def test_a_mistake_is_one_line(at_home, monkeypatch, capsys, words, said):
     assert code != 0
 
 
-def test_models_that_answer_otherwise_are_said(at_home, monkeypatch, capsys, caplog, tmp_path):
-    copy = damaged("sweep/0", tmp_path / "job", "transfers", lambda t: t.assign(transferred=~t.transferred))
+def test_models_that_answer_otherwise_are_said(at_home, tmp_path):
+    pair, where = shown("sweep/0")
+    assert pair.otherwise == (0, 0)
+    assert "not quite the job's" not in boundary.caption(pair, where, crossed=[True, True])
+    pair, where = shown(
+        damaged("sweep/0", tmp_path / "job", "transfers", lambda t: t.assign(transferred=~t.transferred))
+    )
     many = len(transfers("sweep/0", 0, 0))
-    assert command(monkeypatch, copy) == 0
-    assert f"the reference answers {many} of {many} counterfactuals otherwise" in caplog.text
+    assert pair.otherwise == (0, many)
+    assert f"0 (base) and {many} (reference) of all found" in boundary.caption(pair, where, crossed=[True, True])
+
+
+def test_models_that_are_gone_are_trained_again_as_they_were(at_home, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    pair, _ = shown(at_home / "older", base=1)
+    assert pair.otherwise == (0, 0)
+    assert len(list((tmp_path / "store" / "models").glob("*.safetensors"))) == 4
