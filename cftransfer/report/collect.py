@@ -266,17 +266,23 @@ def _read(folder: Path) -> Job | None:
             raise KeyError(f"no {', '.join(sorted(lacking))}")
         if "rate" not in result["metrics"]:
             return None
-        tables = {}
-        for name, columns in TABLES.items():
-            path = folder / f"{name}.parquet"
-            tables[name] = pd.read_parquet(path)
-            if absent := set(columns) - set(tables[name].columns):
-                raise KeyError(f"no {', '.join(sorted(absent))}")
-        path = folder / "examples.parquet"
-        examples = pd.read_parquet(path) if path.exists() else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
+    tables = {name: table(folder, name, columns) for name, columns in TABLES.items()}
+    examples = table(folder, "examples", ()) if (folder / "examples.parquet").exists() else None
     return Job(folder, result, **tables, examples=examples)
+
+
+def table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Return a table of a job; InputError, with the reason, if it cannot be read or lacks one of `columns`."""
+    path = folder / f"{name}.parquet"
+    try:
+        read = pd.read_parquet(path)
+        if absent := set(columns) - set(read.columns):
+            raise KeyError(f"no {', '.join(sorted(absent))}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
+    return read
 
 
 def _reason(folder: Path) -> str:

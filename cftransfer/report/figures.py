@@ -31,17 +31,18 @@ DENSE = 10  # places on an x-axis from which on intervals are drawn as a band in
 def save(jobs: Jobs, lines: Sequence[Line], folder: Path) -> dict[str, str]:
     """Write each figure as PNG and SVG into `folder`; return the SVGs' text by the figure's name."""
     figures = {"trend": trend(jobs, lines), "survivorship": survivorship(jobs), "training": training(jobs)}
-    return {name: _written(figure, folder / name) for name, figure in figures.items()}
+    return {name: written(figure, folder / name) for name, figure in figures.items()}
 
 
-def _written(figure: Figure, path: Path) -> str:
+def written(figure: Figure, path: Path) -> str:
+    """Write the figure as `path`.png and `path`.svg; return the SVG's text."""
     pictures = {}
     for kind, metadata in (("png", {}), ("svg", {"Date": None})):
         buffer = io.BytesIO()
         with rc_context({"svg.hashsalt": path.name}):  # the same jobs give the same file
             figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
         pictures[kind] = buffer.getvalue()
-        store.write(path.with_suffix(f".{kind}"), pictures[kind])
+        store.write(path.with_name(f"{path.name}.{kind}"), pictures[kind])
     svg = pictures["svg"].decode()
     return svg[svg.index("<svg") :]
 
@@ -61,7 +62,7 @@ def trend(jobs: Jobs, lines: Sequence[Line]) -> Figure:
         places[0].set_title(sentence(lines[0]).replace(": ", "\n", 1), loc="left", fontsize=8)
     for axes in places[len(jobs.panels) :]:
         axes.remove()
-    _legend(figure, places[: len(jobs.panels)])
+    legend(figure, places[: len(jobs.panels)])
     return figure
 
 
@@ -120,7 +121,7 @@ def _by_job(
             axes.xaxis.set_major_formatter("{x:g}")
         if logarithmic:
             axes.set_ylim(-0.02, 1.02)
-    _legend(figure, places)
+    legend(figure, places)
     return figure
 
 
@@ -208,7 +209,7 @@ def _bare(axes: Axes) -> None:
     axes.grid(axis="y", alpha=0.25)
 
 
-def _legend(figure: Figure, places: Iterable[Axes]) -> None:
+def legend(figure: Figure, places: Iterable[Axes]) -> None:
     """One legend below all panels: what stands in several of them is said once."""
     named: dict[str, Any] = {}
     for axes in places:
