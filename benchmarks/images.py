@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
 
+from cftransfer.counterfactuals.constraint import constraint
 from cftransfer.counterfactuals.gradient import gradient
 from cftransfer.data.cifar10_airplane import cifar10_airplane
 from cftransfer.data.dataset import Dataset
@@ -85,8 +86,9 @@ def main() -> None:
     x = unit(data.x_test[: options.images])
 
     def ours(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        settings = {**SEARCH, "batch_size": 32}
-        return gradient(model, x.to(place), target.to(place), space=data.space, **settings)[0]  # type: ignore[arg-type]
+        box = constraint("box", data.space)
+        settings = {**SEARCH, "distance": "l2", "refine": "none", "batch_size": 32, "constraint": box, "dataset": data}
+        return gradient(model, x.to(place), target.to(place), **settings).x  # type: ignore[arg-type]
 
     def plain(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         return by_row(model, x, target, lr=SEARCH["lr"], weight=SEARCH["distance_weight"])

@@ -14,7 +14,9 @@ from machine import describe
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cftransfer.counterfactuals.gradient import ROUNDING, gradient
+from cftransfer.counterfactuals.constraint import constraint
+from cftransfer.counterfactuals.descent import ROUNDING
+from cftransfer.counterfactuals.gradient import gradient
 from cftransfer.data.compas import compas
 from cftransfer.models.population import Population, fit
 from cftransfer.models.prediction import build, logits, margin, predicted
@@ -55,13 +57,15 @@ def main() -> None:
     model.requires_grad_(False).eval()
     x = torch.cat([data.x_test, data.x_train])[:ROWS]
     target = 1 - predicted(logits(model, x))
-    settings = {"iterations": ITERATIONS, "lr": LR, "distance_weight": WEIGHT, "confidence": CONFIDENCE}
+    shown = {"iterations": ITERATIONS, "lr": LR, "distance_weight": WEIGHT, "confidence": CONFIDENCE}
+    settings = {**shown, "distance": "l2", "refine": "none", "batch_size": 256, "dataset": data}
+    settings["constraint"] = constraint("box", data.space)
 
     def batched(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        return gradient(model, x, target, space=data.space, batch_size=256, **settings)[0]  # type: ignore[arg-type]
+        return gradient(model, x, target, **settings).x  # type: ignore[arg-type]
 
     print(describe())
-    print(f"COMPAS, {ROWS} rows, MLP 4×64, {settings}")
+    print(f"COMPAS, {ROWS} rows, MLP 4×64, {shown}")
     rates = {}
     for name, search in (("loop over rows", by_row), ("batched", batched)):
         search(model, x[:20], target[:20])  # warm up

@@ -33,15 +33,16 @@ def ascend(
     """Raise stability(x′, target, extra), (n,), by normalised gradient steps of L2 length `lr` from the x′ of `begun`.
 
     Each step is judged at its projection, which the gradient goes straight through, and kept if the margin is still
-    `needed` and no point kept before was more stable: the last step need not be the best. A row is done when what is kept
+    `needed` and no point kept before was more stable: the last need not be the best. A row is done when what is kept
     has `enough` stability; with enough = inf it takes all its `steps`. It stays within `radius` (L2) of where it began,
     and begins `jitter`, (n, *input), beside. Rows that were not found before are left alone; iterations: the cap on all
-    steps, those of `begun` included. extra: (n, …), what else stability is a function of; `unfold` makes that of it for the
-    rows in work, where it would be too much for all.
+    steps, those of `begun` included. extra: (n, …), what else stability is a function of; `unfold` makes that of it for
+    the rows in work, where it would be too much for all.
     """
     left = (iterations - begun.iterations).clamp(min=0, max=steps) * begun.done
 
-    def begin(x: Tensor, target: Tensor, extra: Tensor, origin: Tensor, jitter: Tensor, left: Tensor) -> State:
+    def begin(*rows: Tensor) -> State:
+        x, target, extra, origin, jitter, left = rows
         least = torch.full((len(x),), -torch.inf, device=x.device)
         state = {"x": x, "target": target, "origin": origin, "z": origin + jitter, "left": left, "best": origin}
         state |= {"relaxed": origin, "most": least, "extra": unfold(extra)}

@@ -108,7 +108,7 @@ def positive(name: str, value: float) -> None:
 
 
 def _rows(flags: Tensor, x: Tensor) -> Tensor:
-    """flags: (n,) → (n, 1, …), to stand beside x: (n, *input)."""
+    """Return flags, (n,), as (n, 1, …), to stand beside x: (n, *input)."""
     return flags.view(-1, *[1] * (x.dim() - 1))
 
 

@@ -1,4 +1,4 @@
-"""Growing spheres (Laugel et al. 2018): draw around the factual, farther and farther out, until a draw is of the other class."""
+"""Growing spheres (Laugel et al. 2018): draw around the factual, ever farther out, to the first of the target."""
 
 import torch
 from torch import Tensor
@@ -33,8 +33,8 @@ def growing_spheres(
     While one of them is of the target class with the `confidence`, the radius is halved and the ball drawn again; then
     shells of the last radius are drawn, each outside the one before, up to the first with such a point. The nearest
     point seen is taken, and then features are put back to the factual's, one after the other, as long as the class
-    stays (`sparse`; their step 2; of tables). Their radial law is uniform in volume, which in many dimensions leaves the
-    inside of a ball empty. A row's draws are its own.
+    stays (`sparse`; their step 2; of tables). Their radial law is uniform in volume, which in many dimensions leaves
+    the inside of a ball empty. A row's draws are its own.
     """
     whole("counterfactual.iterations", iterations, least=1)
     whole("counterfactual.draws", draws, least=1)

@@ -31,12 +31,13 @@ def minimal(
 ) -> Answer:
     """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer. iterations: evaluations of the model, at most.
 
-    `closest` to the factual in the relaxation of the constraint, where the target class has the `confidence`. Where that
-    does not survive its projection, the search goes on by Adam steps of size `lr` until a projection does (`descend`),
-    and then takes features back one by one, whole or half of the way (`shortened`): near, but no longer proven to be the
-    nearest, which is a problem in integers. After DeepFool (Moosavi-Dezfooli et al. 2016: linearise and project), the
-    boundary projections of FMN (Pintor et al. 2021) and DDN (Rony et al. 2019: norm and direction apart). Unlike them it
-    projects the factual, not the last iterate, and spends evaluations on bisections, which need no gradient.
+    `closest` to the factual in the relaxation of the constraint, where the target class has the `confidence`. Where
+    that does not survive its projection, the search goes on by Adam steps of size `lr` until a projection does
+    (`descend`), and then takes features back one by one, whole or half of the way (`shortened`). The nearest possible
+    point is a problem in integers: what is returned is near, not proven to be the nearest. After DeepFool
+    (Moosavi-Dezfooli et al. 2016: linearise and project), the boundary projections of FMN (Pintor et al. 2021) and DDN
+    (Rony et al. 2019: norm and direction apart). Unlike them it projects the factual, not the last iterate, and spends
+    evaluations on bisections, which need no gradient.
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     whole("counterfactual.iterations", iterations, least=EVALUATIONS)
@@ -48,7 +49,7 @@ def minimal(
     if constraint.exact and found.all():
         return Answer(near, found, used)
 
-    def objective(moving: Tensor, factual: Tensor, target: Tensor, _: Tensor) -> Loss:
+    def objective(moving: Tensor, _: Tensor, target: Tensor, __: Tensor) -> Loss:
         logit = model(moving)
         loss = binary_cross_entropy_with_logits(logit, target, reduction="none")
         return Loss(loss, torch.zeros_like(loss), margin(logit, target))
@@ -67,8 +68,8 @@ def closest(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the nearest point seen to x, (n, *input), within low and high, whose margin is at least `needed`.
 
-    Returns it with found: (n,) bool and evaluations: (n,) int64; x itself where none was seen. Each row keeps the best of
-    its own points, and takes the same ones in any company.
+    Returns it with found: (n,) bool and evaluations: (n,) int64; x itself where none was seen. Each row keeps the best
+    of its own points, and takes the same ones in any company.
     """
 
     def block(x: Tensor, target: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,8 +144,9 @@ def _walked(
 def halfspace(x: Tensor, slope: Tensor, low: Tensor, high: Tensor, *, level: Tensor) -> Tensor:
     """x, slope, low, high: (n, d), level: (n,) → (n, d): the z nearest to x with slope · z ≥ level and low ≤ z ≤ high.
 
-    z = clamp(x + λ slope); slope · z grows with λ ≥ 0 along straight pieces that end where a coordinate meets its bound,
-    so that λ is found by sorting these ends. Where no z of the box reaches the level, the corner that comes closest.
+    z = clamp(x + λ slope); slope · z grows with λ ≥ 0 along straight pieces that end where a coordinate meets its
+    bound, so that λ is found by sorting these ends. Where no z of the box reaches the level, the corner that comes
+    closest.
     """
     room = torch.where(slope > 0, high - x, low - x)
     ends = torch.where(slope == 0, 0.0, room / slope).clamp(0, 1e15)  # λ at which a coordinate stops

@@ -39,7 +39,7 @@ def nearest(
     check_confidence(confidence)
     needed, reached = margin_of(confidence), x.clone()
     done, tried = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.long)
-    for side in (0, 1):
+    for side in (0, 1) if len(x) else ():
         candidates = _candidates(model, dataset, side, needed)
         for rows in (target == side).cpu().nonzero().flatten().split(ROWS) if len(candidates) else ():
             order = _order(x[rows], candidates, p=1 if distance == "l1" else 2, most=iterations)

@@ -1,4 +1,4 @@
-"""What is done to a counterfactual once it is found: back to the boundary, and back to the factual, feature by feature."""
+"""What is done to a counterfactual once it is found: back towards the factual, along the line or by features."""
 
 import torch
 from torch import Tensor

@@ -33,10 +33,9 @@ def sns(
     """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer.
 
     From the counterfactual x_c of `minimal`, within the L2 ball of `radius` (the paper's ε) around it: maximises the
-    mean of p(target) over `points` points at equal steps on the segment that ends at x′, a sum for the integral of their
-    equation 5, in `steps` steps of length `lr`. The segment begins at the factual here, where the authors' code begins it
-    at the origin of the input space, which in a table is nobody. The best point seen is returned, not the last, and the
-    base is asked at every step.
+    mean of p(target) over `points` points at equal steps on the segment from the factual to x′ (a sum for the paper's
+    integral) in `steps` steps of length `lr`. The best point seen is returned, not the last, and the base is asked at
+    every step.
     """
     positive("radius", radius)
     positive("lr", lr)

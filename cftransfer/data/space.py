@@ -69,7 +69,7 @@ class Feature:
 
     @property
     def levels(self) -> np.ndarray | None:
-        """Ascending float32 values that its one column can have, as `encode` gives them; None if any, or several columns.
+        """Ascending float32 values of its column, as `encode` gives them; None if it has any, or several columns.
 
         A range without a width has one value.
         """
