@@ -173,6 +173,8 @@ def run(plan: Plan) -> Result:
     measured = [
         transferability.rates(counterfactuals, transfers)
         | transferability.intervals(rates)
+        | transferability.distance_interval(counterfactuals)
+        | transferability.before_projection(counterfactuals, transfers)
         | {"base_accuracy": right, "reference_accuracy": _accuracy(models, plan.dataset)}
         for transfers, rates, models in zip(asked, pairs, references, strict=True)
     ]

@@ -19,7 +19,7 @@ from cftransfer.controls import Nearest, nearest_share, prior_share, random_shar
 from cftransfer.counterfactuals.search import Counterfactuals, distance
 from cftransfer.data.pixels import GREYS
 from cftransfer.models.prediction import Model, logits, margin, predicted
-from cftransfer.statistics import bootstrap_interval, difference_interval, rate_interval
+from cftransfer.statistics import bootstrap_interval, difference_interval, rate_interval, two_way_interval
 
 PAIR = ["base", "reference", "base_seed", "reference_seed"]
 CONTROLS = ["control_random", "control_nearest", "control_prior"]
@@ -233,6 +233,29 @@ def share_as_bytes(searches: Sequence[Counterfactuals], bases: Sequence[Model]) 
     return float(torch.stack(shares).nanmean())
 
 
+def before_projection(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, float]:
+    """Return found share, distance and rate of where searches were before anything was projected; {} where nothing was.
+
+    As after projection: distances are means over bases, rates over pairs.
+    """
+    if "found_relaxed" not in counterfactuals:
+        return {}
+    crossed = counterfactuals[counterfactuals.found_relaxed]
+    rate = transfers.groupby(PAIR).transferred_relaxed.mean().astype(float)
+    return {
+        "found_relaxed": float(counterfactuals.found_relaxed.mean()),
+        "distance_l2_relaxed": float(crossed.groupby("base").distance_l2_relaxed.mean().mean()),
+        "rate_relaxed": float(rate.mean()),
+    }
+
+
+def distance_interval(counterfactuals: pd.DataFrame) -> dict[str, float]:
+    """Return the 95 % interval, over bases, of the mean distance of what was found."""
+    lengths = counterfactuals[counterfactuals.found].groupby("base").distance_l2.mean().to_numpy()
+    interval = two_way_interval(lengths[:, None])
+    return {"distance_l2_low": max(interval.low, 0.0), "distance_l2_high": interval.high}
+
+
 def intervals(table: pd.DataFrame) -> dict[str, Any]:
     """Pairs → the 95 % interval of their mean rate, what it is over, and the bootstrap's as a check on it."""
     values = matrix(table)
@@ -305,12 +328,17 @@ def _counterfactual_rows(search: Counterfactuals, nearest: Nearest) -> pd.DataFr
         "pixel_linf": norms["distance_linf"] * GREYS,
     }
     inputs = {"x": search.factual, "counterfactual": search.counterfactual}
+    before: dict[str, Any] = {}
+    if search.relaxed is not None and search.relaxed_found is not None:
+        before["relaxed"] = list(search.relaxed.flatten(1).numpy())
+        before["found_relaxed"] = search.relaxed_found.numpy()
+        before["distance_l2_relaxed"] = distance(search.factual, search.relaxed).numpy()
     return pd.DataFrame(
         {
             "factual": np.arange(len(search.factual)),
             "target": search.target.numpy(),
             "found": search.found.numpy(),
-            "status": np.where(search.found, "found", np.where(search.done, "lost", "not_found")),
+            "status": _status(search),
             "iterations": search.iterations.numpy(),
             "margin": margin(search.logit, search.target).numpy(),
             "factual_logit": search.factual_logit.numpy(),
@@ -318,8 +346,15 @@ def _counterfactual_rows(search: Counterfactuals, nearest: Nearest) -> pd.DataFr
             **norms,
             "nearest_l2": nearest.l2.numpy(),
             **(per_pixel if is_image else {name: list(x.flatten(1).numpy()) for name, x in inputs.items()}),
+            **before,
         }
     )
+
+
+def _status(search: Counterfactuals) -> np.ndarray:
+    crossed = search.relaxed_found if search.relaxed_found is not None else torch.zeros_like(search.found)
+    failed = np.where(search.done, "lost", np.where(crossed, "lost_by_projection", "not_found"))
+    return np.where(search.found, "found", failed)
 
 
 def _transfer_rows(search: Counterfactuals, reference: Model, *, nearest: Nearest, random: Tensor) -> pd.DataFrame:
@@ -334,6 +369,11 @@ def _transfer_rows(search: Counterfactuals, reference: Model, *, nearest: Neares
     )
     lost = ~search.found.numpy()
     transferred[lost], controls[lost] = pd.NA, np.nan
+    before: dict[str, Any] = {}
+    if search.relaxed is not None and search.relaxed_found is not None:
+        moved = pd.array((predicted(logits(reference, search.relaxed)) == search.target).numpy(), dtype="boolean")
+        moved[~search.relaxed_found.numpy()] = pd.NA
+        before["transferred_relaxed"] = moved
     return pd.DataFrame(
         {
             "factual": np.arange(len(search.factual)),
@@ -343,5 +383,6 @@ def _transfer_rows(search: Counterfactuals, reference: Model, *, nearest: Neares
             "transferred": transferred,
             "margin": margin(logit, search.target).numpy(),
             "factual_logit": factual_logit.numpy(),
+            **before,
         }
     ).join(controls)

@@ -35,8 +35,8 @@ def trex(
     From the counterfactual of `minimal`, steps of length `lr` up the gradient of
     R(x′) = meanᵢ p(xᵢ) − meanᵢ |p(xᵢ) − p(x′)|, xᵢ ~ N(x′, sigma² I), i = 1 … draws, p the probability of the target:
     the paper's measure of stability, estimated. A row is done as soon as R(x′) ≥ `stability` (its τ), and fails if it
-    is not after `iterations` steps. A row has draws of its own, the same at every step and in any company, so that R is a
-    function of x′ alone.
+    is not after `iterations` steps. A row has draws of its own, the same at every step and in any company, so that R is
+    a function of x′ alone.
     """
     real("counterfactual.stability", stability, inside="between 0 and 1", among=lambda tau: 0 < tau < 1)
     positive("sigma", sigma)

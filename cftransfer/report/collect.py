@@ -299,7 +299,8 @@ def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
     """
     some = list(done)
     results, every, differ = [job.result for job in some], [job.settings for job in some], differences(some)
-    typed = {override.lstrip("+~").partition("=")[0] for result in results for override in result["overrides"]}
+    words = [override.lstrip("+~").partition("=")[0] for result in results for override in result["overrides"]]
+    typed = {word.rpartition("@")[2] for word in words}  # model@reference.model is called reference.model
     options = {name for name in differ if name in results[0]["choices"]}
     kept: list[str] = []
     for name in sorted(differ, key=lambda name: name not in typed):

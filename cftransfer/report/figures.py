@@ -14,6 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from cftransfer import store
 from cftransfer.report.collect import Job, Jobs, Line, Panel, Point
+from cftransfer.report.frontier import frontier
+from cftransfer.report.matrix import matrix
 from cftransfer.statistics import LEVEL, band, reference_means
 
 LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
@@ -31,6 +33,10 @@ DENSE = 10  # places on an x-axis from which on intervals are drawn as a band in
 def save(jobs: Jobs, lines: Sequence[Line], folder: Path) -> dict[str, str]:
     """Write each figure as PNG and SVG into `folder`; return the SVGs' text by the figure's name."""
     figures = {"trend": trend(jobs, lines), "survivorship": survivorship(jobs), "training": training(jobs)}
+    figures |= {name: made for name, made in (("frontier", frontier(jobs)), ("matrix", matrix(jobs))) if made}
+    for name in {"frontier", "matrix"} - set(figures):  # of an earlier report on other jobs
+        for kind in ("png", "svg"):
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
     return {name: written(figure, folder / name) for name, figure in figures.items()}
 
 
@@ -51,7 +57,8 @@ def trend(jobs: Jobs, lines: Sequence[Line]) -> Figure:
     """Return a panel per experiment: rates with 95 % intervals, a dot per reference, controls, the fitted line."""
     columns = min(len(jobs.panels), 2)
     rows = -(-len(jobs.panels) // columns)
-    size = (7.2, 4.6) if columns == 1 else (11.0, 4.4 * rows)
+    crowd = max((len(panel.jobs) for panel in jobs.panels if not panel.knob), default=0)
+    size = (min(max(7.2, 0.55 * crowd), 16.0), 4.6) if columns == 1 else (11.0, 4.4 * rows)
     figure = Figure(figsize=size, layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
     for axes, panel in zip(places, jobs.panels, strict=False):
@@ -199,7 +206,9 @@ def _frame(axes: Axes, panel: Panel, points: Sequence[Point]) -> None:
     else:
         labels = [panel.place(job) for job in panel.jobs]
         crowded = len(labels) > 1 and max(map(len, labels)) > 12
-        axes.set_xticks(range(len(labels)), labels, rotation=20 if crowded else 0)
+        axes.set_xticks(range(len(labels)), labels)
+        turned = (90.0, "small") if len(labels) > DENSE else (20.0 if crowded else 0.0, "medium")
+        axes.tick_params("x", labelrotation=turned[0], labelsize=turned[1])
         axes.margins(x=0.2)
     _bare(axes)
 

@@ -1,0 +1,85 @@
+"""What it costs to transfer: the rate against the distance, of every method and strength."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cftransfer.report.collect import Job, Jobs
+
+COLOURS = ("#0b6fb8", "#c4500e", "#2c8a4b", "#8a4fa8", "#7a6a00", "#a61c4b", "#2b8f96", "#57646f")
+MARKERS = "oDs^vPX*"
+FOUND = 0.95  # share below which a point is hollow: its rate is of the easier factuals alone
+
+
+def frontier(jobs: Jobs) -> Figure | None:
+    """Return a panel per data set, a point per job with 95 % intervals on both axes; None where one search was used."""
+    rated = [job for job in jobs.jobs if job.metrics["rate"] is not None and "distance_l2_low" in job.metrics]
+    kinds = {str(job.result["config"]["counterfactual"]) for job in rated}
+    if len(kinds) < 2:
+        return None
+    datasets = list(dict.fromkeys(str(job.settings.get("dataset")) for job in rated))
+    figure = Figure(figsize=(7.6 if len(datasets) == 1 else 5.6 * len(datasets), 5.6), layout="constrained")
+    methods = list(dict.fromkeys(method(job) for job in rated))
+    places = figure.subplots(1, len(datasets), squeeze=False, sharey=True).flatten()
+    for axes, dataset in zip(places, datasets, strict=True):
+        there = [job for job in rated if str(job.settings.get("dataset")) == dataset]
+        for index, name in enumerate(methods):
+            _curve(axes, [job for job in there if method(job) == name], name=name, index=index)
+        axes.set_title(dataset, loc="left", fontsize=10, fontweight="bold")
+        axes.set_xlabel("mean distance L2, in units of a feature's range")
+        axes.set_xlim(left=0)
+        axes.set_ylim(-0.02, 1.04)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    places[0].set_ylabel("transferability rate")
+    handles = {
+        label: handle for axes in places for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    legend = {"handles": list(handles.values()), "labels": list(handles)}
+    figure.legend(**legend, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def method(job: Job) -> str:
+    """Return the name of the method that a job searched with."""
+    return str(job.result["config"]["counterfactual"]["_target_"]).rpartition(".")[2]
+
+
+def _curve(axes: Axes, some: Sequence[Job], *, name: str, index: int) -> None:
+    """Draw the jobs of one method, joined in the order of their distance, each with what is particular to it."""
+    colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+    some = sorted(some, key=lambda job: job.metrics["distance_l2"])
+    at = np.array([[job.metrics["distance_l2"], job.metrics["rate"]] for job in some]).reshape(-1, 2)
+    axes.plot(*at.T, "-", color=colour, linewidth=0.9, alpha=0.6)
+    axes.plot([], [], marker, color=colour, label=name)
+    for job, (x, y), told in zip(some, at, _strengths(some), strict=True):
+        reach = [
+            [abs(middle - job.metrics[end]) if job.metrics[end] is not None else 0.0] for middle, end in _ends(x, y)
+        ]
+        axes.errorbar(
+            [x],
+            [y],
+            xerr=reach[:2],
+            yerr=reach[2:],
+            fmt=marker,
+            color=colour,
+            markerfacecolor=colour if job.metrics["found"] >= FOUND else "white",
+            markersize=6,
+            elinewidth=0.9,
+        )
+        if told:
+            axes.annotate(told, (x, y), xytext=(5, -10), textcoords="offset points", fontsize=7, color=colour)
+
+
+def _ends(x: float, y: float) -> list[tuple[float, str]]:
+    return [(x, "distance_l2_low"), (x, "distance_l2_high"), (y, "rate_low"), (y, "rate_high")]
+
+
+def _strengths(some: Sequence[Job]) -> list[str]:
+    """Return, for each job of one method, the values of the method's settings that differ between them."""
+    settings = [job.result["config"]["counterfactual"] for job in some]
+    names = [name for name in settings[0] if len({str(each.get(name)) for each in settings}) > 1]
+    short = {"confidence": "p", "radius": "ε", "stability": "τ", "models": "k"}
+    return [", ".join(f"{short.get(name, name)} = {each.get(name)}" for name in names) for each in settings]
