@@ -25,6 +25,10 @@ NEEDED = {
     "dataset=image_folder": ["dataset.root=imagenet", "dataset.positive=n01"],  # where the user's own images lie
     "model=cnn": ["dataset=cifar10_airplane"],
     "model=resnet18": ["dataset=cifar10_airplane"],
+    **dict.fromkeys(  # bases without a gradient
+        ["model=decision_tree", "model=gradient_boosting", "model=knn", "model=random_forest"],
+        ["counterfactual=growing_spheres"],
+    ),
 }
 
 
@@ -105,6 +109,7 @@ SWEEPS = {
     "extra_layers": "extra_layers",
     "extra_features": "extra_features",
     "confidence": "counterfactual.confidence",
+    "methods": "counterfactual",
 }
 
 
@@ -117,9 +122,26 @@ def test_a_named_sweep_is_of_values_that_its_experiment_takes(sweep, knob, tmp_p
     assert list(hydra.sweeper.params) == [knob]
     for value in hydra.sweeper.params[knob].split(","):
         cfg = composed(f"sweep={sweep}", f"{knob}={value}", f"paths.store={tmp_path}")
-        assert str(OmegaConf.select(cfg, knob)) == value
+        assert knob == "counterfactual" or str(OmegaConf.select(cfg, knob)) == value
         plan(cfg)
 
 
+def test_the_sweep_of_techniques_is_of_every_model_for_tables_as_base_and_as_reference(tmp_path):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        hydra = compose("transfer", overrides=["sweep=techniques"], return_hydra_config=True).hydra
+    bases, references = hydra.sweeper.params["model"], hydra.sweeper.params["model@reference.model"]
+    assert bases == references
+    assert set(bases.split(",")) == {path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")} - {
+        "cnn",
+        "resnet18",
+    }
+    for name in bases.split(","):
+        place = f"paths.store={tmp_path}"
+        for one, other in ((name, "mlp"), ("mlp", name), (name, name)):
+            made = plan(composed("sweep=techniques", f"model={one}", f"model@reference.model={other}", place))
+            assert made.base["model"]["_target_"].endswith(one)
+            assert made.reference["model"]["_target_"].endswith(other)
+
+
 def test_every_sweep_is_tested():
-    assert {path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")} == set(SWEEPS)
+    assert {path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")} == {*SWEEPS, "techniques"}

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from cftransfer.controls import Nearest, nearest_rows, nearest_share, prior_share, random_share
+from cftransfer.counterfactuals.answer import Answer
 from cftransfer.counterfactuals.search import search
 from cftransfer.models.prediction import logits
 from cftransfer.statistics import bootstrap_interval, rate_interval
@@ -21,7 +22,9 @@ from cftransfer.transferability import (
     CONTROLS,
     PER_BASE,
     TransferabilityRate,
+    before_projection,
     counterfactual_table,
+    distance_interval,
     intervals,
     matrix,
     minus_seed,
@@ -160,7 +163,7 @@ def test_what_was_not_found_did_not_transfer_and_did_not_fail_to(trained_models,
     result = search(trained_models[0], compas.x_test[:50], settings={**SETTINGS, "iterations": 3}, dataset=compas)
     counterfactuals, transfers, measure = measured([result], trained_models[1:])
     assert 0 < measure["found"] < 1
-    assert set(counterfactuals.status) == {"found", "not_found"}
+    assert ((counterfactuals.status == "found") == counterfactuals.found).all()
     assert transfers[~transfers.found].transferred.isna().all()
     assert transfers[transfers.found].transferred.notna().all()
     assert measure["rate"] == pytest.approx(transfers.transferred.mean())  # a missing value counts for nothing
@@ -364,11 +367,11 @@ def test_the_metric_adds_up_over_processes(tmp_path):
 GAMMA, ANGLE = 0.3, np.pi / 6
 
 
-def project(model, x, target, *, space, margin):
+def project(model, x, target, *, margin):
     """The point on the base's boundary, and `margin` beyond it; the base's weights are those of the first axis."""
     reached = x.clone()
     reached[:, 0] = 0.5 + margin * (2 * target - 1)
-    return reached, torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long)
+    return Answer(reached, torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
 
 
 def test_the_closed_form_of_linear_models(compas):
@@ -376,7 +379,7 @@ def test_the_closed_form_of_linear_models(compas):
     n, unit = 200_000, 1 / 12  # σ in units of the box: six σ fit on each side of its middle
     x = (0.5 + unit * torch.randn(n, 3, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     axis = torch.tensor([np.cos(ANGLE), np.sin(ANGLE), 0.0], dtype=torch.float32)
-    settings = {"_target_": f"{__name__}.project", "margin": GAMMA * unit}
+    settings = {"_target_": f"{__name__}.project", "constraints": "box", "margin": GAMMA * unit}
     found = search(lambda x: x[:, 0] - 0.5, x, settings=settings, dataset=compas)
     _, _, measure = measured([found], [lambda x: (x - 0.5) @ axis])
     rate = stats.norm.cdf(GAMMA / np.tan(ANGLE))
@@ -390,3 +393,61 @@ def test_the_closed_form_of_linear_models(compas):
         ("rate_conditional", conditional, n * agreement),
     ):
         assert measure[name] == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / rows)), name
+
+
+def test_before_projection_is_what_the_relaxation_gave(searches, trained_models):
+    """Found share, distance and rate before projection are those of the same questions about the relaxed points."""
+    counterfactuals, transfers, _ = measured(searches, trained_models)
+    before = before_projection(counterfactuals, transfers)
+    share, lengths, rate = [], [], []
+    for search_ in searches:
+        crossed = search_.relaxed_found
+        share.append(crossed.double().mean())
+        lengths.append((search_.relaxed - search_.factual).double()[crossed].norm(dim=1).mean())
+        for model in trained_models:
+            rate.append(((model(search_.relaxed[crossed]) > 0).long() == search_.target[crossed]).double().mean())
+    assert before["found_relaxed"] == pytest.approx(float(np.mean(share)))
+    assert before["distance_l2_relaxed"] == pytest.approx(float(np.mean(lengths)))
+    assert before["rate_relaxed"] == pytest.approx(float(np.mean(rate)))
+    assert before["rate_relaxed"] != measured(searches, trained_models)[2]["rate"]
+
+
+def test_where_nothing_is_projected_there_is_no_before(trained_models, compas):
+    settings = {**SETTINGS, "constraints": "box"}
+    boxed = [search(trained_models[0], compas.x_test[:50], settings=settings, dataset=compas)]
+    counterfactuals, transfers, _ = measured(boxed, trained_models)
+    assert boxed[0].relaxed is None
+    assert "relaxed" not in counterfactuals
+    assert before_projection(counterfactuals, transfers) == {}
+
+
+def test_the_search_in_the_box_is_the_relaxation_of_the_possible(trained_models, compas):
+    """Up to its first crossing the search under `possible` is the one in the box: that is what `before` means."""
+    x = compas.x_test[:200]
+    box = search(trained_models[0], x, settings={**SETTINGS, "constraints": "box"}, dataset=compas)
+    possible = search(trained_models[0], x, settings=SETTINGS, dataset=compas)
+    assert possible.relaxed_found[box.found].all()
+    torch.testing.assert_close(possible.relaxed[box.found], box.counterfactual[box.found], atol=1e-6, rtol=0)
+    assert (possible.iterations >= box.iterations).all()
+
+
+def test_failures_say_why(trained_models, compas):
+    """With few steps some rows have not crossed at all, and others are on the target's side only between integers."""
+    cut = {**SETTINGS, "iterations": 6}
+    few = search(trained_models[0], compas.x_test[:400], settings=cut, dataset=compas)
+    status = counterfactual_table(
+        [few], [0], nearest=[Nearest(torch.zeros_like(few.factual), few.factual.double().norm(dim=1))]
+    ).status
+    assert set(status) == {"found", "not_found", "lost_by_projection"}
+    assert ((status == "found") == few.found.numpy()).all()
+    assert ((status == "lost_by_projection") == (few.relaxed_found & ~few.found).numpy()).all()
+
+
+def test_the_interval_of_the_distance_is_students_over_bases(searches, trained_models):
+    counterfactuals, _, measure = measured(searches, trained_models[:1])
+    lengths = counterfactuals[counterfactuals.found].groupby("base").distance_l2.mean()
+    low, high = stats.t.interval(0.95, len(lengths) - 1, lengths.mean(), stats.sem(lengths))
+    ends = distance_interval(counterfactuals)
+    assert ends["distance_l2_low"] == pytest.approx(max(low, 0))
+    assert ends["distance_l2_high"] == pytest.approx(high)
+    assert measure["distance_l2"] == pytest.approx(lengths.mean())

@@ -1,5 +1,6 @@
 """What it costs to transfer: the rate against the distance, of every method and strength."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ FOUND = 0.95  # share below which a point is hollow: its rate is of the easier f
 def frontier(jobs: Jobs) -> Figure | None:
     """Return a panel per data set, a point per job with 95 % intervals on both axes; None where one search was used."""
     rated = [job for job in jobs.jobs if job.metrics["rate"] is not None and "distance_l2_low" in job.metrics]
-    kinds = {str(job.result["config"]["counterfactual"]) for job in rated}
+    kinds = {json.dumps(job.result["config"]["counterfactual"]) for job in rated}
     if len(kinds) < 2:
         return None
     datasets = list(dict.fromkeys(str(job.settings.get("dataset")) for job in rated))
@@ -26,7 +27,8 @@ def frontier(jobs: Jobs) -> Figure | None:
     for axes, dataset in zip(places, datasets, strict=True):
         there = [job for job in rated if str(job.settings.get("dataset")) == dataset]
         for index, name in enumerate(methods):
-            _curve(axes, [job for job in there if method(job) == name], name=name, index=index)
+            if some := [job for job in there if method(job) == name]:
+                _curve(axes, some, name=name, index=index)
         axes.set_title(dataset, loc="left", fontsize=10, fontweight="bold")
         axes.set_xlabel("mean distance L2, in units of a feature's range")
         axes.set_xlim(left=0)
