@@ -92,10 +92,12 @@ class Feature:
                 return parts[0][1]
             return " + ".join(f"{weight:.2f} {name}" for weight, name in parts) or "none"
         place = float(x[0]) * self._steps
-        below = min(int(place + SEEN), self._steps)
+        below = min(max(int(place + SEEN), 0), self._steps)
         share = place - below
-        if share <= SEEN:
+        if abs(share) <= SEEN:
             return self.categories[below]
+        if not 0 <= place <= self._steps:  # where a search without constraints may end
+            return f"{self.categories[below]}, and {abs(share):.0%} of a step beyond"
         return f"{self.categories[below]}, {share:.0%} of the way to {self.categories[below + 1]}"
 
     @property

@@ -132,6 +132,16 @@ def test_changes_are_told_in_words_the_largest_first_and_say_where_a_search_stop
     assert space.changes(old, old) == []
 
 
+@pytest.mark.parametrize("categories", [("no", "yes"), ("none", "some", "yes")])
+def test_beyond_the_range_is_said_to_be_so(categories):
+    feature = Feature(name="school", kind="binary" if len(categories) == 2 else "ordinal", categories=categories)
+    steps = len(categories) - 1
+    assert feature.said(np.array([1 + 0.25 / steps])) == "yes, and 25% of a step beyond"
+    assert feature.said(np.array([-0.5 / steps])) == f"{categories[0]}, and 50% of a step beyond"
+    assert feature.said(np.array([1 + 0.001 / steps])) == "yes"
+    assert feature.said(np.array([-0.001])) == categories[0]
+
+
 @given(tables())
 def test_what_is_possible_is_said_as_it_is_decoded(made):
     features, table = made
