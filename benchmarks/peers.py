@@ -4,7 +4,7 @@ make peers                             2,000 rows, MLP 4×64, box [0, 1]; the la
 .venv-peers/bin/python benchmarks/peers.py --seed 1 --batch-size 256
 
 foolbox gets all rows at once, two logits (0, z), bounds (0, 1), and the base's predictions as labels; its attacks are
-called without the check that follows them (`run`). A point counts as found where one fresh pass of the base, here, puts it on
+called without the check that follows them. A point counts as found where one fresh pass of the base, here, puts it on
 the target's side. Times are medians of three.
 """
 
