@@ -3,11 +3,12 @@
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make test   the test suite
 # make check  ruff and mypy, as pre-commit runs them
-# Each sets up .venv first, and may be repeated: what is done is skipped.
+# make peers  the search against foolbox, in an environment of its own, .venv-peers
+# Each sets up its environment first, and may be repeated: what is done is skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-data check benchmarks
+.PHONY: setup run study study-images test test-slow test-data check benchmarks peers
 
 setup: .venv/.done
 
@@ -45,3 +46,12 @@ benchmarks: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/images.py
+
+# -c keeps torch and all that is shared at the versions of .venv.
+.venv-peers/.done: pyproject.toml constraints.txt benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e . -r benchmarks/peers.txt
+	touch $@
+
+peers: .venv-peers/.done
+	.venv-peers/bin/python benchmarks/peers.py

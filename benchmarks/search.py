@@ -7,6 +7,7 @@ from the same rows and stop by the same rule, so found share and distance must a
 """
 
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,11 +19,13 @@ from cftransfer.counterfactuals.constraint import constraint
 from cftransfer.counterfactuals.descent import ROUNDING
 from cftransfer.counterfactuals.gradient import gradient
 from cftransfer.data.compas import compas
+from cftransfer.data.dataset import Dataset
 from cftransfer.models.population import Population, fit
 from cftransfer.models.prediction import build, logits, margin, predicted
 
 MODEL = {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64}
 ROWS, ITERATIONS, LR, WEIGHT, CONFIDENCE = 2000, 1000, 0.01, 0.1, 0.5
+SHOWN = {"iterations": ITERATIONS, "lr": LR, "distance_weight": WEIGHT, "confidence": CONFIDENCE}
 
 
 def by_row(model: nn.Module, x: Tensor, target: Tensor, *, lr: float = LR, weight: float = WEIGHT) -> Tensor:
@@ -45,29 +48,33 @@ def by_row(model: nn.Module, x: Tensor, target: Tensor, *, lr: float = LR, weigh
     return torch.stack(reached)
 
 
-def main() -> None:
-    data = compas(Path("data"), test_share=0.2, split_seed=0)
+def base(data: Dataset, *, seed: int = 0) -> nn.Module:
+    """Return the model to search on, trained, without gradients of its weights."""
     splits = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
     trained = Population(
-        [build(MODEL, input_shape=data.input_shape, seed=0)], splits=splits, seeds=[0], lr=0.001, batch_size=64
+        [build(MODEL, input_shape=data.input_shape, seed=seed)], splits=splits, seeds=[seed], lr=0.001, batch_size=64
     )
     fit(trained, epochs=10, accelerator="cpu")
-    model = build(MODEL, input_shape=data.input_shape, seed=0)
+    model = build(MODEL, input_shape=data.input_shape, seed=seed)
     model.load_state_dict({name: stack.detach()[0] for name, stack in zip(trained.names, trained.weights, strict=True)})
-    model.requires_grad_(False).eval()
+    return model.requires_grad_(False).eval()
+
+
+def batched(model: nn.Module, x: Tensor, target: Tensor, *, data: Dataset) -> Tensor:
+    """x: (n, *input), target: (n,) → x′: (n, *input), by the project's own search."""
+    settings = {**SHOWN, "distance": "l2", "refine": "none", "batch_size": 256, "dataset": data}
+    return gradient(model, x, target, constraint=constraint("box", data.space), **settings).x  # type: ignore[arg-type]
+
+
+def main() -> None:
+    data = compas(Path("data"), test_share=0.2, split_seed=0)
+    model = base(data)
     x = torch.cat([data.x_test, data.x_train])[:ROWS]
     target = 1 - predicted(logits(model, x))
-    shown = {"iterations": ITERATIONS, "lr": LR, "distance_weight": WEIGHT, "confidence": CONFIDENCE}
-    settings = {**shown, "distance": "l2", "refine": "none", "batch_size": 256, "dataset": data}
-    settings["constraint"] = constraint("box", data.space)
-
-    def batched(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        return gradient(model, x, target, **settings).x  # type: ignore[arg-type]
-
     print(describe())
-    print(f"COMPAS, {ROWS} rows, MLP 4×64, {shown}")
+    print(f"COMPAS, {ROWS} rows, MLP 4×64, {SHOWN}")
     rates = {}
-    for name, search in (("loop over rows", by_row), ("batched", batched)):
+    for name, search in (("loop over rows", by_row), ("batched", partial(batched, data=data))):
         search(model, x[:20], target[:20])  # warm up
         start = time.perf_counter()
         reached = search(model, x, target)
