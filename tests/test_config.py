@@ -25,10 +25,10 @@ NEEDED = {
     "dataset=image_folder": ["dataset.root=imagenet", "dataset.positive=n01"],  # where the user's own images lie
     "model=cnn": ["dataset=cifar10_airplane"],
     "model=resnet18": ["dataset=cifar10_airplane"],
-    **dict.fromkeys(  # bases without a gradient
-        ["model=decision_tree", "model=gradient_boosting", "model=knn", "model=random_forest"],
-        ["counterfactual=growing_spheres"],
-    ),
+    **{  # bases without a gradient
+        f"model={name}": ["counterfactual=growing_spheres"]
+        for name in ("decision_tree", "gradient_boosting", "knn", "random_forest")
+    },
 }
 
 
