@@ -15,6 +15,7 @@ from cftransfer.spec import whole
 LINEARISED, MORE = 4, 20  # steps towards the boundary, of every row, and of those still short of it
 CYCLES, HALVINGS, ACROSS, LAST = 2, 4, 3, 8  # of the walk; more brought less than .2 % on COMPAS
 EVALUATIONS = LINEARISED + MORE + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST  # at most
+SHORT = 0.05  # of a feature's range, root mean square over features: a short step
 OVERSHOOT = 1e-3  # of a feature's range, beyond a linearised boundary; the real one is curved
 
 
@@ -111,8 +112,8 @@ def _walked(
     best = _Best(model, x, target, needed)
     used = torch.full((len(x),), LINEARISED + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST, device=x.device)
 
-    def tangent(point: Tensor) -> Tensor:
-        """Return the point nearest to x beyond the boundary as it looks from `point`."""
+    def tangent(point: Tensor, origin: Tensor = x) -> Tensor:
+        """Return the point nearest to `origin` beyond the boundary as it looks from `point`."""
         moving = point.detach().requires_grad_()
         margins = margin(model(moving), target)
         (slope,) = torch.autograd.grad(margins.sum(), moving)
@@ -120,17 +121,23 @@ def _walked(
         flat = slope.flatten(1)
         beyond = needed * 1.5 + OVERSHOOT * flat.norm(dim=1) - margins.detach()
         level = beyond + (flat * point.flatten(1)).sum(1)
-        parts = (part.flatten(1) for part in (x, slope, low, high))
+        parts = (part.flatten(1) for part in (origin, slope, low, high))
         return halfspace(*parts, level=level).view_as(x)
 
     point = x
-    for step in range(LINEARISED + MORE):
+    for _ in range(LINEARISED):
+        point = tangent(point)
+    best.good(point)
+    point = x
+    for _ in range(MORE):  # some rows jump over what they look for, and back again: these go in short steps
         short = best.length.isinf()
-        if step >= LINEARISED:
-            if not short.any():
-                break
-            used += short
-        point = torch.where(_wide(short, x), tangent(point), point) if step >= LINEARISED else tangent(point)
+        if not short.any():
+            break
+        used += short
+        move = tangent(point, point) - point
+        length = move.flatten(1).norm(dim=1).clamp(min=1e-30)
+        point = point + _wide((SHORT * x[0].numel() ** 0.5 / length).clamp(max=1), x) * move
+        point = torch.where(_wide(short, x), point.clamp(low, high), x)
     best.good(point)
     for _ in range(CYCLES):
         best.bisect(x, best.point, HALVINGS)
