@@ -2,12 +2,13 @@
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make test   the test suite
+# make peers  our searches against foolbox's, in .venv-peers
 # make check  ruff and mypy, as pre-commit runs them
 # Each sets up .venv first, and may be repeated: what is done is skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-data check benchmarks
+.PHONY: setup run study study-images test test-slow test-data check benchmarks peers
 
 setup: .venv/.done
 
@@ -45,3 +46,11 @@ benchmarks: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/images.py
+
+peers: .venv-peers/.done
+	.venv-peers/bin/python benchmarks/peers.py
+
+.venv-peers/.done: pyproject.toml constraints.txt benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --disable-pip-version-check -c constraints.txt -r benchmarks/peers.txt -e .
+	touch $@

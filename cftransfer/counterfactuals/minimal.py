@@ -1,5 +1,7 @@
 """The closest point on the other side (L2): a walk along the boundary, in about thirty evaluations a row."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -69,8 +71,8 @@ def closest(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the nearest point seen to x, (n, *input), within low and high, whose margin is at least `needed`.
 
-    Returns it with found: (n,) bool and evaluations: (n,) int64; x itself where none was seen. Each row keeps the best
-    of its own points, and takes the same ones in any company.
+    x lies within low and high, (n, *input) both. Returns it with found: (n,) bool and evaluations: (n,) int64; x itself
+    where none was seen. Each row keeps the best of its own points, and takes the same ones in any company.
     """
 
     def block(x: Tensor, target: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -128,24 +130,36 @@ def _walked(
     for _ in range(LINEARISED):
         point = tangent(point)
     best.good(point)
-    point = x
-    for _ in range(MORE):  # some rows jump over what they look for, and back again: these go in short steps
-        short = best.length.isinf()
-        if not short.any():
-            break
+    short = best.length.isinf()
+    if short.any():
         used += short
-        move = tangent(point, point) - point
-        length = move.flatten(1).norm(dim=1).clamp(min=1e-30)
-        point = point + _wide((SHORT * x[0].numel() ** 0.5 / length).clamp(max=1), x) * move
-        point = torch.where(_wide(short, x), point.clamp(low, high), x)
-    best.good(point)
+        best.good(_hopped(tangent, best, low, high, used))
     for _ in range(CYCLES):
         best.bisect(x, best.point, HALVINGS)
         point = tangent(best.point)
         best.good(point)
         best.bisect(point, best.point, ACROSS)
-    best.bisect(x, best.point, LAST)
+    # No tangent ends nearer than the overshoot, a sixteenth of the way at most.
+    best.bisect(torch.lerp(x, best.point, 15 / 16).clamp(low, high), best.point, LAST)
     return best.point, best.length.isfinite(), used
+
+
+def _hopped(tangent: Callable[..., Tensor], best: _Best, low: Tensor, high: Tensor, used: Tensor) -> Tensor:
+    """Return where short steps from x lead the rows without a point so far, all judged but the last; counts `used`.
+
+    Linear steps from x may jump over a narrow target class, and back again, for ever.
+    """
+    x = point = best.x
+    longest = SHORT * x[0].numel() ** 0.5
+    for _ in range(MORE - 1):
+        short = best.length.isinf()
+        if not short.any():
+            break
+        used += short
+        move = tangent(point, point) - point
+        share = (longest / move.flatten(1).norm(dim=1).clamp(min=1e-30)).clamp(max=1)
+        point = torch.where(_wide(short, x), (point + _wide(share, x) * move).clamp(low, high), x)
+    return point
 
 
 def halfspace(x: Tensor, slope: Tensor, low: Tensor, high: Tensor, *, level: Tensor) -> Tensor:
