@@ -69,8 +69,8 @@ def test_where_the_box_cuts_a_quadratic_program_says_the_same(seed):
             lambda z, row=row: ((z - row) ** 2).sum(), np.full(6, 0.5), bounds=[(0, 1)] * 6, constraints=beyond
         )
         assert best.success
-        # The way back from the overshoot is along the line to x, and ends at 1 / 4096 of it.
-        assert np.linalg.norm(near - row) == pytest.approx(np.linalg.norm(best.x - row), rel=1e-3)
+        # Beyond the boundary by its overshoot, which costs more where few coordinates are still free to move.
+        assert np.linalg.norm(near - row) == pytest.approx(np.linalg.norm(best.x - row), rel=2e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))
