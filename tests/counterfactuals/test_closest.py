@@ -70,7 +70,7 @@ def test_where_the_box_cuts_a_quadratic_program_says_the_same(seed):
         )
         assert best.success
         # Beyond the boundary by its overshoot, which costs more where few coordinates are still free to move.
-        assert np.linalg.norm(near - row) == pytest.approx(np.linalg.norm(best.x - row), rel=2e-3)
+        assert np.linalg.norm(near - row) == pytest.approx(np.linalg.norm(best.x - row), rel=2e-3, abs=5e-4)
 
 
 @pytest.mark.parametrize("seed", range(5))
