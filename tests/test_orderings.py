@@ -1,4 +1,4 @@
-"""What has to hold of the rate on COMPAS, whatever its size: paired over the same models, with intervals over models."""
+"""What has to hold of the rate on COMPAS, whatever its size: paired over the same models, with intervals over them."""
 
 import functools
 
@@ -10,14 +10,18 @@ from cftransfer.statistics import difference_interval
 from cftransfer.transferability import matrix
 
 pytestmark = pytest.mark.slow
+SNS, TREX = "sns counterfactual.radius={}", "trex counterfactual.stability={}"
 LESS_TO_MORE = [
     ("gradient", "gradient_90"),
-    ("gradient", "nearest"),
+    # In the box: where x′ has to be possible, gradient steps on to whole numbers, beyond the boundary, and is no worse.
+    ("gradient counterfactual.constraints=box", "nearest"),
+    ("gradient counterfactual.constraints=box", "gradient"),
     ("minimal", "gradient"),
-    ("sns_03", "sns_10"),
-    ("sns_10", "sns"),
-    ("trex_50", "trex"),
-    ("trex_50", "trex_75"),
+    # Weaker than the authors' weakest: from there on, nothing is left to gain on COMPAS.
+    (SNS.format(0.01), SNS.format(0.03)),
+    (SNS.format(0.03), SNS.format(0.1)),
+    (TREX.format(0.42), TREX.format(0.46)),
+    (TREX.format(0.46), TREX.format(0.5)),
     ("ensemble_2", "ensemble_8"),
     ("gradient", "ensemble_2"),
 ]
@@ -30,8 +34,8 @@ def rates(tmp_path_factory):
 
     @functools.cache
     def asked(method):
-        search = f"counterfactual={method}"
-        result = run(plan(composed(search, "samples=400", "replicates.references=6", f"paths.store={store}")))
+        search = f"counterfactual={method}".split()
+        result = run(plan(composed(*search, "samples=400", "replicates.references=6", f"paths.store={store}")))
         return matrix(result.tables["pairs"]), result.metrics["found"]
 
     return asked
