@@ -114,14 +114,14 @@ def _walked(
     best = _Best(model, x, target, needed)
     used = torch.full((len(x),), LINEARISED + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST, device=x.device)
 
-    def tangent(point: Tensor, origin: Tensor = x) -> Tensor:
+    def tangent(point: Tensor, origin: Tensor = x, overshoot: float = OVERSHOOT) -> Tensor:
         """Return the point nearest to `origin` beyond the boundary as it looks from `point`."""
         moving = point.detach().requires_grad_()
         margins = margin(model(moving), target)
         (slope,) = torch.autograd.grad(margins.sum(), moving)
         best.good(point, margins.detach())
         flat = slope.flatten(1)
-        beyond = needed * 1.5 + OVERSHOOT * flat.norm(dim=1) - margins.detach()
+        beyond = needed * 1.5 + overshoot * flat.norm(dim=1) - margins.detach()
         level = beyond + (flat * point.flatten(1)).sum(1)
         parts = (part.flatten(1) for part in (origin, slope, low, high))
         return halfspace(*parts, level=level).view_as(x)
@@ -134,9 +134,9 @@ def _walked(
     if short.any():
         used += short
         best.good(_hopped(tangent, best, low, high, used))
-    for _ in range(CYCLES):
+    for cycle in range(1, CYCLES + 1):
         best.bisect(x, best.point, HALVINGS)
-        point = tangent(best.point)
+        point = tangent(best.point, overshoot=OVERSHOOT if cycle < CYCLES else OVERSHOOT / 10)
         best.good(point)
         best.bisect(point, best.point, ACROSS)
     # No tangent ends nearer than the overshoot, a sixteenth of the way at most.
