@@ -36,8 +36,7 @@ def growing_spheres(
     stays (`sparse`; their step 2; of tables). Their radial law is uniform in volume, which in many dimensions leaves
     the inside of a ball empty. A row's draws are its own.
     """
-    whole("counterfactual.iterations", iterations, least=1)
-    whole("counterfactual.draws", draws, least=1)
+    whole("counterfactual.iterations", iterations, least=whole("counterfactual.draws", draws, least=1))
     whole("counterfactual.batch_size", batch_size, least=1)
     positive("radius", radius)
     check_confidence(confidence)
@@ -69,7 +68,7 @@ def growing_spheres(
         return standing, state["grows"] & hit, {**following, "grows": grows}
 
     reached, _, rounds = stream(
-        begin, step, x, target.to(x), row_seeds(x), iterations=-(-iterations // draws) - 1, batch_size=batch_size
+        begin, step, x, target.to(x), row_seeds(x), iterations=iterations // draws - 1, batch_size=batch_size
     )
     answer = Answer(reached["best"], reached["found"], (rounds + 1) * draws)
     if not sparse or x.dim() > 2:

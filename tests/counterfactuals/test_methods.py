@@ -1,0 +1,342 @@
+"""Every option of conf/counterfactual, through the engine: what none of them may do, whatever the space and model."""
+
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT, composed
+from omegaconf import OmegaConf
+
+from cftransfer.counterfactuals.constraint import NAMES, constraint
+from cftransfer.counterfactuals.search import check, search
+from cftransfer.data.dataset import from_table
+from cftransfer.data.space import Feature
+from cftransfer.errors import InputError
+from cftransfer.models.prediction import build, logits, margin, predicted
+
+OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "counterfactual").glob("*.yaml"))
+METHODS = [name for name in OPTIONS if not name[-1].isdigit()]
+WITHOUT_GRADIENTS = ("growing_spheres", "nearest")
+SPACES = range(5)
+
+# The same code, sooner: draws and steps that a test can wait for, and passes in which kernels do not round differently.
+CHEAP = {
+    "trex": {"draws": 15, "iterations": 75, "batch_size": 16, "sigma": 0.03},
+    "sns": {"points": 5, "steps": 10, "iterations": 100, "batch_size": 16},
+    "growing_spheres": {"draws": 20, "iterations": 300, "batch_size": 16},
+    "nearest": {"iterations": 10},
+    "minimal": {"iterations": 150, "batch_size": 16},
+    "wachter": {"iterations": 150, "batch_size": 16, "patience": 15},
+}
+
+
+@cache
+def _composed(name):
+    return OmegaConf.to_container(composed(f"counterfactual={name}").counterfactual, resolve=True)
+
+
+def settings_of(name, **changes):
+    """What an option says, and what is changed of it."""
+    return {**_composed(name), **changes}
+
+
+def method_of(name):
+    return name.rsplit("_", 1)[0] if name[-1].isdigit() else name
+
+
+@cache
+def cheap(name):
+    return settings_of(name, **CHEAP.get(method_of(name), {"iterations": 150, "batch_size": 16}))
+
+
+def repeated(models):
+    """What a method gets that asks for models of its own."""
+    return lambda many: (list(models) * many)[:many]
+
+
+def features_of(generator):
+    """Some features of every kind, some of which a person cannot change, or one way only."""
+    made = []
+    kinds = ("continuous", "integer", "log1p", "binary", "ordinal", "categorical")
+    for index, kind in enumerate([*kinds, *generator.choice(kinds, 2)]):
+        about = {"mutable": bool(generator.random() < 0.75)}
+        if kind != "categorical":
+            about["direction"] = str(generator.choice(["any", "any", "up", "down"]))
+        if kind in ("binary", "ordinal", "categorical"):
+            many = 2 if kind == "binary" else int(generator.integers(3, 6))
+            about |= {"kind": kind, "categories": tuple("abcdef"[:many])}
+        elif kind == "continuous":
+            about["kind"] = kind
+        else:
+            about |= {"kind": "integer", "scale": "log1p" if kind == "log1p" else "linear"}
+        made.append(Feature(name=f"f{index}", **about))
+    return made
+
+
+@cache
+def world(seed):
+    """A data set in a random feature space, a random network on it, and two that resemble this network."""
+    generator = np.random.default_rng(seed)
+    features, columns = features_of(generator), {}
+    for feature in features:
+        if feature.categories:
+            columns[feature.name] = generator.choice(feature.categories, 200)
+        elif feature.kind == "continuous":
+            columns[feature.name] = generator.normal(3, 10, 200)
+        else:
+            columns[feature.name] = generator.integers(0, generator.integers(3, 60), 200)
+    data = from_table(
+        f"space {seed}",
+        pd.DataFrame(columns),
+        generator.integers(0, 2, 200),
+        features=features,
+        classes=("no", "yes"),
+        test_share=0.2,
+        split_seed=seed,
+    )
+    mlp = {"_target_": "cftransfer.models.mlp.mlp", "layers": 2, "width": 16}
+    models = [build(mlp, input_shape=data.input_shape, seed=seed) for _ in range(3)]
+    noise = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for index, model in enumerate(models):
+            for name, weight in model.named_parameters():
+                weight.mul_(6 if "weight" in name else 1)
+                weight.add_(0.02 * index * torch.randn(weight.shape, generator=noise))
+            last = [module for module in model.modules() if hasattr(module, "bias")][-1]
+            last.bias.sub_(model(data.x_train).median())  # so that both classes are predicted
+            model.requires_grad_(False).eval()
+    return data, models
+
+
+def _changed(space, x, factual):
+    """(columns,) by column: the feature it belongs to, and by how much it moved."""
+    parts = np.repeat(np.arange(len(space.features)), [feature.columns for feature in space.features])
+    for index, feature in enumerate(space.features):
+        yield feature, (x - factual)[:, parts == index]
+
+
+def possible(space, x):
+    """(n,) bool, said by nothing but the encoding: reading the row as a person would, and writing it down again."""
+    again = torch.from_numpy(space.encode(space.decode(x.numpy())))
+    any_value = torch.tensor([f.kind == "continuous" for f in space.features for _ in range(f.columns)])
+    return ((again == x) | any_value).all(1) & ((x >= 0) & (x <= 1)).all(1)
+
+
+@pytest.mark.parametrize("constraints", NAMES)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_what_is_found_is_a_counterfactual(name, constraints):
+    many = 0
+    settings = {**cheap(name), "constraints": constraints}
+    for seed in SPACES:
+        data, (model, *others) = world(seed)
+        x = data.x_test[:7]
+        result = search(model, x, settings=settings, dataset=data, generating=repeated(others))
+        found, reached, at = result.found, result.counterfactual[result.found], x[result.found]
+        many += int(found.sum())
+        assert (result.iterations <= settings["iterations"]).all()
+        assert (found <= result.done).all()
+        assert torch.equal(found, result.done)  # what is claimed is no more than what the engine confirms
+        assert result.counterfactual.isfinite().all()
+        assert (reached != at).any(1).all()
+        assert constraint(constraints, data.space).holds(reached, at).all()
+        for rows in (1, 3, 7, 64):
+            fresh = logits(model, reached, batch_size=rows)
+            assert torch.equal(predicted(fresh), result.target[found])
+            wanted = math.log(settings["confidence"] / (1 - settings["confidence"]))
+            assert (margin(fresh, result.target[found]) > wanted).all()
+        if constraints != "none":
+            assert ((reached >= 0) & (reached <= 1)).all()
+        if constraints in ("possible", "actionable"):
+            assert possible(data.space, reached).all()
+        if constraints == "actionable":
+            for feature, change in _changed(data.space, reached, at):
+                if not feature.mutable:
+                    assert (change == 0).all()
+                elif feature.direction != "any":
+                    assert ((change >= 0) if feature.direction == "up" else (change <= 0)).all()
+    assert many > 0, "nothing was found in any space, so nothing was tested"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_not_found_says_so(name):
+    data, (model, *others) = world(0)
+    target = 1 - predicted(logits(model, data.x_test))
+    settings = {**cheap(name), "constraints": "actionable", "confidence": 0.999}
+    result = search(model, data.x_test[:9], settings=settings, dataset=data, generating=repeated(others))
+    short = margin(logits(model, result.counterfactual), target[:9]) < math.log(999)
+    assert short.any(), "everything was found, so nothing was tested"
+    assert not result.found[short].any()
+    assert not result.done[short].any()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_row_beside_it_does_not_matter(name, trained_models, compas):
+    settings, x = cheap(name), compas.x_test[:40]
+    if "batch_size" in settings:
+        settings = {**settings, "batch_size": 16}
+
+    def ask(rows):
+        about = {"settings": settings, "dataset": compas, "generating": repeated(trained_models[1:])}
+        return search(trained_models[0], x[rows], **about)
+
+    every = ask(list(range(40)))
+    assert every.found.any()
+    for rows in ([0], [39], [17, 3, 38], list(range(39, -1, -1))):
+        some = ask(rows)
+        assert torch.equal(some.counterfactual, every.counterfactual[rows])
+        assert torch.equal(some.found, every.found[rows])
+        assert torch.equal(some.iterations, every.iterations[rows])
+
+
+@pytest.mark.parametrize("constraints", NAMES)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_model_that_never_changes_its_mind(name, constraints):
+    data, _ = world(1)
+    settings = {**cheap(name), "constraints": constraints, "iterations": max(60, cheap(name)["iterations"] // 3)}
+
+    def stubborn(x):
+        return x.flatten(1).sum(1) * 0 + 3
+
+    x = data.x_test[:5]
+    result = search(stubborn, x, settings=settings, dataset=data, generating=repeated([stubborn]))
+    assert not result.done.any()
+    assert not result.found.any()
+    assert result.counterfactual.isfinite().all()
+    assert (result.iterations <= settings["iterations"]).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_most_are_found_with_the_settings_it_comes_with(name, trained_models, compas):
+    about = {"settings": settings_of(name), "dataset": compas, "generating": repeated(trained_models[1:])}
+    assert about["settings"]["constraints"] == "possible"
+    result = search(trained_models[0], compas.x_test[:60], **about)
+    assert result.found.float().mean() >= 0.95
+
+
+@pytest.fixture(scope="module")
+def tree(compas):
+    settings = OmegaConf.to_container(composed("model=decision_tree").model, resolve=True)
+    return build(settings, input_shape=compas.input_shape, seed=0).fit(compas)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_base_without_gradients(name, tree, compas):
+    settings, x = settings_of(name), compas.x_test[:60]
+    if name in WITHOUT_GRADIENTS:
+        check(settings, compas, tree)
+        result = search(tree, x, settings=settings, dataset=compas)
+        assert result.found.float().mean() >= 0.95
+        return
+    said = "follows gradients, and the base's model has none; counterfactual=nearest and counterfactual=growing_spheres"
+    for refused in (lambda: check(settings, compas, tree), lambda: search(tree, x, settings=settings, dataset=compas)):
+        with pytest.raises(InputError, match=said) as raised:
+            refused()
+        assert "\n" not in str(raised.value)
+
+
+CONFIDENCE = [("confidence", value) for value in (0.49, 1, 1.0, -1, math.nan, "sure", True, None)]
+BATCH = [("batch_size", value) for value in (0, -1, 2.5, None)]
+RATE = [("lr", value) for value in (0, -0.1, math.inf, math.nan, "fast", None)]
+WALK = [("iterations", value) for value in (50, 0, 100.0, None)]
+CAP = [("iterations", value) for value in (-1, 2.5, True)]
+WEIGHT = [("distance_weight", value) for value in (-0.1, math.inf, math.nan, None)]
+IMPOSSIBLE = {
+    "ensemble": [*CAP, *RATE, *CONFIDENCE, *BATCH, *WEIGHT, ("models", 0), ("models", 21), ("models", 2.5)],
+    "gradient": [*CAP, *RATE, *CONFIDENCE, *BATCH, *WEIGHT, ("distance", "l3"), ("refine", "yes"), ("refine", False)],
+    "growing_spheres": [
+        *[("iterations", value) for value in (99, 0, -1, 1000.0)],  # no fewer than one round of draws
+        *[("draws", value) for value in (0, 2.5)],
+        *[("radius", value) for value in (0, -1, math.inf, math.nan)],
+        *[("sparse", value) for value in ("yes", 1, None)],
+        *CONFIDENCE,
+        *BATCH,
+    ],
+    "minimal": [*WALK, *RATE, *CONFIDENCE, *BATCH],
+    "nearest": [("distance", "mad"), ("distance", None), ("iterations", 0), ("iterations", 2.5), *CONFIDENCE],
+    "sns": [
+        *WALK,
+        *RATE,
+        *CONFIDENCE,
+        *BATCH,
+        *[("radius", value) for value in (0, -1, math.inf)],
+        *[("points", value) for value in (0, 2.5)],
+        *[("steps", value) for value in (-1, 2.5)],
+    ],
+    "trex": [
+        *WALK,
+        *RATE,
+        *CONFIDENCE,
+        *BATCH,
+        *[("stability", value) for value in (0, 1, -0.1, math.nan)],
+        *[("sigma", value) for value in (0, -1, math.inf)],
+        *[("draws", value) for value in (1, 2.5)],
+    ],
+    "wachter": [
+        *CAP,
+        *RATE,
+        *CONFIDENCE,
+        *BATCH,
+        *[("weight", value) for value in (0, -1, math.inf)],
+        *[("factor", value) for value in (1, 0.5, math.inf)],
+        *[("patience", value) for value in (0, 2.5)],
+    ],
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_impossible_setting_is_named(name, trained_models, compas):
+    cases = [*IMPOSSIBLE[name], ("constraints", "any"), ("constraints", None)]
+    assert {setting for setting, _ in cases} | {"_target_"} == set(settings_of(name)), "a setting without a case"
+    for setting, value in cases:
+        with pytest.raises(InputError) as raised:
+            check(settings_of(name, **{setting: value}), compas, trained_models[0])
+        assert str(raised.value).startswith(f"counterfactual.{setting}={value}: takes "), (setting, value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_setting_too_many_or_too_few_is_named(name, trained_models, compas):
+    settings = settings_of(name)
+    with pytest.raises(InputError, match=r"counterfactual\.stepsize: no such key"):
+        check({**settings, "stepsize": 1}, compas, trained_models[0])
+    for missing in settings.keys() - {"_target_"}:
+        with pytest.raises(InputError, match=rf"counterfactual\.{missing}: is missing"):
+            check({key: value for key, value in settings.items() if key != missing}, compas, trained_models[0])
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_passes_the_check_before_anything_is_trained(name, trained_models, compas):
+    check(settings_of(name), compas, trained_models[0])
+
+
+def test_a_numbered_option_is_the_same_method_at_another_strength():
+    for name in set(OPTIONS) - set(METHODS):
+        plain, numbered = settings_of(method_of(name)), settings_of(name)
+        assert plain.keys() == numbered.keys()
+        assert len([key for key in plain if plain[key] != numbered[key]]) == 1, name
+        assert Path(ROOT / "conf" / "counterfactual" / f"{name}.yaml").read_text().count("\n") == 5
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_rows_are_no_trouble(name, trained_models, compas):
+    about = {"settings": cheap(name), "dataset": compas, "generating": repeated(trained_models[1:])}
+    result = search(trained_models[0], compas.x_test[:0], **about)
+    assert result.counterfactual.shape == (0, *compas.input_shape)
+    assert len(result.found) == len(result.iterations) == 0
+
+
+@pytest.mark.parametrize("iterations", [100, 101, 150, 199, 250])
+def test_growing_spheres_never_asks_more_than_its_cap(iterations, trained_models, compas):
+    asked = []
+
+    def counting(x):
+        asked.append(len(x))
+        return trained_models[0](x)
+
+    settings = settings_of("growing_spheres", iterations=iterations, batch_size=1, sparse=False)
+    result = search(counting, compas.x_test[:1], settings=settings, dataset=compas)
+    assert (result.iterations <= iterations).all()
+    assert sum(asked) <= iterations + 4  # the engine asks too: at x, at x′, where it was relaxed
