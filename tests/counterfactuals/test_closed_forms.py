@@ -1,6 +1,7 @@
 """Each method where its answer is known: by a formula, by brute force, or by its own definition asked again."""
 
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -411,7 +412,7 @@ def test_sns_keeps_the_best_point_and_not_the_last():
         )
         for steps in range(6)
     ]
-    for fewer, more in zip(kept, kept[1:]):
+    for fewer, more in pairwise(kept):
         assert (more >= fewer - 1e-5).all()
 
 
@@ -510,5 +511,5 @@ def test_models_of_a_method_are_no_bases_and_no_references_and_belong_to_one_bas
 def test_the_base_after_the_last_that_can_have_models_of_its_own_is_refused(seed):
     *_, last, beyond = member_seeds(seed, "base", 51)
     assert len(generating_seeds(last, GENERATING)) == GENERATING
-    with pytest.raises(InputError, match="replicates.bases: at most 50"):
+    with pytest.raises(InputError, match=r"replicates\.bases: at most 50"):
         generating_seeds(beyond, 1)
