@@ -179,7 +179,7 @@ def test_what_no_corner_of_the_box_reaches_is_not_found():
 
 
 def test_rows_that_jump_over_a_narrow_side_find_it_in_short_steps():
-    """Within .15 of the centre it is the target; the slope beyond is so small that a linear step goes past all of it."""
+    """Within .15 of the centre it is the target; the slope beyond is so small that a linear step goes past all."""
 
     def model(x):
         off = (x - 0.5).norm(dim=1)
