@@ -13,6 +13,8 @@ from scipy.optimize import LinearConstraint, minimize
 from scipy.stats import kstest
 
 from cftransfer.counterfactuals import wachter as wachter_file
+from cftransfer.counterfactuals.answer import Answer
+from cftransfer.counterfactuals.ascent import ascend
 from cftransfer.counterfactuals.constraint import constraint
 from cftransfer.counterfactuals.descent import ROUNDING
 from cftransfer.counterfactuals.draws import normal, row_seeds, uniform
@@ -251,8 +253,22 @@ def test_shells_lie_between_their_radii_and_are_uniform_in_distance_and_directio
 def test_shells_of_another_round_and_of_another_row_are_other_draws():
     x, first = shells(0.0, 0.1, draws=50)
     _, second = shells(0.0, 0.1, draws=50, age=1)
-    one, other = first - x[:, None], second - x[:, None]
+    one, other = ((points - x[:, None]) / (points - x[:, None]).norm(dim=2, keepdim=True) for points in (first, second))
     assert len(torch.cat([one.flatten(), other.flatten()]).unique()) > 0.99 * 2 * one.numel()
+
+
+def test_growing_spheres_takes_the_nearest_of_its_draws():
+    (weights, bias), x = plane(2, 3), random(20, 3, seed=5)
+    model = linear(weights, bias)
+    about = {"constraints": "none", "sparse": False, "draws": 60, "iterations": 60, "radius": 2.0}
+    result = asked("growing_spheres", model, x, **about)
+    wide = {"inner": torch.zeros(20), "width": torch.full((20,), 2.0)}
+    points = _shell({"x": x, "seed": row_seeds(x), **wide}, torch.zeros(20, dtype=torch.long), 60)
+    right = margin(model(points), result.target[:, None]) > ROUNDING
+    apart = (points - x[:, None]).norm(dim=2).masked_fill(~right, INF)
+    assert result.found.all()
+    assert (right.sum(1) > 1).all(), "one draw alone would have done, so nothing was tested"
+    torch.testing.assert_close(result.counterfactual, points[torch.arange(20), apart.argmin(1)])
 
 
 def test_growing_spheres_finds_the_boundary_of_a_plane():
@@ -414,6 +430,23 @@ def test_sns_keeps_the_best_point_and_not_the_last():
     ]
     for fewer, more in pairwise(kept):
         assert (more >= fewer - 1e-5).all()
+
+
+def test_an_ascent_never_leaves_the_targets_side():
+    """What is raised leads away from the target: of the points that still have the margin the best is kept."""
+    x = random(5, 2)
+    begun = Answer(x, torch.ones(5, dtype=torch.bool), torch.zeros(5, dtype=torch.long))
+    answer = ascend(
+        lambda point, _, start: (point[:, 0], start + 0.205 - point[:, 0]),
+        x,
+        torch.ones(5),
+        begun,
+        extra=x[:, 0],
+        constraint=constraint("none", table_of(x).space),
+        jitter=torch.zeros_like(x),
+        **{"needed": 0.0, "enough": INF, "radius": INF, "steps": 50, "iterations": 50, "lr": 0.01, "batch_size": 16},
+    )
+    torch.testing.assert_close(answer.x, x + torch.tensor([0.2, 0.0]))
 
 
 @pytest.mark.parametrize("stability", [0.55, 0.8])
