@@ -73,8 +73,9 @@ class Constraint:
         if len(self.discrete):
             point[:, self.discrete] = self._nearest_levels(point[:, self.discrete])
         if len(self.groups):
-            padded = torch.cat([point, point.new_full((len(point), 1), -torch.inf)], 1)
-            largest = padded[:, self.groups].argmax(2)  # (n, groups)
+            # Of z itself: within the bounds, what lies beyond them would be equally large.
+            largest = torch.nn.functional.pad(z, (0, 1), value=-torch.inf)[:, self.groups].argmax(2)  # (n, groups)
+            padded = torch.nn.functional.pad(point, (0, 1))
             chosen = self.groups.expand(len(point), -1, -1).gather(2, largest.unsqueeze(2)).squeeze(2)
             padded[:, self.groups.flatten()] = 0
             point = padded.scatter(1, chosen, 1.0)[:, :-1]

@@ -1,5 +1,7 @@
 """The closest point on the other side (L2): a walk along the boundary, in about thirty evaluations a row."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -15,6 +17,7 @@ from cftransfer.spec import whole
 LINEARISED, MORE = 4, 20  # steps towards the boundary, of every row, and of those still short of it
 CYCLES, HALVINGS, ACROSS, LAST = 2, 4, 3, 8  # of the walk; more brought less than .2 % on COMPAS
 EVALUATIONS = LINEARISED + MORE + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST  # at most
+SHORT = 0.05  # of a feature's range, root mean square over features: a short step
 OVERSHOOT = 1e-3  # of a feature's range, beyond a linearised boundary; the real one is curved
 
 
@@ -68,8 +71,8 @@ def closest(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the nearest point seen to x, (n, *input), within low and high, whose margin is at least `needed`.
 
-    Returns it with found: (n,) bool and evaluations: (n,) int64; x itself where none was seen. Each row keeps the best
-    of its own points, and takes the same ones in any company.
+    x lies within low and high, (n, *input) both. Returns it with found: (n,) bool and evaluations: (n,) int64; x itself
+    where none was seen. Each row keeps the best of its own points, and takes the same ones in any company.
     """
 
     def block(x: Tensor, target: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,34 +114,52 @@ def _walked(
     best = _Best(model, x, target, needed)
     used = torch.full((len(x),), LINEARISED + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST, device=x.device)
 
-    def tangent(point: Tensor) -> Tensor:
-        """Return the point nearest to x beyond the boundary as it looks from `point`."""
+    def tangent(point: Tensor, origin: Tensor = x, overshoot: float = OVERSHOOT) -> Tensor:
+        """Return the point nearest to `origin` beyond the boundary as it looks from `point`."""
         moving = point.detach().requires_grad_()
         margins = margin(model(moving), target)
         (slope,) = torch.autograd.grad(margins.sum(), moving)
         best.good(point, margins.detach())
         flat = slope.flatten(1)
-        beyond = needed * 1.5 + OVERSHOOT * flat.norm(dim=1) - margins.detach()
+        beyond = needed * 1.5 + overshoot * flat.norm(dim=1) - margins.detach()
         level = beyond + (flat * point.flatten(1)).sum(1)
-        parts = (part.flatten(1) for part in (x, slope, low, high))
+        parts = (part.flatten(1) for part in (origin, slope, low, high))
         return halfspace(*parts, level=level).view_as(x)
 
     point = x
-    for step in range(LINEARISED + MORE):
-        short = best.length.isinf()
-        if step >= LINEARISED:
-            if not short.any():
-                break
-            used += short
-        point = torch.where(_wide(short, x), tangent(point), point) if step >= LINEARISED else tangent(point)
+    for _ in range(LINEARISED):
+        point = tangent(point)
     best.good(point)
-    for _ in range(CYCLES):
+    short = best.length.isinf()
+    if short.any():
+        used += short
+        best.good(_hopped(tangent, best, low, high, used))
+    for cycle in range(1, CYCLES + 1):
         best.bisect(x, best.point, HALVINGS)
-        point = tangent(best.point)
+        point = tangent(best.point, overshoot=OVERSHOOT if cycle < CYCLES else OVERSHOOT / 10)
         best.good(point)
         best.bisect(point, best.point, ACROSS)
-    best.bisect(x, best.point, LAST)
+    # No tangent ends nearer than the overshoot, a sixteenth of the way at most.
+    best.bisect(torch.lerp(x, best.point, 15 / 16).clamp(low, high), best.point, LAST)
     return best.point, best.length.isfinite(), used
+
+
+def _hopped(tangent: Callable[..., Tensor], best: _Best, low: Tensor, high: Tensor, used: Tensor) -> Tensor:
+    """Return where short steps from x lead the rows without a point so far, all judged but the last; counts `used`.
+
+    Linear steps from x may jump over a narrow target class, and back again, for ever.
+    """
+    x = point = best.x
+    longest = SHORT * x[0].numel() ** 0.5
+    for _ in range(MORE - 1):
+        short = best.length.isinf()
+        if not short.any():
+            break
+        used += short
+        move = tangent(point, point) - point
+        share = (longest / move.flatten(1).norm(dim=1).clamp(min=1e-30)).clamp(max=1)
+        point = torch.where(_wide(short, x), (point + _wide(share, x) * move).clamp(low, high), x)
+    return point
 
 
 def halfspace(x: Tensor, slope: Tensor, low: Tensor, high: Tensor, *, level: Tensor) -> Tensor:

@@ -69,11 +69,12 @@ def shortened(
 
     In every round each feature of a row is tried as it was in the factual (and, if `halfway`, projected half of the way
     there), and of what still has the confidence the nearest in L2 is taken, until nothing is left to take back. Each
-    round counts as an iteration of the row, and `iterations` is the cap on all.
+    point tried counts as an iteration of the row, and `iterations` is the cap on all.
     """
-    needed, rows = margin_of(confidence), (answer.done & (answer.iterations < iterations)).nonzero().flatten()
-    reached, rounds = answer.x.clone(), torch.zeros_like(answer.iterations)
+    needed, reached, taken = margin_of(confidence), answer.x.clone(), answer.iterations.clone()
     owned = constraint.feature == torch.arange(int(constraint.feature.max()) + 1, device=x.device).unsqueeze(1)
+    many = len(owned) * (1 + halfway)  # points that a row tries in a round
+    rows = (answer.done & (taken + many <= iterations)).nonzero().flatten()
 
     def good(points: Tensor, target: Tensor) -> tuple[Tensor]:
         with torch.no_grad():
@@ -84,15 +85,14 @@ def shortened(
         middle = constraint.project((now + factual) / 2, factual)
         parts = [torch.where(owned, other.unsqueeze(1), now.unsqueeze(1)) for other in (factual, middle)[: 1 + halfway]]
         tried = torch.cat(parts, 1)  # (rows, candidates, columns)
-        many = tried.shape[1]
         wanted = target[rows].to(x).repeat_interleave(many)
         (keeps,) = in_passes(good, tried.flatten(0, 1), wanted, batch_size=batch_size)
         length = (tried - factual.unsqueeze(1)).norm(dim=2)
         length = length.masked_fill(~keeps.view(-1, many), torch.inf)
         nearest = length.argmin(1)
         better = length.gather(1, nearest.unsqueeze(1)).squeeze(1) < (now - factual).norm(dim=1)
-        rounds[rows] += 1
+        taken[rows] += many
         rows, nearest = rows[better], nearest[better]
         reached[rows] = tried[better, nearest]
-        rows = rows[(answer.iterations + rounds)[rows] < iterations]
-    return answer._replace(x=reached, iterations=answer.iterations + rounds)
+        rows = rows[taken[rows] + many <= iterations]
+    return answer._replace(x=reached, iterations=taken)

@@ -32,7 +32,10 @@ def frontier(jobs: Jobs) -> Figure | None:
         axes.set_title(dataset, loc="left", fontsize=10, fontweight="bold")
         axes.set_xlabel("mean distance L2, in units of a feature's range")
         axes.set_xlim(left=0)
-        axes.set_ylim(-0.02, 1.04)
+        least = min(
+            number for job in rated for number in (job.metrics["rate"], job.metrics["rate_low"]) if number is not None
+        )
+        axes.set_ylim(max(least - 0.1, -0.02), 1.1)  # room for words above a rate of 1
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     places[0].set_ylabel("transferability rate")
@@ -72,7 +75,9 @@ def _curve(axes: Axes, some: Sequence[Job], *, name: str, index: int) -> None:
             elinewidth=0.9,
         )
         if told:
-            axes.annotate(told, (x, y), xytext=(5, -10), textcoords="offset points", fontsize=7, color=colour)
+            axes.annotate(
+                told, (x, y), xytext=(3, 5), textcoords="offset points", rotation=40, fontsize=7, color=colour
+            )
 
 
 def _ends(x: float, y: float) -> list[tuple[float, str]]:

@@ -7,16 +7,29 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from cftransfer.counterfactuals.constraint import Constraint
 from cftransfer.counterfactuals.gradient import gradient
+from cftransfer.counterfactuals.spread import deviations
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import build, logits, margin, predicted
 
-SETTINGS = {"iterations": 1000, "lr": 0.01, "distance_weight": 0.1, "confidence": 0.5, "batch_size": 256}
+SETTINGS = {
+    "iterations": 1000,
+    "lr": 0.01,
+    "distance": "l2",
+    "distance_weight": 0.1,
+    "confidence": 0.5,
+    "refine": "none",
+    "batch_size": 256,
+}
 
 
-def search(model, x, space=None, **changes):
+def search(model, x, dataset=None, **changes):
+    """In the box, which all inputs have alike."""
     target = 1 - predicted(logits(model, x))
-    return target, *gradient(model, x, target, space=space, **{**SETTINGS, **changes})
+    box = Constraint(name="box", feature=torch.arange(x[0].numel() if len(x) else 1))
+    answer = gradient(model, x, target, constraint=box, dataset=dataset, **{**SETTINGS, **changes})
+    return target, answer.x, answer.done, answer.iterations
 
 
 def linear(*weights, bias=0.0):
@@ -166,8 +179,65 @@ def test_images_are_rows_too():
         ("confidence", 0.4),
         ("confidence", 1),
         ("batch_size", 0),
+        ("distance", "l3"),
+        ("refine", "more"),
     ],
 )
 def test_an_impossible_setting_is_named(setting, value):
     with pytest.raises(InputError, match=f"counterfactual.{setting}={value}"):
         search(linear(1.0), torch.rand(1, 1), **{setting: value})
+
+
+@pytest.mark.parametrize("distance", ["l1", "l2", "mad"])
+def test_the_distance_is_the_one_that_was_asked_for(distance, compas):
+    """One step from a point beside the factual, where the prediction has no slope: what is left is the distance's."""
+    scale = {"mad": deviations(compas)}.get(distance, torch.ones(14))
+    x = compas.x_test[:5].clamp(0.2, 0.8)
+    flat, seen = (lambda x: x.sum(1) * 0 - 1), []
+
+    def watching(point, *rest):
+        seen.append((point.detach().clone(), *rest))
+        return flat(point)
+
+    box = Constraint(name="box", feature=torch.arange(14))
+    gradient(
+        watching, x, torch.ones(5).long(), constraint=box, dataset=compas,
+        **{**SETTINGS, "distance": distance, "distance_weight": 2.0, "iterations": 3},
+    )  # fmt: skip
+    # Without a slope of the prediction nothing moves at first, and the distance stays at its minimum.
+    assert all(torch.equal(point[:5], x) for (point,) in seen)
+
+    def steep(point):
+        return (point / scale).sum(1) * 1e-3 - 1
+
+    target = torch.ones(5).long()
+    ends = [
+        gradient(steep, x, target, constraint=box, dataset=compas,
+                 **{**SETTINGS, "distance": distance, "distance_weight": weight, "iterations": 60}).x
+        for weight in (0.0, 10.0)
+    ]  # fmt: skip
+    measure = (lambda d: d.square().sum(1)) if distance == "l2" else (lambda d: (d.abs() / scale).sum(1))
+    free, held = (measure(end - x) for end in ends)
+    assert (held < 0.5 * free).all()
+
+
+def test_deviations_are_the_mad_else_the_standard_deviation_else_one():
+    x = torch.tensor([[0.0, 0.0, 0.5], [0.1, 0.0, 0.5], [0.2, 0.0, 0.5], [0.3, 0.0, 0.5], [0.4, 1.0, 0.5]])
+
+    class Rows:
+        x_train = x
+
+    torch.testing.assert_close(deviations(Rows()), torch.tensor([0.1, float(x[:, 1].std()), 1.0]))
+
+
+def test_refined_counterfactuals_are_nearer_still_confident_and_within_the_cap(trained_models, compas):
+    x = compas.x_test[:200]
+    target, plain, done, steps = search(trained_models[0], x)
+    _, refined, still, more = search(trained_models[0], x, refine="bisect")
+    assert torch.equal(done, still)
+    assert (margin(logits(trained_models[0], refined), target)[done] > 0).all()
+    assert ((refined - x).norm(dim=1) <= (plain - x).norm(dim=1) + 1e-7).all()
+    assert (refined - x).norm(dim=1).mean() < 0.95 * (plain - x).norm(dim=1).mean()
+    assert torch.equal(more[done], (steps + 20)[done])
+    _, _, _, capped = search(trained_models[0], x, refine="bisect", iterations=12)
+    assert (capped <= 12).all()
