@@ -13,6 +13,8 @@ from scipy.optimize import LinearConstraint, minimize
 from scipy.stats import kstest
 
 from cftransfer.counterfactuals import wachter as wachter_file
+from cftransfer.counterfactuals.answer import Answer
+from cftransfer.counterfactuals.ascent import ascend
 from cftransfer.counterfactuals.constraint import constraint
 from cftransfer.counterfactuals.descent import ROUNDING
 from cftransfer.counterfactuals.draws import normal, row_seeds, uniform
@@ -251,8 +253,22 @@ def test_shells_lie_between_their_radii_and_are_uniform_in_distance_and_directio
 def test_shells_of_another_round_and_of_another_row_are_other_draws():
     x, first = shells(0.0, 0.1, draws=50)
     _, second = shells(0.0, 0.1, draws=50, age=1)
-    one, other = first - x[:, None], second - x[:, None]
+    one, other = ((points - x[:, None]) / (points - x[:, None]).norm(dim=2, keepdim=True) for points in (first, second))
     assert len(torch.cat([one.flatten(), other.flatten()]).unique()) > 0.99 * 2 * one.numel()
+
+
+def test_growing_spheres_takes_the_nearest_of_its_draws():
+    (weights, bias), x = plane(2, 3), random(20, 3, seed=5)
+    model = linear(weights, bias)
+    about = {"constraints": "none", "sparse": False, "draws": 60, "iterations": 60, "radius": 2.0}
+    result = asked("growing_spheres", model, x, **about)
+    wide = {"inner": torch.zeros(20), "width": torch.full((20,), 2.0)}
+    points = _shell({"x": x, "seed": row_seeds(x), **wide}, torch.zeros(20, dtype=torch.long), 60)
+    right = margin(model(points), result.target[:, None]) > ROUNDING
+    apart = (points - x[:, None]).norm(dim=2).masked_fill(~right, INF)
+    assert result.found.all()
+    assert (right.sum(1) > 1).all(), "one draw alone would have done, so nothing was tested"
+    torch.testing.assert_close(result.counterfactual, points[torch.arange(20), apart.argmin(1)])
 
 
 def test_growing_spheres_finds_the_boundary_of_a_plane():
@@ -416,6 +432,23 @@ def test_sns_keeps_the_best_point_and_not_the_last():
         assert (more >= fewer - 1e-5).all()
 
 
+def test_an_ascent_never_leaves_the_targets_side():
+    """What is raised leads away from the target: of the points that still have the margin the best is kept."""
+    x = random(5, 2)
+    begun = Answer(x, torch.ones(5, dtype=torch.bool), torch.zeros(5, dtype=torch.long))
+    answer = ascend(
+        lambda point, _, start: (point[:, 0], start + 0.205 - point[:, 0]),
+        x,
+        torch.ones(5),
+        begun,
+        extra=x[:, 0],
+        constraint=constraint("none", table_of(x).space),
+        jitter=torch.zeros_like(x),
+        **{"needed": 0.0, "enough": INF, "radius": INF, "steps": 50, "iterations": 50, "lr": 0.01, "batch_size": 16},
+    )
+    torch.testing.assert_close(answer.x, x + torch.tensor([0.2, 0.0]))
+
+
 @pytest.mark.parametrize("stability", [0.55, 0.8])
 def test_trex_is_done_where_its_estimate_of_the_stability_is_high_enough(stability):
     model, x = bumpy(1), random(30, 4, seed=11)
@@ -488,23 +521,16 @@ def test_an_ensemble_with_its_own_opposite_finds_nothing():
 
 @pytest.mark.parametrize("seed", [0, 1, 7, 10**6])
 def test_models_of_a_method_are_no_bases_and_no_references_and_belong_to_one_base(seed):
-    most = POOL_SIZE // GENERATING
-    taken = {*member_seeds(seed, "base", POOL_SIZE), *member_seeds(seed, "reference", POOL_SIZE)}
     neighbours = range(max(0, seed - 1), seed + 2)
-    foreign = {
-        other for at in neighbours for pool in ("base", "reference") for other in member_seeds(at, pool, POOL_SIZE)
-    }
+    pools = [(at, pool) for at in neighbours for pool in ("base", "reference")]
+    taken = {other for at, pool in pools for other in member_seeds(at, pool, POOL_SIZE)}
     for at in neighbours:
-        for base in member_seeds(at, "base", most):
+        for base in member_seeds(at, "base", POOL_SIZE // GENERATING):
             mine = generating_seeds(base, GENERATING)
             assert len(set(mine)) == GENERATING
-            assert not foreign.intersection(mine)
-            assert not (taken if at == seed else set()).intersection(mine)
-            foreign.update(mine)
-    assert (
-        generating_seeds(member_seeds(seed, "base", 1)[0], 2)
-        == generating_seeds(member_seeds(seed, "base", 1)[0], 5)[:2]
-    )
+            assert not taken.intersection(mine)
+            assert generating_seeds(base, 2) == mine[:2]  # the first models serve ensembles of every size
+            taken.update(mine)
 
 
 @pytest.mark.parametrize("seed", [0, 3])
