@@ -180,7 +180,8 @@ def _controls(axes: Axes, panel: Panel, points: list[Point], *, colour: str, spa
         if panel.knob and len(set(x)) > 1:
             axes.plot(x, y, linestyle=style, color=colour, linewidth=0.9)
         elif len(x):
-            axes.hlines(y, x - 0.2 * span, x + 0.2 * span, linestyles=style, colors=colour, linewidth=0.9)
+            half = 0.2 * span if panel.knob else 0.35  # without a knob, jobs stand one apart
+            axes.hlines(y, x - half, x + half, linestyles=style, colors=colour, linewidth=0.9)
 
 
 def _line(axes: Axes, line: Line, colour: str) -> None:
