@@ -396,6 +396,24 @@ def stability_along(model, x, reached, target, points):
     return torch.sigmoid(torch.stack(along)).mean(0)
 
 
+def test_minimal_gives_the_nearest_of_all_points_that_it_asked_about():
+    seen = []
+
+    def recorded(x):
+        """Ripples, so that what comes later need not be nearer."""
+        seen.append(x.detach().clone())
+        return torch.sin(9 * x[:, 0] + 4 * x[:, 1]) + torch.cos(11 * x[:, 2] - 7 * x[:, 3]) - 0.8
+
+    for row in random(12, 4, seed=15).split(1):
+        seen.clear()
+        result = asked("minimal", recorded, row, constraints="box", batch_size=1)
+        points = torch.cat(seen)
+        right = margin(recorded(points), result.target) >= ROUNDING
+        length = (points - row).norm(dim=1).masked_fill(~right, INF)
+        assert result.found.all()
+        assert (result.counterfactual - row).norm() <= length.min() + 1e-6
+
+
 @pytest.mark.parametrize("radius", [0.05, 0.3])
 def test_sns_stays_within_its_radius_and_is_never_less_stable_than_where_it_began(radius):
     model, x = bumpy(), random(40, 4, seed=9)
