@@ -125,14 +125,15 @@ def plan(cfg: DictConfig) -> Plan:
         raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")
     if nested and reference["training"]["epochs"] < base["training"]["epochs"]:
         raise InputError("reference.training.epochs: with reference.seeds=base, takes no fewer than training.epochs")
-    check(settings, dataset, build(base["model"], input_shape=dataset.input_shape, seed=0))
+    base_seeds = member_seeds(cfg.seed, "base", bases)
+    check(settings, dataset, build(base["model"], input_shape=dataset.input_shape, seed=0), base_seeds)
     if cfg.samples is not None and whole("samples", cfg.samples, least=1) > len(dataset.x_test):
         log.info("samples=%d: the test split has %d factuals; taking all", cfg.samples, len(dataset.x_test))
     return Plan(
         base=base,
         reference=reference,
-        base_seeds=member_seeds(cfg.seed, "base", bases),
-        reference_seeds=member_seeds(cfg.seed, *(("base", bases) if nested else ("reference", references))),
+        base_seeds=base_seeds,
+        reference_seeds=base_seeds if nested else member_seeds(cfg.seed, "reference", references),
         nested=nested,
         search=settings,
         samples=cfg.samples,

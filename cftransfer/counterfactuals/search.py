@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from hydra.utils import get_method
 from torch import Tensor
 
 from cftransfer import store as artifacts
@@ -17,7 +19,7 @@ from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, device_of, differentiable, logits, margin, predicted, rows_at_once
-from cftransfer.spec import Spec, call, key, model_key, whole
+from cftransfer.spec import Spec, call, generating_seeds, key, model_key, whole
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +58,15 @@ def factuals(dataset: Dataset, samples: int | None) -> Tensor:
     return unit(dataset.x_test if samples is None else dataset.x_test[: whole("samples", samples, least=1)])
 
 
-def check(settings: Mapping[str, Any], dataset: Dataset, model: Model) -> None:
+def check(settings: Mapping[str, Any], dataset: Dataset, model: Model, seeds: Sequence[int] = ()) -> None:
     """Raise an InputError, naming the key, for settings that the method, or a model like this one, refuses.
 
-    It is asked about no rows at all, and the model is one that has not been trained.
+    It is asked about no rows at all, and the model is one that has not been trained. seeds: of the bases, each of which
+    may need models of its own.
     """
+    if "generating" in signature(get_method(settings["_target_"])).parameters:
+        for seed in seeds:
+            generating_seeds(seed, 1)
     nothing = unit(dataset.x_test[:0])
     asked = (lambda x: x.flatten(1).sum(1)) if differentiable(model) else model
     _answer(asked, nothing, nothing.new_zeros(0), settings, dataset=dataset)

@@ -51,7 +51,9 @@ class Feature:
             return (codes[:, None] / self._steps).astype(np.float32)
         numbers = self._scaled(values.to_numpy(dtype=float))
         low, high = self._scaled(np.array([self.low, self.high]))
-        return np.clip((numbers - low) / max(high - low, np.finfo(float).tiny), 0, 1)[:, None].astype(np.float32)
+        if low == high:  # both ends are 0
+            return np.zeros((len(numbers), 1), dtype=np.float32)
+        return np.clip((numbers - low) / (high - low), 0, 1)[:, None].astype(np.float32)
 
     def decode(self, x: np.ndarray) -> np.ndarray:
         """(n, columns) in [0, 1] → (n,) original values, read as a person would.

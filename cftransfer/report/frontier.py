@@ -36,6 +36,7 @@ def frontier(jobs: Jobs) -> Figure | None:
             number for job in rated for number in (job.metrics["rate"], job.metrics["rate_low"]) if number is not None
         )
         axes.set_ylim(max(least - 0.1, -0.02), 1.1)  # room for words above a rate of 1
+        axes.set_yticks([tick for tick in axes.get_yticks() if least - 0.1 <= tick <= 1])
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     places[0].set_ylabel("transferability rate")

@@ -134,3 +134,11 @@ def test_where_it_was_before_projection_is_kept_to_the_bit(trained_models, compa
     fresh = search(trained_models[0], compas.x_test[:30], settings=SETTINGS, dataset=compas)
     assert torch.equal(result.relaxed, fresh.relaxed)
     assert torch.equal(result.relaxed_found, fresh.relaxed_found)
+
+
+def test_more_bases_than_have_models_of_their_own_are_refused_before_anything_is_trained(compas):
+    settings = OmegaConf.to_container(composed("counterfactual=ensemble").counterfactual, resolve=True)
+    check(settings, compas, lambda x: x.sum(1), range(50))
+    with pytest.raises(InputError, match=r"replicates\.bases: at most 50"):
+        check(settings, compas, lambda x: x.sum(1), range(51))
+    check(SETTINGS, compas, lambda x: x.sum(1), range(1000))

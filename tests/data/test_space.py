@@ -94,6 +94,12 @@ def test_a_constant_feature_encodes_to_zero_and_decodes_to_itself():
     assert space.decode(np.array([[0.0], [1.0]]))["age"].tolist() == [7, 7]
 
 
+@pytest.mark.parametrize("kind", ["continuous", "integer"])
+def test_what_differs_from_a_constant_of_the_training_rows_is_put_at_its_only_end(kind):
+    space = fit([Feature(name="age", kind=kind)], pd.DataFrame({"age": [7, 7]}))
+    assert space.encode(pd.DataFrame({"age": [3, 7, 90]}))[:, 0].tolist() == [0, 0, 0]
+
+
 def test_points_between_are_read_as_a_person_would():
     space = FeatureSpace(
         (
