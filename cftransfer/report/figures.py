@@ -36,7 +36,8 @@ def save(jobs: Jobs, lines: Sequence[Line], folder: Path) -> dict[str, str]:
     figures |= {name: made for name, made in (("frontier", frontier(jobs)), ("matrix", matrix(jobs))) if made}
     for name in {"frontier", "matrix"} - set(figures):  # of an earlier report on other jobs
         for kind in ("png", "svg"):
-            (folder / f"{name}.{kind}").unlink(missing_ok=True)
+            with store.disk(folder / f"{name}.{kind}"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
     return {name: written(figure, folder / name) for name, figure in figures.items()}
 
 
