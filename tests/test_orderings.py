@@ -35,7 +35,7 @@ def rates(tmp_path_factory):
     @functools.cache
     def asked(method):
         search = f"counterfactual={method}".split()
-        result = run(plan(composed(*search, "samples=400", "replicates.references=6", f"paths.store={store}")))
+        result = run(plan(composed(*search, "samples=250", "replicates.references=6", f"paths.store={store}")))
         return matrix(result.tables["pairs"]), result.metrics["found"]
 
     return asked
