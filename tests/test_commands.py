@@ -136,7 +136,7 @@ def test_a_trained_population_is_what_transfer_uses(tmp_path):
     assert "training 2 models" not in done.stderr
 
 
-EXPERIMENTS = ["continued_training", "more_features", "more_layers", "seed"]
+EXPERIMENTS = ["continued_training", "more_features", "more_layers", "seed", "technique"]
 
 
 @pytest.fixture(scope="module")

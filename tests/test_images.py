@@ -22,6 +22,9 @@ from cftransfer.transferability import transfer_table
 CNN = {"_target_": "cftransfer.models.cnn.cnn", "layers": 2, "width": 4}
 SEARCH = {
     "_target_": "cftransfer.counterfactuals.gradient.gradient",
+    "constraints": "possible",
+    "distance": "l2",
+    "refine": "none",
     "iterations": 300,
     "lr": 0.005,
     "distance_weight": 0.1,
