@@ -13,6 +13,10 @@ from cftransfer import command
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """Train or fetch the population; return its mean accuracy on the test split."""
+    from cftransfer import finished
+
+    if (accuracy := finished.value(cfg, "test_accuracy")) is not None:
+        return accuracy
     from cftransfer import experiment, tracking
 
     with tracking.logged_failure():

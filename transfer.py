@@ -13,10 +13,16 @@ from cftransfer import command
 @hydra.main(config_path="conf", config_name="transfer", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """Run one job; return its transferability rate, NaN if nothing was found, for sweepers that optimise it."""
+    from cftransfer import finished
+
+    if (rate := finished.value(cfg, "rate")) is not None:
+        return rate
     from cftransfer import experiment, tracking
 
     with tracking.logged_failure():
         plan = experiment.plan(cfg)
+        if (rate := finished.value(cfg, "rate", version=plan.dataset.version)) is not None:
+            return rate
         with tracking.wandb_run(cfg, job_type="transfer") as run:
             result = experiment.run(plan)
             if result.curve is not None:

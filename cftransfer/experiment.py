@@ -26,6 +26,7 @@ from cftransfer.spec import (
     Spec,
     after,
     base_spec,
+    family_key,
     generating_seeds,
     identified,
     known,
@@ -145,6 +146,11 @@ def plan(cfg: DictConfig) -> Plan:
 
 def run(plan: Plan) -> Result:
     """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found."""
+    with store.using(plan.store, [family_key(plan.base), family_key(plan.reference)]):
+        return _run(plan)
+
+
+def _run(plan: Plan) -> Result:
     place: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store}
     train: dict[str, Any] = {**place, "hardware": plan.hardware}
     bases = training.trained(plan.base, plan.base_seeds, **train)
@@ -236,8 +242,9 @@ def population(cfg: DictConfig) -> Callable[[], Result]:
     training.check(spec, dataset)
 
     def train() -> Result:
-        training.trained(spec, seeds, dataset=dataset, store=place, hardware=hardware)
-        curves = training.curves(spec, seeds, store=place)
+        with store.using(place, [family_key(spec)]):
+            training.trained(spec, seeds, dataset=dataset, store=place, hardware=hardware)
+            curves = training.curves(spec, seeds, store=place)
         last = curves[curves.epoch == curves.epoch.max()].drop(columns=["epoch", "seed"]).mean()
         many = f"{len(seeds)} models" if len(seeds) > 1 else "1 model"
         log.info("%s: test accuracy %.3f, AUROC %.3f on average", many, last.test_accuracy, last.test_auroc)

@@ -43,9 +43,8 @@ def logged_failure() -> Iterator[None]:
     """Log what ends the job before it ends: Hydra shows only a sweep's first failure, and only at its end.
 
     A mistake of the user is one line (and a traceback with hydra.verbose=true). A single job ends here and now, before
-    Hydra adds lines of its own; a sweep goes on. A result that an earlier try left in this folder is removed first.
+    Hydra adds lines of its own; a sweep goes on.
     """
-    (job_folder() / "result.json").unlink(missing_ok=True)
     try:
         yield
     except InputError as error:
@@ -150,6 +149,7 @@ def finish(cfg: DictConfig, run: wandb.Run, result: "Result", *, logged: Mapping
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "git": _code(),
         "wandb": run.id,
+        "files": [f"{name}.parquet" for name in result.tables] + [f"examples/{name}.png" for name in result.pictures],
     }
     store.write(out / "result.json", json.dumps(written, indent=2, allow_nan=False).encode())
     log.info("results in %s", _shown(out))

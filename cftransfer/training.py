@@ -30,6 +30,7 @@ from cftransfer.spec import Spec, after, family_key, key, known, lineage_key, mo
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights/"  # prefix of the names of a model's parameters in its artifact
+TRIES = 3  # of making what is damaged or gone as soon as it is made
 
 
 @dataclass(frozen=True)
@@ -98,27 +99,53 @@ def trajectory(
 ) -> list[list[Model]]:
     """Return, for each of `epochs` (ascending), the models of `spec` after so many epochs, as `trained` does.
 
-    All that is missing comes from one pass, or one pass per model where these are not stacked.
+    All that is missing comes from one pass, or one pass per model where these are not stacked. What turns out to be
+    damaged has been moved aside when it is loaded, and is missing then.
     """
     want = _Want(spec, tuple(epochs), store)
-    if want.missing(seeds):
-        with artifacts.hold(store, [lineage_key(spec, seed) for seed in seeds]):
-            if without_epochs(spec, dataset):
-                _fit(want, want.missing(seeds), dataset)
-            else:
-                _train_missing(want, seeds, dataset, hardware)
-    return [[_load(after(spec, epoch), seed, dataset, store, hardware) for seed in seeds] for epoch in epochs]
+    for _ in range(TRIES):
+        if want.missing(seeds):
+            with artifacts.hold(store, [lineage_key(spec, seed) for seed in seeds]):
+                _make(want, seeds, dataset, hardware)
+        loaded = [[_load(after(spec, epoch), seed, dataset, store, hardware) for seed in seeds] for epoch in epochs]
+        models = [[model for model in some if model is not None] for some in loaded]
+        if all(len(some) == len(seeds) for some in models):
+            return models
+    raise InputError(f"paths.store={store}: models are damaged or gone as soon as they are made; check its disk")
+
+
+def _make(want: "_Want", seeds: Sequence[int], dataset: Dataset, hardware: Hardware) -> None:
+    if without_epochs(want.spec, dataset):
+        _fit(want, want.missing(seeds), dataset)
+    else:
+        _train_missing(want, seeds, dataset, hardware)
 
 
 def _train_missing(want: "_Want", seeds: Sequence[int], dataset: Dataset, hardware: Hardware) -> None:
-    together = faster_stacked(want.spec, dataset) if hardware.stacked is None else hardware.stacked
+    stacked = faster_stacked(want.spec, dataset) if hardware.stacked is None else hardware.stacked
     while missing := want.missing(seeds):
-        some = missing if together else dict([next(iter(missing.items()))])
-        members = _start(want, some).seeds
+        together = _together(want, missing, seeds) if stacked else [next(iter(missing))]
+        some = want.missing([seed for seed in together if seed in seeds])  # again: a mate may have turned out damaged
+        members = _start(want, some, together).seeds
         with artifacts.hold(want.store, [_pass_key(want.spec, members)]):  # others may want other members of the pass
-            start = _start(want, some)
+            start = _start(want, some, together)
             if start.seeds == members:
                 _train(start, want, some, dataset=dataset, accelerator=hardware.accelerator)
+
+
+def _together(want: "_Want", missing: Mapping[int, Sequence[int]], seeds: Sequence[int]) -> list[int]:
+    """Return the members of the next pass: all that are missing, or the population of one that got lost.
+
+    What a member is to the last bit depends on how many it was trained with, so a model that was damaged or deleted is
+    trained with those that its mates say it had been trained with.
+    """
+    for seed in seeds:
+        for epoch in want.epochs if seed not in missing else ():
+            loaded = artifacts.load(want.store, "models", want.file(seed, epoch).stem)
+            members = loaded[1].get("population", []) if loaded else []
+            if set(members) & set(missing):
+                return list(members)
+    return list(missing)
 
 
 def faster_stacked(spec: Spec, dataset: Dataset) -> bool:
@@ -141,19 +168,23 @@ class _Want:
 
     def missing(self, seeds: Sequence[int]) -> dict[int, list[int]]:
         """Return the epochs that the store lacks, by the seeds that lack any."""
-        specs = {epoch: after(self.spec, epoch) for epoch in self.epochs}
-        lacking = {
-            seed: [epoch for epoch, spec in specs.items() if not model_file(spec, seed, store=self.store).exists()]
-            for seed in seeds
-        }
+        lacking = {seed: [epoch for epoch in self.epochs if not self.file(seed, epoch).exists()] for seed in seeds}
         return {seed: epochs for seed, epochs in lacking.items() if epochs}
+
+    def file(self, seed: int, epoch: int) -> Path:
+        """Return where a model is, or would be, kept."""
+        return model_file(after(self.spec, epoch), seed, store=self.store)
 
 
 def curves(spec: Spec, seeds: Sequence[int], *, store: Path) -> pd.DataFrame:
     """Return the training curves of stored models: one row per seed and epoch."""
-    return pd.concat(
-        [_curve_table(_tensors(spec, seed, store)["curve"]).assign(seed=seed) for seed in seeds], ignore_index=True
-    )
+    tables = []
+    for seed in seeds:
+        tensors = _tensors(spec, seed, store)
+        if tensors is None:
+            raise InputError(f"{model_file(spec, seed, store=store)}: has just vanished; run again to make it again")
+        tables.append(_curve_table(tensors["curve"]).assign(seed=seed))
+    return pd.concat(tables, ignore_index=True)
 
 
 def model_file(spec: Spec, seed: int, *, store: Path) -> Path:
@@ -161,14 +192,15 @@ def model_file(spec: Spec, seed: int, *, store: Path) -> Path:
     return artifacts.artifact(store, "models", model_key(spec, seed))
 
 
-def _tensors(spec: Spec, seed: int, store: Path) -> dict[str, Tensor]:
+def _tensors(spec: Spec, seed: int, store: Path) -> dict[str, Tensor] | None:
     loaded = artifacts.load(store, "models", model_key(spec, seed))
-    assert loaded is not None, f"{model_file(spec, seed, store=store)} vanished"
-    return loaded[0]
+    return None if loaded is None else loaded[0]
 
 
-def _load(spec: Spec, seed: int, dataset: Dataset, store: Path, hardware: Hardware) -> Model:
+def _load(spec: Spec, seed: int, dataset: Dataset, store: Path, hardware: Hardware) -> Model | None:
     tensors = _tensors(spec, seed, store)
+    if tensors is None:
+        return None
     model = build(spec["model"], input_shape=dataset.input_shape, seed=seed)
     if isinstance(model, Technique):
         return unpacked(model, tensors["skops"], path=model_file(spec, seed, store=store))
@@ -176,30 +208,30 @@ def _load(spec: Spec, seed: int, dataset: Dataset, store: Path, hardware: Hardwa
     return model.requires_grad_(False).eval().to(hardware.device)
 
 
-def _start(want: _Want, missing: Mapping[int, Sequence[int]]) -> Snapshot:
+def _start(want: _Want, missing: Mapping[int, Sequence[int]], together: Sequence[int]) -> Snapshot:
     """Return where training goes on: an interrupted pass, else the longest stored prefix, else fresh members.
 
-    The members of a prefix may be fewer than are missing; the caller comes back for the rest.
+    together: the missing and those that are trained with them. The members of a prefix may be fewer; the caller comes
+    back for the rest.
     """
+    mates = [seed for seed in together if seed not in missing]
     first = min(epochs[0] for epochs in missing.values())
     passes = [found for found in _passes(want) if set(missing) <= set(found.seeds) and found.epoch <= first]
     if passes:
         return max(passes, key=lambda found: found.epoch)
     for epoch in range(first, 0, -1):
-        if ready := {seed: state for seed in missing if (state := _resumable(want, seed, epoch))}:
+        ready = {seed: state for seed in together if (state := _resumable(want, seed, epoch))}
+        if set(ready) & set(missing) and set(ready) >= set(mates):
             names = next(iter(ready.values()))
             stacked = {name: torch.stack([state[name] for state in ready.values()]) for name in names}
             return Snapshot(epoch, tuple(ready), stacked)
-    return Snapshot(0, tuple(missing), {})
+    return Snapshot(0, tuple(together), {})
 
 
 def _resumable(want: _Want, seed: int, epoch: int) -> dict[str, Tensor] | None:
     """Return the stored state of a model after `epoch` epochs, None if it has none to go on from."""
-    spec = after(want.spec, epoch)
-    if not model_file(spec, seed, store=want.store).exists():
-        return None
-    tensors = _tensors(spec, seed, want.store)
-    return tensors if "step" in tensors else None
+    tensors = _tensors(after(want.spec, epoch), seed, want.store)
+    return tensors if tensors is not None and "step" in tensors else None
 
 
 def _passes(want: _Want) -> list[Snapshot]:
@@ -233,7 +265,9 @@ def _train(
         for index, seed in enumerate(reached.seeds):
             if reached.epoch in lacking.get(seed, ()):
                 state = {name: tensor[index] for name, tensor in reached.tensors.items()}
-                _store_member(state, after(spec, reached.epoch), seed, want.store, resumable=reached.epoch == last)
+                _store_member(
+                    state, want, seed, reached.epoch, population=reached.seeds, resumable=reached.epoch == last
+                )
 
     keep(start)
     if start.epoch < last:
@@ -270,7 +304,7 @@ def _fit(want: _Want, missing: Mapping[int, Sequence[int]], dataset: Dataset) ->
         technique = build(want.spec["model"], input_shape=dataset.input_shape, seed=seed).fit(dataset)
         state = {"skops": packed(technique), "curve": _curve_row(technique, dataset)}
         for epoch in epochs:  # one, but for who asks for ages that a technique does not have
-            _store_member(state, after(want.spec, epoch), seed, want.store, resumable=True)
+            _store_member(state, want, seed, epoch, population=[seed], resumable=True)
 
 
 def _curve_row(technique: Technique, dataset: Dataset) -> Tensor:
@@ -288,13 +322,16 @@ def _shape(spec: Spec) -> str:
     return " ".join(f"{name}={value}" for name, value in spec["model"].items() if name != "_target_")
 
 
-def _store_member(tensors: dict[str, Tensor], spec: Spec, seed: int, store: Path, *, resumable: bool) -> None:
+def _store_member(
+    tensors: dict[str, Tensor], want: _Want, seed: int, epoch: int, *, population: Sequence[int], resumable: bool
+) -> None:
     text = io.StringIO()
     _curve_table(tensors["curve"]).to_csv(text, index=False)
-    path = model_file(spec, seed, store=store)
+    path = want.file(seed, epoch)
     artifacts.write(path.with_suffix(".csv"), text.getvalue().encode())
     kept = {name: tensor for name, tensor in tensors.items() if resumable or name.startswith((WEIGHTS, "curve"))}
-    artifacts.save(store, "models", path.stem, kept, {"spec": spec, "seed": seed})
+    about = {"spec": after(want.spec, epoch), "seed": seed, "population": list(population)}
+    artifacts.save(want.store, "models", path.stem, kept, about)
 
 
 def _curve_table(curve: Tensor) -> pd.DataFrame:

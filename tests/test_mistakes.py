@@ -43,19 +43,16 @@ def test_a_mistake_is_one_line_and_loses_nothing(good_job, words, said):
     assert {path: path.stat().st_mtime_ns for path in (good_job / "store").rglob("*.*")} == before
 
 
-def test_a_truncated_artifact_is_named_and_can_be_made_again(good_job):
+def test_a_truncated_artifact_is_named_and_made_again(good_job):
     path = min((good_job / "store" / "models").glob("*.safetensors"))
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
     done = run_command(good_job, "transfer.py", *SMALL)
-    assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
-    assert f"store/models/{path.name}: damaged" in line
-    path.unlink()
-    assert run_command(good_job, "transfer.py", *SMALL).returncode == 0
-    assert path.exists()
+    assert done.returncode == 0, done.stderr
+    assert f"store/models/{path.name}: damaged" in done.stderr
+    assert path.read_bytes() == whole
     first, *_, last = results(good_job)
-    assert last["metrics"] == pytest.approx(first["metrics"])
+    assert last["metrics"] == first["metrics"]
 
 
 def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):

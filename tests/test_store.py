@@ -3,18 +3,23 @@
 import multiprocessing
 import os
 import resource
+import socket
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
+from filelock import SoftFileLease, Timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cftransfer import store
 from cftransfer.errors import InputError
+from cftransfer.store import contents, leases
+from cftransfer.store.artifacts import DamagedError, _set_aside
 
 TENSORS = {"a": torch.arange(6, dtype=torch.float32).reshape(2, 3), "b": torch.tensor([True, False])}
 ABOUT = {"spec": {"layers": 4}, "seed": 1}
@@ -38,14 +43,17 @@ def test_nothing_is_loaded_where_nothing_was_saved(place):
     assert store.load(place, "models", "k") is None
 
 
-def test_a_truncated_artifact_is_named_and_left_alone(place):
+def test_a_truncated_artifact_is_named_and_moved_aside(place, caplog):
     path = store.save(place, "models", "k", TENSORS, ABOUT)
     whole = path.read_bytes()
-    for length in range(len(whole)):
+    for number, length in enumerate(range(len(whole))):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"k.safetensors: damaged .* delete this file and run again"):
-            store.load(place, "models", "k")
-    assert path.exists()
+        assert store.load(place, "models", "k") is None
+        aside = place / "damaged" / "models" / f"k-{number}.safetensors"
+        assert aside.read_bytes() == whole[:length]
+        assert f"{path}: damaged" in caplog.messages[-1]
+        assert str(aside) in caplog.messages[-1]
+        assert not path.exists()
 
 
 @given(st.data())
@@ -55,8 +63,15 @@ def test_a_flipped_bit_is_noticed(tmp_path_factory, data):
     content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"k.safetensors: damaged"):
-        store.load(place, "models", "k")
+    assert store.load(place, "models", "k") is None
+    assert contents.leftovers(place) == [place / "damaged" / "models" / "k-0.safetensors"]
+
+
+def test_a_good_artifact_that_another_process_has_just_put_in_place_is_not_moved_aside(place):
+    path = store.save(place, "models", "k", TENSORS, ABOUT)
+    _, about = _set_aside(place, path, DamagedError("as it was a moment ago"))
+    assert about == ABOUT
+    assert path.exists()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -147,8 +162,115 @@ def test_who_waits_for_a_lock_holds_none_that_comes_after_it(place):
     with store.hold(place, ["a"]):
         waiting.start()
         time.sleep(0.3)
-        lock = FileLock(place / "locks" / "b.lock")
-        lock.acquire(blocking=False)
-        lock.release()
+        assert not (place / "locks" / "b.lock").exists()
     waiting.join(10)
     assert not waiting.is_alive()
+
+
+def _hold_for_ever(place, lease, ready):
+    leases.LEASE = lease
+    with store.hold(place, ["k"]), store.using(place, ["f00"]):
+        ready.set()
+        time.sleep(600)
+
+
+@pytest.fixture
+def holder(place, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE", 2.0)
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=_hold_for_ever, args=(place, 2.0, ready), daemon=True)
+    process.start()
+    assert ready.wait(60)
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_a_dead_holder_blocks_nobody(place, holder):
+    waited = _seconds_to_hold(place)
+    holder.kill()
+    holder.join()
+    with store.hold(place, ["k"]):
+        assert store.in_use(place) == set()
+    assert list((place / "locks").iterdir()) == []
+    assert waited is None
+
+
+def _seconds_to_hold(place):
+    """Return None where somebody else holds k."""
+    try:
+        with SoftFileLease(place / "locks" / "k.lock", lease_duration=leases.LEASE, timeout=0.5):
+            return True
+    except Timeout:
+        return None
+
+
+@pytest.mark.parametrize("clock", [-(10**6), 10**6], ids=["behind", "ahead"])
+def test_a_holder_on_another_machine_is_dead_when_its_lock_is_not_renewed(place, holder, clock):
+    """The other machine's process cannot be asked, and its clock, hence the time of its file, may be days off."""
+    marker = place / "locks" / "k.lock"
+    with SoftFileLease(place / "locks" / "other.lock", lease_duration=2.0):
+        content = (place / "locks" / "other.lock").read_bytes()
+    holder.kill()
+    holder.join()
+    marker.write_bytes(content.replace(socket.gethostname().encode(), b"another-machine"))
+    os.utime(marker, (time.time() + clock,) * 2)
+    began = time.monotonic()
+    with store.hold(place, ["k"]):
+        assert time.monotonic() - began >= 2.0
+    assert not marker.exists()
+
+
+def test_what_a_living_job_uses_is_known_and_a_dead_one_uses_nothing(place, holder):
+    assert store.in_use(place) == {"f00"}
+    holder.kill()
+    holder.join()
+    assert store.in_use(place) == set()
+
+
+def test_a_lock_that_is_taken_away_is_told(place, caplog, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE", 0.3)
+    with store.hold(place, ["k"]):
+        (place / "locks" / "k.lock").unlink()
+        time.sleep(0.5)
+    assert "the lock of k was lost" in caplog.text
+
+
+def test_a_slow_writer_whose_part_is_removed_writes_again(tmp_path, monkeypatch):
+    path, replace, parts = tmp_path / "result.json", Path.replace, []
+
+    def losing(self, target):
+        if not parts:
+            parts.append(self)
+            store.write(path, b"of another writer")  # who cleans up what it takes for a dead one's
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", losing)
+    store.write(path, b"mine")
+    assert path.read_bytes() == b"mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    (tmp_path / ".result.json.somewhere-1-abc.part").write_bytes(b"half")
+    store.write(tmp_path / "result.json", b"whole")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_store_that_can_only_be_read_serves_what_it_has(tmp_path, caplog):
+    tmp_path.chmod(0o755)
+    place = store.prepare(tmp_path / "store")
+    store.save(place, "models", "k", TENSORS, ABOUT)
+    subprocess.run(["mount", "--bind", "-o", "ro", place, place], check=True) if os.geteuid() == 0 else place.chmod(
+        0o555
+    )
+    try:
+        assert store.prepare(place) == place
+        assert "can only be read" in caplog.text
+        with store.using(place, ["f00"]):
+            assert store.load(place, "models", "k")[1] == ABOUT
+        with pytest.raises(InputError, match=r"paths.store=.*cannot be used"), store.hold(place, ["k2"]):
+            pass
+    finally:
+        subprocess.run(["umount", place], check=True) if os.geteuid() == 0 else place.chmod(0o755)

@@ -130,7 +130,7 @@ def test_a_curve_lies_beside_its_model(data, place):
 def test_an_artifact_carries_its_spec(data, place):
     training.trained(SPEC, [3], dataset=data, store=place)
     _, about = artifacts.load(place, "models", training.model_file(SPEC, 3, store=place).stem)
-    assert about == {"spec": SPEC, "seed": 3}
+    assert about == {"spec": SPEC, "seed": 3, "population": [3]}
 
 
 def test_a_trajectory_is_one_pass_and_each_age_is_what_training_so_long_gives(data, place, tmp_path, caplog):
@@ -240,3 +240,27 @@ def test_an_impossible_training_is_named(data, setting, value):
     spec = {**SPEC, "training": {**SPEC["training"], setting: value}}
     with pytest.raises(InputError, match=f"training.{setting}={value}"):
         training.check(spec, data)
+
+
+@pytest.mark.parametrize("lost", [[1], [0, 2]])
+def test_a_model_that_got_lost_is_made_again_to_the_last_bit(place, data, lost):
+    """What rounding does to a member depends on how many it is trained with: it gets its mates back."""
+    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    files = {seed: training.model_file(SPEC, seed, store=place) for seed in (0, 1, 2)}
+    before = {seed: path.read_bytes() for seed, path in files.items()}
+    files[lost[0]].write_bytes(before[lost[0]][:-7])  # one is damaged
+    for seed in lost[1:]:  # others were deleted
+        files[seed].unlink()
+    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    assert {seed: path.read_bytes() for seed, path in files.items()} == before
+
+
+def test_a_model_of_a_longer_training_that_got_lost_is_made_again_to_the_last_bit(place, data):
+    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    longer = after(SPEC, SPEC["training"]["epochs"] + 2)
+    training.trained(longer, [0, 1, 2], dataset=data, store=place)
+    before = {path: path.read_bytes() for path in (place / "models").iterdir()}
+    training.model_file(longer, 1, store=place).unlink()
+    training.trained(longer, [0, 1, 2], dataset=data, store=place)
+    assert {path: path.read_bytes() for path in (place / "models").iterdir()} == before
+    assert list((place / "passes").iterdir()) == []

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 Generating: TypeAlias = Callable[[int], Sequence[Model]]  # how many → models of the base's spec, of other seeds
 
+TRIES = 3  # of making what is damaged or gone as soon as it is made
 BLOCK = 2**23  # inputs in work at once, 32 MiB: 55 images of 224 × 224 pixels, all rows of a table
 
 
@@ -140,17 +141,24 @@ def searched(
     def lacking() -> list[int]:
         return [seed for seed in seeds if not files[seed].exists()]
 
-    if lacking():
-        with artifacts.hold(store, keys.values()):
-            for seed in lacking():
-                others = partial(generating, seed)
-                base = bases[list(seeds).index(seed)]
-                result = search(base, x, settings=settings, dataset=dataset, generating=others)
-                log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, result.found.sum())
-                about = {"base": {**spec, "seed": seed}, "counterfactual": settings, "samples": len(x)}
-                kept = {name: part for name, part in vars(result).items() if name != "factual" and part is not None}
-                artifacts.save(store, "counterfactuals", keys[seed], kept, about)
-    return [_stored(store, keys[seed], x) for seed in seeds]
+    def make(seed: int) -> None:
+        base = bases[list(seeds).index(seed)]
+        result = search(base, x, settings=settings, dataset=dataset, generating=partial(generating, seed))
+        log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, result.found.sum())
+        about = {"base": {**spec, "seed": seed}, "counterfactual": settings, "samples": len(x)}
+        kept = {name: part for name, part in vars(result).items() if name != "factual" and part is not None}
+        artifacts.save(store, "counterfactuals", keys[seed], kept, about)
+
+    for _ in range(TRIES):  # what turns out to be damaged has been moved aside when it is loaded
+        if lacking():
+            with artifacts.hold(store, keys.values()):
+                for seed in lacking():
+                    make(seed)
+        stored = [_stored(store, keys[seed], x) for seed in seeds]
+        whole_ones = [found for found in stored if found is not None]
+        if len(whole_ones) == len(seeds):
+            return whole_ones
+    raise InputError(f"paths.store={store}: searches are damaged or gone as soon as they are made; check its disk")
 
 
 def file(spec: Spec, seed: int, *, settings: Mapping[str, Any], many: int, store: Path) -> Path:
@@ -169,8 +177,7 @@ def distance(x: Tensor, other: Tensor, *, p: float = 2) -> Tensor:
     return torch.cat([torch.linalg.vector_norm(difference, p, dim=1) for difference in differences])
 
 
-def _stored(store: Path, name: str, x: Tensor) -> Counterfactuals:
+def _stored(store: Path, name: str, x: Tensor) -> Counterfactuals | None:
     """Return stored counterfactuals of the factuals x, which all bases share in memory and none keeps in its file."""
     loaded = artifacts.load(store, "counterfactuals", name)
-    assert loaded is not None, f"{artifacts.artifact(store, 'counterfactuals', name)} vanished"
-    return Counterfactuals(**{**loaded[0], "factual": x})
+    return None if loaded is None else Counterfactuals(**{**loaded[0], "factual": x})

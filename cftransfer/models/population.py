@@ -174,26 +174,28 @@ class EpochBatches:
 
 def fit(population: Population, *, epochs: int, accelerator: str) -> None:
     """Train for `epochs` more, under a progress bar in a terminal; KeyboardInterrupt if interrupted by Ctrl-C."""
-    trainer = pl.Trainer(
-        accelerator=accelerator,
-        devices=1,
-        max_epochs=epochs,
-        reload_dataloaders_every_n_epochs=1,
-        plugins=[LightningEnvironment()],  # not SLURM's: its signal handlers fight those of the launcher
-        barebones=True,  # no logger, no checkpoints, no bar that is drawn anew at every step: a tenth of the time
-    )
     steps = epochs * -(-len(population.x_train) // population.batch_size)
     console = Console(stderr=True)
     with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"{len(population.seeds)} × {epochs} epochs", total=steps)
         population.after_step = lambda: bar.advance(task)
-        _train(trainer, population)
+        _train(population, epochs=epochs, accelerator=accelerator)
 
 
-def _train(trainer: pl.Trainer, population: Population) -> None:
+def _train(population: Population, *, epochs: int, accelerator: str) -> None:
     with warnings.catch_warnings():
         # Lightning 2.6's own call of a name that torch 2.13 deprecates; nothing that we or a user could change.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", module=r"pytorch_lightning\.utilities\._pytree")
+        # Where SLURM is installed, Lightning wants to be started by srun: for jobs of several devices, which none is.
+        warnings.filterwarnings("ignore", message="The `srun` command is available", category=UserWarning)
+        trainer = pl.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            max_epochs=epochs,
+            reload_dataloaders_every_n_epochs=1,
+            plugins=[LightningEnvironment()],  # not SLURM's: its signal handlers fight those of the launcher
+            barebones=True,  # no logger, no checkpoints, no bar that is drawn anew at every step: a tenth of the time
+        )
         try:
             trainer.fit(population)
         except SystemExit as interrupted:  # how Lightning answers Ctrl-C

@@ -1,0 +1,7 @@
+"""What has been made, under the hash of what made it: written once, whole or not at all, by one maker at a time."""
+
+from cftransfer.store.artifacts import artifact, load, prepare, save
+from cftransfer.store.files import disk, write
+from cftransfer.store.leases import hold, in_use, using
+
+__all__ = ["artifact", "disk", "hold", "in_use", "load", "prepare", "save", "using", "write"]

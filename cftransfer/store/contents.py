@@ -1,0 +1,149 @@
+"""What a store holds: of which spec, how large, how old, whole or damaged, in use or free to go."""
+
+import fnmatch
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cftransfer.errors import InputError
+from cftransfer.spec import family_key, flat
+from cftransfer.store.artifacts import DAMAGED, KINDS, DamagedError, about, verified
+from cftransfer.store.leases import in_use
+
+PART = "*.part"  # what a killed writer left
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One artifact, with what belongs to it: a model's training curve.
+
+    described: its description, None if it is damaged. size: bytes. age: seconds since it was written, ≥ 0 whatever the
+    clock has done since.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    described: dict[str, Any] | None
+    size: int
+    age: float
+
+    @property
+    def kind(self) -> str:
+        """Which of `KINDS` it is."""
+        return self.path.parent.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its spec and its search, flat, and its seed, as in model.layers, dataset._target_ and seed."""
+        described = self.described or {}
+        spec = described.get("spec") or described.get("base") or {}
+        seeds = {name: described[name] for name in ("seed", "epoch", "samples") if name in described}
+        search = {"counterfactual": described["counterfactual"]} if "counterfactual" in described else {}
+        return flat({**spec, **search, **seeds})
+
+    @property
+    def family(self) -> str | None:
+        """What `leases.using` is told: the key that models of one spec share, of whatever seed and age."""
+        described = self.described or {}
+        spec = described.get("spec") or described.get("base")
+        return family_key({name: part for name, part in spec.items() if name != "seed"}) if spec else None
+
+
+def entries(store: Path) -> list[Entry]:
+    """Return every artifact of a store, kind by kind, the oldest first; InputError if it is no store."""
+    if not store.is_dir():
+        raise InputError(f"{store}: no such folder; name the store that paths.store names")
+    found = [_entry(path) for kind in KINDS for path in (store / kind).glob("*.safetensors")]
+    return sorted(found, key=lambda entry: (KINDS.index(entry.kind), -entry.age, entry.path.name))
+
+
+def one(store: Path, key: str) -> Entry:
+    """Return the artifact whose key begins with `key`; InputError if there is none, or more than one."""
+    found = [entry for entry in entries(store) if entry.path.stem.startswith(key)]
+    if len(found) != 1:
+        some = f"{len(found)} artifacts begin with it; give more digits" if found else "no artifact begins with it"
+        raise InputError(f"{key}: {some} (python -m cftransfer.store ls has them all)")
+    return found[0]
+
+
+def damaged(store: Path) -> dict[Path, str]:
+    """Return the artifacts that are not what was written, each with the reason; every byte is read."""
+    reasons = {}
+    for entry in entries(store):
+        try:
+            verified(entry.path)
+        except FileNotFoundError:  # pruned meanwhile
+            continue
+        except DamagedError as error:
+            reasons[entry.path] = str(error)
+    return reasons
+
+
+def leftovers(store: Path) -> list[Path]:
+    """Return what killed writers have left, and what was moved aside since it was damaged."""
+    parts = [path for kind in KINDS for path in (store / kind).glob(f".{PART}")]
+    return sorted(parts) + sorted((store / DAMAGED).rglob("*.safetensors"))
+
+
+def to_prune(
+    store: Path,
+    *,
+    older_than: float | None = None,
+    matching: Sequence[str] = (),
+    keep_bytes: int | None = None,
+) -> tuple[list[Entry], list[Entry]]:
+    """Return what is to go, and what would but is in use by a living job.
+
+    older_than: seconds; matching: settings as in model.layers=8, or kind=passes, all of which must hold (with * as in
+    file names). keep_bytes: of what these choose, the oldest go until the store is no larger.
+    """
+    every = entries(store)
+    wanted = [entry for entry in every if _chosen(entry, older_than=older_than, matching=matching)]
+    if keep_bytes is not None:
+        wanted = _oldest(wanted, excess=sum(entry.size for entry in every) - keep_bytes)
+    used = in_use(store) if wanted else set()
+    kept = [entry for entry in wanted if entry.family in used]
+    return [entry for entry in wanted if entry.family not in used], kept
+
+
+def remove(some: Iterable[Entry]) -> int:
+    """Remove artifacts; return how many bytes that freed. Who needs one again makes it again."""
+    freed = 0
+    for entry in some:
+        for path in (entry.path, *entry.files):
+            path.unlink(missing_ok=True)
+        freed += entry.size
+    return freed
+
+
+def _entry(path: Path) -> Entry:
+    try:
+        described = about(path)
+    except DamagedError:
+        described = None
+    beside = tuple(file for file in [path.with_suffix(".csv")] if file.exists())
+    size = sum(file.stat().st_size for file in (path, *beside))
+    return Entry(path, beside, described, size, max(0.0, time.time() - path.stat().st_mtime))
+
+
+def _chosen(entry: Entry, *, older_than: float | None, matching: Sequence[str]) -> bool:
+    if older_than is not None and entry.age <= older_than:
+        return False
+    settings = {**entry.settings, "kind": entry.kind}
+    for word in matching:
+        name, _, pattern = word.partition("=")
+        if not fnmatch.fnmatchcase(str(settings.get(name)), pattern):
+            return False
+    return True
+
+
+def _oldest(some: Sequence[Entry], *, excess: int) -> list[Entry]:
+    chosen = []
+    for entry in sorted(some, key=lambda entry: -entry.age):
+        if excess <= 0:
+            break
+        chosen.append(entry)
+        excess -= entry.size
+    return chosen

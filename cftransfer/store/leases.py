@@ -1,0 +1,117 @@
+"""Who makes what, and who needs what: lock files that a dead holder cannot keep.
+
+A holder renews its file every few seconds. Whoever waits takes it over once the holder's process is gone (where it ran
+on the same machine), or once it has not been renewed for `LEASE` seconds of the waiter's own steady clock: machines
+need no clocks in step, and the file system no lock daemon, only the exclusive creation of a file.
+
+A holder that was taken for dead and lives, as on a machine that slept, is told, and goes on: both then make the same
+bytes, and each puts them in place whole.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import LeaseCompromise, SoftFileLease, Timeout
+
+from cftransfer.errors import InputError
+
+log = logging.getLogger(__name__)
+
+LEASE = 30.0  # seconds without a sign of life; renewed three times as often, so that a busy machine keeps its locks
+USE = "use"
+
+
+@contextmanager
+def hold(store: Path, keys: Iterable[str]) -> Iterator[None]:
+    """Hold the locks of `keys`, so that one process makes them.
+
+    Locks are taken in sorted order: two processes that want the same ones cannot block each other.
+    """
+    with ExitStack() as stack:
+        for name in sorted(set(keys)):
+            stack.enter_context(_held(store, name))
+        yield
+
+
+@contextmanager
+def _held(store: Path, name: str) -> Iterator[None]:
+    lease = _lease(store, name)
+    try:
+        lease.acquire(blocking=False)
+    except Timeout:
+        log.info("waiting for another process that is making %s", name)
+        lease.acquire()
+    except OSError as error:
+        raise unusable(store, error) from error
+    try:
+        yield
+    finally:
+        lease.release()
+
+
+@contextmanager
+def using(store: Path, families: Iterable[str]) -> Iterator[None]:
+    """Say that models of these families, and what was found on them, are in use: nobody prunes them meanwhile.
+
+    Where the store can only be read, nobody can prune it either.
+    """
+    with ExitStack() as stack:
+        if os.access(store / "locks", os.W_OK):
+            for family in sorted(set(families)):
+                stack.enter_context(_held(store, f"{USE}-{family}-{uuid4().hex[:8]}"))
+        yield
+
+
+def in_use(store: Path) -> set[str]:
+    """Return the families that living jobs use; files of dead jobs are removed.
+
+    It watches the files of jobs on other machines until they are renewed, or for `LEASE` seconds.
+    """
+    waiting = {path: _renewed(path) for path in (store / "locks").glob(f"{USE}-*.lock") if not _taken_over(path)}
+    alive, until = set(), time.monotonic() + 1.2 * LEASE
+    while waiting and time.monotonic() < until:
+        for path, before in list(waiting.items()):
+            now = _renewed(path)
+            if now != before:
+                del waiting[path]
+                if now is not None:
+                    alive.add(path)
+        time.sleep(0.1)
+    alive |= {path for path in waiting if not _taken_over(path)}
+    return {path.name.split("-")[1] for path in alive}
+
+
+def _taken_over(path: Path) -> bool:
+    lease = SoftFileLease(path, lease_duration=LEASE)
+    try:
+        lease.acquire(blocking=False)
+    except (Timeout, OSError):
+        return False
+    lease.release()
+    return True
+
+
+def _renewed(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _lease(store: Path, name: str) -> SoftFileLease:
+    return SoftFileLease(store / "locks" / f"{name}.lock", lease_duration=LEASE, on_compromise=_lost)
+
+
+def _lost(compromise: LeaseCompromise) -> None:
+    name = Path(compromise.lock_file).stem
+    log.warning("the lock of %s was lost (%s): another process may make the same meanwhile", name, compromise.reason)
+
+
+def unusable(store: Path, error: OSError) -> InputError:
+    """Return what to say of a store that cannot be used."""
+    return InputError(f"paths.store={store}: cannot be used ({error.strerror or error}); set paths.store to another")
