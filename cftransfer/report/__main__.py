@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from cftransfer.errors import InputError
-from cftransfer.report import report
+from cftransfer.report import missing, report
 
 
 def main() -> None:
@@ -13,8 +13,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report", description="Report on jobs of transfer.py.")
     parser.add_argument("folder", nargs="+", type=Path, help="job folders, or folders that hold some at any depth")
     parser.add_argument("--out", type=Path, help="where report.html and trend.png go; default: the first folder")
+    parser.add_argument(
+        "--missing", action="store_true", help="print which jobs lack a result, why, and the commands that make it"
+    )
     options = parser.parse_args()
     try:
+        if options.missing:
+            missing.show(missing.sweeps(options.folder))
+            return
         report(options.folder, out=options.out)
     except InputError as error:
         sys.exit(f"cftransfer.report: {error}")

@@ -12,11 +12,11 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from cftransfer.errors import InputError
+from cftransfer.finished import ELSEWHERE
 from cftransfer.spec import PARTS, flat
 from cftransfer.statistics import Sharing, Trend, holm, trend
 from cftransfer.transferability import CONTROLS, PAIR, matrix
 
-NOT_SWEPT = ("paths", "wandb", "trainer")  # where a job ran and landed, not what it was
 TABLES = {
     "pairs": (*PAIR, *CONTROLS),
     "survivorship": ("cap",),
@@ -52,7 +52,7 @@ class Job:
     @property
     def settings(self) -> dict[str, Any]:
         """The job's settings, flat, with one name per group (`model`: mlp) instead of its `_target_`."""
-        kept = {name: part for name, part in self.result["config"].items() if name not in NOT_SWEPT}
+        kept = {name: part for name, part in self.result["config"].items() if name not in ELSEWHERE}
         settings = {name: value for name, value in flat(kept).items() if not name.endswith("_target_")}
         return {**self.result["choices"], **settings}
 
@@ -145,9 +145,9 @@ def jobs(folders: Sequence[Path]) -> Jobs:
     """Collect every job of transfer.py under `folders`; InputError, naming the folder or file, if there is none."""
     done: list[Job] = []
     failed: dict[Path, str] = {}
-    for folder in _job_folders(folders):
+    for folder in job_folders(folders):
         try:
-            job = _read(folder)
+            job = read(folder)
         except InputError as error:
             failed[folder] = str(error)
             continue
@@ -239,7 +239,7 @@ def _sharing(points: Sequence[Point]) -> Sharing:
     return "models" if same("reference") else "bases"
 
 
-def _job_folders(folders: Sequence[Path]) -> list[Path]:
+def job_folders(folders: Sequence[Path]) -> list[Path]:
     """Return every folder that Hydra made for a job, once, however often and by whatever name it is given."""
     found: dict[Path, Path] = {}
     for folder in folders:
@@ -252,13 +252,14 @@ def _job_folders(folders: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def _read(folder: Path) -> Job | None:
+def read(folder: Path) -> Job | None:
     """Return a job of transfer.py, or None for one of train.py; InputError, with the reason, for one that failed."""
     path = folder / "result.json"
     if not path.exists():
         overrides = folder / ".hydra" / "overrides.yaml"
         typed = " ".join(overrides.read_text().replace("- ", "").split()) or "no overrides"
-        raise InputError(f"{typed}{_reason(folder)}")
+        why = why_failed(folder)
+        raise InputError(typed + (f"; {why}" if why else ""))
     try:
         result = json.loads(path.read_text())
         lacking = {"config", "choices", "overrides", "metrics", "versions", "git"} - set(result or ())
@@ -285,10 +286,15 @@ def table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
     return read
 
 
-def _reason(folder: Path) -> str:
-    """Return what a failed job's log says of it: "; failed: …", or "" where it was ended without a word."""
-    said = [line for log in folder.glob("*.log") for line in log.read_text().splitlines() if " failed: " in line]
-    return f"; failed: {said[-1].partition(' failed: ')[2]}" if said else ""
+def why_failed(folder: Path) -> str | None:
+    """Return what a job's log says of its end, "failed: …" or "interrupted", or None where it ended without a word."""
+    said = [line for log in folder.glob("*.log") for line in log.read_text(errors="replace").splitlines()]
+    for line in reversed(said):
+        if " failed: " in line:
+            return f"failed: {line.partition(' failed: ')[2]}"
+        if " interrupted" in line:
+            return "interrupted"
+    return None
 
 
 def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:

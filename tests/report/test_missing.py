@@ -1,0 +1,96 @@
+"""What a sweep still lacks, and that the printed commands make it, and only it."""
+
+import re
+import shlex
+import shutil
+
+import pytest
+from conftest import ROOT, SMALL, results, run_command
+
+from cftransfer.errors import InputError
+from cftransfer.report.missing import NEVER, show, sweeps
+
+WORDS = [word for word in SMALL if not word.startswith("model.layers")]
+SWEEP = ["-m", *WORDS, "experiment=more_layers", "extra_layers=1,2,3", "model.layers=1", "wandb=disabled"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    done = run_command(folder, "transfer.py", *SWEEP, "hydra.sweep.dir=multirun/it")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def sweep(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def typed(command):
+    words = shlex.split(command)
+    assert words[0] == "python"
+    return words[1:]
+
+
+def test_a_whole_sweep_lacks_nothing(sweep, capsys):
+    (found,) = sweeps([sweep / "multirun"])
+    assert (found.jobs, found.missing) == (3, [])
+    show([found])
+    assert capsys.readouterr().out == f"{found.folder}: 3 of 3 jobs have their result\n"
+
+
+def test_the_printed_commands_make_what_is_missing_and_nothing_else(sweep, capsys):
+    before = {path: path.stat().st_mtime_ns for path in (sweep / "store").rglob("*.*")}
+    expected = results(sweep)
+    job = sweep / "multirun" / "it"
+    shutil.rmtree(job / "0")  # never began
+    (job / "2" / "result.json").unlink()  # killed
+    (found,) = sweeps([sweep / "multirun"])
+    assert [(path.folder.name, path.reason) for path in found.missing] == [
+        ("0", NEVER),
+        ("2", "ended without a word, or still runs"),
+    ]
+    done = run_command(sweep, *typed(found.missing[0].command))
+    assert done.returncode == 0, done.stderr
+    done = run_command(sweep, *typed(found.command))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("has its result already") == 2
+    assert not re.search(r"training \d|searched", done.stderr)
+    assert [result["metrics"] for result in results(sweep)] == [result["metrics"] for result in expected]
+    assert {path: path.stat().st_mtime_ns for path in (sweep / "store").rglob("*.*")} == before
+    assert sweeps([job])[0].missing == []
+
+
+def test_a_failed_job_is_missing_with_its_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(tmp_path, "transfer.py", *SMALL, "model.layers=0", "hydra.run.dir=alone").returncode == 1
+    (found,) = sweeps([tmp_path / "alone"])
+    assert found.missing[0].reason == "failed: model.layers=0: takes a whole number ≥ 1"
+    assert typed(found.missing[0].command)[-1] == f"hydra.run.dir={tmp_path / 'alone'}"
+
+
+@pytest.mark.slow
+def test_of_other_settings_a_result_in_the_same_folder_is_not_taken(whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "multirun" / "it" / "0"
+    done = run_command(tmp_path, "transfer.py", *SMALL, "wandb=disabled", f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    assert "has its result already" not in done.stderr
+    again = run_command(
+        tmp_path, "transfer.py", *SMALL, "wandb=offline", "trainer.threads=2", f"hydra.run.dir={folder}"
+    )
+    assert re.search(r"has its result already \(of \w+\); delete its result.json", again.stderr)
+    (folder / "pairs.parquet").unlink()  # a result without its tables is none
+    again = run_command(tmp_path, "transfer.py", *SMALL, "wandb=disabled", f"hydra.run.dir={folder}")
+    assert "has its result already" not in again.stderr
+    assert (folder / "pairs.parquet").exists()
+
+
+def test_where_nothing_is_a_job_it_says_so(tmp_path):
+    with pytest.raises(InputError, match="holds no job"):
+        sweeps([tmp_path])
+    with pytest.raises(InputError, match="no such folder"):
+        sweeps([ROOT / "nowhere"])
