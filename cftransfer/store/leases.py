@@ -62,6 +62,8 @@ def using(store: Path, families: Iterable[str]) -> Iterator[None]:
     """
     with ExitStack() as stack:
         if os.access(store / "locks", os.W_OK):
+            for path in _uses(store):  # what killed jobs on this machine have left
+                _taken_over(path)
             for family in sorted(set(families)):
                 stack.enter_context(_held(store, f"{USE}-{family}-{uuid4().hex[:8]}"))
         yield
@@ -72,7 +74,7 @@ def in_use(store: Path) -> set[str]:
 
     It watches the files of jobs on other machines until they are renewed, or for `LEASE` seconds.
     """
-    waiting = {path: _renewed(path) for path in (store / "locks").glob(f"{USE}-*.lock") if not _taken_over(path)}
+    waiting = {path: _renewed(path) for path in _uses(store) if not _taken_over(path)}
     alive, until = set(), time.monotonic() + 1.2 * LEASE
     while waiting and time.monotonic() < until:
         for path, before in list(waiting.items()):
@@ -86,7 +88,12 @@ def in_use(store: Path) -> set[str]:
     return {path.name.split("-")[1] for path in alive}
 
 
+def _uses(store: Path) -> list[Path]:
+    return sorted((store / "locks").glob(f"{USE}-*.lock"))
+
+
 def _taken_over(path: Path) -> bool:
+    """Remove the lock of a dead process of this machine; return whether it was one."""
     lease = SoftFileLease(path, lease_duration=LEASE)
     try:
         lease.acquire(blocking=False)
@@ -114,4 +121,4 @@ def _lost(compromise: LeaseCompromise) -> None:
 
 def unusable(store: Path, error: OSError) -> InputError:
     """Return what to say of a store that cannot be used."""
-    return InputError(f"paths.store={store}: cannot be used ({error.strerror or error}); set paths.store to another")
+    return InputError(f"paths.store={store}: cannot be used ({error.strerror or error}); free some space there or set paths.store to another")

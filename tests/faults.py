@@ -1,0 +1,503 @@
+"""What can go wrong while jobs run, done to real jobs: `python tests/faults.py` prints what was left of each.
+
+A job is a process of its own, which runs transfer.py as a user's shell would. It is forked from one that has imported
+everything, so that dozens of them take minutes. Faults strike in the job (a thread that kills it at a drawn moment), or
+around it (a full disk, a store that can only be read, another machine). After each, the same command runs undisturbed,
+and is compared with a run that never was disturbed.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import random
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # no threads before a fork
+os.environ["WANDB_SILENT"] = "true"
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import pandas as pd  # noqa: E402
+
+import cftransfer.experiment  # noqa: E402  (before any fork)
+import cftransfer.models.population  # noqa: E402
+import cftransfer.report.collect  # noqa: E402
+import cftransfer.report.figures  # noqa: E402, F401
+from cftransfer import tracking, training  # noqa: E402, F401
+from cftransfer.counterfactuals import search  # noqa: E402
+from cftransfer.store import files, leases  # noqa: E402
+
+WORDS = ["dataset=moons", "model.layers=2", "model.width=32", "training.epochs=12", "trainer.threads=1"]
+WORDS += ["replicates.bases=2", "replicates.references=3", "samples=400", "wandb=disabled"]
+KILLS = 24  # a third each in training, in search and in writing
+SEED = 0
+CLONE_NEWUTS = 0x04000000
+
+Hook = Callable[[], None]
+
+
+@dataclass
+class Ended:
+    """How a job ended: its exit code (negative: the signal), and what it said."""
+
+    code: int
+    said: str
+
+
+@dataclass
+class Row:
+    """A line of the table. Of `times` faults, after how many …"""
+
+    fault: str
+    times: int = 0
+    equal: int = 0  # the numbers were those of the undisturbed run
+    clean: int = 0  # nothing half-written was left
+    kept: int = 0  # nothing that had been made was lost
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether all was well, and there was something to be well."""
+        return 0 < self.times == self.equal == self.clean == self.kept and not self.notes
+
+
+def start(place: Path, hook: Hook | None = None, *more: str) -> int:
+    """Start a job in a folder, with `hook` called in it first; return its process."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.chdir(place)
+        log = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1), os.dup2(log, 2)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if hook:
+            hook()
+        sys.argv = [str(ROOT / "transfer.py"), *WORDS, "hydra.run.dir=job", *more]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    except BaseException:  # what the parent reads in the log
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+
+
+def ended(pid: int, place: Path) -> Ended:
+    """Wait for a job."""
+    _, status = os.waitpid(pid, 0)
+    said = (place / "said").read_text(errors="replace")
+    (place / "said").unlink()
+    return Ended(os.waitstatus_to_exitcode(status), said)
+
+
+def run(place: Path, hook: Hook | None = None, *more: str) -> Ended:
+    """Run a job in a folder to its end, whatever that is."""
+    return ended(start(place, hook, *more), place)
+
+
+def judge(row: Row, place: Path, quiet: Path, before: dict[Path, bytes], *, aside: int = 0) -> None:
+    """Run the job once more, undisturbed, and compare: before is what the store held after the fault.
+
+    aside: how many damaged artifacts must have been moved aside.
+    """
+    done = run(place)
+    row.times += 1
+    if done.code != 0:
+        row.notes.append(f"ended with {done.code}: {done.said[-300:]}")
+        return
+    row.equal += same_numbers(place, quiet)
+    moved = {path for path in stored(place) if path.parts[0] == "damaged"}
+    now = {path: content for path, content in stored(place).items() if path not in moved}
+    expected = stored(quiet)
+    left = set(now) - set(expected) | set(jobs_files(place)) - set(jobs_files(quiet))
+    row.clean += not left and len(moved) == aside
+    if left or len(moved) != aside:
+        row.notes.append(f"left: {sorted(map(str, left))}, aside: {len(moved)}")
+    row.kept += now == expected and all(now.get(path) == content for path, content in before.items())
+
+
+def same_numbers(place: Path, quiet: Path) -> bool:
+    """Whether two jobs' metrics and tables are equal to the last digit."""
+    one, other = (json.loads((folder / "job" / "result.json").read_text()) for folder in (place, quiet))
+    same = one["metrics"] == other["metrics"] and one["files"] == other["files"]
+    tables = [name for name in one["files"] if name.endswith(".parquet")]
+    return same and all(
+        pd.read_parquet(place / "job" / name).equals(pd.read_parquet(quiet / "job" / name)) for name in tables
+    )
+
+
+def stored(place: Path) -> dict[Path, bytes]:
+    """Return the content of every file of the store."""
+    store = place / "store"
+    return {path.relative_to(store): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def whole(place: Path) -> dict[Path, bytes]:
+    """Return what a store holds that nobody may lose: the artifacts, as far as they are no passes."""
+    kinds = ("models", "counterfactuals")
+    return {
+        path: content
+        for path, content in stored(place).items()
+        if path.parts[0] in kinds and not path.name.startswith(".")
+    }
+
+
+def jobs_files(place: Path) -> list[Path]:
+    """Return the files of the job's folder, but for W&B's own."""
+    job = place / "job"
+    return [
+        path.relative_to(job) for path in job.rglob("*") if path.is_file() and path.relative_to(job).parts[0] != "wandb"
+    ]
+
+
+def dies() -> None:
+    """End this process as kill -9 does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_inside(module: object, name: str, *, call: int, after: float) -> Hook:
+    """Return a hook: the job is killed `after` seconds after the call number `call` of a function has begun."""
+
+    def hook() -> None:
+        real, calls = getattr(module, name), []
+
+        def called(*args: object, **kwargs: object) -> object:
+            calls.append(None)
+            if len(calls) == call + 1:
+                threading.Timer(after, dies).start()
+            return real(*args, **kwargs)
+
+        setattr(module, name, called)
+
+    return hook
+
+
+def dies_writing(*, call: int, at: str) -> Hook:
+    """Return a hook: the job is killed at its write number `call`, before, halfway, or after the file is in place."""
+
+    def hook() -> None:
+        real, calls = files._replace, []
+
+        def called(path: Path, content: bytes) -> None:
+            calls.append(None)
+            if len(calls) != call + 1:
+                return real(path, content)
+            if at == "halfway":
+                path.with_name(f".{path.name}.killed-1-00000000.part").write_bytes(content[: len(content) // 2])
+            if at == "after":
+                real(path, content)
+            return dies()
+
+        files._replace = called
+
+    return hook
+
+
+def counted(place: Path) -> dict[str, list[float]]:
+    """Run a job undisturbed; return the seconds that each call of its parts took, in order."""
+    took: dict[str, list[float]] = {"_train": [], "search": [], "_replace": []}
+
+    def hook() -> None:
+        for module, name in ((training, "_train"), (search, "search"), (files, "_replace")):
+            setattr(module, name, timed(getattr(module, name), name))
+
+    def timed(real: Callable, name: str) -> Callable:
+        def called(*args: object, **kwargs: object) -> object:
+            began = time.perf_counter()
+            try:
+                return real(*args, **kwargs)
+            finally:
+                took[name].append(time.perf_counter() - began)
+                Path("took.json").write_text(json.dumps(took))
+
+        return called
+
+    assert run(place, hook).code == 0
+    took = json.loads((place / "took.json").read_text())
+    (place / "took.json").unlink()
+    return took
+
+
+def kills(folder: Path, quiet: Path, took: dict[str, list[float]]) -> Iterator[Row]:
+    """SIGKILL at drawn moments, each in a folder of its own."""
+    draw = random.Random(SEED)
+    parts = {"training": (training, "_train"), "search": (search, "search")}
+    for part in ("training", "search", "writing"):
+        row = Row(f"SIGKILL in {part}")
+        for number in range(KILLS // 3):
+            place = fresh(folder, f"{part}-{number}")
+            if part == "writing":
+                hook = dies_writing(
+                    call=draw.randrange(len(took["_replace"])), at=draw.choice(["before", "halfway", "after"])
+                )
+            else:
+                module, name = parts[part]
+                call = draw.randrange(len(took[name]))
+                hook = dies_inside(module, name, call=call, after=draw.uniform(0, 0.9 * took[name][call]))
+            first = run(place, hook)
+            if first.code != -signal.SIGKILL:
+                row.notes.append(f"{place.name} was to be killed, and ended with {first.code}: {first.said[-200:]}")
+            judge(row, place, quiet, whole(place))
+        yield row
+
+
+def disk_full(folder: Path, quiet: Path) -> Iterator[Row]:
+    """A file system that fills up, under the store and under the job's folder."""
+    needs = {
+        "store": sum(map(len, stored(quiet).values())),
+        "job": sum((quiet / "job" / p).stat().st_size for p in jobs_files(quiet)),
+    }
+    for part, needed in needs.items():
+        row = Row(f"disk full under the {part}")
+        for share in (0.2, 0.5, 0.8):
+            place = fresh(folder, f"full-{part}-{share}")
+            with tmpfs(place / part, int(share * needed)) as grown:
+                first = run(place)
+                if first.code != 1 or "free some space" not in first.said:
+                    row.notes.append(f"{place.name} ended with {first.code}: {first.said[-300:]}")
+                before = whole(place)
+                if [path for path in stored(place) if path.name.endswith(".part")]:
+                    row.notes.append("a part was left on the full disk")
+                grown(10 * needed + 10**6)
+                judge(row, place, quiet, before)
+        yield row
+
+
+def damages(folder: Path, quiet: Path) -> Iterator[Row]:
+    """An artifact that is shorter than it was, or has another bit somewhere."""
+    draw = random.Random(SEED)
+    for how in ("truncated", "bit flipped"):
+        row = Row(f"artifact {how}")
+        for kind in ("models", "models", "counterfactuals", "counterfactuals"):
+            place = fresh(folder, f"{how}-{kind}-{row.times}")
+            shutil.copytree(quiet / "store", place / "store")
+            path = draw.choice(sorted((place / "store" / kind).glob("*.safetensors")))
+            content = bytearray(path.read_bytes())
+            if how == "truncated":
+                content = content[: draw.randrange(len(content))]
+            else:
+                content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+            path.write_bytes(content)
+            before = {name: content for name, content in whole(place).items() if name.name != path.name}
+            judge(row, place, quiet, before, aside=1)
+        yield row
+    row = Row("pass damaged after a kill")
+    place = fresh(folder, "pass")
+    run(place, dies_inside(files, "_replace", call=12, after=0))
+    for path in (place / "store" / "passes").glob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-100])
+    judge(row, place, quiet, whole(place), aside=1)
+    yield row
+
+
+def read_only(folder: Path, quiet: Path) -> Iterator[Row]:
+    """A store that can only be read: what it has is served, and what it lacks is an error that loses nothing."""
+    row = Row("read-only store that has all")
+    place = fresh(folder, "read-only")
+    shutil.copytree(quiet / "store", place / "store")
+    with mounted_read_only(place / "store"):
+        judge(row, place, quiet, whole(place))
+    yield row
+    row = Row("read-only store that lacks some")
+    place = fresh(folder, "read-only-lacking")
+    shutil.copytree(quiet / "store", place / "store")
+    min((place / "store" / "models").glob("*.safetensors")).unlink()
+    before = whole(place)
+    with mounted_read_only(place / "store"):
+        first = run(place)
+        if first.code != 1 or "paths.store=store: cannot be used" not in first.said:
+            row.notes.append(f"ended with {first.code}: {first.said[-300:]}")
+    judge(row, place, quiet, before)
+    yield row
+
+
+def machines(folder: Path, quiet: Path) -> Iterator[Row]:
+    """Two machines on one store; here, two host names, so that neither can ask for the other's processes."""
+    row = Row("two hosts write one store")
+    place = fresh(folder, "hosts")
+    both = [start(fresh_in(place, name), on_host(name), f"paths.store={place / 'store'}") for name in ("one", "two")]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in both]
+    said = "".join((place / name / "said").read_text() for name in ("one", "two"))
+    if codes != [0, 0] or said.count("training 2 models") != 1 or said.count("training 3 models") != 1:
+        row.notes.append(f"ended with {codes}, and trained: {said}")
+    judge(row, place, quiet, whole(place))
+    yield row
+    row = Row("the other host dies with its locks")
+    place = fresh(folder, "host-dies")
+    on_dying = on_host("dying", dies_inside(training, "_train", call=1, after=0.2))
+    run(place, on_dying)
+    before = whole(place)
+    if not list((place / "store" / "locks").iterdir()):
+        row.notes.append("it left no lock")
+    second = run(place, on_host("living"))
+    if second.code != 0:
+        row.notes.append(second.said[-300:])
+    judge(row, place, quiet, before)
+    yield row
+    row = Row("a host sleeps longer than its lease")
+    place = fresh(folder, "sleeps")
+    sleeper = start(
+        fresh_in(place, "sleeper"),
+        on_host("sleeper", stops_inside(training, "_train")),
+        f"paths.store={place / 'store'}",
+    )
+    os.waitpid(sleeper, os.WUNTRACED)
+    second = run(fresh_in(place, "other"), on_host("other"), f"paths.store={place / 'store'}")
+    os.kill(sleeper, signal.SIGCONT)
+    woken = ended(sleeper, place / "sleeper")
+    if (second.code, woken.code) != (0, 0) or "was lost" not in woken.said:
+        row.notes.append(f"ended with {second.code} and {woken.code}: {second.said[-200:]} {woken.said[-300:]}")
+    judge(row, place, quiet, whole(place))
+    yield row
+
+
+def clocks(folder: Path, quiet: Path) -> Iterator[Row]:
+    """A clock that jumps by days in either direction, and files from a machine whose clock is wrong."""
+    row = Row("clock jumps")
+    for number, day in enumerate((-400, 400)):
+        place = fresh(folder, f"clock-{number}")
+        first = run(place, jumps(day, dies_inside(training, "_train", call=1, after=0.3)))
+        if first.code != -signal.SIGKILL:
+            row.notes.append(f"was to be killed, and ended with {first.code}: {first.said[-200:]}")
+        before = whole(place)
+        for path in (place / "store").rglob("*"):
+            os.utime(path, (time.time() + 86400 * day,) * 2)
+        second = run(place, jumps(-day))
+        if second.code != 0:
+            row.notes.append(second.said[-300:])
+        judge(row, place, quiet, before)
+    yield row
+
+
+def on_host(name: str, then: Hook | None = None) -> Hook:
+    """Return a hook: the job runs on a machine of another name, with leases of two seconds."""
+
+    def hook() -> None:
+        leases.LEASE = 2.0
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(CLONE_NEWUTS) or libc.sethostname(name.encode(), len(name)):
+            raise OSError(ctypes.get_errno(), "cannot take another host name")
+        if then:
+            then()
+
+    return hook
+
+
+def stops_inside(module: object, name: str) -> Hook:
+    """Return a hook: the job stops, as a machine that falls asleep, when a function is first called."""
+
+    def hook() -> None:
+        real, calls = getattr(module, name), []
+
+        def called(*args: object, **kwargs: object) -> object:
+            calls.append(None)
+            if len(calls) == 1:
+                os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(1.5)  # as long as the next sign of life takes at most
+            return real(*args, **kwargs)
+
+        setattr(module, name, called)
+
+    return hook
+
+
+def jumps(days: float, then: Hook | None = None) -> Hook:
+    """Return a hook: with every look at the clock, it has jumped by so many days, or back."""
+
+    def hook() -> None:
+        real, looks = time.time, []
+
+        def clock() -> float:
+            looks.append(None)
+            return real() + 86400 * days * (len(looks) % 2)
+
+        time.time = clock
+        if then:
+            then()
+
+    return hook
+
+
+def fresh(folder: Path, name: str) -> Path:
+    """Return a new folder."""
+    place = folder / name.replace(" ", "-")
+    place.mkdir()
+    return place
+
+
+def fresh_in(place: Path, name: str) -> Path:
+    """Return a folder inside another, made if need be."""
+    (place / name).mkdir(exist_ok=True)
+    return place / name
+
+
+@contextmanager
+def tmpfs(place: Path, size: int) -> Iterator[Callable[[int], None]]:
+    """Mount a small file system; yield what makes it larger."""
+    place.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={size // 4096 * 4096}", "tmpfs", str(place))
+    try:
+        yield lambda larger: mount("-o", f"remount,size={larger // 4096 * 4096}", str(place))
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@contextmanager
+def mounted_read_only(place: Path) -> Iterator[None]:
+    """Let nobody write a folder for a while, root included."""
+    mount("--bind", str(place), str(place))
+    mount("-o", "remount,ro,bind", str(place))
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def mount(*words: str) -> None:
+    """Call mount, which needs root."""
+    subprocess.run(["mount", *words], check=True)
+
+
+def table(folder: Path) -> Iterator[Row]:
+    """Do everything, in folders of its own under `folder`."""
+    quiet = fresh(folder, "undisturbed")
+    took = counted(quiet)
+    yield from kills(folder, quiet, took)
+    for faults in (disk_full, damages, read_only, machines, clocks):
+        yield from faults(folder, quiet)
+
+
+def main() -> None:
+    """Print the table; exit with 1 if one fault did harm."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", type=Path, help="an empty folder for what the jobs leave, which then stays")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        good = True
+        print(f"{'fault':36} {'times':>5} {'numbers equal':>14} {'nothing left':>13} {'nothing lost':>13}")
+        for row in table(options.keep or Path(made)):
+            print(f"{row.fault:36} {row.times:5} {row.equal:14} {row.clean:13} {row.kept:13}", flush=True)
+            for note in row.notes:
+                print(f"    {note}")
+            good &= row.good
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
