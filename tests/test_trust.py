@@ -1,21 +1,35 @@
 """What SECURITY.md promises: bytes from outside run nothing, stay where they are, and steer no page or terminal."""
 
+import base64
+import importlib.metadata
 import io
 import json
 import os
 import pickle
+import shutil
+import subprocess
 import zipfile
+from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from conftest import ROOT, SMALL, run_command
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from photos import put_cifar10, put_tree
 from PIL import Image
 from pums import persons, put
 
 from cftransfer.data import acs_employment, cifar10_airplane, download, image_folder
 from cftransfer.errors import InputError, plain
+from cftransfer.report import report, study
+from cftransfer.report.collect import jobs
+from cftransfer.report.drawn import drawn
+from cftransfer.secrecy import check_words
 from cftransfer.spec import call, chosen, content_of
 
 
@@ -229,3 +243,265 @@ def test_a_download_has_an_end(tmp_path, monkeypatch):
     download.fetch(url, tmp_path / "data" / "wanted.csv", wrong=lambda _: "")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["wanted.csv"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive.zip", "data"]
+
+
+SHORT = "<script>$\\frac{$|\x1b[2J"  # for labels, which have to fit
+
+
+def hostile(text):
+    """Put what a page, Markdown, a formula and a terminal would act on behind a word."""
+    elements = "<script>alert(1)</script><img src=x onerror=y>"
+    return f"{text}{elements}\"'|[a](javascript:b)`c`$\\frac{{$\n\x1b]0;title\x07\x1b[2J{{{{7*7}}}}"
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, their attributes, its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.text = [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def assert_clean(text):
+    page = Page(text)
+    assert "script" not in page.tags
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert not any("javascript" in (value or "") for _, value in page.attributes)
+    assert all(plain(line) == line for line in text.splitlines())
+    return page
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    done = run_command(folder, "transfer.py", *SMALL, "hydra.run.dir=job", "wandb=disabled")
+    assert done.returncode == 0, done.stderr
+    return folder / "job"
+
+
+@pytest.fixture
+def hostile_job(finished, tmp_path):
+    """A job whose data, settings, choices, overrides, metrics' names and folder are hostile."""
+    place = tmp_path / "jobs" / hostile("job").replace("/", "")
+    shutil.copytree(finished, place)
+    shutil.copytree(finished, failed := tmp_path / "jobs" / hostile("failed").replace("/", ""))
+    (failed / "result.json").unlink()
+    (failed / "transfer.log").write_text(f"x failed: {hostile('reason')}")
+    (failed / ".hydra" / "overrides.yaml").write_text(f"- {hostile('override')}")
+    result = json.loads((place / "result.json").read_text())
+    result["choices"] = {name: hostile(option) for name, option in result["choices"].items()}
+    result["overrides"] = [hostile(word) for word in result["overrides"]]
+    result["versions"] = {hostile(name): hostile(number) for name, number in result["versions"].items()}
+    result["git"] = {"commit": hostile(""), "dirty": True}
+    result["metrics"] |= {"interval": hostile("interval"), hostile("metric"): 1.0}
+    result["config"] |= {hostile("key"): hostile("value"), "note": SHORT, "extra_layers": 3}
+    (place / "result.json").write_text(json.dumps(result))
+    examples = pd.read_parquet(place / "examples.parquet")
+    words = ["feature", "old", "new", "from_class", "target_class"]
+    examples.assign(**{name: examples[name].map(hostile) for name in words}).to_parquet(place / "examples.parquet")
+    return place
+
+
+def test_a_report_of_hostile_jobs_shows_words_only(hostile_job, capsys):
+    page = assert_clean(report([hostile_job.parent]).read_text())
+    for word in ("job", "failed", "reason", "override", "value", "horizontal"):
+        assert f"{word}<script>alert(1)</script>" in page.text or f"{word}<script>alert(1)<script>" in page.text, word
+    assert "{{7*7}}" in page.text
+    assert "49<" not in page.text
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "failed: " in said
+    for picture in hostile_job.parent.glob("*.svg"):
+        assert_clean(picture.read_text())
+        ElementTree.fromstring(picture.read_text())
+
+
+def test_two_hostile_jobs_are_told_apart(hostile_job, tmp_path):
+    """Settings that differ stand in labels of figures, too."""
+    other = shutil.copytree(hostile_job, hostile_job.with_name("other"))
+    result = json.loads((other / "result.json").read_text())
+    result["config"]["extra_layers"] = 4
+    result["config"]["note"] = f"other{SHORT}"
+    (other / "result.json").write_text(json.dumps(result))
+    page = assert_clean(report([hostile_job.parent]).read_text())
+    assert f"other{plain(SHORT)}" in page.text
+
+
+def test_the_page_of_a_study_takes_words_for_words(hostile_job, tmp_path):
+    some = jobs([hostile_job.parent])
+    outcome = study.Outcome(
+        part=study.TABULAR_PARTS[1],
+        dataset="compas",
+        command=hostile("command"),
+        jobs=some,
+        lines=[],
+        seconds=1.0,
+        passes=1,
+        searches=1,
+    )
+    text = study.write([outcome], tmp_path / "out", name="tabular").read_text()
+    assert all(plain(line) == line for line in text.splitlines())
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "[a](javascript" not in text.replace("\\[a](javascript", "")
+    assert "`c`" not in text
+
+
+def test_a_report_gives_away_no_file_from_elsewhere(finished, tmp_path, monkeypatch):
+    """Links in a job's folder lead to the user's own files; what they say must not stand on a page for others."""
+    secret = tmp_path / "netrc"
+    secret.write_text("machine api.wandb.ai login user password planted-in-a-file failed: planted-in-a-file")
+    monkeypatch.setenv("PLANTED", "planted-in-the-environment")
+    place = tmp_path / "jobs" / "0"
+    shutil.copytree(finished, place)
+    shutil.copytree(finished, lost := tmp_path / "jobs" / "1")
+    (place / "examples").mkdir()
+    (place / "examples" / "0-transferred.png").symlink_to(secret)
+    (place / "examples" / "1-transferred.png").write_text("no picture: planted-in-a-file")
+    Image.new("1", (2, 2)).save(place / "examples" / "2-transferred.png")
+    (tmp_path / "jobs" / "multirun.yaml").write_text("hydra: {overrides: {task: ['${oc.env:PLANTED}'], hydra: []}}")
+    for name in ("result.json", "transfer.log", ".hydra/overrides.yaml"):
+        (lost / name).unlink()
+        (lost / name).symlink_to(secret)
+    text = report([tmp_path / "jobs"]).read_text()
+    assert "${oc.env:PLANTED}" in text
+    assert "planted-in" not in text
+    assert text.count("data:image/png") == 1
+    assert base64.b64encode(secret.read_bytes()).decode() not in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"metrics": {"rate": "<b>"}}, {"config": []}, {"overrides": [3]}, {"git": "x"}, {"choices": None}, "[" * 100_000],
+    ids=str,
+)
+def test_a_result_of_another_kind_is_a_failed_job(finished, tmp_path, change):
+    for name in ("0", "1"):
+        shutil.copytree(finished, tmp_path / name)
+    path = tmp_path / "1" / "result.json"
+    path.write_text(change if isinstance(change, str) else json.dumps(json.loads(path.read_text()) | change))
+    found = jobs([tmp_path])
+    assert [job.folder for job in found.jobs] == [tmp_path / "0"]
+    assert "result.json cannot be read" in found.failed[tmp_path / "1"]
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "said"),
+    [
+        ("model", {"_target_": "os.system"}, "model._target_=os.system: takes"),
+        ("dataset", {"_target_": "os.system"}, "dataset._target_=os.system: takes"),
+        ("reference", {"model": {"_target_": "os.system"}, "seeds": "reference"}, "model._target_=os.system: takes"),
+        ("paths", {"store": "${oc.env:PLANTED}"}, "its config has a formula"),
+    ],
+)
+def test_a_picture_of_a_hostile_job_runs_nothing(finished, tmp_path, monkeypatch, part, change, said):
+    monkeypatch.chdir(finished.parent)
+    monkeypatch.setenv("PLANTED", "planted")
+    shutil.copytree(finished, tmp_path / "job")
+    path = tmp_path / "job" / "result.json"
+    result = json.loads(path.read_text())
+    result["config"][part] |= change
+    path.write_text(json.dumps(result))
+    with pytest.raises(InputError, match=said) as caught:
+        drawn(jobs([tmp_path]).jobs[0])
+    assert "planted" not in str(caught.value)
+
+
+WANDB_KEY, TOKEN, PASSWORD = "8f" * 20, "planted-token-of-some-service", "planted-password-of-netrc"
+
+
+def secretive(folder, *words, **changes):
+    """Run a command where secrets stand wherever a user may have them; return what was said."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    (home / ".netrc").write_text(f"machine api.wandb.ai\n  login user\n  password {PASSWORD}\n")
+    (home / ".netrc").chmod(0o600)
+    work = folder / "work"
+    work.mkdir(exist_ok=True)
+    if not (work / ".git").exists():
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        remote = f"https://user:{TOKEN}@example.org/some/where.git"
+        for git in (["init", "-q"], [*who, "commit", "-qm", "x", "--allow-empty"], ["remote", "add", "origin", remote]):
+            subprocess.run(["git", *git], cwd=work, check=True)
+    planted = {"WANDB_API_KEY": WANDB_KEY, "SOME_TOKEN": TOKEN, "HOME": str(home), "NETRC": str(home / ".netrc")}
+    done = run_command(work, *words, **(planted | changes))
+    for secret in (WANDB_KEY, TOKEN, PASSWORD):
+        assert secret not in done.stdout + done.stderr
+        for path in work.rglob("*"):
+            if path.is_file() and ".git" not in path.parts:
+                assert secret.encode() not in path.read_bytes(), path
+    return done
+
+
+@pytest.mark.slow
+def test_no_secret_is_written_anywhere(tmp_path):
+    """Of a job, of a sweep with a failing one whose traceback is logged, and of the report; W&B's own files too."""
+    done = secretive(tmp_path, "transfer.py", *SMALL, "hydra.verbose=true")
+    assert done.returncode == 0, done.stderr
+    small = [word for word in SMALL if not word.startswith("model.layers")]
+    done = secretive(tmp_path, "transfer.py", "-m", *small, "model.layers=0,1", "hydra.verbose=true")
+    assert done.returncode == 1
+    work = tmp_path / "work"
+    assert any("Traceback" in path.read_text() for path in work.rglob("transfer.log"))
+    assert len(list(work.rglob("*.wandb"))) == 2
+    assert len(list(work.rglob("report.html"))) == 2
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        f"+wandb.api_key={WANDB_KEY}",
+        "wandb.api_key=anything",
+        f"+wandb.notes={WANDB_KEY}",
+        f"wandb.group={TOKEN}",
+        f"wandb.entity=x-{PASSWORD}-x",
+        f"wandb.mode={WANDB_KEY}",
+        f"{WANDB_KEY}",
+        f"+{TOKEN}=1",
+        f"+hydra.job.env_set.WANDB_API_KEY={WANDB_KEY}",
+        "wandb.group=${oc.env:WANDB_API_KEY}",
+        "wandb.mode=${oc.env:SOME_TOKEN}",
+        "dataset.noise=${oc.env:SOME_TOKEN}",
+    ],
+    ids=range(12),
+)
+def test_a_secret_in_a_setting_is_refused_and_not_repeated(tmp_path, word):
+    done = secretive(tmp_path, "transfer.py", *SMALL, word)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert "takes no key or token" in line
+    assert not list(tmp_path.rglob("*.wandb")) + list(tmp_path.rglob("result.json"))
+
+
+def test_a_hash_in_a_path_is_no_secret():
+    check_words(["paths.store=/cache/" + "ab" * 20, "model.layers=4", "experiment=glob(*)", "seed=0,1", "-m"])
+
+
+def test_every_installed_distribution_is_pinned():
+    """What the extras bring, at any depth, as far as it is installed here."""
+    pinned = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"
+    )
+    versions = {canonicalize_name(name): number for name, number in pinned.items()}
+    wanted, seen = [Requirement("cftransfer[dev,slurm]")], set()
+    while wanted:
+        asked = wanted.pop()
+        name = canonicalize_name(asked.name)
+        if (name, *sorted(asked.extras)) in seen:
+            continue
+        seen.add((name, *sorted(asked.extras)))
+        assert name in versions or name == "cftransfer", f"{name} is not pinned in constraints.txt"
+        for text in importlib.metadata.requires(name) or ():
+            needed = Requirement(text)
+            extras = ["", *asked.extras]
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+                wanted.append(needed)

@@ -5,6 +5,7 @@ import logging
 import tarfile
 import zlib
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -101,7 +102,7 @@ def _make(folder: Path, path: Path) -> None:
                 archive.unlink()
 
 
-def _unpacked(archive: Path) -> dict[str, np.ndarray]:
+def _unpacked(archive: Path) -> dict[str, Any]:
     """Return the four arrays, out of records of one byte of class and 3 × 32 × 32 of colour; no file is unpacked."""
     length = 1 + 3 * SIDE * SIDE
     arrays = {}
