@@ -57,7 +57,7 @@ def _is_secret(text: str) -> bool:
 
 @cache
 def _known() -> frozenset[str]:
-    """Return the secrets that this process can see: in its environment, and in the user's netrc, as wandb login does."""
+    """Return the secrets that this process can see: in its environment, and in the user's netrc, as W&B does."""
     values = {value for name, value in os.environ.items() if NAMES.search(name)}
     with suppress(OSError, netrc.NetrcParseError, UnicodeDecodeError):
         hosts = netrc.netrc(os.environ.get("NETRC")).hosts.values()
