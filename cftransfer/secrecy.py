@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cftransfer.errors import InputError
 
-NAMES = re.compile(r"api_?key|token|passw|secret|credential", re.IGNORECASE)  # of settings and of variables
+NAMES = re.compile(r"api_?key|token(?!iz)|passw|secret|credential", re.IGNORECASE)  # of settings and of variables
 # What W&B, Hugging Face, GitHub, OpenAI and Amazon give out; not part of a path, where hashes stand.
 SHAPES = re.compile(
     r"(?<![\w./-])([0-9a-f]{40}|wandb_v\d_\w{20,}|hf_\w{30,}|gh[a-z]_\w{30,}|github_pat_\w{20,}|sk-[\w-]{20,}|AKIA\w{16})"
