@@ -4,11 +4,12 @@
 # make test   the test suite
 # make check  ruff and mypy, as pre-commit runs them
 # make peers  the search against foolbox, in an environment of its own, .venv-peers
+# make audit  the pinned versions against known vulnerabilities (pip-audit), in .venv-audit; needs a network
 # Each sets up its environment first, and may be repeated: what is done is skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-data check benchmarks peers
+.PHONY: setup run study study-images test test-slow test-data check benchmarks peers audit
 
 setup: .venv/.done
 
@@ -55,3 +56,12 @@ benchmarks: setup
 
 peers: .venv-peers/.done
 	.venv-peers/bin/python benchmarks/peers.py
+
+.venv-audit/.done:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --disable-pip-version-check pip-audit
+	touch $@
+
+# --strict: a version that nobody could be asked about is a failure, not a line that says "skipped".
+audit: .venv-audit/.done
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt

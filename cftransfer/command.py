@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import cftransfer.spec  # noqa: F401  (registers the resolvers that configs use)
-from cftransfer.errors import LOGGED, InputError
+from cftransfer.errors import LOGGED, InputError, plain
+from cftransfer.secrecy import check_words
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -43,6 +44,8 @@ def run(main: Callable[[], Any]) -> None:
     A mistake of the user ends in one line on stderr; with HYDRA_FULL_ERROR=1 it keeps its traceback.
     """
     full = os.environ.get(FULL_ERROR) == "1"
+    if not _succeeds(lambda: check_words(sys.argv[1:]), full=full):
+        sys.exit(1)
     os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
     succeeded = _succeeds(main, full=full)
     reported = _succeeds(lambda: _report(expected=succeeded), full=full)
@@ -65,7 +68,7 @@ def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
         if full or line is None:
             traceback.print_exception(error)
         else:
-            print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+            print(plain(f"{Path(sys.argv[0]).name}: {line}"), file=sys.stderr)
         return False
     return True
 

@@ -1,11 +1,30 @@
 """The one kind of exception that is the user's to mend."""
 
+import unicodedata
+
+LOGGED = "its traceback is in the log of its job"  # a note on an exception that has been logged
+
 
 class InputError(ValueError):
     """Bad input: the message is one line that names the key or file and the way out.
 
-    The commands print it without a traceback and exit with 1.
+    The commands print it without a traceback and exit with 1. What files put into it cannot steer a terminal (`plain`).
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
 
-LOGGED = "its traceback is in the log of its job"  # a note on an exception that has been logged
+
+def plain(text: str) -> str:
+    """Return `text` as one line that any terminal prints as it is: what is not a letter or a sign is spelled out.
+
+    That is control characters (an escape begins what moves the cursor or renames the window), those that turn the
+    direction of writing, and halves of pairs, which no file can hold.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(letter if _shows(letter) else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def _shows(letter: str) -> bool:
+    return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -21,6 +21,7 @@ from cftransfer.data.dataset import Dataset, load
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, build, logits, predicted
+from cftransfer.secrecy import check_config
 from cftransfer.spec import (
     POOL_SIZE,
     Spec,
@@ -269,7 +270,8 @@ def _dataset(cfg: DictConfig) -> Dataset:
 
 
 def _check_parts(cfg: DictConfig) -> None:
-    """Refuse what the shared parts of the config do not know; use as many threads as they say."""
+    """Refuse what the shared parts of the config do not know, and secrets; use as many threads as they say."""
+    check_config(cfg)
     for part, names in PARTS.items():
         if not isinstance(cfg[part], DictConfig):
             raise InputError(f"{part}={cfg[part]}: takes the keys {', '.join(names)}")

@@ -1,6 +1,7 @@
 """What a model is made of: the base's spec, the reference's patch on it, and the key under which each is kept."""
 
 import hashlib
+import importlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ Spec: TypeAlias = dict[str, Any]  # {"dataset": {...}, "model": {...}, "training
 FORMAT = 1  # raise it when the same spec would no longer give the same artifact
 PARTS = ("dataset", "model", "training")
 PLACES = {"dataset": ("root",), "model": ("weights",)}  # settings that say where a file lies; its content is identified
+TARGETS = {part: f"cftransfer.{part}s." for part in ("model", "counterfactual")} | {"dataset": "cftransfer.data."}
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
 POOL_SIZE = 1000
 GENERATING = 20  # models at most that a method trains for one base; 50 bases then have such models of their own
@@ -48,6 +50,8 @@ def identified(spec: Spec, version: str) -> Spec:
 def content_of(name: str, path: str) -> str:
     """Return the first 16 hex digits of the sha256 of a file that a setting names."""
     try:
+        if not Path(str(path)).is_file():  # a pipe or a device would be read for ever
+            raise OSError(None, "no such file")
         with Path(str(path)).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
@@ -182,14 +186,34 @@ def call(
 
     offered: what it gets if its signature asks for it by name.
     """
-    from hydra.utils import get_method
-
+    function = chosen(part, settings)
     options = {name: value for name, value in settings.items() if name != "_target_"}
-    target: Callable[..., Any] = get_method(settings["_target_"])
-    takes = list(inspect.signature(target).parameters)[len(args) :]
+    takes = list(inspect.signature(function).parameters)[len(args) :]
     given = kwargs | {name: value for name, value in (offered or {}).items() if name in takes}
     known(part, options, [name for name in takes if name not in given])
-    return target(*args, **options, **given)
+    return function(*args, **options, **given)
+
+
+def chosen(part: str, settings: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the function that `settings._target_` names; InputError unless it is a public one of the part's package.
+
+    A config may be a stranger's, or come out of a result.json: it chooses among this package's own functions, and
+    imports nothing else. What a module of ours has imported (`cftransfer.data.images.np`) is not its own.
+    """
+    name = settings.get("_target_")
+    refused = InputError(f"{part}._target_={name}: takes the name of a function under {TARGETS[part]}…")
+    if not isinstance(name, str) or not name.startswith(TARGETS[part]) or "._" in name:
+        raise refused
+    module, _, called = name.rpartition(".")
+    try:
+        function = getattr(importlib.import_module(module), called)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there; what it imports is not
+        raise InputError(f"{part}._target_={name}: no such function; {part}=… takes an option of conf/") from error
+    if not inspect.isfunction(function) or (function.__module__, function.__qualname__) != (module, called):
+        raise refused
+    return function
 
 
 def known(part: str, settings: Mapping[str, Any] | DictConfig, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import cftransfer.models
-import cftransfer.spec  # noqa: F401  (resolvers)
+import cftransfer.spec  # (resolvers)
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("any machine")
@@ -56,6 +56,12 @@ def trained_models(compas, base_spec, tmp_path_factory):
     from cftransfer.training import trained
 
     return trained(base_spec, [0, 1, 2], dataset=compas, store=prepare(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture
+def own_methods(monkeypatch):
+    """Let a test search with a method of its own; configs may name those of the package alone."""
+    monkeypatch.setitem(cftransfer.spec.TARGETS, "counterfactual", "")
 
 
 SMALL = [

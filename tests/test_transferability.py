@@ -374,7 +374,7 @@ def project(model, x, target, *, margin):
     return Answer(reached, torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
 
 
-def test_the_closed_form_of_linear_models(compas):
+def test_the_closed_form_of_linear_models(compas, own_methods):
     """Isotropic Gaussian data, linear base and reference at an angle of 30°: everything about the pair is known."""
     n, unit = 200_000, 1 / 12  # σ in units of the box: six σ fit on each side of its middle
     x = (0.5 + unit * torch.randn(n, 3, generator=torch.Generator().manual_seed(0))).clamp(0, 1)

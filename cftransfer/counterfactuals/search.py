@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from hydra.utils import get_method
 from torch import Tensor
 
 from cftransfer import store as artifacts
@@ -19,7 +18,7 @@ from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, device_of, differentiable, logits, margin, predicted, rows_at_once
-from cftransfer.spec import Spec, call, generating_seeds, key, model_key, whole
+from cftransfer.spec import Spec, call, chosen, generating_seeds, key, model_key, whole
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ def check(settings: Mapping[str, Any], dataset: Dataset, model: Model, seeds: Se
     It is asked about no rows at all, and the model is one that has not been trained. seeds: of the bases, each of which
     may need models of its own.
     """
-    if "generating" in signature(get_method(settings["_target_"])).parameters:
+    if "generating" in signature(chosen("counterfactual", settings)).parameters:
         for seed in seeds:
             generating_seeds(seed, 1)
     nothing = unit(dataset.x_test[:0])

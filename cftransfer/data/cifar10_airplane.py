@@ -1,19 +1,18 @@
 """CIFAR-10 (Krizhevsky 2009) as a balanced binary task: airplane against the other nine classes, 32 × 32 pixels."""
 
-import cftransfer.torchvision_repair  # noqa: F401  (before torchvision)
-
-# isort: split
 import io
 import logging
+import tarfile
 import zlib
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
 from cftransfer import store
 from cftransfer.data.dataset import Dataset
-from cftransfer.data.download import alone
+from cftransfer.data.download import alone, checked
 from cftransfer.data.images import balanced, digest, from_images
 from cftransfer.errors import InputError
 from cftransfer.spec import whole
@@ -21,22 +20,31 @@ from cftransfer.spec import whole
 log = logging.getLogger(__name__)
 
 AIRPLANE, CLASSES = 0, 10
+SIDE, BATCH = 32, 10_000  # pixels; images of one file of the archive
 SIZES = {"train": 50_000, "test": 10_000}  # of the whole of CIFAR-10
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+# The version for C programs: bytes. That for Python is pickles, and loading one runs what it says.
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+MEMBERS = {
+    "train": [f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6)],
+    "test": ["cifar-10-batches-bin/test_batch.bin"],
+}
+BYTES = 2**30  # of the arrays at most, once unpacked: five times CIFAR-10
 ANEW = "mend it, or delete it and it will be made again from a download"
 
 
 def cifar10_airplane(folder: Path, *, split_seed: int) -> Dataset:
     """Class 1 is an airplane, class 0 one of the other nine classes, drawn evenly by `split_seed`.
 
-    Reads `folder`/cifar10.npz: x_train (n, 32, 32, 3) uint8, y_train (n,) 0 to 9, x_test, y_test. What is not there is
-    downloaded by torchvision, checksums and all, and decoded into that file. Raises InputError for a file that cannot
-    be used.
+    Reads `folder`/cifar10.npz: x_train (n, 32, 32, 3) uint8, y_train (n,) 0 to 9, x_test, y_test. Where it is not
+    there, it is made from cifar-10-binary.tar.gz, which is downloaded unless it lies beside it. Raises InputError for
+    a file that cannot be used.
     """
     whole("dataset.split_seed", split_seed, least=0)
     path = folder / "cifar10.npz"
     if not path.is_file():
-        _download(folder, path)
+        _make(folder, path)
     arrays = _read(path)
     parts, taken = [], []
     for split, most in SIZES.items():
@@ -57,9 +65,14 @@ def cifar10_airplane(folder: Path, *, split_seed: int) -> Dataset:
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Return the four arrays of the file, checked."""
     try:
-        with path.open("rb") as opened, np.load(opened) as file:
-            arrays = {name: file[name] for name in ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, TypeError, BadZipFile, zlib.error) as error:
+        with ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > BYTES:
+            raise ValueError(f"its arrays have {unpacked:,} bytes, more than {BYTES:,}")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in ARRAYS}
+    # MemoryError: a header promises more than there is; NotImplementedError: a way of packing that is not known.
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {ANEW}") from error
     for split in SIZES:
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
@@ -70,24 +83,37 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _download(folder: Path, path: Path) -> None:
-    from torchvision.datasets import CIFAR10
-
-    try:
+def _make(folder: Path, path: Path) -> None:
+    """Write the arrays of the archive to `path`, unless another process has done so while this one waited."""
+    archive = folder / "cifar-10-binary.tar.gz"
+    with store.disk(path):
         folder.mkdir(parents=True, exist_ok=True)
         with alone(path):
-            if path.is_file():  # another process has put it there while this one waited
+            if path.is_file():
                 return
-            log.info("%s is not there: downloading CIFAR-10 (170 MB)", path)
-            splits = {split: CIFAR10(folder, train=split == "train", download=True) for split in SIZES}
-    except (OSError, RuntimeError, EOFError, zlib.error) as error:  # RuntimeError: a checksum that does not match
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{CIFAR10.url}: cannot be downloaded to {folder} ({reason}); get it in another way and put the archive "
-            f"there, or its images as {path} (docs/datasets.md)"
-        ) from error
-    arrays = {f"x_{split}": data.data for split, data in splits.items()}
-    arrays |= {f"y_{split}": np.array(data.targets, dtype=np.uint8) for split, data in splits.items()}
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    store.write(path, content.getvalue())
+            theirs = archive.exists()
+            if not theirs:
+                log.info("%s is not there: downloading CIFAR-10 (170 MB)", path)
+            checked(URL, archive, sha256=SHA256)
+            content = io.BytesIO()
+            np.savez(content, **_unpacked(archive))
+            store.write(path, content.getvalue())
+            if not theirs:
+                archive.unlink()
+
+
+def _unpacked(archive: Path) -> dict[str, Any]:
+    """Return the four arrays, out of records of one byte of class and 3 × 32 × 32 of colour; no file is unpacked."""
+    length = 1 + 3 * SIDE * SIDE
+    arrays = {}
+    try:
+        with tarfile.open(archive) as files:
+            for split, names in MEMBERS.items():
+                read = [files.extractfile(name) for name in names]
+                content = b"".join(part.read(BATCH * length) for part in read if part)
+                records = np.frombuffer(content, np.uint8).reshape(-1, length)
+                arrays[f"x_{split}"] = records[:, 1:].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+                arrays[f"y_{split}"] = records[:, 0]
+    except (OSError, ValueError, KeyError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise InputError(f"{archive}: cannot be read ({' '.join(str(error).split())}); delete it") from error
+    return arrays

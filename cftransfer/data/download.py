@@ -1,5 +1,6 @@
-"""Files that are fetched once: a member of a zip archive on the web, whole and checked, or not at all."""
+"""Files that are fetched once: archives on the web or members of them, whole and checked, or not at all."""
 
+import hashlib
 import logging
 import os
 import zlib
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 SILENCE = 20  # seconds without a byte from the other side, after which it is given up
 CHUNK = 2**18  # bytes
+ARCHIVE = 2**30  # bytes at most: the largest that is asked for, five years of California, is half as large
+MEMBER = 2**32  # bytes at most when unpacked; that one is 1.6 GB
 BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
 
 
@@ -50,6 +53,33 @@ def fetch(url: str, target: Path, *, wrong: Callable[[Path], str]) -> None:
         raise InputError(f"{url}: cannot be downloaded to {target.parent} ({_reason(error)}); {by_hand}") from error
 
 
+def checked(url: str, target: Path, *, sha256: str) -> None:
+    """Put what is at `url` to `target`, whole and with that checksum, unless it is there; InputError as `fetch`.
+
+    A file that somebody else has put there is taken with that checksum only. The caller holds its lock.
+    """
+    try:
+        if target.is_file():
+            _check(target, sha256)
+            return
+        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+            _download(url, part := Path(folder, target.name))
+            _check(part, sha256)
+            part.replace(target)
+    except FAILURES as error:
+        if target.is_file():
+            raise InputError(f"{target}: cannot be used ({_reason(error)}); delete it, or get it anew") from error
+        by_hand = f"get it in another way, and put it at {target}"
+        raise InputError(f"{url}: cannot be downloaded to {target.parent} ({_reason(error)}); {by_hand}") from error
+
+
+def _check(path: Path, sha256: str) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise _UnusableError(f"{path.name} has the checksum {found[:16]}…, not {sha256[:16]}…")
+
+
 @contextmanager
 def alone(target: Path) -> Iterator[None]:
     """Hold the lock of a file that is about to be made; whoever wants to make it too waits."""
@@ -66,8 +96,12 @@ def _fetch(url: str, target: Path, wrong: Callable[[Path], str]) -> None:
         archive = Path(folder, "archive.zip")
         _download(url, archive)
         with ZipFile(archive) as members:
-            if target.name not in members.namelist():
-                raise _UnusableError(f"the archive holds {', '.join(members.namelist()) or 'nothing'}")
+            held = members.namelist()
+            if target.name not in held:
+                more = f" and {len(held) - 8} more" if len(held) > 8 else ""
+                raise _UnusableError(f"the archive holds {', '.join(held[:8]) or 'nothing'}{more}")
+            if (unpacked := members.getinfo(target.name).file_size) > MEMBER:  # no more than it says is unpacked
+                raise _UnusableError(f"its {target.name} has {unpacked:,} bytes when unpacked, more than {MEMBER:,}")
             extracted = Path(members.extract(target.name, folder))  # to its end, which checks its checksum
         if reason := wrong(extracted):
             raise _UnusableError(f"its {target.name} {reason}")
@@ -88,6 +122,8 @@ def _download(url: str, path: Path) -> None:
         task = bar.add_task(url.rpartition("/")[2], total=length)
         while chunk := response.read(CHUNK):
             file.write(chunk)
+            if file.tell() > ARCHIVE:
+                raise _UnusableError(f"it has more than {ARCHIVE:,} bytes")
             bar.update(task, advance=len(chunk))
         if length is not None and file.tell() != length:
             raise _UnusableError(f"the transfer broke off after {file.tell():,} of {length:,} bytes")

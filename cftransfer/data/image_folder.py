@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from cftransfer import store
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.download import alone
 from cftransfer.data.images import balanced, from_images
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, plain
 from cftransfer.spec import one_of, whole
 
 if TYPE_CHECKING:
@@ -39,8 +40,11 @@ MARGIN = 8 / 7  # the shorter side before the crop, in units of the crop: ImageN
 LEFT_OUT = "left out as unreadable"
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; it would clip them, mostly to white
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
+FILES = 20_000_000  # of a tree at most; all of ImageNet, 21,000 classes, has 14 million
+# Of an image at most, before and after it is resized: 270 MB on each core. Pillow warns from there on.
+PIXELS = 89_478_485
 # What Pillow raises for files that are no images, or damaged, or absurdly large.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class _Task:
 def image_folder(folder: Path, *, root: str, positive: str, size: int, corrupt: str, split_seed: int) -> Dataset:
     """Class 1 is the folder `positive`, class 0 all other folders of `root`/train and `root`/val.
 
-    root: relative to `folder`, or absolute; it holds {train,val}/<class>/ and in these the images, of the kinds that
+    root: inside `folder`, or absolute; it holds {train,val}/<class>/ and in these the images, of the kinds that
         torchvision lists (jpg, png, ppm, bmp, pgm, tif, webp).
     size: pixels of both sides, ≥ 8: the shorter side is resized to 8/7 of it, then its centre is cropped.
     corrupt: what to do about a file that cannot be decoded: refuse (an InputError names it) or skip (the log names it,
@@ -87,6 +91,8 @@ def from_tree(
 ) -> Dataset:
     """Return the data set `name` of a folder tree; `classes` are the names of class 0 and class 1."""
     root, positive = (_name(f"dataset.{key}", value) for key, value in (("root", root), ("positive", positive)))
+    if ".." in Path(root).parts:
+        raise InputError(f"dataset.root={root}: leads out of paths.data; for another folder, give its whole path")
     whole("dataset.size", size, least=8, most=4096)
     whole("dataset.split_seed", split_seed, least=0)
     one_of("dataset.corrupt", corrupt, ("refuse", "skip"))
@@ -102,8 +108,10 @@ def from_tree(
                     path.parent.mkdir(exist_ok=True)
                     _prepare(path, draw, splits, size=size, corrupt=corrupt)
         about = json.loads(described.read_text())
-        x, y, train = np.load(path, mmap_mode="c"), np.array(about["labels"]), about["train"]
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        x, y, train = np.lib.format.open_memmap(path, "c"), np.array(about["labels"], bool), about["train"]
+        if (x.dtype, x.shape) != (np.uint8, (len(y), 3, size, size)) or not 0 < train < len(y):
+            raise ValueError("its images are not those described")
+    except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); delete it and {described.name} beside it") from error
     if about["skipped"]:
         log.warning("%s: %d, named in %s", LEFT_OUT, len(about["skipped"]), described)
@@ -128,7 +136,10 @@ def _listed(place: Path) -> "ImageFolder":
     from torchvision.datasets import ImageFolder
 
     try:
-        return ImageFolder(place)
+        tree = ImageFolder(place)
+        if len(tree.samples) > FILES:
+            raise OSError(None, f"has {len(tree.samples):,} images, more than {FILES:,}")
+        return tree
     except OSError as error:  # FileNotFoundError, too: no folder, no class in it, or no image in a class
         reason = error.strerror or " ".join(str(error).split())
         raise InputError(f"{place}: {reason}; it takes a folder of images per class (docs/datasets.md)") from error
@@ -196,7 +207,7 @@ def _prepare(path: Path, draw: Callable[..., _Task], splits: dict[str, Any], *, 
             if corrupt == "refuse":
                 way_out = "mend it or take it away, or leave such files out with dataset.corrupt=skip"
                 raise InputError(f"{file}: cannot be decoded ({reason}); {way_out}")
-            log.warning("%s: cannot be decoded (%s), left out", file, reason)
+            log.warning("%s: cannot be decoded (%s), left out", plain(str(file)), plain(reason))
         if not found:
             break
         skipped |= found
@@ -249,11 +260,18 @@ def _images(files: Sequence[Path], size: int) -> Iterator[tuple[bytes, int] | st
     """Yield every image's pixels and shorter side, or why there are none, in the order of `files`; all cores decode."""
     from torchvision.transforms import v2
 
-    shape = v2.Compose([v2.Resize(round(size * MARGIN)), v2.CenterCrop(size), v2.PILToTensor()])
+    shorter = round(size * MARGIN)
+    shape = v2.Compose([v2.Resize(shorter), v2.CenterCrop(size), v2.PILToTensor()])
 
     def decoded(file: Path) -> tuple[bytes, int] | str:
+        if not file.is_file():  # a pipe would be waited for, a device read for ever
+            return "it is no file, or a link to nowhere"
         try:
             with Image.open(file) as opened:
+                if (pixels := _pixels(*opened.size, shorter)) > PIXELS:
+                    return (
+                        f"it has {' × '.join(map(str, opened.size))} pixels: {pixels:,} in work, more than {PIXELS:,}"
+                    )
                 if opened.mode.startswith(DEEP):
                     return f"its mode is {opened.mode}; it takes 8 bits a channel"
                 image = opened.convert("RGB")
@@ -269,6 +287,14 @@ def _images(files: Sequence[Path], size: int) -> Iterator[tuple[bytes, int] | st
     ):
         task = bar.add_task("decoding", total=len(files))
         for start in range(0, len(files), many):
-            for image in threads.map(decoded, files[start : start + many]):
+            with warnings.catch_warnings():  # of all threads; none stays in force while the caller goes on
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                some = list(threads.map(decoded, files[start : start + many]))
+            for image in some:
                 bar.advance(task)
                 yield image
+
+
+def _pixels(width: int, height: int, shorter: int) -> int:
+    """Return how many pixels an image has, or comes to when its shorter side is resized: a thin line grows."""
+    return max(width * height, shorter * shorter * max(width, height) // max(1, min(width, height)))

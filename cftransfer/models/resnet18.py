@@ -6,7 +6,7 @@ import cftransfer.torchvision_repair  # noqa: F401  (before torchvision)
 import logging
 from pathlib import Path
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -16,14 +16,16 @@ from cftransfer.models.cnn import group_norm
 log = logging.getLogger(__name__)
 
 HEAD = "fc."  # the last layer, which is another where the classes are others
-ANEW = "write one with torch.save(model.state_dict(), path)"
+BYTES = 2**30  # of a file of weights at most; those of this network are 45 MB
+ANEW = "write one with safetensors.torch.save_file(model.state_dict(), path)"
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's, for which GroupNorm has no use
 
 
 def resnet18(*, weights: str | None, input_shape: tuple[int, ...]) -> nn.Module:
     """(n, 3, height, width) → (n,) logits.
 
-    weights: path to a state dict of such a network (.safetensors, or torch's own format without code); None draws all.
+    weights: path to a state dict of such a network (.safetensors); None draws all. torch's own format is not read: it
+        is a pickle, and even the reader that shuns code has been made to run some.
         Its last layer is taken where it has one logit, and drawn by the seed where it has not; BatchNorm's running
         statistics are left out. With hydra.verbose=true the log names what was not taken.
     """
@@ -42,7 +44,9 @@ def resnet18(*, weights: str | None, input_shape: tuple[int, ...]) -> nn.Module:
 def _load(network: nn.Module, path: Path) -> None:
     given, own = _state(path), network.state_dict()
     unused = [name for name in given if name.endswith(STATISTICS)]
-    unused += [name for name in given if name.startswith(HEAD) and given[name].shape != own[name].shape]
+    unused += [
+        name for name in given if name.startswith(HEAD) and (name not in own or given[name].shape != own[name].shape)
+    ]
     taken = {name: tensor for name, tensor in given.items() if name not in unused}
     wrong = sorted(set(taken) - set(own)) or sorted(set(own) - set(taken) - {name for name in own if HEAD in name})
     wrong = wrong or [name for name, tensor in taken.items() if tensor.shape != own[name].shape]
@@ -54,12 +58,12 @@ def _load(network: nn.Module, path: Path) -> None:
 
 def _state(path: Path) -> dict[str, Tensor]:
     try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # of a file that is something else, torch's reader raises whatever comes
-        reason = f"{type(error).__name__}; {ANEW}"
-        raise InputError(f"model.weights={path}: cannot be read as a state dict ({reason})") from error
-    if not isinstance(loaded, dict) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
-        raise InputError(f"model.weights={path}: holds no state dict, which is tensors by name; {ANEW}")
+        if path.stat().st_size > BYTES:
+            raise OSError(None, f"has more than {BYTES:,} bytes")
+        loaded = load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"model.weights={path}: cannot be read as safetensors ({reason}); {ANEW}") from error
     if not all(tensor.isfinite().all() for tensor in loaded.values()):
         raise InputError(f"model.weights={path}: holds numbers that are not finite")
     return loaded

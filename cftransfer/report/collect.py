@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
+import yaml
 
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, plain
 from cftransfer.finished import ELSEWHERE
 from cftransfer.spec import PARTS, flat
 from cftransfer.statistics import Sharing, Trend, holm, trend
@@ -22,6 +22,9 @@ TABLES = {
     "survivorship": ("cap",),
     "curves": ("role", "epoch"),
 }  # files and needed columns
+EXAMPLES = ("example", "transferred", "from_class", "target_class")
+BYTES = 2**24  # of a text file of a job at most; those of the largest jobs have some 100 kB
+PNG = b"\x89PNG\r\n\x1a\n"
 AGE = "extra_epochs"  # the x-axis of continued training, whose jobs hold a whole curve each
 
 
@@ -41,8 +44,9 @@ class Job:
 
     @property
     def pictures(self) -> list[Path]:
-        """The job's pictures of examples, if its inputs are images."""
-        return sorted((self.folder / "examples").glob("*.png"))
+        """The job's pictures of examples, if its inputs are images; no other files, which a page would pass on."""
+        found = sorted((self.folder / "examples").glob("*.png"))
+        return [path for path in found if inside(self.folder, path) and _begins(path) == PNG]
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -197,14 +201,27 @@ def commands(some: Sequence[Job]) -> list[str]:
     """Return the commands that made the jobs, as they were typed: one per sweep, one per job that was run alone."""
     typed: dict[str, None] = {}
     for job in some:
-        sweep = job.folder.resolve().parent / "multirun.yaml"
-        if sweep.exists():
-            overrides = OmegaConf.load(sweep).hydra.overrides
-            words = ["-m", *overrides.task, *(word for word in overrides.hydra if word != "hydra.mode=MULTIRUN")]
-        else:
-            words = job.result["overrides"]
-        typed[shlex.join(["python", "transfer.py", *words])] = None
+        words = _of_sweep(job.folder.resolve().parent) or job.result["overrides"]
+        typed[plain(shlex.join(["python", "transfer.py", *words]))] = None
     return list(typed)
+
+
+def _of_sweep(folder: Path) -> list[str]:
+    """Return the words of the sweep that landed in a folder, as typed; [] without one."""
+    try:
+        overrides = yaml_of(folder, "multirun.yaml")["hydra"]["overrides"]
+        words = ["-m", *overrides["task"], *(word for word in overrides["hydra"] if word != "hydra.mode=MULTIRUN")]
+    except (InputError, KeyError, TypeError):
+        return []
+    return [str(word) for word in words]
+
+
+def yaml_of(folder: Path, name: str) -> Any:
+    """Return what a YAML file of a job says, as typed: ${oc.env:…} is not looked up; InputError if it cannot be read."""
+    try:
+        return yaml.safe_load(_text(folder, name))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{folder / name}: cannot be read ({error})") from error
 
 
 def _panel(experiment: str, some: list[Job]) -> Panel:
@@ -254,24 +271,76 @@ def job_folders(folders: Sequence[Path]) -> list[Path]:
 
 def read(folder: Path) -> Job | None:
     """Return a job of transfer.py, or None for one of train.py; InputError, with the reason, for one that failed."""
-    path = folder / "result.json"
-    if not path.exists():
-        overrides = folder / ".hydra" / "overrides.yaml"
-        typed = " ".join(overrides.read_text().replace("- ", "").split()) or "no overrides"
+    name = "result.json"
+    if not (folder / name).exists():
         why = why_failed(folder)
-        raise InputError(typed + (f"; {why}" if why else ""))
+        raise InputError(_typed(folder) + (f"; {why}" if why else ""))
     try:
-        result = json.loads(path.read_text())
-        lacking = {"config", "choices", "overrides", "metrics", "versions", "git"} - set(result or ())
-        if lacking:
-            raise KeyError(f"no {', '.join(sorted(lacking))}")
-        if "rate" not in result["metrics"]:
-            return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
+        result = _checked(json.loads(_text(folder, name)))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{name} cannot be read ({error}); run the job again") from error
+    if "rate" not in result["metrics"]:
+        return None
     tables = {name: table(folder, name, columns) for name, columns in TABLES.items()}
-    examples = table(folder, "examples", ()) if (folder / "examples.parquet").exists() else None
-    return Job(folder, result, **tables, examples=examples)
+    examples = table(folder, "examples", EXAMPLES) if (folder / "examples.parquet").exists() else None
+    return Job(folder, result, **tables, examples=None if examples is None else examples.map(_plain))
+
+
+def _checked(result: Any) -> dict[str, Any]:
+    """Return what a result.json says, its words made `plain`; ValueError or KeyError for what is not written there."""
+    kinds = {"config": dict, "choices": dict, "overrides": list, "metrics": dict, "versions": dict}
+    lacking = {*kinds, "git"} - set(result or ())
+    if lacking:
+        raise KeyError(f"no {', '.join(sorted(lacking))}")
+    wrong = [name for name, kind in kinds.items() if not isinstance(result[name], kind)]
+    wrong += [
+        f"metrics.{n}" for n, value in result["metrics"].items() if n != "interval" and not _is_number_or_none(value)
+    ]
+    wrong += ["overrides"] * any(not isinstance(word, str) for word in result["overrides"])
+    wrong += ["git"] * (result["git"] is not None and not isinstance(result["git"], dict))
+    if wrong:
+        raise ValueError(f"{', '.join(wrong[:3])}: of another kind than is written there")
+    return _plain(result)
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with all words in it, keys among them, made `plain`."""
+    if isinstance(value, dict):
+        return {plain(str(name)): _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return plain(value) if isinstance(value, str) else value
+
+
+def inside(folder: Path, path: Path) -> bool:
+    """Whether a file of a job is one, and no link to elsewhere: what it says would stand on the page."""
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _text(folder: Path, name: str) -> str:
+    """Return the text of a job's file; OSError for one that leads elsewhere or is larger than any job's."""
+    path = folder / name
+    if not inside(folder, path):
+        raise OSError(f"{name} is no file in this folder")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(BYTES + 1)
+    if len(text) > BYTES:
+        raise OSError(f"{name} has more than {BYTES:,} letters")
+    return text
+
+
+def _begins(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(PNG))
+
+
+def _typed(folder: Path) -> str:
+    """Return the overrides of a failed job in one line."""
+    try:
+        text = _text(folder, ".hydra/overrides.yaml")
+    except OSError as error:
+        return f"overrides cannot be read ({error})"
+    return " ".join(text.replace("- ", "").split()) or "no overrides"
 
 
 def table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -288,10 +357,11 @@ def table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
 
 def why_failed(folder: Path) -> str | None:
     """Return what a job's log says of its end, "failed: …" or "interrupted", or None where it ended without a word."""
-    said = [line for log in folder.glob("*.log") for line in log.read_text(errors="replace").splitlines()]
+    logs = [path.name for path in folder.glob("*.log") if inside(folder, path) and path.stat().st_size <= BYTES]
+    said = [line for log in logs for line in _text(folder, log).splitlines()]
     for line in reversed(said):
         if " failed: " in line:
-            return f"failed: {line.partition(' failed: ')[2]}"
+            return plain(f"failed: {line.partition(' failed: ')[2]}")
         if " interrupted" in line:
             return "interrupted"
     return None
@@ -342,6 +412,10 @@ def _value(settings: dict[str, Any], name: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or _is_number(value)
 
 
 def _natural(folder: Path) -> tuple[str, int, str]:

@@ -1,5 +1,6 @@
 """One job → what a boundary picture shows of it: a pair of models, and counterfactuals of both kinds."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,10 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
     transfers = table(job.folder, "transfers", TRANSFERS)
     asked = _asked(transfers, base=base, reference=reference)
     found = _found(job.folder, asked, base=base)
+    if "${" in json.dumps(job.result["config"]):  # it was written resolved; who resolves it again may read secrets
+        raise InputError(
+            "result.json: its config has a formula, ${…}, which cftransfer did not write; run the job again"
+        )
     config = OmegaConf.create(job.result["config"])
     specs = base_spec(config), reference_spec(config)
     dataset = load(specs[0]["dataset"], Path(config.paths.data))

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps, rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -18,6 +18,7 @@ from cftransfer.report.frontier import frontier
 from cftransfer.report.matrix import matrix
 from cftransfer.statistics import LEVEL, band, reference_means
 
+rcParams["text.parse_math"] = False  # names of data and settings may hold dollars, and none of ours are formulas
 LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
 GREY = "#57646f"
 COLOURS = ("#0b6fb8", "#c4500e", "#2c8a4b", "#8a4fa8", "#7a6a00", "#a61c4b")

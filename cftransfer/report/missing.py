@@ -1,7 +1,7 @@
 """Which jobs of a sweep lack a result, why, and the command that makes it."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # what Hydr
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, plain
 from cftransfer.finished import RESULT
-from cftransfer.report.collect import job_folders, read, why_failed
+from cftransfer.report.collect import job_folders, read, why_failed, yaml_of
 
 NEVER = "never began"
 KILLED = "ended without a word, or still runs"
@@ -67,42 +64,44 @@ def show(some: Sequence[Sweep]) -> None:
 
 
 def _sweep(root: Path) -> Sweep:
-    config = _loaded(root / "multirun.yaml")
-    name, typed = config.hydra.job.name, list(config.hydra.overrides.task)
-    elsewhere = [
-        word for word in config.hydra.overrides.hydra if not word.startswith(("hydra.mode=", "hydra.sweep.dir="))
-    ]
-    jobs = {root / str(number): words for number, words in enumerate(_jobs(config, root))}
+    try:
+        hydra = yaml_of(root, "multirun.yaml")["hydra"]
+        name, typed = hydra["job"]["name"], hydra["overrides"]["task"]
+        more = [
+            word for word in hydra["overrides"]["hydra"] if not word.startswith(("hydra.mode=", "hydra.sweep.dir="))
+        ]
+        jobs = {root / str(number): words for number, words in enumerate(_jobs(hydra))}
+    except (KeyError, TypeError, ValueError, HydraException) as error:
+        raise InputError(f"{root / 'multirun.yaml'}: its jobs cannot be listed ({error})") from error
     jobs |= {job: _overrides(job) for job in job_folders([root]) if job not in jobs and job.parent == root}
     missing = [
         Missing(folder, reason, _command(name, *words, f"hydra.run.dir={folder}"))
         for folder, words in jobs.items()
         if (reason := _reason(folder)) is not None
     ]
-    return Sweep(root, len(jobs), missing, _command(name, "-m", *typed, *elsewhere, f"hydra.sweep.dir={root}"))
+    return Sweep(root, len(jobs), missing, _command(name, "-m", *typed, *more, f"hydra.sweep.dir={root}"))
 
 
 def _alone(folder: Path) -> Sweep:
     reason = _reason(folder)
     if reason is None:
         return Sweep(folder, 1, [], None)
-    name = _loaded(folder / ".hydra" / "hydra.yaml").hydra.job.name
+    try:
+        name = yaml_of(folder, ".hydra/hydra.yaml")["hydra"]["job"]["name"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / '.hydra/hydra.yaml'}: does not say what was run ({error})") from error
     command = _command(name, *_overrides(folder), f"hydra.run.dir={folder}")
     return Sweep(folder, 1, [Missing(folder, reason, command)], None)
 
 
-def _jobs(config: DictConfig, root: Path) -> list[list[str]]:
+def _jobs(hydra: Mapping[str, Any]) -> list[list[str]]:
     """Return the overrides of every job, as Hydra's sweeper makes them of what was typed and of conf/sweep."""
-    words = [f"{name}={values}" for name, values in (config.hydra.sweeper.get("params") or {}).items()]
-    conf = next(source.path for source in config.hydra.runtime.config_sources if source.provider == "main")
-    try:
-        with initialize_config_dir(conf, version_base=config.hydra.runtime.version_base):
-            parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-            parsed = parser.parse_overrides([*words, *config.hydra.overrides.task])
-            (jobs,) = BasicSweeper.split_arguments(parsed, None)
-    except HydraException as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{root / 'multirun.yaml'}: its jobs cannot be listed ({reason})") from error
+    words = [f"{name}={values}" for name, values in (hydra["sweeper"].get("params") or {}).items()]
+    conf = next(source["path"] for source in hydra["runtime"]["config_sources"] if source["provider"] == "main")
+    with initialize_config_dir(conf, version_base=hydra["runtime"]["version_base"]):
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        parsed = parser.parse_overrides([*words, *hydra["overrides"]["task"]])
+        (jobs,) = BasicSweeper.split_arguments(parsed, None)
     return jobs
 
 
@@ -120,15 +119,8 @@ def _reason(folder: Path) -> str | None:
 
 
 def _overrides(folder: Path) -> list[str]:
-    return [str(word) for word in _loaded(folder / ".hydra" / "overrides.yaml")]
-
-
-def _loaded(path: Path) -> Any:
-    try:
-        return OmegaConf.load(path)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    return [str(word) for word in yaml_of(folder, ".hydra/overrides.yaml")]
 
 
 def _command(name: str, *words: str) -> str:
-    return shlex.join(["python", f"{name}.py", *words])
+    return plain(shlex.join(["python", f"{name}.py", *map(str, words)]))

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cftransfer import store
+from cftransfer.errors import plain
 from cftransfer.report.collect import AGE, Job, Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
 from cftransfer.spec import flat
@@ -78,7 +79,7 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
     for line in lines:
         console.print(f"trend{_of(line, jobs)}: {sentence(line)}, Spearman's ρ = {_or_dash(line.trend.rho, '+.2f')}")
     for folder, reason in jobs.failed.items():
-        console.print(f"failed: {folder} ({reason})", style="red")
+        console.print(f"failed: {plain(str(folder))} ({reason})", style="red")
 
 
 def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder: Path) -> Path:
@@ -96,11 +97,11 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         intervals=sorted({result["metrics"]["interval"] for result in results}),
         trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
         examples=[
-            (name, cards(job.examples), _pictures(job, index), job.folder)
+            (name, cards(job.examples), _pictures(job, index), plain(str(job.folder)))
             for index, (name, job) in enumerate(zip(names(jobs.jobs), jobs.jobs, strict=True))
             if job.examples is not None
         ],
-        failed=[(str(path), reason) for path, reason in jobs.failed.items()],
+        failed=[(plain(str(path)), reason) for path, reason in jobs.failed.items()],
         differ=_differences(jobs.jobs),
         commands=commands(jobs.jobs),
         settings=[(name, json.dumps(value)) for name, value in common(jobs.jobs).items()],
@@ -156,7 +157,7 @@ def cards(examples: pd.DataFrame) -> list[dict[Any, Any]]:
 def _pictures(job: Job, index: int) -> list[tuple[str, str]]:
     """Return name and content, for a page that needs no other file, of the pictures of the first jobs."""
     shown = job.pictures if index < PICTURED else []
-    return [(path.stem, base64.b64encode(path.read_bytes()).decode()) for path in shown]
+    return [(plain(path.stem), base64.b64encode(path.read_bytes()).decode()) for path in shown]
 
 
 def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
@@ -177,9 +178,9 @@ def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
 def names(some: Sequence[Job]) -> list[str]:
     """Return what to call each job: its folder, from where the folders part."""
     if len(some) == 1:
-        return [some[0].folder.name]
+        return [plain(some[0].folder.name)]
     above = os.path.commonpath([job.folder.resolve() for job in some])
-    return [job.folder.resolve().relative_to(above).as_posix() for job in some]
+    return [plain(job.folder.resolve().relative_to(above).as_posix()) for job in some]
 
 
 def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[list[tuple[str, str]]]]:

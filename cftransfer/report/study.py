@@ -21,7 +21,7 @@ import jinja2
 import numpy as np
 
 from cftransfer import store
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, plain
 from cftransfer.report.collect import Job, Jobs, Line, Panel, jobs, lines
 from cftransfer.report.figures import sentence, trend
 from cftransfer.report.page import PAGE, cells, curve
@@ -193,6 +193,7 @@ def write(outcomes: Sequence[Outcome], out: Path, *, name: str) -> Path:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cftransfer.report", "."),
         undefined=jinja2.StrictUndefined,
+        finalize=escaped,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -214,6 +215,15 @@ def write(outcomes: Sequence[Outcome], out: Path, *, name: str) -> Path:
     path = out / f"{name}.md"
     store.write(path, text.encode())
     return path
+
+
+def escaped(value: Any) -> Any:
+    """Return words so that Markdown takes them for words, with no tag, link, cell or code of their own."""
+    if not isinstance(value, str):
+        return value
+    for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("[", "\\["), ("`", "'")):
+        value = value.replace(sign, instead)
+    return plain(value)
 
 
 def _outcome(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -> Outcome:

@@ -26,7 +26,7 @@ def boastful(model, x, target, *, beyond):
 
 
 @pytest.mark.parametrize("beyond", [0.0, 5.0])
-def test_a_methods_word_is_not_enough(trained_models, compas, beyond):
+def test_a_methods_word_is_not_enough(trained_models, compas, beyond, own_methods):
     settings = {"_target_": f"{__name__}.boastful", "constraints": "box", "beyond": beyond}
     result = search(trained_models[0], compas.x_test[:40], settings=settings, dataset=compas)
     assert result.done.all()
@@ -39,7 +39,7 @@ def modest(model, x, target):
     return Answer(reached, torch.zeros(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
 
 
-def test_what_a_method_does_not_claim_is_not_found(compas):
+def test_what_a_method_does_not_claim_is_not_found(compas, own_methods):
     settings = {"_target_": f"{__name__}.modest", "constraints": "box"}
     result = search(lambda x: x.sum(1) - 7, compas.x_test[:40], settings=settings, dataset=compas)
     assert (predicted(result.logit) == result.target).all()
@@ -97,7 +97,7 @@ def between(model, x, target, *, constraint):
 
 
 @pytest.mark.parametrize(("constraints", "found"), [("none", True), ("box", True), ("possible", False)])
-def test_what_the_constraint_does_not_allow_is_not_found(compas, constraints, found):
+def test_what_the_constraint_does_not_allow_is_not_found(compas, constraints, found, own_methods):
     settings = {"_target_": f"{__name__}.between", "constraints": constraints}
     result = search(lambda x: x.sum(1) - 7, compas.x_test[:40], settings=settings, dataset=compas)
     assert (predicted(result.logit) == result.target).all()

@@ -274,7 +274,7 @@ def test_a_folder_in_the_place_of_the_file_is_named(tmp_path):
     path = put(tmp_path, "")
     path.unlink()
     path.mkdir()
-    assert refused(tmp_path).startswith(f"{path}: cannot be read ([Errno 21] Is a directory")
+    assert refused(tmp_path).startswith(f"{path}: is no file; mend it")
 
 
 def test_columns_of_words_and_numbers_that_are_not_used_do_not_disturb(tmp_path):

@@ -1,11 +1,15 @@
 """CIFAR-10's file: where it comes from, what is taken of it, and what may be wrong with it."""
 
+import hashlib
+import io
+import tarfile
+
 import numpy as np
 import pytest
 import torch
 from photos import put_cifar10
 
-from cftransfer.data.cifar10_airplane import cifar10_airplane
+from cftransfer.data.cifar10_airplane import MEMBERS, cifar10_airplane
 from cftransfer.errors import InputError
 
 
@@ -64,29 +68,44 @@ def test_a_truncated_file_is_named(tmp_path):
         cifar10_airplane(tmp_path, split_seed=0)
 
 
-def test_what_torchvision_downloads_is_decoded_once(tmp_path, monkeypatch):
-    """A stand-in for torchvision's download, which checks 170 MB against its own checksums: no network here."""
-    put_cifar10(tmp_path / "elsewhere")
-    asked = []
-
-    class Downloaded:
-        url = "https://example.org/cifar-10.tar.gz"
-
-        def __init__(self, root, *, train, download):
-            asked.append((root, train, download))
-            with np.load(tmp_path / "elsewhere" / "cifar10.npz") as file:
-                split = "train" if train else "test"
-                self.data, self.targets = file[f"x_{split}"], file[f"y_{split}"].tolist()
-
-    monkeypatch.setattr("torchvision.datasets.CIFAR10", Downloaded)
-    first = cifar10_airplane(tmp_path / "data", split_seed=0)
-    again = cifar10_airplane(tmp_path / "data", split_seed=0)
-    assert asked == [(tmp_path / "data", True, True), (tmp_path / "data", False, True)]
-    assert first.version == again.version == cifar10_airplane(tmp_path / "elsewhere", split_seed=0).version
+def archived(folder, *, batch=36):
+    """Put the archive of the version for C programs there, with smaller files; return its arrays and its checksum."""
+    generator, arrays = np.random.default_rng(0), {}
+    with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        for name in [name for names in MEMBERS.values() for name in names]:
+            y = np.arange(batch, dtype=np.uint8) % 10 * (np.arange(batch) % 2).astype(np.uint8)
+            x = generator.integers(0, 256, (batch, 3, 32, 32), dtype=np.uint8)
+            arrays[name] = x, y
+            content = np.concatenate([y[:, None], x.reshape(batch, -1)], axis=1).tobytes()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return arrays, hashlib.sha256((folder / "cifar-10-binary.tar.gz").read_bytes()).hexdigest()
 
 
-def test_without_a_network_it_says_where_the_file_goes(tmp_path, monkeypatch):
-    monkeypatch.setattr("torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
-    with pytest.raises(InputError, match=r"127.0.0.1:9.*cannot be downloaded.*cifar10.npz"):
+def test_the_archive_is_decoded_once_and_left_where_it_was(tmp_path, monkeypatch):
+    arrays, checksum = archived(tmp_path)
+    monkeypatch.setattr(f"{cifar10_airplane.__module__}.SHA256", checksum)
+    first = cifar10_airplane(tmp_path, split_seed=0)
+    with np.load(tmp_path / "cifar10.npz") as file:
+        for split, names in MEMBERS.items():
+            x, y = (np.concatenate([arrays[name][part] for name in names]) for part in (0, 1))
+            assert np.array_equal(file[f"x_{split}"], x.transpose(0, 2, 3, 1))
+            assert np.array_equal(file[f"y_{split}"], y)
+    (tmp_path / "cifar-10-binary.tar.gz").unlink()
+    assert cifar10_airplane(tmp_path, split_seed=0).version == first.version
+    assert [path.name for path in tmp_path.iterdir()] == ["cifar10.npz"]
+
+
+def test_an_archive_that_is_another_is_named(tmp_path):
+    archived(tmp_path)
+    with pytest.raises(InputError, match=r"cifar-10-binary.tar.gz: cannot be used .*has the checksum .*; delete it"):
         cifar10_airplane(tmp_path, split_seed=0)
-    assert not (tmp_path / "cifar10.npz").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["cifar-10-binary.tar.gz"]
+
+
+def test_without_a_network_it_says_where_the_archive_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{cifar10_airplane.__module__}.URL", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
+    with pytest.raises(InputError, match=r"127.0.0.1:9.*cannot be downloaded.* put it at .*cifar-10-binary.tar.gz"):
+        cifar10_airplane(tmp_path / "data", split_seed=0)
+    assert not list((tmp_path / "data").iterdir())

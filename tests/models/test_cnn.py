@@ -118,12 +118,11 @@ def test_a_resnet_takes_its_weights_from_a_file(photos, tmp_path):
     state = {name.removeprefix("0."): weight for name, weight in drawn.state_dict().items()}
     batch_norms = {"bn1.running_mean": torch.zeros(64), "bn1.num_batches_tracked": torch.tensor(1)}
     save_file(state, tmp_path / "own.safetensors")
-    torch.save(
-        {**state, **batch_norms, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "w.pt"
-    )
+    head = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000), "fc.more": torch.zeros(1)}
+    save_file({**state, **batch_norms, **head}, tmp_path / "w.safetensors")
     own = build({**RESNET, "weights": str(tmp_path / "own.safetensors")}, input_shape=(3, 32, 32), seed=4)
     assert all(torch.equal(a, b) for a, b in zip(own.parameters(), drawn.parameters(), strict=True))
-    headless = build({**RESNET, "weights": str(tmp_path / "w.pt")}, input_shape=(3, 32, 32), seed=4)
+    headless = build({**RESNET, "weights": str(tmp_path / "w.safetensors")}, input_shape=(3, 32, 32), seed=4)
     fresh = build(RESNET, input_shape=(3, 32, 32), seed=4)
     for (name, got), before, other in zip(headless.named_parameters(), drawn.parameters(), fresh.parameters()):
         assert torch.equal(got, other if "fc." in name else before)
@@ -137,15 +136,14 @@ def test_a_resnet_takes_its_weights_from_a_file(photos, tmp_path):
         (b"hello world", "cannot be read"),
         ({"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)}, "holds numbers that are not finite"),
         ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "is no state dict of this network; bn1.bias does not fit"),
-        ([1, 2], "holds no state dict"),
     ],
-    ids=["missing", "other", "text", "nan", "partial", "list"],
+    ids=["missing", "other", "text", "nan", "partial"],
 )
 def test_weights_that_do_not_fit_are_named(tmp_path, content, said):
-    path = tmp_path / "w.pt"
+    path = tmp_path / "w.safetensors"
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content is not None:
-        torch.save(content, path)
+        save_file(content, path)
     with pytest.raises(InputError, match=f"model.weights={path}: {said}"):
         build({**RESNET, "weights": str(path)}, input_shape=(3, 32, 32), seed=0)
