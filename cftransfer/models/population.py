@@ -174,17 +174,14 @@ class EpochBatches:
 
 def fit(population: Population, *, epochs: int, accelerator: str) -> None:
     """Train for `epochs` more, under a progress bar in a terminal; KeyboardInterrupt if interrupted by Ctrl-C."""
-    with warnings.catch_warnings():
-        # Where SLURM is installed Lightning takes whoever does not use it for a mistake.
-        warnings.filterwarnings("ignore", message="The `srun` command is available")
-        trainer = pl.Trainer(
-            accelerator=accelerator,
-            devices=1,
-            max_epochs=epochs,
-            reload_dataloaders_every_n_epochs=1,
-            plugins=[LightningEnvironment()],  # not SLURM's: its signal handlers fight those of the launcher
-            barebones=True,  # no logger, no checkpoints, no bar that is drawn anew at every step: a tenth of the time
-        )
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        max_epochs=epochs,
+        reload_dataloaders_every_n_epochs=1,
+        plugins=[LightningEnvironment()],  # not SLURM's: its signal handlers fight those of the launcher
+        barebones=True,  # no logger, no checkpoints, no bar that is drawn anew at every step: a tenth of the time
+    )
     steps = epochs * -(-len(population.x_train) // population.batch_size)
     console = Console(stderr=True)
     with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -197,6 +194,8 @@ def _train(trainer: pl.Trainer, population: Population) -> None:
     with warnings.catch_warnings():
         # Lightning 2.6's own call of a name that torch 2.13 deprecates; nothing that we or a user could change.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", module=r"pytorch_lightning\.utilities\._pytree")
+        # Where SLURM is installed, it takes whoever does not use it for a mistake.
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
         try:
             trainer.fit(population)
         except SystemExit as interrupted:  # how Lightning answers Ctrl-C
