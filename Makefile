@@ -2,13 +2,14 @@
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make test   the test suite
+# make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)
 # make check  ruff and mypy, as pre-commit runs them
 # make peers  the search against foolbox, in an environment of its own, .venv-peers
 # Each sets up its environment first, and may be repeated: what is done is skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-data check benchmarks peers
+.PHONY: setup run study study-images test test-slow test-data test-slurm check benchmarks peers
 
 setup: .venv/.done
 
@@ -36,6 +37,10 @@ test-slow: setup
 
 test-data: setup
 	$(BIN)/python -m pytest -m data
+
+test-slurm: setup
+	bash tests/slurm/install.sh
+	$(BIN)/python -m pytest -m slurm -n 1
 
 check: setup
 	$(BIN)/ruff check .

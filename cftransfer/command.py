@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def _report(*, expected: bool) -> None:
         raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
 
 
-def one_line(error: BaseException) -> str | None:
+def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for each kind of mistake)
     """Return what the user did wrong and the way out, in one line; None if it is no mistake of the user's."""
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as key=value ({_joined(error)})"
@@ -94,11 +94,7 @@ def one_line(error: BaseException) -> str | None:
         if isinstance(cause, InputError):
             return str(cause)
         if isinstance(cause, MissingConfigException) and cause.options is not None:
-            if str(cause.missing_cfg_file).startswith("hydra/launcher/submitit"):
-                install = "pip install 'cftransfer[slurm]', or in a clone pip install -e '.[slurm]'"
-                return f"hydra/launcher: local and slurm need hydra-submitit-launcher, which is not installed; {install}"
-            group, _, option = str(cause.missing_cfg_file).rpartition("/")
-            return f"{group}={option}: no such option; there are: {', '.join(cause.options)}"
+            return _unknown_option(str(cause.missing_cfg_file), cause.options)
         if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(error, cause)
         if type(cause).__module__.startswith("submitit."):  # whose exceptions are there only where it is installed
@@ -109,6 +105,14 @@ def one_line(error: BaseException) -> str | None:
     # Hydra says this one (model=null) with a plain ValueError.
     by_hydra = isinstance(error, HydraException | OmegaConfBaseException) or "Config group override" in str(error)
     return _joined(error) if by_hydra else None
+
+
+def _unknown_option(file: str, options: Sequence[str]) -> str:
+    group, _, option = file.rpartition("/")
+    if file.startswith("hydra/launcher/submitit_"):
+        install = "pip install 'cftransfer[slurm]', or in a clone pip install -e '.[slurm]'"
+        return f"hydra/launcher={option.removeprefix('submitit_')}: needs hydra-submitit-launcher; {install}"
+    return f"{group}={option}: no such option; there are: {', '.join(options)}"
 
 
 def _unfinished(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What hydra/launcher=local and hydra/launcher=slurm add to submitit's launchers: clear mistakes, and an end on SIGTERM.
+"""What hydra/launcher=local and hydra/launcher=slurm add to submitit: clear mistakes, and an end on signals.
 
 Hydra finds launchers in its own plugins only, but calls callbacks of anybody, before a sweep and in each of its jobs.
 Nothing heavy is imported here.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -41,13 +42,13 @@ class _Submitit(Callback):
 
     option: str  # of hydra/launcher
 
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this before a single job, for which it ignores the launcher."""
         _refuse(f"hydra/launcher={self.option}: launches sweeps; add -m (one job is a sweep, too)")
 
-    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this where a job runs, after submitit has made SIGTERM do nothing but a line in the log."""
-        signal.signal(signal.SIGTERM, _end_job)
+        _Signals().listen()
 
 
 class Local(_Submitit):
@@ -91,19 +92,39 @@ def _refuse(line: str) -> None:
     sys.exit(1)
 
 
-def _end_job(signum: int, frame: object) -> None:
-    """Leave as on Ctrl-C: what is stored stays, no result.json is written, the W&B run is closed.
+class _Signals:
+    """A job's answers to SIGTERM, and to the signal at which submitit requeues it; the first one counts."""
 
-    A job that is to make room for another is still running for SLURM, which would take the end of its process for its
-    own: it requeues itself first, as at the end of its time.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # more of them must not disturb the way out
-    if _makes_room():
-        log.warning("another job needs the place of this one; it is queued again, and goes on where it was")
-        os.kill(os.getpid(), signal.SIGUSR2)  # submitit's handler
-        return
-    log.error("cancelled: told to stop (SIGTERM), as by scancel; a job that is requeued goes on by itself")
-    raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self.requeuing = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}")
+        self.requeue = signal.getsignal(self.requeuing)
+        self.leaving = False
+
+    def listen(self) -> None:
+        signal.signal(signal.SIGTERM, self.on_end)
+        signal.signal(self.requeuing, self.on_requeue)
+
+    def on_requeue(self, number: int, frame: FrameType | None) -> None:
+        """Let submitit requeue the job and leave it; SLURM then sends SIGTERM, too."""
+        self.leaving = True
+        if callable(self.requeue):
+            self.requeue(number, frame)
+
+    def on_end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Leave as on Ctrl-C: what is stored stays, no result.json is written, the W&B run is closed.
+
+        A job that is to make room for another still runs for SLURM, which would take the end of its process for its
+        own: it requeues itself first, as at the end of its time.
+        """
+        if self.leaving:
+            return
+        self.leaving = True
+        if _makes_room():
+            log.warning("another job needs the place of this one, which is queued again and goes on where it was")
+            self.on_requeue(self.requeuing, frame)
+        else:
+            log.error("cancelled: told to stop (SIGTERM), as by scancel; whoever requeued it lets it go on by itself")
+            raise KeyboardInterrupt
 
 
 def _makes_room() -> bool:

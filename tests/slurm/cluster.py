@@ -8,6 +8,7 @@ so that it lives beside any other SLURM. The nodes are two slurmd of one machine
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,9 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PROGRAMS = (
-    "slurmctld", "slurmd", "slurmdbd", "sbatch", "sacctmgr", "munged", "mariadbd", "mariadb-install-db", "mariadb-admin",
-)  # fmt: skip
+PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd", "mariadb-install-db")
 NODES = ("one", "two")
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])  # daemons are not on every user's PATH
 
@@ -40,8 +39,8 @@ StorageLoc=accounting
 CommunicationParameters=NoInAddrAny
 """
 
-# cred_expire: SLURM starts a requeued job only so many seconds later. PreemptType … GraceTime: the partition `spare` gives
-# way to `main`. MemSpecLimit and the like are left out: nothing confines jobs here, SLURM only counts.
+# cred_expire: SLURM starts a requeued job only so many seconds later. PreemptType … GraceTime: jobs of the partition
+# `spare` give way to those of `main`. task/none: nothing confines jobs, SLURM only counts cores.
 CLUSTER = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -110,7 +109,8 @@ class Cluster:
 
     def lose(self, node: str) -> None:
         """Take a node away, as when its power fails: its daemon and all of its jobs' processes vanish together."""
-        for pid in _with_descendants(_steps(self.folder / f"spool-{node}", node)) + [self.daemons.pop(f"slurmd {node}")]:
+        jobs = _with_descendants(_steps(self.folder / f"spool-{node}", node))
+        for pid in (self.daemons.pop(f"slurmd {node}"), *jobs):
             _signal(pid, signal.SIGKILL)
         self("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
 
@@ -157,8 +157,8 @@ def _start_daemons(made: Cluster) -> None:
            f"--pid-file={munge / 'pid'}")  # fmt: skip
     # A database for this test alone: root's through its socket, and so without a password; not flushed at every commit.
     data, sql = f"--datadir={folder / 'mariadb'}", folder / "mariadb.socket"
-    made("mariadb-install-db", "--no-defaults", "--user=root", data, "--skip-test-db", "--auth-root-authentication-method=socket",
-         "--auth-root-socket-user=root")  # fmt: skip
+    made("mariadb-install-db", "--no-defaults", "--user=root", data, "--skip-test-db",
+         "--auth-root-authentication-method=socket", "--auth-root-socket-user=root")  # fmt: skip
     _start(made, "mariadbd", "mariadbd", "--no-defaults", "--user=root", data, "--skip-networking", f"--socket={sql}",
            f"--pid-file={folder / 'mariadb.pid'}", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0",
            "--innodb-buffer-pool-size=64M")  # fmt: skip
@@ -225,13 +225,10 @@ def _stop_daemons(made: Cluster) -> None:
 
 
 def _steps(spool: Path, node: str) -> list[int]:
-    """Return the pids of the daemons that SLURM starts on a node for each step of a job: their sockets are in `spool`."""
-    sockets = {path.name for path in spool.glob(f"{node}_*")}
-    return [pid for pid, words in _processes() if words.startswith("slurmstepd: [") and f"{node}_{_step(words)}" in sockets]
-
-
-def _step(words: str) -> str:
-    return words.partition("[")[2].partition("]")[0]
+    """Return the pids of what SLURM starts on a node for each step of a job (slurmstepd), with a socket in `spool`."""
+    jobs = {path.name.removeprefix(f"{node}_").partition(".")[0] for path in spool.glob(f"{node}_*.*")}
+    named = {pid: re.match(r"slurmstepd: \[(\d+)\.", words) for pid, words in _processes()}
+    return [pid for pid, match in named.items() if match and match[1] in jobs]
 
 
 def _with_descendants(pids: list[int]) -> list[int]:
