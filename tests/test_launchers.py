@@ -15,12 +15,15 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import MissingConfigException
 from slurm.cluster import CannotStartError, Cluster, cluster
 
+from cftransfer import experiment, store
 from cftransfer.command import one_line
 from cftransfer.errors import InputError
 from cftransfer.launchers import check, cores_shared_by
+from cftransfer.spec import lineage_key
 
-DEPTHS = [word for word in SMALL if not word.startswith("model.layers")] + ["model.layers=1,2,4,8", "wandb=disabled"]
-LONG = [word for word in DEPTHS if not word.startswith("training.epochs")] + ["training.epochs=50"]
+PLAIN = [word for word in SMALL if not word.startswith("model.layers")] + ["wandb=disabled"]
+MORE = [word for word in PLAIN if not word.startswith("training.epochs")] + ["training.epochs=40"]
+DEPTHS, LONG = [*PLAIN, "model.layers=1,2,4,8"], [*MORE, "model.layers=1,2,4,8"]
 IN = "hydra.sweep.dir=sweep"  # so that a second run finds the first
 
 
@@ -169,26 +172,41 @@ def test_a_job_that_makes_room_for_another_goes_on_afterwards(slurm, tmp_path):
 
 @pytest.fixture(scope="module")
 def disturbed(slurm, tmp_path_factory):
-    """A sweep of which one job is cancelled, one node is lost, and whatever is left runs out of time.
+    """A sweep of which job 1 is cancelled, the node of job 2 is lost, and job 3 runs out of time.
 
-    SLURM looks at time limits every 30 s, and a minute is the shortest: jobs are signalled 10 to 40 s after they start.
+    The shortest time limit is a minute, and SLURM looks at limits every half minute; so the other jobs get longer ones,
+    and job 3, which could be done too soon, meets somebody who makes one of its references.
     """
     quiet, folder = tmp_path_factory.mktemp("quiet"), tmp_path_factory.mktemp("disturbed")
     undisturbed = subprocess.Popen(
         [sys.executable, ROOT / "transfer.py", "-m", *LONG], cwd=quiet, env=environment(), stderr=subprocess.DEVNULL
     )
-    limits = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20"]
-    sweep = submit(slurm, folder, *LONG, *limits)
-    until(lambda: len(list(folder.glob("store/passes/*.safetensors"))) == 4, "all jobs train")
-    places = {job.partition("_")[2]: (job, node) for job, _, node in slurm.queue()}
-    slurm("scancel", places["1"][0])
-    until(lambda: "cancelled" in log(folder, 1), "the job says that it was cancelled")
-    slurm.lose(places["3"][1])
+    plan = experiment.plan(composed(*MORE, "model.layers=8", f"paths.store={quiet / 'plan'}"))
+    with store.hold(store.prepare(folder / "store"), [lineage_key(plan.reference, plan.reference_seeds[0])]):
+        sweep = submit(slurm, folder, *LONG, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=5")
+        until(lambda: [state for _, state, _ in slurm.queue()] == ["RUNNING"] * 4, "all jobs run")
+        jobs = {job.partition("_")[2]: (job, node) for job, _, node in slurm.queue()}
+        for number in "012":
+            slurm("scontrol", "update", f"jobid={jobs[number][0]}", "timelimit=60")
+        until(lambda: "training" in log(folder, 1), "job 1 trains")
+        slurm("scancel", jobs["1"][0])
+        until(lambda: "training" in log(folder, 2), "job 2 trains")
+        slurm.lose(jobs["2"][1])
+        until(lambda: "this job is timed-out" in submitit_log(folder), "job 3 runs out of time")
+    until(lambda: gives_time(slurm, jobs["3"][0]), "job 3 has a longer limit")
     until(lambda: not slurm.queue(), "no job is queued", seconds=240)
     sweep.send_signal(signal.SIGINT)  # it would notice the cancelled job by itself, but looks ever more seldom
     sweep.communicate(timeout=30)
-    assert undisturbed.wait(timeout=120) == 0
-    return SimpleNamespace(quiet=quiet, folder=folder, limits=limits)
+    assert undisturbed.wait(timeout=200) == 0
+    return SimpleNamespace(quiet=quiet, folder=folder)
+
+
+def gives_time(slurm: Cluster, job: str) -> bool:
+    try:
+        slurm("scontrol", "update", f"jobid={job}", "timelimit=60")
+    except CannotStartError:  # while it is on its way out
+        return False
+    return True
 
 
 @pytest.mark.slurm
@@ -199,7 +217,7 @@ def test_after_a_cancelled_job_a_time_out_and_a_lost_node_a_second_run_completes
     assert "this job is timed-out" in submitit_log(folder)
     made = {path: path.stat().st_mtime_ns for path in folder.glob("store/models/*")}
 
-    done = submit(slurm, folder, *LONG, *disturbed.limits)
+    done = submit(slurm, folder, *LONG)
     _, err = done.communicate(timeout=200)
     assert done.returncode == 0, err
     assert metrics(folder) == metrics(disturbed.quiet)
@@ -211,7 +229,7 @@ def test_after_a_cancelled_job_a_time_out_and_a_lost_node_a_second_run_completes
     assert [job for job in range(4) if "training" in said[job].removeprefix(first[job])] == [1]
     for text in said:
         for models in (2, 3):
-            starts = [int(epoch) for epoch in re.findall(rf"training {models} models .*epochs (\d+) to 50", text)]
+            starts = [int(epoch) for epoch in re.findall(rf"training {models} models .*epochs (\d+) to 40", text)]
             assert starts[0] == 1
             assert all(later > earlier for earlier, later in pairwise(starts)), "an epoch was trained twice"
     assert sum(text.count("training 2 models") for text in said) > 4  # else nothing was disturbed

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd", "mariadb-install-db")
+PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd", "mariadb-install-db", "setpriv")
 NODES = ("one", "two")
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])  # daemons are not on every user's PATH
 
@@ -175,8 +175,13 @@ def _start_daemons(made: Cluster) -> None:
 
 def _start(made: Cluster, name: str, *words: str) -> None:
     with (made.folder / f"{name.replace(' ', '-')}.out").open("wb") as out:
-        process = subprocess.Popen(
-            words, env=made.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        process = subprocess.Popen(  # which must not outlive these tests, even if these are killed
+            ["setpriv", "--pdeathsig=TERM", *words],
+            env=made.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     made.daemons[name] = process.pid
     _CHILDREN[process.pid] = process
