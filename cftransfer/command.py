@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-import cftransfer.spec  # noqa: F401  (registers the resolvers that configs use)
+import cftransfer.launchers
+import cftransfer.spec  # noqa: F401  (both register resolvers that configs use)
 from cftransfer.errors import LOGGED, InputError, plain
 from cftransfer.secrecy import check_words
 
@@ -88,7 +89,7 @@ def _report(*, expected: bool) -> None:
         raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
 
 
-def one_line(error: BaseException) -> str | None:
+def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for each kind of mistake)
     """Return what the user did wrong and the way out, in one line; None if it is no mistake of the user's."""
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as key=value ({_joined(error)})"
@@ -96,16 +97,34 @@ def one_line(error: BaseException) -> str | None:
         if isinstance(cause, InputError):
             return str(cause)
         if isinstance(cause, MissingConfigException) and cause.options is not None:
-            group, _, option = str(cause.missing_cfg_file).rpartition("/")
-            return f"{group}={option}: no such option; there are: {', '.join(cause.options)}"
+            return _unknown_option(str(cause.missing_cfg_file), cause.options)
         if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(error, cause)
+        if type(cause).__module__.startswith("submitit."):  # whose exceptions are there only where it is installed
+            return _unfinished(cause)
         if isinstance(cause, OSError) and cause.strerror:
             way_out = "choose a place that can be written, as with hydra.run.dir or hydra.sweep.dir, and run again"
             return f"{cause.filename or 'system'}: {cause.strerror}; {way_out}"
     # Hydra says this one (model=null) with a plain ValueError.
     by_hydra = isinstance(error, HydraException | OmegaConfBaseException) or "Config group override" in str(error)
     return _joined(error) if by_hydra else None
+
+
+def _unknown_option(file: str, options: Sequence[str]) -> str:
+    group, _, option = file.rpartition("/")
+    if file.startswith("hydra/launcher/submitit_"):
+        install = "pip install 'cftransfer[slurm]', or in a clone pip install -e '.[slurm]'"
+        return f"hydra/launcher={option.removeprefix('submitit_')}: needs hydra-submitit-launcher; {install}"
+    return f"{group}={option}: no such option; there are: {', '.join(options)}"
+
+
+def _unfinished(error: BaseException) -> str:
+    """Say in one line that SLURM did not take the jobs, or that one of them ended without an answer."""
+    if type(error).__name__ != "UncompletedJobError":
+        return f"the jobs could not be submitted, or one broke off: {_joined(error)}"
+    first = str(error).split("Error stream")[0].splitlines()
+    again = f"once no job of this sweep is queued, run the same command again with hydra.sweep.dir={Landing.folder}"
+    return f"{' '.join(' '.join(first).split())}: cancelled, lost, or out of time too often; others go on; {again}"
 
 
 def _unknown_key(error: BaseException, cause: OmegaConfBaseException) -> str:
