@@ -75,6 +75,7 @@ def test_without_slurm_it_says_so_in_one_line(tmp_path):
 
 @pytest.mark.parametrize("option", ["local", "slurm"])
 def test_without_the_extra_it_names_what_to_install(option, monkeypatch):
+    composed()  # Hydra's plugins come with the first
     monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], f"submitit_{option}.yaml")
     with pytest.raises(MissingConfigException) as caught:
         composed(f"hydra/launcher={option}")
