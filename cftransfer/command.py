@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,13 @@ def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for eac
     for cause in _causes(error):
         if isinstance(cause, InputError):
             return str(cause)
-        if isinstance(cause, MissingConfigException) and cause.options is not None:
-            return _unknown_option(str(cause.missing_cfg_file), cause.options)
+        if isinstance(cause, MissingConfigException):
+            if "hydra/launcher/submitit_" in str(cause):
+                install = "pip install 'cftransfer[slurm]', or in a clone pip install -e '.[slurm]'"
+                return f"hydra/launcher: local and slurm need hydra-submitit-launcher; {install}"
+            if cause.options is not None:
+                group, _, option = str(cause.missing_cfg_file).rpartition("/")
+                return f"{group}={option}: no such option; there are: {', '.join(cause.options)}"
         if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(error, cause)
         if type(cause).__module__.startswith("submitit."):  # whose exceptions are there only where it is installed
@@ -108,14 +113,6 @@ def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for eac
     # Hydra says this one (model=null) with a plain ValueError.
     by_hydra = isinstance(error, HydraException | OmegaConfBaseException) or "Config group override" in str(error)
     return _joined(error) if by_hydra else None
-
-
-def _unknown_option(file: str, options: Sequence[str]) -> str:
-    group, _, option = file.rpartition("/")
-    if file.startswith("hydra/launcher/submitit_"):
-        install = "pip install 'cftransfer[slurm]', or in a clone pip install -e '.[slurm]'"
-        return f"hydra/launcher={option.removeprefix('submitit_')}: needs hydra-submitit-launcher; {install}"
-    return f"{group}={option}: no such option; there are: {', '.join(options)}"
 
 
 def _unfinished(error: BaseException) -> str:

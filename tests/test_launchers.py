@@ -75,6 +75,7 @@ def test_without_slurm_it_says_so_in_one_line(tmp_path):
 
 @pytest.mark.parametrize("option", ["local", "slurm"])
 def test_without_the_extra_it_names_what_to_install(option, monkeypatch):
+    composed()  # Hydra's plugins come with the first
     monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], f"submitit_{option}.yaml")
     with pytest.raises(MissingConfigException) as caught:
         composed(f"hydra/launcher={option}")
@@ -85,6 +86,32 @@ def test_a_time_limit_that_leaves_no_time_is_refused():
     with pytest.raises(InputError, match=r"hydra.launcher.timeout_min=1: a job would be told to stop 60 s before"):
         check(SimpleNamespace(timeout_min=1, signal_delay_s=60), which=str)
     check(SimpleNamespace(timeout_min=2, signal_delay_s=60), which=str)
+
+
+def test_sbatch_gets_what_is_asked_for_and_its_no_is_one_line(tmp_path):
+    for program in ("sbatch", "srun"):
+        (tmp_path / program).write_text('#!/bin/sh\ncp "$1" seen.sh\necho "sbatch: error: closed" >&2\nexit 1\n')
+        (tmp_path / program).chmod(0o755)
+    words = ["partition=short", "account=me", "timeout_min=240", "array_parallelism=2", "mem_gb=3", "cpus_per_task=5"]
+    words += ["+additional_parameters.reservation=course"]
+    words = [re.sub(r"^(\+?)", r"\1hydra.launcher.", word) for word in words]
+    words = ["-m", "hydra/launcher=slurm", "trainer=gpu", "model.layers=1,2,4", *words]
+    done = run_command(tmp_path, "transfer.py", *words, PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("could not be submitted, or one broke off: sbatch: error: closed")
+    seen = (tmp_path / "seen.sh").read_text().splitlines()
+    asked = [
+        "partition=short",
+        "account=me",
+        "time=240",
+        "array=0-2%2",
+        "mem=3GB",
+        "cpus-per-task=5",
+        "gpus-per-node=1",
+    ]
+    asked += ["reservation=course", "signal=USR2@60", "requeue", "open-mode=append"]
+    assert {f"#SBATCH --{word}" for word in asked} <= set(seen)
+    assert "export SRUN_CPUS_PER_TASK=5" in seen
 
 
 # --- on a real SLURM -------------------------------------------------------------------------------------------------
