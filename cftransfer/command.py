@@ -50,7 +50,7 @@ def run(main: Callable[[], Any]) -> None:
     os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
     succeeded = _succeeds(main, full=full)
     reported = _succeeds(lambda: _report(expected=succeeded), full=full)
-    sys.exit(0 if succeeded and reported else 1)
+    sys.exit(0 if succeeded and reported and _all_have_results() else 1)
 
 
 def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
@@ -87,6 +87,13 @@ def _report(*, expected: bool) -> None:
         report([Landing.folder])
     elif expected:
         raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
+
+
+def _all_have_results() -> bool:
+    jobs = (
+        [] if Landing.folder is None else [path.parent.parent for path in Landing.folder.rglob(".hydra/overrides.yaml")]
+    )
+    return all((job / "result.json").exists() for job in jobs)
 
 
 def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for each kind of mistake)

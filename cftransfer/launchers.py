@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -58,6 +59,15 @@ class Local(_Submitit):
 
     def __init__(self, processes: int) -> None:
         self.processes = processes  # the sweeper reads it from the configuration
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ARG002
+        """Hydra calls this where a job has run: let the batches after one with a failed job run, too.
+
+        Hydra would end the sweep there. The job has logged its failure and leaves no result, which the report, and the
+        command's exit status, say in the end.
+        """
+        if job_return.status == JobStatus.FAILED:
+            job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
 
 
 class Slurm(_Submitit):

@@ -49,6 +49,14 @@ def test_local_processes_give_the_numbers_of_the_basic_launcher(basic, tmp_path)
     assert done.stdout.splitlines()[:5] == basic_table(basic)
 
 
+def test_after_a_batch_with_a_failed_job_the_others_run_too(tmp_path):
+    words = ["-m", "hydra/launcher=local", "hydra.sweeper.max_batch_size=1", *PLAIN, "model.layers=0,1"]
+    done = run_command(tmp_path, "transfer.py", *words)
+    assert done.returncode == 1
+    assert len(metrics(tmp_path)) == 1
+    assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0: takes a whole number ≥ 1\)", done.stdout)
+
+
 def basic_table(folder: Path) -> list[str]:
     done = run_command(folder, "-m", "cftransfer.report", "multirun")
     return done.stdout.splitlines()[:5]
