@@ -56,6 +56,7 @@ benchmarks: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/jobs.py
 
 # -c keeps torch and all that is shared at the versions of .venv.
 .venv-peers/.done: pyproject.toml constraints.txt benchmarks/peers.txt
