@@ -6,9 +6,10 @@ The client is the real one. What it sends is kept by run: config, tags, history 
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY = "0123456789abcdef" * 2 + "01234567"  # of 40 hex digits, as W&B's are; secret as far as tests are concerned
@@ -21,10 +22,11 @@ class Server:
     url: str = ""
     runs: dict[str, dict] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    silent: bool = False  # takes requests, and never answers
-    silent_after: str = ""  # becomes silent when this is asked for
-    stop: object = None  # a function that ends the server
     views: list[dict] = field(default_factory=list)  # saved workspaces
+    lost_after: str = ""  # from the first time that this is asked for, nothing is answered
+    lost: str = "silent"  # silent: takes requests, and never answers · gone: hangs up
+    is_lost: bool = False
+    stop: Callable[[], None] = lambda: None  # nobody listens any more
 
 
 @contextmanager
@@ -35,14 +37,19 @@ def serving() -> Iterator[Server]:
     http.daemon_threads = True
     http.handle_error = lambda *_: None  # a client that has gone
     server.url = f"http://127.0.0.1:{http.server_address[1]}"
-    server.stop = lambda: (http.shutdown(), http.server_close())
     threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True).start()
+
+    @cache
+    def stop() -> None:
+        http.shutdown()
+        http.server_close()
+
+    server.stop = stop
     try:
         yield server
     finally:
-        server.silent = False
-        http.shutdown()
-        http.server_close()
+        server.lost = "gone"  # ends requests that wait
+        server.stop()
 
 
 def environment_of(server: Server) -> dict[str, str]:
@@ -85,9 +92,13 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, asked: str, answer) -> None:
             server.asked.append(asked)
-            server.silent |= asked == server.silent_after
-            while server.silent:
+            server.is_lost |= asked == server.lost_after
+            while server.is_lost and server.lost == "silent":
                 time.sleep(0.05)
+            if server.is_lost:
+                self.close_connection = True
+                self.connection.close()
+                return
             content = json.dumps(answer()).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
@@ -118,12 +129,13 @@ def _stream(server: Server, run: str, body: dict) -> dict:
     return {}
 
 
-def _graphql(server: Server, asked: str, given: dict) -> dict:
+def _graphql(server: Server, asked: str, given: dict) -> dict:  # noqa: PLR0911 (one per question)
     project = {"id": "p", "name": given.get("project"), "entity": {"id": "e", "name": "someone"}}
     input_ = given.get("input", {})
     place = f"{server.url}/upload"
-    if asked == "Viewer":
+    if asked in ("Viewer", "GetViewer"):
         viewer = {"id": "u", "entity": "someone", "username": "someone", "email": "", "flags": "{}", "admin": False}
+        viewer |= {"__typename": "User", "name": "someone", "deletedAt": None, "apiKeys": None}
         return {"viewer": {**viewer, "teams": {"edges": []}}}
     if asked == "RunResumeStatus":
         return {"model": {**project, "bucket": _resumed(server.runs.get(given["name"]))}}
@@ -144,6 +156,9 @@ def _graphql(server: Server, asked: str, given: dict) -> dict:
         }
     if asked == "CommitArtifact":
         return {"commitArtifact": {"artifact": {"id": given["artifactID"], "digest": ""}}}
+    if asked == "UpsertView2":
+        server.views.append(given | {"spec": json.loads(given["spec"])})
+        return {"upsertView": {"view": {"id": "v", "name": given["name"]}, "inserted": True}}
     if asked == "ArtifactType":
         return {"project": None}
     return {}
