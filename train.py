@@ -21,11 +21,10 @@ def main(cfg: DictConfig) -> float:
 
     with tracking.logged_failure():
         train = experiment.population(cfg)
-        with tracking.wandb_run(cfg, job_type="train") as run:
+        with tracking.wandb_run(cfg) as tracked:
             result = train()
             curve = result.tables["curves"].drop(columns="seed").groupby("epoch", as_index=False).mean()
-            tracking.log_history(run, curve, step="epoch")
-            tracking.finish(cfg, run, result, logged={})
+            tracking.finish(cfg, tracked, result, history=curve)
     return result.metrics["test_accuracy"]
 
 

@@ -23,12 +23,9 @@ def main(cfg: DictConfig) -> float:
         plan = experiment.plan(cfg)
         if (rate := finished.value(cfg, "rate", version=plan.dataset.version)) is not None:
             return rate
-        with tracking.wandb_run(cfg, job_type="transfer") as run:
+        with tracking.wandb_run(cfg) as tracked:
             result = experiment.run(plan)
-            if result.curve is not None:
-                tracking.log_history(run, result.curve, step="extra_epochs")
-            logged = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}
-            tracking.finish(cfg, run, result, logged=logged)
+            tracking.finish(cfg, tracked, result, history=result.curve)
     return result.metrics["rate"]
 
 

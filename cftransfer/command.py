@@ -29,6 +29,7 @@ class Landing(Callback):
     """Remembers the folder in which the jobs land; Hydra tells nobody else."""
 
     folder: Path | None = None
+    sweep: bool = False
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before a single job."""
@@ -36,7 +37,7 @@ class Landing(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before the first job of a sweep."""
-        type(self).folder = Path(config.hydra.sweep.dir)
+        type(self).folder, type(self).sweep = Path(config.hydra.sweep.dir), True
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -85,6 +86,10 @@ def _report(*, expected: bool) -> None:
         from cftransfer.report import report
 
         report([Landing.folder])
+        if Landing.sweep:
+            from cftransfer.tracking import report_run
+
+            report_run(Landing.folder)
     elif expected:
         raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
 

@@ -44,7 +44,7 @@ PARTS = {
     "trainer": ("accelerator", "threads", "stacked"),
     "input": ("step", "rows", "distance_weight"),
     "paths": ("data", "store"),
-    "wandb": ("mode", "project", "entity", "group"),
+    "wandb": ("mode", "project", "entity", "group", "tags", "notes", "finish_timeout"),
 }
 THREADS = torch.get_num_threads()
 CURVE = ["rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy"]

@@ -101,10 +101,11 @@ def test_the_offline_wandb_run_holds_the_metrics_of_result_json(main_job):
     for path in folder.rglob("result.json"):
         result, run = json.loads(path.read_text()), read(path.parent)
         groups.add(run["group"])
-        assert (run["id"], run["exit_code"], run["job_type"]) == (result["wandb"], 0, "transfer")
+        assert (run["id"], run["exit_code"], run["job_type"]) == (result["wandb"], 0, "seed")
         assert {name: run["summary"].get(name) for name in result["metrics"]} == result["metrics"]
-        assert run["config"]["model.layers"] == result["config"]["model"]["layers"]
-        assert run["config"]["counterfactual.confidence"] == 0.5
+        assert run["config"]["model"] == result["config"]["model"]
+        assert run["config"]["counterfactual"]["confidence"] == 0.5
+        assert run["config"]["code"] == result["git"]
         assert run["summary"]["rates_by_pair.nrows"] == result["metrics"]["pairs"]
         caps = pd.read_parquet(path.parent / "survivorship.parquet")
         assert run["summary"]["survivorship.nrows"] == len(caps)

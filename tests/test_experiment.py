@@ -19,7 +19,7 @@ SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8"
         ("+training.weight_decay=0.1", "training.weight_decay: no such key; training has: epochs, lr, batch_size"),
         ("+trainer.thread=3", "trainer.thread: no such key"),
         ("+replicates.base=3", "replicates.base: no such key"),
-        ("+wandb.tags=x", "wandb.tags: no such key"),
+        ("+wandb.colour=x", "wandb.colour: no such key"),
         ("+paths.stores=x", "paths.stores: no such key"),
         ("+model.input_shape=[3]", "model.input_shape: no such key"),
         ("~model.layers", "model.layers: is missing"),

@@ -1,16 +1,22 @@
-"""Small parts of tracking; test_commands.py reads whole W&B runs back."""
+"""Small parts of tracking; test_commands.py reads whole W&B runs back, test_tracking_server.py has a server."""
 
 import subprocess
 
-import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from cftransfer import tracking
+from conftest import ROOT, composed
+
+from cftransfer.errors import InputError
+from cftransfer.spec import flat
+from cftransfer.tracking import facts, names, offline
 
 
 def test_nested_settings_are_flat():
-    assert tracking.flat({"model": {"layers": 4, "more": {"x": None}}, "seed": 0, "reference": {}}) == {
+    assert flat({"model": {"layers": 4, "more": {"x": None}}, "seed": 0, "reference": {}}) == {
         "model.layers": 4,
         "model.more.x": None,
         "seed": 0,
@@ -25,37 +31,91 @@ def test_no_setting_is_lost(config):
     def leaves(value):
         return sum(map(leaves, value.values())) if isinstance(value, dict) else 1
 
-    assert len(tracking.flat(config)) == leaves(config)
+    assert len(flat(config)) == leaves(config)
 
 
 def test_git_state_is_the_commit_of_the_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "__file__", str(tmp_path / "tracking.py"))
-    assert tracking.git_state() is None
+    monkeypatch.setattr(facts, "__file__", str(tmp_path / "facts.py"))
+    assert facts.git_state() is None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run([*git, *words], check=True)
-    state = tracking.git_state()
+    state = facts.git_state()
     assert len(state["commit"]) == 40
     assert state["dirty"] is False
     (tmp_path / "new").write_text("")
-    assert tracking.git_state()["dirty"] is True
+    assert facts.git_state()["dirty"] is True
 
 
-class Run:
-    """What of a W&B run the history needs."""
-
-    def __init__(self):
-        self.defined, self.logged = {}, []
-
-    def define_metric(self, name, step_metric=None, **_):
-        self.defined[name] = step_metric
-
-    def log(self, row, step):
-        self.logged.append((step, row))
+def named(*overrides: str, config: str = "transfer") -> tuple[str, list[str]]:
+    """The name and the tags of the job that these words make."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose(config, overrides=list(overrides), return_hydra_config=True)
+    chosen = {name.rpartition("@")[2]: cfg.hydra.runtime.choices.get(name) for name in facts.GROUPS}
+    settings = OmegaConf.to_container(composed(*overrides, name=config), resolve=True)
+    chosen = {name: option for name, option in chosen.items() if option is not None}
+    return names.name(settings, chosen, overrides), names.tags(settings, chosen)
 
 
-def test_history_is_over_its_own_step():
-    run = Run()
-    tracking.log_history(run, pd.DataFrame({"extra_epochs": [1, 2], "rate": [0.5, 0.6]}), step="extra_epochs")
-    assert run.defined == {"extra_epochs": None, "rate": "extra_epochs"}
-    assert [step for step, _ in run.logged] == [row["extra_epochs"] for _, row in run.logged] == [1, 2]
+NAMES = {
+    (): "seed compas mlp 4×64",
+    ("experiment=more_layers",): "more_layers compas mlp 4×64 → 6×64",
+    ("experiment=more_layers", "extra_layers=1", "model.layers=2"): "more_layers compas mlp 2×64 → 3×64",
+    ("experiment=more_features",): "more_features compas mlp 4×64 → 4×128",
+    ("experiment=continued_training",): "continued_training compas mlp 4×64 +20 epochs",
+    ("experiment=technique",): "technique compas mlp 4×64 → decision_tree",
+    ("experiment=technique", "model=svm", "model@reference.model=mlp"): "technique compas svm → mlp 4×64",
+    ("experiment=technique", "model=knn", "model@reference.model=knn"): "technique compas knn",
+    ("model=random_forest", "+reference.model.n_estimators=10"): "seed compas random_forest → n_estimators=10",
+    ("+reference.training.lr=0.1",): "seed compas mlp 4×64 lr 0.001 → 0.1",
+    ("seed=3", "counterfactual=wachter", "samples=9"): "seed compas mlp 4×64 wachter seed 3",
+    ("dataset=cifar10_airplane", "counterfactual.confidence=0.9"): "seed cifar10_airplane cnn 4×16 confidence=0.9",
+    ("dataset=cifar10_airplane", "model=resnet18"): "seed cifar10_airplane resnet18",
+}
+
+
+@pytest.mark.parametrize(("words", "name"), NAMES.items())
+def test_a_run_has_a_name_that_a_person_can_read(words, name):
+    assert named(*words)[0] == name
+
+
+def test_a_population_has_one_too():
+    assert named("model.layers=2", config="train") == ("train compas mlp 2×64", ["train", "compas"])
+
+
+OPTIONS = [
+    f"{group}={path.stem}"
+    for group in ("experiment", "model", "dataset", "counterfactual")
+    for path in sorted((ROOT / "conf" / group).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_is_named_or_tagged(option):
+    group, _, value = option.partition("=")
+    words = [option, "dataset.positive=x"] if value == "image_folder" else [option]
+    name, tags = named(*words)
+    assert len(name) <= names.LONGEST_NAME
+    assert value in [*name.split(), *tags]
+    assert tags[:1] == [name.split()[0]]
+
+
+def test_tags_of_the_user_come_last_and_once():
+    assert named("wandb.tags=[pilot,compas]")[1] == ["seed", "compas", "gradient", "pilot"]
+    with pytest.raises(InputError, match="wandb.tags"):
+        named("wandb.tags=[3]")
+
+
+def test_a_file_that_is_cut_short_has_not_ended(tmp_path):
+    import wandb
+
+    with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(console="off", silent=True)) as run:
+        for step in range(200):  # more than a block
+            run.log({"text": "x" * 500}, step=step)
+    (file,) = offline.files(tmp_path)
+    assert offline.is_offline(file)
+    assert offline.ended(file)
+    whole = file.read_bytes()
+    for size in (0, 5, 100, 40_000, len(whole) - 1):
+        file.write_bytes(whole[:size])
+        assert not offline.ended(file)

@@ -1,0 +1,10 @@
+"""A job's W&B run, its logged exception, its files; `python -m cftransfer.tracking` uploads runs and makes a dashboard.
+
+Nothing heavy is imported here, so that --help is instant.
+"""
+
+from cftransfer.tracking.facts import job_folder
+from cftransfer.tracking.job import finish, logged_failure
+from cftransfer.tracking.run import Tracked, report_run, wandb_run
+
+__all__ = ["Tracked", "finish", "job_folder", "logged_failure", "report_run", "wandb_run"]

@@ -1,0 +1,100 @@
+"""What a W&B run is called, and how it is filed: from a job's resolved settings and the options it chose."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cftransfer.errors import InputError
+
+LONGEST_NAME, LONGEST_TAG = 120, 64  # letters; W&B refuses longer ones
+PRECISION = (
+    "samples",
+    "replicates.",
+    "paths.",
+    "trainer.",
+    "wandb",
+    "debug",
+    "hydra.",
+    "population.",
+)  # not what it is
+TOLD = ("experiment", "dataset", "model", "model@reference.model", "counterfactual", "sweep", "trainer", "seed")
+
+Settings = Mapping[str, Any]
+
+
+def job_type(choices: Settings) -> str:
+    """Return the experiment; of train.py, which has none, "train"."""
+    return str(choices.get("experiment") or "train")
+
+
+def name(config: Settings, choices: Settings, overrides: Iterable[str]) -> str:
+    """Return what the job is, in words: "more_layers compas mlp 4×64 → 6×64"."""
+    model, patch = config["model"], dict(config.get("reference") or {})
+    reference = _patched(model, patch.get("model") or {})
+    words = [job_type(choices), choices.get("dataset"), _network(choices.get("model"), model)]
+    if (other := _other(model, reference, choices)) is not None:
+        words += ["→", other]
+    words += _patches(config["training"], patch.get("training") or {})
+    if choices.get("counterfactual") not in (None, "gradient"):
+        words.append(choices["counterfactual"])
+    words += _typed(overrides)
+    if config["seed"] != 0:
+        words.append(f"seed {config['seed']}")
+    text = " ".join(str(word) for word in words if word)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+
+
+def tags(config: Settings, choices: Settings) -> list[str]:
+    """Return experiment, data set and counterfactual method, then those that the user gave."""
+    own = [job_type(choices), choices.get("dataset"), choices.get("counterfactual")]
+    given = config["wandb"]["tags"] or []
+    if not isinstance(given, list) or not all(isinstance(tag, str) and 0 < len(tag) <= LONGEST_TAG for tag in given):
+        raise InputError(f"wandb.tags={given}: takes words of at most {LONGEST_TAG} letters, as in wandb.tags=[a,b]")
+    return list(dict.fromkeys(str(tag) for tag in [*own, *given] if tag))
+
+
+def _patched(model: Settings, patch: Settings) -> Settings:
+    return patch if "_target_" in patch else {**model, **patch}
+
+
+def _network(option: str | None, model: Settings) -> str:
+    return " ".join(word for word in (option, _shape(model)) if word)
+
+
+def _shape(model: Settings) -> str:
+    """Return layers × width, of what has both."""
+    return f"{model['layers']}×{model['width']}" if {"layers", "width"} <= set(model) else ""
+
+
+def _other(model: Settings, reference: Settings, choices: Settings) -> str | None:
+    """Return what the reference is, if another model than the base; its option only if that differs, too."""
+    if reference == model:
+        return None
+    if reference["_target_"] != model["_target_"]:
+        return _network(choices.get("reference.model") or reference["_target_"].rpartition(".")[2], reference)
+    changed = [f"{key}={value}" for key, value in reference.items() if value != model.get(key) and key not in _SHAPE]
+    return " ".join([*([_shape(reference)] if _shape(reference) != _shape(model) else []), *changed])
+
+
+_SHAPE = ("layers", "width")
+
+
+def _patches(training: Settings, patch: Settings) -> list[str]:
+    """Return in what the reference is trained otherwise: "+20 epochs"."""
+    words = []
+    for key, value in patch.items():
+        if key == "epochs" and value > training["epochs"]:
+            words.append(f"+{value - training['epochs']} epochs")
+        elif value != training[key]:
+            words.append(f"{key} {training[key]} → {value}")
+    return words
+
+
+def _typed(overrides: Iterable[str]) -> list[str]:
+    """Return the other settings that were typed or swept, by the last part of their names: "confidence=0.9"."""
+    words = []
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        shape = key in ("model.layers", "model.width") or key.startswith(("extra_", "reference."))
+        if key not in TOLD and not key.startswith(PRECISION) and not shape:
+            words.append(f"{key.rpartition('.')[2]}={value}")
+    return words

@@ -1,0 +1,262 @@
+"""A job's W&B run: opened before anything is trained, told when everything is on disk.
+
+W&B may fail in between: its server may go, or the disk fill up. No job ends for that; one line says what W&B lacks,
+where the results are, and how to upload them.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from cftransfer.errors import InputError
+from cftransfer.spec import one_of, real
+from cftransfer.tracking import facts, names, offline
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import wandb
+
+log = logging.getLogger(__name__)
+
+TABLES = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}  # a file: its name in W&B
+LOSSES = ("not be synced", "ignored", "timed out", "dropped")  # words of W&B's own warnings that data is missing
+SYNC = "python -m cftransfer.tracking sync"
+
+
+@dataclass
+class Tracked:
+    """A job's W&B run, and what went wrong with it since it began, in words."""
+
+    run: "wandb.Run"
+    troubles: list[str] = field(default_factory=list)
+
+    def attempt(self, action: Callable[[], Any]) -> None:
+        """Call what W&B may refuse; an exception is kept in words, and nothing more is asked of the run."""
+        if self.troubles:
+            return
+        try:
+            action()
+        except Exception as error:
+            log.debug("W&B failed", exc_info=True)
+            self.troubles.append(" ".join(f"{type(error).__name__}: {error}".split()))
+
+    def info(self, message: str) -> None:
+        """W&B says something: it takes this object for the terminal."""
+        log.debug("W&B: %s", message)
+
+    def warning(self, message: str) -> None:
+        """W&B warns, often from a thread of its own."""
+        if any(word in message.lower() for word in LOSSES):
+            self.troubles.append(" ".join(message.split()))
+        else:
+            log.warning("W&B: %s", message)
+
+    error = warning
+
+
+@contextmanager
+def wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
+    """Open the W&B run of this job, and close it with the job, so that every job of a process has its own.
+
+    Its id comes from the job's folder: a job that is requeued continues its run. Jobs of a sweep share a group.
+    """
+    import wandb
+
+    facts.code()  # what runs now; an edit or a commit during a long job must not be recorded in its place
+    out, settings = facts.job_folder(), _checked(cfg)
+    try:
+        run = wandb.init(**_about(cfg), **where(settings, out), settings=_settings(settings["finish_timeout"]))
+    except wandb.Error as error:
+        raise InputError(unreachable(settings, error)) from error
+    tracked = Tracked(run)
+    wandb.termsetup(wandb.Settings(silent=True), tracked)  # else its warnings go nowhere
+    try:
+        yield tracked
+    except BaseException:
+        _close(tracked, exit_code=1)  # not `with run`, which would print a traceback of its own
+        _say(tracked, out, failed=True)
+        raise
+    _close(tracked, exit_code=0)
+    _say(tracked, out, failed=False)
+
+
+def _checked(cfg: DictConfig) -> dict[str, Any]:
+    settings: dict[str, Any] = OmegaConf.to_container(cfg.wandb, resolve=True)  # type: ignore[assignment]
+    one_of("wandb.mode", settings["mode"], ("online", "offline", "disabled"))
+    real("wandb.finish_timeout", settings["finish_timeout"], inside="> 0", among=lambda seconds: seconds > 0)
+    if not isinstance(settings["notes"], str | None):
+        raise InputError(f"wandb.notes={settings['notes']}: takes a sentence, or null")
+    return settings
+
+
+def _about(cfg: DictConfig) -> dict[str, Any]:
+    """Return what the run is called, how it is filed, and its config."""
+    hydra = HydraConfig.get()
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    sweep = Path(hydra.sweep.dir).as_posix() if hydra.mode == RunMode.MULTIRUN else None
+    chosen, typed = facts.choices(), list(hydra.overrides.task)
+    return about(config, chosen, typed, git=facts.code()) | {"group": config["wandb"]["group"] or sweep}
+
+
+def about(
+    config: Mapping[str, Any], chosen: Mapping[str, Any], typed: list[str], *, git: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what wandb.init is to know of a job, but for its group, from what `result.json` has of it, too."""
+    return {
+        "job_type": names.job_type(chosen),
+        "name": names.name(config, chosen, typed),
+        "tags": names.tags(config, chosen),
+        "notes": config["wandb"]["notes"],
+        "config": {**config, "choices": dict(chosen), "code": git or {"commit": None, "dirty": None}},
+    }
+
+
+def where(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return where a run lands; its id is its folder's, so that it is continued and not made anew."""
+    place = {name: settings[name] for name in ("mode", "project", "entity")}
+    return {**place, "id": hashlib.sha256(str(folder).encode()).hexdigest()[:12], "resume": "allow", "dir": folder}
+
+
+def unreachable(settings: Mapping[str, Any], error: Exception) -> str:
+    """Return one line on why a run could not begin."""
+    reason = " ".join(str(error).split())
+    place = f"wandb.mode={settings['mode']} wandb.project={settings['project']}"
+    return f"{place}: {reason} (wandb=offline works without a network)"
+
+
+def _settings(finish_timeout: float) -> "wandb.Settings":
+    import wandb
+
+    # Of W&B's measurements of its own client: where its server has gone, they would fill the log with tries.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    return wandb.Settings(console="off", silent=True, finish_timeout=finish_timeout, finish_timeout_raises=True)
+
+
+def publish(
+    run: "wandb.Run",
+    *,
+    metrics: Mapping[str, Any],
+    tables: Mapping[str, "pd.DataFrame"],
+    pictures: Mapping[str, "np.ndarray | str"],
+    history: "pd.DataFrame | None",
+) -> None:
+    """Tell a run what a job has found: its history, its summary, its tables, its pictures of examples."""
+    import wandb
+
+    if history is not None:
+        log_history(run, history)
+    run.summary.update(dict(metrics))
+    shown: dict[str, Any] = {
+        called: wandb.Table(dataframe=tables[name]) for name, called in TABLES.items() if name in tables
+    }
+    if pictures:
+        shown["pictures"] = [wandb.Image(picture, caption=name) for name, picture in pictures.items()]
+    if shown:
+        run.log(shown)
+
+
+def log_history(run: "wandb.Run", table: "pd.DataFrame") -> None:
+    """Log every row of `table` as one step of the run's history; its first column counts them, and is the x-axis.
+
+    Steps that a continued run has already are left out: W&B takes each once, in order.
+    """
+    step = str(table.columns[0])
+    run.define_metric(step, hidden=True)
+    for name in table.columns.drop(step):
+        run.define_metric(str(name), step_metric=step)
+    for row in table.to_dict("records"):
+        if row[step] >= run.step:
+            run.log({str(name): value for name, value in row.items()}, step=int(row[step]))
+
+
+def _close(tracked: Tracked, *, exit_code: int) -> None:
+    """End the run, in at most `wandb.finish_timeout` seconds; see to it that its file is whole: W&B does not."""
+    run = tracked.run
+    try:
+        run.finish(exit_code=exit_code)
+    except Exception as error:
+        tracked.troubles.append(" ".join(f"{type(error).__name__}: {error}".split()))
+    if run.disabled:
+        return
+    file = Path(run.settings.sync_file)
+    if not tracked.troubles and not offline.ended(file):
+        tracked.troubles.append(f"{file.name} is cut short, as by a full disk")
+    if not tracked.troubles and not run.offline:
+        with suppress(OSError):  # without the mark it would be uploaded once more
+            offline.mark(file)
+
+
+def _say(tracked: Tracked, out: Path, *, failed: bool) -> None:
+    folder = facts.shown(out)
+    if tracked.troubles:
+        reason = "; ".join(dict.fromkeys(tracked.troubles))
+        if failed:
+            log.warning("W&B was not told how this job ended (%s)", reason)
+        else:
+            way_out = f"upload them with: {SYNC} {folder}"
+            log.warning("W&B lacks some of this run (%s); all results are in %s; %s", reason, folder, way_out)
+    elif tracked.run.disabled:
+        pass
+    elif tracked.run.offline:
+        log.info("W&B run kept offline; upload it with: %s %s", SYNC, folder)
+    else:
+        log.info("W&B run: %s", tracked.run.url)
+
+
+def report_run(folder: Path) -> None:
+    """Log a sweep's figures and trends as one more run of its group; a failure of W&B is one line."""
+    from cftransfer.report import collect
+
+    jobs = collect.jobs([folder])
+    settings = jobs.jobs[0].result["config"].get("wandb", {})
+    if settings.get("mode") not in ("online", "offline"):
+        return
+    import wandb
+
+    rows = [
+        {
+            "experiment": line.panel.experiment,
+            "series": line.label,
+            "knob": line.panel.knob,
+            "slope": line.trend.slope,
+            "slope_low": line.trend.low,
+            "slope_high": line.trend.high,
+            "p": line.trend.p,
+            "p_holm": line.p_holm,
+        }
+        for line in collect.lines(jobs)
+    ]
+    place = where(settings, folder.resolve())
+    group = settings.get("group") or folder.as_posix()
+    try:
+        run = wandb.init(
+            **place,
+            name=f"report {folder.name}",
+            group=group,
+            job_type="report",
+            tags=["report"],
+            settings=_settings(settings.get("finish_timeout", 60)),
+        )
+    except (wandb.Error, OSError) as error:
+        log.warning("the report is not in W&B: %s", unreachable(settings, error))
+        return
+    tracked = Tracked(run)
+    wandb.termsetup(wandb.Settings(silent=True), tracked)
+    figures = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
+    tracked.attempt(lambda: run.log(figures))
+    if rows:
+        import pandas as pd
+
+        tracked.attempt(lambda: run.log({"trends": wandb.Table(dataframe=pd.DataFrame(rows))}))
+    _close(tracked, exit_code=0)
+    if tracked.troubles:
+        log.warning("W&B lacks the report of %s (%s); it is there as report.html", folder, tracked.troubles[0])

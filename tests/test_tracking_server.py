@@ -1,0 +1,193 @@
+"""W&B online, gone in mid-run, and afterwards: the real client against a small server on this machine."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, environment, results, run_command
+from offline_run import read
+from wandb_server import KEY, Server, environment_of, serving
+
+pytest.importorskip("wandb")
+CURVE = [*SMALL, "experiment=continued_training", "extra_epochs=3", "hydra.run.dir=job"]
+
+
+@pytest.fixture
+def server():
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """A folder whose store has what the jobs of these tests need."""
+    folder = tmp_path_factory.mktemp("warm")
+    assert run_command(folder, "transfer.py", *CURVE, "wandb=disabled").returncode == 0
+    return folder / "store"
+
+
+@pytest.fixture
+def folder(warm, tmp_path):
+    shutil.copytree(warm, tmp_path / "store")
+    return tmp_path
+
+
+def sync(folder: Path, server: Server) -> subprocess.CompletedProcess:
+    return run_command(folder, "-m", "cftransfer.tracking", "sync", "job", **environment_of(server))
+
+
+def steps(run: dict) -> list[int]:
+    return [row["extra_epochs"] for row in run["history"].values() if "extra_epochs" in row]
+
+
+def test_a_run_online_is_whole_and_a_requeued_job_continues_it(folder, server):
+    words = [*CURVE, "wandb=online", "wandb.tags=[pilot]", "wandb.notes=a sentence"]
+    for _ in range(2):
+        done = run_command(folder, "transfer.py", *words, **environment_of(server))
+        assert done.returncode == 0, done.stderr
+        assert "monotonically" not in done.stderr
+        ((id_, run),) = server.runs.items()
+        (result,) = results(folder)
+        assert result["wandb"] == id_
+        assert steps(run) == [1, 2, 3]
+        assert {name: run["summary"].get(name) for name in result["metrics"]} == result["metrics"]
+        (folder / "job" / "result.json").unlink()  # as if the job had been stopped just before
+    assert run["name"] == "continued_training moons mlp 1×64 +3 epochs epochs=2"
+    assert (run["job_type"], run["notes"], run["exit_code"]) == ("continued_training", "a sentence", 0)
+    assert run["tags"] == ["continued_training", "moons", "gradient", "pilot"]
+    assert run["config"]["model"]["value"]["layers"] == 1
+    assert run["config"]["code"]["value"] == result["git"]
+    assert any(name.startswith("media/table/rates_by_pair") for name in run["files"])
+    said = sync(folder, server)
+    assert said.stdout == "job: already there\n"
+    assert_no_key(folder, done, said)
+
+
+def assert_no_key(folder: Path, *said: subprocess.CompletedProcess) -> None:
+    assert not [done for done in said if KEY in done.stdout + done.stderr]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("way", ["silent", "gone"])
+def test_a_server_that_goes_in_mid_run_costs_no_result(folder, server, way):
+    words = [*CURVE, "wandb=online", "wandb.finish_timeout=2"]
+    server.lost_after, server.lost = "file_stream", way
+    began = time.monotonic()
+    done = run_command(folder, "transfer.py", *words, **environment_of(server))
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 90
+    assert len(results(folder)) == 1
+    (line,) = [line for line in done.stderr.splitlines() if "W&B lacks" in line]
+    assert "all results are in job; upload them with: python -m cftransfer.tracking sync job" in line
+    assert "Traceback" not in done.stderr
+    with serving() as again:
+        again.runs = server.runs  # the server is back, and has what it had
+        said = sync(folder, again)
+        assert (said.stdout, said.returncode) == ("job: uploaded\n", 0), said.stderr
+        ((_, run),) = again.runs.items()
+        assert steps(run) == [1, 2, 3]
+        assert run["summary"]["rate"] == results(folder)[0]["metrics"]["rate"]
+        assert any(name.startswith("media/table/rates_by_pair") for name in run["files"])
+        assert sync(folder, again).stdout == "job: already there\n"
+        assert_no_key(folder, done, said)
+
+
+def test_runs_kept_offline_are_uploaded_once_however_often_the_job_was_run(folder, server):
+    for _ in range(2):
+        done = run_command(folder, "transfer.py", *CURVE, "wandb=offline", WANDB_API_KEY=KEY)
+        assert done.returncode == 0, done.stderr
+        assert "upload it with: python -m cftransfer.tracking sync job" in done.stderr
+        kept = (folder / "job" / "result.json").rename(folder / "result.json")
+        time.sleep(1)  # W&B names folders by the second
+    kept.rename(folder / "job" / "result.json")
+    assert len(list(folder.rglob("*.wandb"))) == 2
+    said = sync(folder, server)
+    assert (said.stdout, said.returncode) == ("job: uploaded\n", 0), said.stderr
+    ((_, run),) = server.runs.items()
+    assert steps(run) == [1, 2, 3]
+    assert len(run["history"]) == 3
+    server.asked.clear()
+    assert sync(folder, server).stdout == "job: already there\n"
+    assert server.asked == []
+    assert_no_key(folder, done, said)
+
+
+def test_sync_says_what_it_cannot_do(folder, server):
+    said = sync(folder, server)
+    assert (said.returncode, said.stderr) == (
+        1,
+        "cftransfer.tracking: job: no W&B run in there; jobs of wandb=disabled have none\n",
+    )
+    done = run_command(folder, "transfer.py", *CURVE, "wandb=offline")
+    assert done.returncode == 0, done.stderr
+    server.stop()
+    said = sync(folder, server)
+    assert said.returncode == 1
+    assert said.stderr.count("\n") == 1
+    assert said.stderr.startswith("cftransfer.tracking: W&B: ")
+
+
+def test_a_server_that_cannot_be_reached_is_said_before_anything_is_trained(folder, server):
+    server.stop()
+    words = [*CURVE, "wandb=online"]
+    done = run_command(folder, "transfer.py", *words, **environment_of(server))
+    assert done.returncode == 1
+    assert not results(folder)
+    assert "wandb=offline works without a network" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_costs_no_result(folder):
+    """W&B's folder is a file system of its own, nearly full; W&B itself says that all is well."""
+    script = """
+mkdir -p job/wandb && mount -t tmpfs -o size=120k none job/wandb && "$@" 2>stderr; code=$?
+cp -r job/wandb kept; exit $code
+"""
+    command = [sys.executable, str(Path(__file__).parents[1] / "transfer.py"), *CURVE, "wandb=offline"]
+    words = ["unshare", "-rm", "bash", "-c", script, "bash", *command]
+    if shutil.which("unshare") is None or subprocess.run([*words[:2], "true"], check=False).returncode:
+        pytest.skip("needs user namespaces")
+    done = subprocess.run(
+        words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=200, check=False
+    )
+    said = (folder / "stderr").read_text()
+    assert done.returncode == 0, said
+    assert len(results(folder)) == 1
+    assert "W&B lacks" in said
+    assert "all results are in job" in said
+
+
+def test_a_sweeps_figures_are_one_more_run_of_its_group(folder):
+    words = [*SMALL, "seed=0,1", "hydra.sweep.dir=sweep"]
+    done = run_command(folder, "transfer.py", "-m", *words)
+    assert done.returncode == 0, done.stderr
+    jobs = [read(folder / "sweep" / job) for job in ("0", "1")]
+    report = read(folder / "sweep" / "wandb")
+    assert report["job_type"] == "report"
+    assert {job["group"] for job in jobs} == {report["group"]} == {"sweep"}
+    assert {"survivorship._type", "training._type"} <= set(report["summary"])
+
+
+def test_the_dashboard_draws_what_runs_have(folder, server):
+    words = ["-m", "cftransfer.tracking", "dashboard", "--project=p", "--knob=training.epochs"]
+    done = run_command(folder, *words, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    specification = json.loads(done.stdout)
+    panels = [panel for part in specification["section"]["panelBankConfig"]["sections"] for panel in part["panels"]]
+    assert any(panel["config"].get("xAxis") == "config:training.value.epochs" for panel in panels)
+    drawn = json.dumps(panels)
+    documented = Path(__file__).parents[1].joinpath("docs", "output.md").read_text()
+    for name in ("found", "rate_conditional", "rates_by_pair", "extra_epochs", "test_accuracy"):
+        assert name in drawn
+        assert f"`{name}`" in documented
+    done = run_command(folder, *words, **environment_of(server))
+    assert done.returncode == 0, done.stderr
+    (view,) = server.views
+    assert (view["projectName"], view["entityName"]) == ("p", "someone")
+    assert done.stdout.startswith(server.url)
