@@ -3,12 +3,11 @@
 import subprocess
 
 import pytest
+from conftest import ROOT, composed
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-
-from conftest import ROOT, composed
 
 from cftransfer.errors import InputError
 from cftransfer.spec import flat
