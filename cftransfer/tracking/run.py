@@ -174,7 +174,7 @@ def log_history(run: "wandb.Run", table: "pd.DataFrame") -> None:
     for name in table.columns.drop(step):
         run.define_metric(str(name), step_metric=step)
     for row in table.to_dict("records"):
-        if row[step] >= run.step:
+        if row[step] >= run.starting_step:  # run.step is 0 until something has been logged
             run.log({str(name): value for name, value in row.items()}, step=int(row[step]))
 
 
@@ -188,7 +188,7 @@ def _close(tracked: Tracked, *, exit_code: int) -> None:
     if run.disabled:
         return
     file = Path(run.settings.sync_file)
-    if not tracked.troubles and not offline.ended(file):
+    if not tracked.troubles and not offline.ended(file, patience=5):
         tracked.troubles.append(f"{file.name} is cut short, as by a full disk")
     if not tracked.troubles and not run.offline:
         with suppress(OSError):  # without the mark it would be uploaded once more
