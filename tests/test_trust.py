@@ -452,7 +452,7 @@ def test_no_secret_is_written_anywhere(tmp_path):
     assert done.returncode == 1
     work = tmp_path / "work"
     assert any("Traceback" in path.read_text() for path in work.rglob("transfer.log"))
-    assert len(list(work.rglob("*.wandb"))) == 2
+    assert len(list(work.rglob("*.wandb"))) == 3  # two jobs, and the report of the sweep
     assert len(list(work.rglob("report.html"))) == 2
 
 

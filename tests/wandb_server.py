@@ -133,7 +133,7 @@ def _graphql(server: Server, asked: str, given: dict) -> dict:  # noqa: PLR0911 
     project = {"id": "p", "name": given.get("project"), "entity": {"id": "e", "name": "someone"}}
     input_ = given.get("input", {})
     place = f"{server.url}/upload"
-    if asked in ("Viewer", "GetViewer"):
+    if asked in ("Viewer", "GetViewer", "GetDefaultEntity"):
         viewer = {"id": "u", "entity": "someone", "username": "someone", "email": "", "flags": "{}", "admin": False}
         viewer |= {"__typename": "User", "name": "someone", "deletedAt": None, "apiKeys": None}
         return {"viewer": {**viewer, "teams": {"edges": []}}}

@@ -1,6 +1,7 @@
 """The files that W&B keeps of a run, which `wandb sync` uploads: a log of records in blocks, LevelDB's format."""
 
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,18 @@ def records(file: Path) -> Iterator[Any]:
             yield Record.FromString(whole)
 
 
-def ended(file: Path) -> bool:
-    """Return whether the run's end has reached its file: W&B drops what it cannot write, and goes on."""
+def ended(file: Path, *, patience: float = 0) -> bool:
+    """Return whether the run's end has reached its file: W&B drops what it cannot write, and goes on.
+
+    patience: seconds to wait for it, since W&B closes the file a moment after it calls a run finished.
+    """
+    last = time.monotonic() + patience
+    while not (there := _has_end(file)) and time.monotonic() < last:
+        time.sleep(0.05)
+    return there
+
+
+def _has_end(file: Path) -> bool:
     try:
         return any(record.WhichOneof("record_type") == "exit" for record in records(file))
     except (OSError, ValueError):

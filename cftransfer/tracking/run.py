@@ -6,6 +6,7 @@ where the results are, and how to upload them.
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import wandb
+
+    from cftransfer.report.collect import Line
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ class Tracked:
             action()
         except Exception as error:
             log.debug("W&B failed", exc_info=True)
-            self.troubles.append(" ".join(f"{type(error).__name__}: {error}".split()))
+            self.troubles.append(_line(f"{type(error).__name__}: {error}"))
 
     def info(self, message: str) -> None:
         """W&B says something: it takes this object for the terminal."""
@@ -56,11 +59,16 @@ class Tracked:
     def warning(self, message: str) -> None:
         """W&B warns, often from a thread of its own."""
         if any(word in message.lower() for word in LOSSES):
-            self.troubles.append(" ".join(message.split()))
+            self.troubles.append(_line(message))
         else:
-            log.warning("W&B: %s", message)
+            log.warning("W&B: %s", _line(message))
 
     error = warning
+
+
+def _line(message: str) -> str:
+    """Return what W&B says in one line, without its colours and its name."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|wandb: (WARNING|ERROR) ", "", message).split())
 
 
 @contextmanager
@@ -200,7 +208,7 @@ def log_history(run: "wandb.Run", table: "pd.DataFrame") -> None:
     for name in table.columns.drop(step):
         run.define_metric(str(name), step_metric=step)
     for row in table.to_dict("records"):
-        if row[step] >= run.step:
+        if row[step] >= run.starting_step:  # run.step is 0 until something has been logged
             run.log({str(name): value for name, value in row.items()}, step=int(row[step]))
 
 
@@ -210,11 +218,11 @@ def _close(tracked: Tracked, *, exit_code: int) -> None:
     try:
         run.finish(exit_code=exit_code)
     except Exception as error:
-        tracked.troubles.append(" ".join(f"{type(error).__name__}: {error}".split()))
+        tracked.troubles.append(_line(f"{type(error).__name__}: {error}"))
     if run.disabled:
         return
     file = Path(run.settings.sync_file)
-    if not tracked.troubles and not offline.ended(file):
+    if not tracked.troubles and not offline.ended(file, patience=5):
         tracked.troubles.append(f"{file.name} is cut short, as by a full disk")
     if not tracked.troubles and not run.offline:
         with suppress(OSError):  # without the mark it would be uploaded once more
@@ -224,7 +232,7 @@ def _close(tracked: Tracked, *, exit_code: int) -> None:
 def _say(tracked: Tracked, out: Path, *, failed: bool) -> None:
     folder = facts.shown(out)
     if tracked.troubles:
-        reason = "; ".join(dict.fromkeys(tracked.troubles))
+        reason = tracked.troubles[0]  # others follow from it
         if failed:
             log.warning("W&B was not told how this job ended (%s)", reason)
         else:
@@ -246,43 +254,30 @@ def report_run(folder: Path) -> None:
     settings = jobs.jobs[0].result["config"].get("wandb", {})
     if settings.get("mode") not in ("online", "offline"):
         return
+    import pandas as pd
     import wandb
 
-    rows = [
-        {
-            "experiment": line.panel.experiment,
-            "series": line.label,
-            "knob": line.panel.knob,
-            "slope": line.trend.slope,
-            "slope_low": line.trend.low,
-            "slope_high": line.trend.high,
-            "p": line.trend.p,
-            "p_holm": line.p_holm,
-        }
-        for line in collect.lines(jobs)
-    ]
-    place = where(settings, folder.resolve())
     group = settings.get("group") or folder.as_posix()
+    about_it = {"name": f"report {folder.name}", "group": group, "job_type": "report", "tags": ["report"]}
     try:
-        run = wandb.init(
-            **place,
-            name=f"report {folder.name}",
-            group=group,
-            job_type="report",
-            tags=["report"],
-            settings=_settings(settings.get("finish_timeout", 60)),
-        )
+        ends = _settings(settings.get("finish_timeout", 60))
+        run = wandb.init(**about_it, **where(settings, folder.resolve()), settings=ends)
     except (wandb.Error, OSError) as error:
         log.warning("the report is not in W&B: %s", unreachable(settings, error))
         return
     tracked = Tracked(run)
     wandb.termsetup(wandb.Settings(silent=True), tracked)
-    figures = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
-    tracked.attempt(lambda: run.log(figures))
-    if rows:
-        import pandas as pd
-
-        tracked.attempt(lambda: run.log({"trends": wandb.Table(dataframe=pd.DataFrame(rows))}))
+    shown: dict[str, Any] = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
+    if trends := [_trend(line) for line in collect.lines(jobs)]:
+        shown["trends"] = wandb.Table(dataframe=pd.DataFrame(trends))
+    tracked.attempt(lambda: run.log(shown))
     _close(tracked, exit_code=0)
     if tracked.troubles:
         log.warning("W&B lacks the report of %s (%s); it is there as report.html", folder, tracked.troubles[0])
+
+
+def _trend(line: "Line") -> dict[str, Any]:
+    fitted, panel = line.trend, line.panel
+    where_ = {"experiment": panel.experiment, "series": line.label, "knob": panel.knob}
+    slope = {"slope": fitted.slope, "slope_low": fitted.low, "slope_high": fitted.high}
+    return {**where_, **slope, "p": fitted.p, "p_holm": line.p_holm}
