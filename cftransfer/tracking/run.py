@@ -232,7 +232,12 @@ def report_run(folder: Path) -> None:
     import wandb
 
     group = settings.get("group") or folder.as_posix()
-    about_it = {"name": f"report {folder.name}", "group": group, "job_type": "report", "tags": ["report"]}
+    about_it: dict[str, Any] = {
+        "name": f"report {folder.name}",
+        "group": group,
+        "job_type": "report",
+        "tags": ["report"],
+    }
     try:
         ends = _settings(settings.get("finish_timeout", 60))
         run = wandb.init(**about_it, **where(settings, folder.resolve()), settings=ends)

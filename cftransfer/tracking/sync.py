@@ -17,18 +17,13 @@ from cftransfer.errors import InputError
 from cftransfer.tracking import facts, offline
 from cftransfer.tracking.run import about, publish, unreachable
 
-REPORT = "report"  # job type of the run of a sweep's figures
 
-
-def sync(folders: Sequence[Path], *, again: bool = False) -> int:
-    """Upload the runs of all jobs under `folders`, print a line for each; return how many could not be uploaded.
-
-    again: also those that have been uploaded.
-    """
+def sync(folders: Sequence[Path]) -> int:
+    """Upload the runs of all jobs under `folders`, print a line for each; return how many could not be uploaded."""
     found = {job: files for folder in folders for job, files in _jobs(folder)}
     if not found:
         raise InputError(f"{', '.join(map(str, folders))}: no W&B run in there; jobs of wandb=disabled have none")
-    new = {job: files for job, files in found.items() if again or not offline.is_marked(files[-1])}
+    new = {job: files for job, files in found.items() if not offline.is_marked(files[-1])}
     if new:
         _reach()
     kept = {job: files[-1] for job, files in new.items() if _only_offline(files) and offline.ended(files[-1])}
@@ -70,9 +65,7 @@ def _by_wandb(kept: Mapping[Path, Path]) -> dict[Path, str | None]:
     """Let `wandb sync` upload whole files; return by job why not, or None."""
     if not kept:
         return {}
-    words = ["sync", "--include-synced", *map(str, kept.values())]
-    for file in kept.values():
-        file.with_suffix(".wandb.synced").unlink(missing_ok=True)
+    words = ["sync", *map(str, kept.values())]
     done = subprocess.run([sys.executable, "-m", "wandb", *words], capture_output=True, text=True, check=False)
     said = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line or "WARNING" in line]
     why = f"not uploaded: {' '.join(said[-1].split()) if said else 'wandb sync did not say why'}"
