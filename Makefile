@@ -2,6 +2,8 @@
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make test   the test suite
+# make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)
+# make faults  what can go wrong, done to real jobs, and what was left of each (root, for small disks and host names)
 # make check  ruff and mypy, as pre-commit runs them
 # make peers  the search against foolbox, in an environment of its own, .venv-peers
 # make audit  the pinned versions against known vulnerabilities (pip-audit), in .venv-audit; needs a network
@@ -9,7 +11,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-data check benchmarks peers audit
+.PHONY: setup run study study-images test test-slow test-data test-slurm faults check benchmarks peers audit
 
 setup: .venv/.done
 
@@ -38,6 +40,13 @@ test-slow: setup
 test-data: setup
 	$(BIN)/python -m pytest -m data
 
+test-slurm: setup
+	bash tests/slurm/install.sh
+	$(BIN)/python -m pytest -m slurm -n 1
+
+faults: setup
+	$(BIN)/python tests/faults.py
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,6 +56,7 @@ benchmarks: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/images.py
+	$(BIN)/python benchmarks/jobs.py
 
 # -c keeps torch and all that is shared at the versions of .venv.
 .venv-peers/.done: pyproject.toml constraints.txt benchmarks/peers.txt

@@ -17,7 +17,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-import cftransfer.spec  # noqa: F401  (registers the resolvers that configs use)
+import cftransfer.launchers
+import cftransfer.spec  # noqa: F401  (both register resolvers that configs use)
 from cftransfer.errors import LOGGED, InputError, plain
 from cftransfer.secrecy import check_words
 
@@ -50,7 +51,7 @@ def run(main: Callable[[], Any]) -> None:
     os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
     succeeded = _succeeds(main, full=full)
     reported = _succeeds(lambda: _report(expected=succeeded), full=full)
-    sys.exit(0 if succeeded and reported else 1)
+    sys.exit(0 if succeeded and reported and _all_have_results() else 1)
 
 
 def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
@@ -93,24 +94,46 @@ def _report(*, expected: bool) -> None:
         raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
 
 
-def one_line(error: BaseException) -> str | None:
+def _all_have_results() -> bool:
+    jobs = (
+        [] if Landing.folder is None else [path.parent.parent for path in Landing.folder.rglob(".hydra/overrides.yaml")]
+    )
+    return all((job / "result.json").exists() for job in jobs)
+
+
+def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for each kind of mistake)
     """Return what the user did wrong and the way out, in one line; None if it is no mistake of the user's."""
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read as key=value ({_joined(error)})"
     for cause in _causes(error):
         if isinstance(cause, InputError):
             return str(cause)
-        if isinstance(cause, MissingConfigException) and cause.options is not None:
-            group, _, option = str(cause.missing_cfg_file).rpartition("/")
-            return f"{group}={option}: no such option; there are: {', '.join(cause.options)}"
+        if isinstance(cause, MissingConfigException):
+            if "hydra/launcher/submitit_" in str(cause):
+                install = "pip install 'cftransfer[slurm]', or in a clone pip install -e '.[slurm]'"
+                return f"hydra/launcher: local and slurm need hydra-submitit-launcher; {install}"
+            if cause.options is not None:
+                group, _, option = str(cause.missing_cfg_file).rpartition("/")
+                return f"{group}={option}: no such option; there are: {', '.join(cause.options)}"
         if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(error, cause)
+        if type(cause).__module__.startswith("submitit."):  # whose exceptions are there only where it is installed
+            return _unfinished(cause)
         if isinstance(cause, OSError) and cause.strerror:
             way_out = "choose a place that can be written, as with hydra.run.dir or hydra.sweep.dir, and run again"
             return f"{cause.filename or 'system'}: {cause.strerror}; {way_out}"
     # Hydra says this one (model=null) with a plain ValueError.
     by_hydra = isinstance(error, HydraException | OmegaConfBaseException) or "Config group override" in str(error)
     return _joined(error) if by_hydra else None
+
+
+def _unfinished(error: BaseException) -> str:
+    """Say in one line that SLURM did not take the jobs, or that one of them ended without an answer."""
+    if type(error).__name__ != "UncompletedJobError":
+        return f"the jobs could not be submitted, or one broke off: {_joined(error)}"
+    first = str(error).split("Error stream")[0].splitlines()
+    again = f"once no job of this sweep is queued, run the same command again with hydra.sweep.dir={Landing.folder}"
+    return f"{' '.join(' '.join(first).split())}: cancelled, lost, or out of time too often; others go on; {again}"
 
 
 def _unknown_key(error: BaseException, cause: OmegaConfBaseException) -> str:

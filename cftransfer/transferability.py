@@ -294,14 +294,28 @@ def survivorship(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> pd.D
     most = int(counterfactuals.iterations.max())
     steps = counterfactuals[["base", "factual", "iterations"]]
     found = transfers[transfers.found].merge(steps, on=["base", "factual"], validate="many_to_one")
-    kinds = transfers[PAIR].drop_duplicates().set_index(PAIR)
+    kinds = transfers[PAIR].drop_duplicates(ignore_index=True)
+    which = found[PAIR].merge(kinds.reset_index(), on=PAIR, how="left")["index"].to_numpy()  # counting is by pair
+    places = matrix(kinds.assign(rate=kinds.index)).astype(int)
+    transferred, iterations = found.transferred.to_numpy(dtype=float), found.iterations.to_numpy()
     rows = []
     for cap in [cap for cap in CAPS if cap < most] + [most]:
         within = counterfactuals.found & (counterfactuals.iterations <= cap)
-        shares = found[found.iterations <= cap].astype({"transferred": float}).groupby(PAIR).transferred.mean()
-        interval = rate_interval(matrix(kinds.assign(rate=shares).reset_index()), found=int(within.sum()))
-        rate = {"rate": float(shares.mean()), "rate_low": interval.low, "rate_high": interval.high}
-        rows.append({"cap": cap, "found": float(within.mean()), **rate})
+        kept = iterations <= cap
+        many = np.bincount(which[kept], minlength=len(kinds))
+        sums = np.bincount(which[kept], weights=transferred[kept], minlength=len(kinds))
+        shares = np.divide(sums, many, out=np.full(len(kinds), np.nan), where=many > 0)
+        interval = rate_interval(shares[places], found=int(within.sum()))
+        rate = float(np.nanmean(shares)) if many.any() else float("nan")
+        rows.append(
+            {
+                "cap": cap,
+                "found": float(within.mean()),
+                "rate": rate,
+                "rate_low": interval.low,
+                "rate_high": interval.high,
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -217,7 +217,7 @@ def _of_sweep(folder: Path) -> list[str]:
 
 
 def yaml_of(folder: Path, name: str) -> Any:
-    """Return what a YAML file of a job says, as typed: ${oc.env:…} is not looked up; InputError if it cannot be read."""
+    """Return what a YAML file of a job says, as typed: ${oc.env:…} is not looked up; InputError if it is unreadable."""
     try:
         return yaml.safe_load(_text(folder, name))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -17,6 +17,7 @@ from cftransfer.finished import RESULT
 from cftransfer.report.collect import job_folders, read, why_failed, yaml_of
 
 NEVER = "never began"
+HERE = ("hydra.mode=", "hydra.sweep.dir=")  # said otherwise in the commands
 KILLED = "ended without a word, or still runs"
 
 

@@ -121,6 +121,5 @@ def _lost(compromise: LeaseCompromise) -> None:
 
 def unusable(store: Path, error: OSError) -> InputError:
     """Return what to say of a store that cannot be used."""
-    return InputError(
-        f"paths.store={store}: cannot be used ({error.strerror or error}); free some space there or set paths.store to another"
-    )
+    way_out = "free some space there or set paths.store to another"
+    return InputError(f"paths.store={store}: cannot be used ({error.strerror or error}); {way_out}")

@@ -2,7 +2,9 @@
 
 import functools
 import logging
+import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 
 log = logging.getLogger(__name__)
 
+PACKAGES = ("cftransfer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "pandas", "scipy", "wandb")
 GROUPS = ("experiment", "dataset", "model", "training", "counterfactual", "model@reference.model")
 
 
@@ -39,6 +42,12 @@ def git_state() -> dict[str, Any] | None:
 
 
 code = functools.cache(git_state)  # once per process: modules are read once
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def shown(path: Path) -> Path:

@@ -8,11 +8,9 @@ import io
 import json
 import logging
 import math
-import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from cftransfer.experiment import Result
 
 log = logging.getLogger(__name__)
-
-PACKAGES = ("cftransfer", "torch", "pytorch-lightning", "hydra-core", "omegaconf", "numpy", "pandas", "scipy", "wandb")
 
 
 @contextmanager
@@ -105,7 +101,7 @@ def _write_result(out: Path, cfg: DictConfig, tracked: Tracked, result: "Result"
         **({} if result.curve is None else {"curve": [_json_values(row) for row in result.curve.to_dict("records")]}),
         "data": result.data,
         "counterfactuals": result.kept,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": facts.versions(),
         "git": facts.code(),
         "wandb": tracked.run.id,
         "files": [f"{name}.parquet" for name in result.tables] + [f"examples/{name}.png" for name in result.pictures],

@@ -110,13 +110,26 @@ def _about(cfg: DictConfig) -> dict[str, Any]:
     """Return what the run is called, how it is filed, and its config."""
     hydra = HydraConfig.get()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    sweep = Path(hydra.sweep.dir).as_posix() if hydra.mode == RunMode.MULTIRUN else None
     chosen, typed = facts.choices(), list(hydra.overrides.task)
-    return about(config, chosen, typed, git=facts.code()) | {"group": config["wandb"]["group"] or sweep}
+    known = about(config, chosen, typed, git=facts.code(), versions=facts.versions())
+    return known | {"group": config["wandb"]["group"] or _sweep()}
+
+
+def _sweep() -> str | None:
+    """Return the sweep that a job belongs to, also where it is run alone in the folder that the sweep has for it."""
+    hydra, above = HydraConfig.get(), facts.job_folder().parent
+    if hydra.mode == RunMode.MULTIRUN:
+        return Path(hydra.sweep.dir).as_posix()
+    return facts.shown(above).as_posix() if (above / "multirun.yaml").exists() else None
 
 
 def about(
-    config: Mapping[str, Any], chosen: Mapping[str, Any], typed: list[str], *, git: Mapping[str, Any] | None
+    config: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    typed: list[str],
+    *,
+    git: Mapping[str, Any] | None,
+    versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what wandb.init is to know of a job, but for its group, from what `result.json` has of it, too."""
     return {
@@ -124,7 +137,12 @@ def about(
         "name": names.name(config, chosen, typed),
         "tags": names.tags(config, chosen),
         "notes": config["wandb"]["notes"],
-        "config": {**config, "choices": dict(chosen), "code": git or {"commit": None, "dirty": None}},
+        "config": {
+            **config,
+            "choices": dict(chosen),
+            "code": git or {"commit": None, "dirty": None},
+            "versions": dict(versions),
+        },
     }
 
 
@@ -146,7 +164,13 @@ def _settings(finish_timeout: float) -> "wandb.Settings":
 
     # Of W&B's measurements of its own client: where its server has gone, they would fill the log with tries.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    return wandb.Settings(console="off", silent=True, finish_timeout=finish_timeout, finish_timeout_raises=True)
+    return wandb.Settings(
+        console="off",
+        silent=True,
+        finish_timeout=finish_timeout,
+        finish_timeout_raises=True,
+        x_save_requirements=False,  # of all that is installed, a tenth of a second a job; `versions` has what matters
+    )
 
 
 def publish(
@@ -160,6 +184,8 @@ def publish(
     """Tell a run what a job has found: its history, its summary, its tables, its pictures of examples."""
     import wandb
 
+    if run.disabled:
+        return
     if history is not None:
         log_history(run, history)
     run.summary.update(dict(metrics))

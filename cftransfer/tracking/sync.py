@@ -84,7 +84,9 @@ def _continued(job: Path, files: Sequence[Path]) -> str | None:
     except (OSError, ValueError):
         return "not uploaded: the job has not ended; run it again"
     settings = result["config"]["wandb"]
-    known = about(result["config"], result["choices"], result["overrides"], git=result["git"])
+    known = about(
+        result["config"], result["choices"], result["overrides"], git=result["git"], versions=result["versions"]
+    )
     try:
         with tempfile.TemporaryDirectory() as folder:
             run = wandb.init(
