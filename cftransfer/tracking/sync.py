@@ -15,7 +15,7 @@ from typing import Any
 
 from cftransfer.errors import InputError
 from cftransfer.tracking import facts, offline
-from cftransfer.tracking.run import about, publish, unreachable
+from cftransfer.tracking.run import about, mean_curve, publish, report_run, unreachable
 
 
 def sync(folders: Sequence[Path]) -> int:
@@ -79,6 +79,10 @@ def _continued(job: Path, files: Sequence[Path]) -> str | None:
     named = next(
         (record.run for record in offline.records(files[-1]) if record.WhichOneof("record_type") == "run"), None
     )
+    group = named.run_group if named else None
+    if (job / "multirun.yaml").exists() and not (job / "result.json").exists():
+        lacking = report_run(job, mode="online", group=group)
+        return f"not uploaded: {lacking}" if lacking else None
     try:
         result = json.loads((job / "result.json").read_text())
     except (OSError, ValueError):
@@ -92,7 +96,7 @@ def _continued(job: Path, files: Sequence[Path]) -> str | None:
             run = wandb.init(
                 **known,
                 id=result["wandb"],
-                group=named.run_group if named else settings["group"],
+                group=group or settings["group"],
                 project=settings["project"],
                 entity=settings["entity"],
                 mode="online",
@@ -117,8 +121,3 @@ def _results(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         history = mean_curve(tables["curves"])
     pictures = {path.stem: str(path) for path in sorted((job / "examples").glob("*.png"))}
     return {"metrics": result["metrics"], "tables": tables, "pictures": pictures, "history": history}
-
-
-def mean_curve(curves: Any) -> Any:
-    """Return the mean over seeds of training curves: one row per epoch."""
-    return curves.drop(columns="seed").groupby("epoch", as_index=False).mean()
