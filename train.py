@@ -23,8 +23,7 @@ def main(cfg: DictConfig) -> float:
         train = experiment.population(cfg)
         with tracking.wandb_run(cfg) as tracked:
             result = train()
-            curve = result.tables["curves"].drop(columns="seed").groupby("epoch", as_index=False).mean()
-            tracking.finish(cfg, tracked, result, history=curve)
+            tracking.finish(cfg, tracked, result, history=tracking.mean_curve(result.tables["curves"]))
     return result.metrics["test_accuracy"]
 
 

@@ -36,8 +36,8 @@ def folder(warm, tmp_path):
     return tmp_path
 
 
-def sync(folder: Path, server: Server) -> subprocess.CompletedProcess:
-    return run_command(folder, "-m", "cftransfer.tracking", "sync", "job", **environment_of(server))
+def sync(folder: Path, server: Server, what: str = "job") -> subprocess.CompletedProcess:
+    return run_command(folder, "-m", "cftransfer.tracking", "sync", what, **environment_of(server))
 
 
 def steps(run: dict) -> list[int]:
@@ -169,7 +169,7 @@ cp -r job/wandb kept; exit $code
     assert run["name"] == "continued_training moons mlp 1×64 +3 epochs epochs=2"
 
 
-def test_a_sweeps_figures_are_one_more_run_of_its_group(folder):
+def test_a_sweeps_figures_are_one_more_run_of_its_group(folder, server):
     words = [*SMALL, "seed=0,1", "hydra.sweep.dir=sweep"]
     done = run_command(folder, "transfer.py", "-m", *words)
     assert done.returncode == 0, done.stderr
@@ -178,6 +178,13 @@ def test_a_sweeps_figures_are_one_more_run_of_its_group(folder):
     assert report["job_type"] == "report"
     assert {job["group"] for job in jobs} == {report["group"]} == {"sweep"}
     assert {"survivorship._type", "training._type"} <= set(report["summary"])
+    assert sync(folder, server, "sweep").stdout == "sweep: uploaded\nsweep/0: uploaded\nsweep/1: uploaded\n"
+    assert {run["group"] for run in server.runs.values()} == {"sweep"}
+    done = run_command(folder, "transfer.py", "-m", *words)  # nothing is missing; the report is made again
+    assert done.returncode == 0, done.stderr
+    said = sync(folder, server, "sweep")
+    assert said.stdout == "sweep: uploaded\nsweep/0: already there\nsweep/1: already there\n", said.stderr
+    assert len(server.runs) == 3
 
 
 def test_the_dashboard_draws_what_runs_have(folder, server):

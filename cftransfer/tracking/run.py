@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import wandb
 
-    from cftransfer.report.collect import Line
+    from cftransfer.report.collect import Jobs, Line
 
 log = logging.getLogger(__name__)
 
@@ -198,6 +198,11 @@ def publish(
         run.log(shown)
 
 
+def mean_curve(curves: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the mean over seeds of training curves: one row per epoch."""
+    return curves.drop(columns="seed").groupby("epoch", as_index=False).mean()
+
+
 def log_history(run: "wandb.Run", table: "pd.DataFrame") -> None:
     """Log every row of `table` as one step of the run's history; its first column counts them, and is the x-axis.
 
@@ -246,34 +251,48 @@ def _say(tracked: Tracked, out: Path, *, failed: bool) -> None:
         log.info("W&B run: %s", tracked.run.url)
 
 
-def report_run(folder: Path) -> None:
-    """Log a sweep's figures and trends as one more run of its group; a failure of W&B is one line."""
+def report_run(folder: Path, *, mode: str | None = None, group: str | None = None) -> str | None:
+    """Log a sweep's figures and trends as one more run of its group; return, and log, what W&B lacks of it.
+
+    mode, group: others than those of the sweep's jobs.
+    """
     from cftransfer.report import collect
 
     jobs = collect.jobs([folder])
-    settings = jobs.jobs[0].result["config"].get("wandb", {})
+    settings = {**jobs.jobs[0].result["config"].get("wandb", {}), **({"mode": mode} if mode else {})}
     if settings.get("mode") not in ("online", "offline"):
-        return
+        return None
+    import wandb
+
+    together = group or settings.get("group") or folder.as_posix()
+    about_it: dict[str, Any] = {"name": f"report {folder.name}", "group": together, "job_type": "report"}
+    try:
+        ends = _settings(settings.get("finish_timeout", 60))
+        run = wandb.init(**about_it, tags=["report"], **where(settings, folder.resolve()), settings=ends)
+    except (wandb.Error, OSError) as error:
+        lacking = unreachable(settings, error)
+    else:
+        tracked = Tracked(run)
+        wandb.termsetup(wandb.Settings(silent=True), tracked)
+        tracked.attempt(lambda: run.log(_figures(folder, jobs)))
+        _close(tracked, exit_code=0)
+        if not tracked.troubles:
+            return None
+        lacking = tracked.troubles[0]
+    log.warning("W&B lacks the report of %s (%s); it is there as report.html", facts.shown(folder), lacking)
+    return lacking
+
+
+def _figures(folder: Path, jobs: "Jobs") -> dict[str, Any]:
     import pandas as pd
     import wandb
 
-    group = settings.get("group") or folder.as_posix()
-    about_it = {"name": f"report {folder.name}", "group": group, "job_type": "report", "tags": ["report"]}
-    try:
-        ends = _settings(settings.get("finish_timeout", 60))
-        run = wandb.init(**about_it, **where(settings, folder.resolve()), settings=ends)
-    except (wandb.Error, OSError) as error:
-        log.warning("the report is not in W&B: %s", unreachable(settings, error))
-        return
-    tracked = Tracked(run)
-    wandb.termsetup(wandb.Settings(silent=True), tracked)
+    from cftransfer.report import collect
+
     shown: dict[str, Any] = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
     if trends := [_trend(line) for line in collect.lines(jobs)]:
         shown["trends"] = wandb.Table(dataframe=pd.DataFrame(trends))
-    tracked.attempt(lambda: run.log(shown))
-    _close(tracked, exit_code=0)
-    if tracked.troubles:
-        log.warning("W&B lacks the report of %s (%s); it is there as report.html", folder, tracked.troubles[0])
+    return shown
 
 
 def _trend(line: "Line") -> dict[str, Any]:

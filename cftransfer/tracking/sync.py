@@ -15,20 +15,15 @@ from typing import Any
 
 from cftransfer.errors import InputError
 from cftransfer.tracking import facts, offline
-from cftransfer.tracking.run import about, publish, unreachable
-
-REPORT = "report"  # job type of the run of a sweep's figures
+from cftransfer.tracking.run import about, mean_curve, publish, report_run, unreachable
 
 
-def sync(folders: Sequence[Path], *, again: bool = False) -> int:
-    """Upload the runs of all jobs under `folders`, print a line for each; return how many could not be uploaded.
-
-    again: also those that have been uploaded.
-    """
+def sync(folders: Sequence[Path]) -> int:
+    """Upload the runs of all jobs under `folders`, print a line for each; return how many could not be uploaded."""
     found = {job: files for folder in folders for job, files in _jobs(folder)}
     if not found:
         raise InputError(f"{', '.join(map(str, folders))}: no W&B run in there; jobs of wandb=disabled have none")
-    new = {job: files for job, files in found.items() if again or not offline.is_marked(files[-1])}
+    new = {job: files for job, files in found.items() if not offline.is_marked(files[-1])}
     if new:
         _reach()
     kept = {job: files[-1] for job, files in new.items() if _only_offline(files) and offline.ended(files[-1])}
@@ -70,9 +65,7 @@ def _by_wandb(kept: Mapping[Path, Path]) -> dict[Path, str | None]:
     """Let `wandb sync` upload whole files; return by job why not, or None."""
     if not kept:
         return {}
-    words = ["sync", "--include-synced", *map(str, kept.values())]
-    for file in kept.values():
-        file.with_suffix(".wandb.synced").unlink(missing_ok=True)
+    words = ["sync", *map(str, kept.values())]
     done = subprocess.run([sys.executable, "-m", "wandb", *words], capture_output=True, text=True, check=False)
     said = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line or "WARNING" in line]
     why = f"not uploaded: {' '.join(said[-1].split()) if said else 'wandb sync did not say why'}"
@@ -86,6 +79,10 @@ def _continued(job: Path, files: Sequence[Path]) -> str | None:
     named = next(
         (record.run for record in offline.records(files[-1]) if record.WhichOneof("record_type") == "run"), None
     )
+    group = named.run_group if named else None
+    if (job / "multirun.yaml").exists() and not (job / "result.json").exists():
+        lacking = report_run(job, mode="online", group=group)
+        return f"not uploaded: {lacking}" if lacking else None
     try:
         result = json.loads((job / "result.json").read_text())
     except (OSError, ValueError):
@@ -99,7 +96,7 @@ def _continued(job: Path, files: Sequence[Path]) -> str | None:
             run = wandb.init(
                 **known,
                 id=result["wandb"],
-                group=named.run_group if named else settings["group"],
+                group=group or settings["group"],
                 project=settings["project"],
                 entity=settings["entity"],
                 mode="online",
@@ -124,8 +121,3 @@ def _results(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         history = mean_curve(tables["curves"])
     pictures = {path.stem: str(path) for path in sorted((job / "examples").glob("*.png"))}
     return {"metrics": result["metrics"], "tables": tables, "pictures": pictures, "history": history}
-
-
-def mean_curve(curves: Any) -> Any:
-    """Return the mean over seeds of training curves: one row per epoch."""
-    return curves.drop(columns="seed").groupby("epoch", as_index=False).mean()
