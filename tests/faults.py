@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import pandas as pd  # noqa: E402
+import wandb  # noqa: E402, F401  (before any fork)
+from wandb_server import environment_of, serving  # noqa: E402
 
 import cftransfer.experiment  # noqa: E402  (before any fork)
 import cftransfer.models.population  # noqa: E402
@@ -385,6 +387,31 @@ def clocks(folder: Path, quiet: Path) -> Iterator[Row]:
     yield row
 
 
+def tracked(folder: Path, quiet: Path) -> Iterator[Row]:
+    """W&B's server goes, or its disk fills up, in mid-run: the job ends well, and says what W&B lacks."""
+    row = Row("W&B's server goes in mid-run")
+    for way in ("silent", "gone"):
+        place = fresh(folder, f"server-{way}")
+        with serving() as server:
+            server.lost_after, server.lost = "file_stream", way
+            known = environment_of(server)
+            first = run(place, lambda known=known: os.environ.update(known), "wandb=online", "wandb.finish_timeout=2")
+        _tracked(row, place, quiet, first)
+    yield row
+    row = Row("W&B's disk is full in mid-run")
+    place = fresh(folder, "full-wandb")
+    (place / "job").mkdir()
+    with tmpfs(place / "job" / "wandb", 2**15):
+        _tracked(row, place, quiet, run(place, None, "wandb=offline"))
+    yield row
+
+
+def _tracked(row: Row, place: Path, quiet: Path, first: Ended) -> None:
+    if first.code != 0 or "W&B lacks" not in first.said or not (place / "job" / "result.json").exists():
+        row.notes.append(f"{place.name} ended with {first.code}: {first.said[-300:]}")
+    judge(row, place, quiet, whole(place))  # finds its result on disk
+
+
 def on_host(name: str, then: Hook | None = None) -> Hook:
     """Return a hook: the job runs on a machine of another name, with leases of two seconds."""
 
@@ -479,7 +506,7 @@ def table(folder: Path) -> Iterator[Row]:
     quiet = fresh(folder, "undisturbed")
     took = counted(quiet)
     yield from kills(folder, quiet, took)
-    for faults in (disk_full, damages, read_only, machines, clocks):
+    for faults in (disk_full, damages, read_only, machines, clocks, tracked):
         yield from faults(folder, quiet)
 
 

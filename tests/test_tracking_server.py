@@ -12,7 +12,7 @@ from conftest import SMALL, environment, results, run_command
 from offline_run import read
 from wandb_server import KEY, Server, environment_of, serving
 
-pytest.importorskip("wandb")
+pytestmark = pytest.mark.slow
 CURVE = [*SMALL, "experiment=continued_training", "extra_epochs=3", "hydra.run.dir=job"]
 
 
