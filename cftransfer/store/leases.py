@@ -11,7 +11,7 @@ bytes, and each puts them in place whole.
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -23,7 +23,8 @@ from cftransfer.errors import InputError
 log = logging.getLogger(__name__)
 
 LEASE = 30.0  # seconds without a sign of life; renewed three times as often, so that a busy machine keeps its locks
-USE = "use"
+SURELY = 1.2  # leases without a sign of life after which nobody is waited for
+USE = "use"  # what the locks of `using` are called
 
 
 @contextmanager
@@ -58,15 +59,22 @@ def _held(store: Path, name: str) -> Iterator[None]:
 def using(store: Path, families: Iterable[str]) -> Iterator[None]:
     """Say that models of these families, and what was found on them, are in use: nobody prunes them meanwhile.
 
-    Where the store can only be read, nobody can prune it either.
+    Where the store can only be read, nobody can prune it either. What dead jobs have left of this is removed: of this
+    machine at once, of others if this job lasts long enough to see that it is not renewed.
     """
     with ExitStack() as stack:
         if os.access(store / "locks", os.W_OK):
-            for path in _uses(store):  # what killed jobs on this machine have left
-                _taken_over(path)
+            others = {path: _renewed(path) for path in _uses(store) if not _taken_over(path)}
+            stack.callback(_remove_dead, others, time.monotonic())
             for family in sorted(set(families)):
                 stack.enter_context(_held(store, f"{USE}-{family}-{uuid4().hex[:8]}"))
         yield
+
+
+def _remove_dead(seen: Mapping[Path, int | None], began: float) -> None:
+    if time.monotonic() - began > SURELY * LEASE:
+        for path in [path for path, before in seen.items() if _renewed(path) == before]:
+            path.unlink(missing_ok=True)
 
 
 def in_use(store: Path) -> set[str]:
@@ -75,7 +83,7 @@ def in_use(store: Path) -> set[str]:
     It watches the files of jobs on other machines until they are renewed, or for `LEASE` seconds.
     """
     waiting = {path: _renewed(path) for path in _uses(store) if not _taken_over(path)}
-    alive, until = set(), time.monotonic() + 1.2 * LEASE
+    alive, until = set(), time.monotonic() + SURELY * LEASE
     while waiting and time.monotonic() < until:
         for path, before in list(waiting.items()):
             now = _renewed(path)
