@@ -1,8 +1,9 @@
 """Job folders → panels of points, what was swept over them, and their trends."""
 
 import json
+import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,8 +201,9 @@ def common(some: Sequence[Job]) -> dict[str, Any]:
 def commands(some: Sequence[Job]) -> list[str]:
     """Return the commands that made the jobs, as they were typed: one per sweep, one per job that was run alone."""
     typed: dict[str, None] = {}
+    sweeps = {folder: _of_sweep(folder) for folder in {job.folder.resolve().parent for job in some}}
     for job in some:
-        words = _of_sweep(job.folder.resolve().parent) or job.result["overrides"]
+        words = sweeps[job.folder.resolve().parent] or job.result["overrides"]
         typed[plain(shlex.join(["python", "transfer.py", *words]))] = None
     return list(typed)
 
@@ -262,11 +264,17 @@ def job_folders(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
-        made = [path.parent for path in folder.rglob("result.json")]
-        made += [path.parent.parent for path in folder.rglob(".hydra/overrides.yaml")]
-        for job in sorted(made, key=_natural):
+        for job in sorted(_made(folder), key=_natural):
             found.setdefault(job.resolve(), job)
     return list(found.values())
+
+
+def _made(folder: Path) -> Iterator[Path]:
+    """Yield the folders below `folder` in which a job has begun or ended; W&B's own, of many files, are not entered."""
+    for above, folders, files in os.walk(folder):
+        if "result.json" in files or (".hydra" in folders and Path(above, ".hydra", "overrides.yaml").exists()):
+            yield Path(above)
+        folders[:] = [name for name in folders if name not in (".hydra", ".submitit", "wandb")]
 
 
 def read(folder: Path) -> Job | None:

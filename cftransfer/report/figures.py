@@ -49,6 +49,7 @@ def written(figure: Figure, path: Path) -> str:
         buffer = io.BytesIO()
         with rc_context({"svg.hashsalt": path.name}):  # the same jobs give the same file
             figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+        figure.set_layout_engine("none")  # it is laid out once; the second picture is the first in another format
         pictures[kind] = buffer.getvalue()
         store.write(path.with_name(f"{path.name}.{kind}"), pictures[kind])
     svg = pictures["svg"].decode()
