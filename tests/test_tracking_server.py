@@ -74,7 +74,7 @@ def assert_no_key(folder: Path, *said: subprocess.CompletedProcess) -> None:
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
-@pytest.mark.parametrize("way", ["silent", "gone"])
+@pytest.mark.parametrize("way", [pytest.param("silent", marks=pytest.mark.slow), "gone"])
 def test_a_server_that_goes_in_mid_run_costs_no_result(folder, server, way):
     words = [*CURVE, "wandb=online", "wandb.finish_timeout=2"]
     server.lost_after, server.lost = "file_stream", way
