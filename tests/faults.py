@@ -399,10 +399,11 @@ def tracked(folder: Path, quiet: Path) -> Iterator[Row]:
         _tracked(row, place, quiet, first)
     yield row
     row = Row("W&B's disk is full in mid-run")
-    place = fresh(folder, "full-wandb")
-    (place / "job").mkdir()
-    with tmpfs(place / "job" / "wandb", 2**15):
-        _tracked(row, place, quiet, run(place, None, "wandb=offline"))
+    for kilobytes in (16, 24):  # one for too few for its tables, one for its last records
+        place = fresh(folder, f"full-wandb-{kilobytes}")
+        (place / "job").mkdir()
+        with tmpfs(place / "job" / "wandb", 2**10 * kilobytes):
+            _tracked(row, place, quiet, run(place, None, "wandb=offline"))
     yield row
 
 
