@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
+from cftransfer import files
 from cftransfer import store as artifacts
 from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
@@ -328,7 +329,7 @@ def _store_member(
     text = io.StringIO()
     _curve_table(tensors["curve"]).to_csv(text, index=False)
     path = want.file(seed, epoch)
-    artifacts.write(path.with_suffix(".csv"), text.getvalue().encode())
+    files.write(path.with_suffix(".csv"), text.getvalue().encode())
     kept = {name: tensor for name, tensor in tensors.items() if resumable or name.startswith((WEIGHTS, "curve"))}
     about = {"spec": after(want.spec, epoch), "seed": seed, "population": list(population)}
     artifacts.save(want.store, "models", path.stem, kept, about)

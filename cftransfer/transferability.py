@@ -20,9 +20,8 @@ from cftransfer.counterfactuals.search import Counterfactuals, distance
 from cftransfer.data.pixels import GREYS
 from cftransfer.models.prediction import Model, logits, margin, predicted
 from cftransfer.statistics import bootstrap_interval, difference_interval, rate_interval, two_way_interval
+from cftransfer.tables import CONTROLS, PAIR, matrix
 
-PAIR = ["base", "reference", "base_seed", "reference_seed"]
-CONTROLS = ["control_random", "control_nearest", "control_prior"]
 NORMS = {"distance_l0": 0, "distance_l1": 1, "distance_l2": 2, "distance_linf": float("inf")}
 PER_BASE = ["distance_l2", "distance_linf", "pixel_l2", "pixel_linf", "nearest_l2", "iterations", "margin"]
 CAPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
@@ -317,16 +316,6 @@ def survivorship(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> pd.D
             }
         )
     return pd.DataFrame(rows)
-
-
-def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
-    """Pairs → (bases, references), or (bases, 1) where each base has a reference of its own.
-
-    The row of a base on which nothing was found is NaN.
-    """
-    nested = len(table) > 1 and bool((table.base == table.reference).all())
-    wide = table.assign(reference=0) if nested else table
-    return wide.pivot(index="base", columns="reference", values=column).to_numpy()
 
 
 def _led(table: pd.DataFrame, *names: str) -> pd.DataFrame:

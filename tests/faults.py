@@ -38,9 +38,9 @@ import cftransfer.experiment  # noqa: E402  (before any fork)
 import cftransfer.models.population  # noqa: E402
 import cftransfer.report.collect  # noqa: E402
 import cftransfer.report.figures  # noqa: E402, F401
-from cftransfer import tracking, training  # noqa: E402, F401
+from cftransfer import files, tracking, training  # noqa: E402, F401
 from cftransfer.counterfactuals import search  # noqa: E402
-from cftransfer.store import files, leases  # noqa: E402
+from cftransfer.store import leases  # noqa: E402
 
 WORDS = ["dataset=moons", "model.layers=2", "model.width=32", "training.epochs=12", "trainer.threads=1"]
 WORDS += ["replicates.bases=2", "replicates.references=3", "samples=400", "wandb=disabled"]

@@ -16,7 +16,7 @@ from filelock import SoftFileLease, Timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cftransfer import store
+from cftransfer import files, store
 from cftransfer.errors import InputError
 from cftransfer.store import contents, leases
 from cftransfer.store.artifacts import DamagedError, _set_aside
@@ -76,12 +76,12 @@ def test_a_good_artifact_that_another_process_has_just_put_in_place_is_not_moved
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "result.json"
-    store.write(path, b"old")
+    files.write(path, b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # what the kernel says when no more can be written
     try:
         with pytest.raises(InputError, match=r"result.json: cannot be written .* free some space"):
-            store.write(path, b"x" * 1000)
+            files.write(path, b"x" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old"
@@ -91,7 +91,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
 def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/report.html: cannot be written"):
-        store.write(tmp_path / "file" / "report.html", b"x")
+        files.write(tmp_path / "file" / "report.html", b"x")
 
 
 @contextmanager
@@ -243,18 +243,18 @@ def test_a_slow_writer_whose_part_is_removed_writes_again(tmp_path, monkeypatch)
     def losing(self, target):
         if not parts:
             parts.append(self)
-            store.write(path, b"of another writer")  # who cleans up what it takes for a dead one's
+            files.write(path, b"of another writer")  # who cleans up what it takes for a dead one's
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", losing)
-    store.write(path, b"mine")
+    files.write(path, b"mine")
     assert path.read_bytes() == b"mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     (tmp_path / ".result.json.somewhere-1-abc.part").write_bytes(b"half")
-    store.write(tmp_path / "result.json", b"whole")
+    files.write(tmp_path / "result.json", b"whole")
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 

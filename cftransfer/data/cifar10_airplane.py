@@ -10,7 +10,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from cftransfer import store
+from cftransfer import files
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.download import alone, checked
 from cftransfer.data.images import balanced, digest, from_images
@@ -86,7 +86,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 def _make(folder: Path, path: Path) -> None:
     """Write the arrays of the archive to `path`, unless another process has done so while this one waited."""
     archive = folder / "cifar-10-binary.tar.gz"
-    with store.disk(path):
+    with files.disk(path):
         folder.mkdir(parents=True, exist_ok=True)
         with alone(path):
             if path.is_file():
@@ -97,7 +97,7 @@ def _make(folder: Path, path: Path) -> None:
             checked(URL, archive, sha256=SHA256)
             content = io.BytesIO()
             np.savez(content, **_unpacked(archive))
-            store.write(path, content.getvalue())
+            files.write(path, content.getvalue())
             if not theirs:
                 archive.unlink()
 
@@ -107,9 +107,9 @@ def _unpacked(archive: Path) -> dict[str, Any]:
     length = 1 + 3 * SIDE * SIDE
     arrays = {}
     try:
-        with tarfile.open(archive) as files:
+        with tarfile.open(archive) as members:
             for split, names in MEMBERS.items():
-                read = [files.extractfile(name) for name in names]
+                read = [members.extractfile(name) for name in names]
                 content = b"".join(part.read(BATCH * length) for part in read if part)
                 records = np.frombuffer(content, np.uint8).reshape(-1, length)
                 arrays[f"x_{split}"] = records[:, 1:].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)

@@ -23,7 +23,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cftransfer import store
+from cftransfer import files
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.download import alone
 from cftransfer.data.images import balanced, from_images
@@ -103,7 +103,7 @@ def from_tree(
     described, draw = path.with_suffix(".json"), partial(_drawn, splits, positive, split_seed)
     try:
         if not _holds(described, draw):
-            with store.disk(path), alone(path):
+            with files.disk(path), alone(path):
                 if not _holds(described, draw):  # another process may have made it while this one waited
                     path.parent.mkdir(exist_ok=True)
                     _prepare(path, draw, splits, size=size, corrupt=corrupt)
@@ -225,7 +225,7 @@ def _prepare(path: Path, draw: Callable[..., _Task], splits: dict[str, Any], *, 
         "about": about + (f"; {LEFT_OUT}: {len(skipped)}" if skipped else ""),
         "skipped": {str(file): reason for file, reason in skipped.items()},
     }
-    store.write(path.with_suffix(".json"), json.dumps(named, indent=1).encode())
+    files.write(path.with_suffix(".json"), json.dumps(named, indent=1).encode())
 
 
 def _decode(task: _Task, path: Path, size: int) -> tuple[dict[Path, str], str, int]:

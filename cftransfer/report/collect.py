@@ -16,7 +16,7 @@ from cftransfer.errors import InputError, plain
 from cftransfer.finished import ELSEWHERE
 from cftransfer.spec import PARTS, flat
 from cftransfer.statistics import Sharing, Trend, holm, trend
-from cftransfer.transferability import CONTROLS, PAIR, matrix
+from cftransfer.tables import CONTROLS, PAIR, matrix
 
 TABLES = {
     "pairs": (*PAIR, *CONTROLS),

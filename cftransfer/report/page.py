@@ -15,7 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cftransfer import store
+from cftransfer import files
 from cftransfer.errors import plain
 from cftransfer.report.collect import AGE, Job, Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
@@ -109,7 +109,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         commits=sorted({_commit(result["git"]) for result in results}),
     )
     path = folder / "report.html"
-    store.write(path, text.encode())
+    files.write(path, text.encode())
     return path
 
 
@@ -148,10 +148,11 @@ def cards(examples: pd.DataFrame) -> list[dict[Any, Any]]:
     """Return what a card says of each example of a table's rows; [] for images, of which there are pictures."""
     if "feature" not in examples:
         return []
-    return [
-        {**rows.iloc[0].to_dict(), "changes": rows[["feature", "old", "new"]].to_dict("records")}
-        for _, rows in examples.groupby("example")
-    ]
+    found: dict[Any, dict[Any, Any]] = {}
+    for row in examples.to_dict("records"):
+        card = found.setdefault(row["example"], {**row, "changes": []})
+        card["changes"].append({name: row[name] for name in ("feature", "old", "new")})
+    return list(found.values())
 
 
 def _pictures(job: Job, index: int) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from cftransfer import store
+from cftransfer import files
 from cftransfer.errors import InputError, plain
 from cftransfer.report.collect import Job, Jobs, Line, Panel, jobs, lines
 from cftransfer.report.figures import sentence, trend
@@ -213,7 +213,7 @@ def write(outcomes: Sequence[Outcome], out: Path, *, name: str) -> Path:
         minutes={d: sum(o.seconds for o in outcomes if o.dataset == d) / 60 for d in {o.dataset: 0 for o in outcomes}},
     )
     path = out / f"{name}.md"
-    store.write(path, text.encode())
+    files.write(path, text.encode())
     return path
 
 
@@ -265,7 +265,7 @@ def _told(outcome: Outcome, out: Path) -> dict[str, Any]:
     name = f"{outcome.dataset.replace(',', '-')}-{outcome.part.name}"
     picture = io.BytesIO()
     trend(outcome.jobs, outcome.lines).savefig(picture, format="png", dpi=110)
-    store.write(out / "figures" / f"{name}.png", picture.getvalue())
+    files.write(out / "figures" / f"{name}.png", picture.getvalue())
     heads, rows = cells(panel, COLUMNS)
     aged = [curve(job) for job in panel.jobs if "curve" in job.result]
     return {

@@ -13,7 +13,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from cftransfer.errors import InputError
-from cftransfer.store.files import write
+from cftransfer.files import write
 from cftransfer.store.leases import hold, unusable
 
 log = logging.getLogger(__name__)

@@ -75,23 +75,23 @@ def finish(cfg: DictConfig, tracked: Tracked, result: "Result", *, history: "pd.
 def _write_tables(out: Path, result: "Result") -> None:
     from PIL import Image
 
-    from cftransfer import store
+    from cftransfer import files
 
     for name, table in result.tables.items():
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
-        store.write(out / f"{name}.parquet", buffer.getvalue())
+        files.write(out / f"{name}.parquet", buffer.getvalue())
     for stale in [*(out / "examples").glob("*.png"), out / "examples.parquet"]:  # of an earlier try in this folder
         if stale.suffix == ".png" or "examples" not in result.tables:
             stale.unlink(missing_ok=True)
     for name, picture in result.pictures.items():
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "png", optimize=True)
-        store.write(out / "examples" / f"{name}.png", buffer.getvalue())
+        files.write(out / "examples" / f"{name}.png", buffer.getvalue())
 
 
 def _write_result(out: Path, cfg: DictConfig, tracked: Tracked, result: "Result", metrics: dict[str, Any]) -> None:
-    from cftransfer import store
+    from cftransfer import files
 
     written = {
         "config": OmegaConf.to_container(cfg, resolve=True),
@@ -106,7 +106,7 @@ def _write_result(out: Path, cfg: DictConfig, tracked: Tracked, result: "Result"
         "wandb": tracked.run.id,
         "files": [f"{name}.parquet" for name in result.tables] + [f"examples/{name}.png" for name in result.pictures],
     }
-    store.write(out / "result.json", json.dumps(written, indent=2, allow_nan=False).encode())
+    files.write(out / "result.json", json.dumps(written, indent=2, allow_nan=False).encode())
 
 
 def _json_values(values: Mapping[Any, Any]) -> dict[str, Any]:

@@ -1,0 +1,17 @@
+"""The tables that a job leaves, as those who only read them know them: no model is needed, nor torch."""
+
+import numpy as np
+import pandas as pd
+
+PAIR = ["base", "reference", "base_seed", "reference_seed"]
+CONTROLS = ["control_random", "control_nearest", "control_prior"]
+
+
+def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
+    """Pairs → (bases, references), or (bases, 1) where each base has a reference of its own.
+
+    The row of a base on which nothing was found is NaN.
+    """
+    nested = len(table) > 1 and bool((table.base == table.reference).all())
+    wide = table.assign(reference=0) if nested else table
+    return wide.pivot(index="base", columns="reference", values=column).to_numpy()
