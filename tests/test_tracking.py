@@ -118,3 +118,19 @@ def test_a_file_that_is_cut_short_has_not_ended(tmp_path):
     for size in (0, 5, 100, 40_000, len(whole) - 1):
         file.write_bytes(whole[:size])
         assert not offline.ended(file)
+
+
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("https://ghp_token:x-oauth-basic@example.org/a.git", True),
+        ("https://ghp_token@example.org/a.git", True),
+        ("https://example.org/a@b.git", False),
+        ("git@example.org:a/b.git", False),
+    ],
+)
+def test_a_remote_with_a_token_is_kept_from_wandb(tmp_path, monkeypatch, url, holds):
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", "remote", "add", "origin", url], check=True)
+    assert facts.remotes_hold_credentials.__wrapped__() is holds

@@ -3,6 +3,7 @@
 import functools
 import logging
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +43,20 @@ def git_state() -> dict[str, Any] | None:
 
 
 code = functools.cache(git_state)  # once per process: modules are read once
+
+
+@functools.cache
+def remotes_hold_credentials() -> bool:
+    """Return whether a git remote of the folder one works in has a user or a token in its URL, which W&B would record.
+
+    W&B strips a password, but not a token that stands in the user's place.
+    """
+    try:
+        words = ["git", "remote", "--verbose"]
+        remotes = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):  # no git, or no repository: nothing that W&B could record
+        return False
+    return re.search(r"://[^/\s]+@", remotes) is not None
 
 
 @functools.cache

@@ -169,6 +169,7 @@ def _settings(finish_timeout: float) -> "wandb.Settings":
         silent=True,
         finish_timeout=finish_timeout,
         finish_timeout_raises=True,
+        disable_git=facts.remotes_hold_credentials(),  # `code` has the commit all the same
         x_save_requirements=False,  # of all that is installed, a tenth of a second a job; `versions` has what matters
     )
 
