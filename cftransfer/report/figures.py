@@ -28,6 +28,7 @@ CONTROLS: dict[str, tuple[str, LineStyle]] = {
     "control_prior": ("coin with the reference's prior", ":"),
     "control_random": ("random direction", "--"),
 }  # what `pairs` calls it: its name and its line
+LISTED = 40  # jobs that a figure names; of more, every second, third, …
 DENSE = 10  # places on an x-axis from which on intervals are drawn as a band instead of bars
 
 
@@ -108,16 +109,24 @@ def _by_job(
 ) -> Figure:
     """Return one panel per column of the jobs' tables, in which every job is a line, or one per role of its models."""
     named = [(panel, job) for panel in jobs.panels for job in panel.jobs]
-    figure = Figure(figsize=(9.6, 3.6 + 0.09 * len(named)), layout="constrained")
+    figure = Figure(figsize=(9.6, 3.6 + 0.09 * min(len(named), LISTED)), layout="constrained")
     places = figure.subplots(1, len(columns))
     last = max(table(job)[x[0]].max() for _, job in named)
     for index, (panel, job) in enumerate(named):
         rows, colour = table(job), _shade(index, len(named))
         label = f"{panel.experiment if len(jobs.panels) > 1 else ''} {panel.place(job)}".strip()
+        named_here = index % _every(len(named)) == 0
         parts = [part for _, part in rows.groupby("role")] if "role" in rows else [rows]
         for axes, column in zip(places, columns, strict=True):
             for style, part in zip(("-", "--"), parts, strict=False):
-                axes.plot(part[x[0]], part[column], style, color=colour, lw=1.3, label=label if style == "-" else None)
+                axes.plot(
+                    part[x[0]],
+                    part[column],
+                    style,
+                    color=colour,
+                    lw=1.3,
+                    label=label if style == "-" and named_here else None,
+                )
                 if f"{column}_low" in part:
                     ends = part[f"{column}_low"], part[f"{column}_high"]
                     axes.fill_between(part[x[0]], *ends, color=colour, alpha=0.1, linewidth=0)
@@ -133,6 +142,11 @@ def _by_job(
             axes.set_ylim(-0.02, 1.02)
     legend(figure, places)
     return figure
+
+
+def _every(many: int) -> int:
+    """Return how many jobs stand for one name, so that names can be read however many jobs there are."""
+    return -(-many // LISTED)
 
 
 def _shade(index: int, many: int) -> Any:
@@ -210,10 +224,11 @@ def _frame(axes: Axes, panel: Panel, points: Sequence[Point]) -> None:
     else:
         labels = [panel.place(job) for job in panel.jobs]
         crowded = len(labels) > 1 and max(map(len, labels)) > 12
-        axes.set_xticks(range(len(labels)), labels)
+        named = range(0, len(labels), _every(len(labels)))
+        axes.set_xticks(named, [labels[place] for place in named])
         turned = (90.0, "small") if len(labels) > DENSE else (20.0 if crowded else 0.0, "medium")
         axes.tick_params("x", labelrotation=turned[0], labelsize=turned[1])
-        axes.margins(x=0.2)
+        axes.margins(x=0.02 if len(labels) > LISTED else 0.2)
     _bare(axes)
 
 

@@ -10,6 +10,7 @@ from test_collect import write_job
 
 from cftransfer.report import figures, page
 from cftransfer.report.collect import jobs, lines
+from cftransfer.report.figures import LISTED, _every
 from cftransfer.report.study import _beside_seed
 from cftransfer.statistics import band, holm
 
@@ -188,3 +189,9 @@ def test_beside_seed():
         for low, high in ((-0.2, -0.1), (-0.1, 0.1), (0.1, 0.2), (None, None))
     ]
     assert said == ["lower", "no different", "higher", "no different"]
+
+
+@pytest.mark.parametrize("many", [1, 2, LISTED, LISTED + 1, 2 * LISTED, 999])
+def test_of_many_jobs_as_many_are_named_as_can_be_read(many):
+    named = len(range(0, many, _every(many)))
+    assert named == many if many <= LISTED else LISTED // 2 < named <= LISTED
