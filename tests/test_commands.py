@@ -125,6 +125,7 @@ def test_a_single_pair_is_the_papers_and_a_single_job_has_a_report(tmp_path):
     assert done.stdout.splitlines()[-1] == f"report: {page.relative_to(tmp_path)}"
 
 
+@pytest.mark.slow
 def test_a_trained_population_is_what_transfer_uses(tmp_path):
     words = [word for word in SMALL if not word.startswith(("replicates", "samples"))]
     done = run_command(tmp_path, "train.py", *words, "population.size=2")
@@ -150,6 +151,7 @@ def every_experiment(tmp_path_factory):
     return folder, run_command(folder, *shlex.split(ALL)[1:], *small)
 
 
+@pytest.mark.slow
 def test_all_experiments_give_one_report_with_a_panel_each(every_experiment):
     folder, done = every_experiment
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from conftest import ROOT, SMALL, environment, results, run_command, table
 from photos import put_cifar10
 
 
+@pytest.mark.slow
 def test_killed_while_it_trains_and_started_again_it_gives_the_same_numbers(tmp_path):
     long = [*SMALL, "training.epochs=80", "model.layers=2", "wandb=disabled"]
     quiet, killed = tmp_path / "undisturbed", tmp_path / "killed"
@@ -46,6 +47,7 @@ def test_killed_while_it_trains_and_started_again_it_gives_the_same_numbers(tmp_
     assert stores[0] == stores[1]  # the same files to the last byte: nothing half-written, nothing left over
 
 
+@pytest.mark.slow
 def test_two_jobs_at_once_on_an_empty_store_train_each_model_once(tmp_path):
     words = [sys.executable, ROOT / "transfer.py", *SMALL, "training.epochs=20", "wandb=disabled"]
     jobs = [

@@ -41,6 +41,7 @@ def basic(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_local_processes_give_the_numbers_of_the_basic_launcher(basic, tmp_path):
     done = run_command(tmp_path, "transfer.py", "-m", "hydra/launcher=local", *DEPTHS)
     assert done.returncode == 0, done.stderr
@@ -49,6 +50,7 @@ def test_local_processes_give_the_numbers_of_the_basic_launcher(basic, tmp_path)
     assert done.stdout.splitlines()[:5] == basic_table(basic)
 
 
+@pytest.mark.slow
 def test_after_a_batch_with_a_failed_job_the_others_run_too(tmp_path):
     words = ["-m", "hydra/launcher=local", "hydra.sweeper.max_batch_size=1", *PLAIN, "model.layers=0,1"]
     done = run_command(tmp_path, "transfer.py", *words)

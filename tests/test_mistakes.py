@@ -87,6 +87,7 @@ def test_a_sweep_without_any_result_ends_with_its_reason(tmp_path, words, said):
     assert not results(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_result_does_not_outlive_a_failed_try_in_its_folder(tmp_path):
     place = f"hydra.run.dir={tmp_path}/job"
     assert run_command(tmp_path, "transfer.py", *SMALL, place).returncode == 0

@@ -35,6 +35,7 @@ def is_broken_here():
     return "torchvision::nms does not exist" in python("import torchvision").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("torchvision") is None or torch.version.cuda is not None, reason="needs a CPU-only torch")
 def test_the_real_wheel_beside_a_cpu_only_torch():
     if not is_broken_here():

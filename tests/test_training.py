@@ -207,6 +207,7 @@ def test_two_processes_at_once_train_each_model_once(place):
     assert len(list((place / "models").glob("*.safetensors"))) == 3
 
 
+@pytest.mark.slow
 def test_two_processes_that_want_different_members_of_a_killed_pass_share_it(data, place, tmp_path, monkeypatch):
     expected = training.trained(SPEC, [0, 1, 2, 3], dataset=data, store=artifacts.prepare(tmp_path / "undisturbed"))
     save = artifacts.save

@@ -349,6 +349,7 @@ print({name: float(value) for name, value in metric.compute().items()})
 """
 
 
+@pytest.mark.slow
 def test_the_metric_adds_up_over_processes(tmp_path):
     generator = torch.Generator().manual_seed(0)
     base, reference = (torch.randint(0, 2, (40, 2), generator=generator) for _ in range(2))

@@ -272,6 +272,7 @@ def test_techniques_with_gradients_are_bases_too_and_their_seeds_the_same_model(
     assert result.metrics["found"] > 0.5
 
 
+@pytest.mark.slow
 def test_the_commands_take_techniques(tmp_path):
     done = run_command(tmp_path, "train.py", "model=decision_tree", "dataset=moons", "wandb=disabled")
     assert done.returncode == 0, done.stderr

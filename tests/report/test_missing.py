@@ -42,6 +42,7 @@ def test_a_whole_sweep_lacks_nothing(sweep, capsys):
     assert capsys.readouterr().out == f"{found.folder}: 3 of 3 jobs have their result\n"
 
 
+@pytest.mark.slow
 def test_the_printed_commands_make_what_is_missing_and_nothing_else(sweep, capsys):
     before = {path: path.stat().st_mtime_ns for path in (sweep / "store").rglob("*.*")}
     expected = results(sweep)
