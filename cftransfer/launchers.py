@@ -60,6 +60,12 @@ class Local(_Submitit):
     def __init__(self, processes: int) -> None:
         self.processes = processes  # the sweeper reads it from the configuration
 
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Hydra calls this before the first job of a sweep."""
+        many = config.hydra.sweeper.get("max_batch_size")
+        if many is not None and many < 1:
+            _refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this where a job has run: let the batches after one with a failed job run, too.
 

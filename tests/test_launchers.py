@@ -50,6 +50,13 @@ def test_local_processes_give_the_numbers_of_the_basic_launcher(basic, tmp_path)
     assert done.stdout.splitlines()[:5] == basic_table(basic)
 
 
+def test_no_job_at_a_time_is_refused(tmp_path):
+    done = run_command(tmp_path, "transfer.py", "-m", "hydra/launcher=local", "hydra.sweeper.max_batch_size=0", *PLAIN)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("transfer.py: hydra.sweeper.max_batch_size=0: takes a whole number")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_after_a_batch_with_a_failed_job_the_others_run_too(tmp_path):
     words = ["-m", "hydra/launcher=local", "hydra.sweeper.max_batch_size=1", *PLAIN, "model.layers=0,1"]

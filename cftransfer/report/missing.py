@@ -76,7 +76,8 @@ def _sweep(root: Path) -> Sweep:
         raise InputError(f"{root / 'multirun.yaml'}: its jobs cannot be listed ({error})") from error
     jobs |= {job: _overrides(job) for job in job_folders([root]) if job not in jobs and job.parent == root}
     missing = [
-        Missing(folder, reason, _command(name, *words, f"hydra.run.dir={folder}"))
+        # hydra.mode: an option of conf/sweep, which is among the words, would sweep again
+        Missing(folder, reason, _command(name, *words, f"hydra.run.dir={folder}", "hydra.mode=RUN"))
         for folder, words in jobs.items()
         if (reason := _reason(folder)) is not None
     ]

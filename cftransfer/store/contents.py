@@ -55,7 +55,8 @@ def entries(store: Path) -> list[Entry]:
     """Return every artifact of a store, kind by kind, the oldest first; InputError if it is no store."""
     if not store.is_dir():
         raise InputError(f"{store}: no such folder; name the store that paths.store names")
-    found = [_entry(path) for kind in KINDS for path in (store / kind).glob("*.safetensors")]
+    every = [_entry(path) for kind in KINDS for path in (store / kind).glob("*.safetensors")]
+    found = [entry for entry in every if entry is not None]
     return sorted(found, key=lambda entry: (KINDS.index(entry.kind), -entry.age, entry.path.name))
 
 
@@ -118,14 +119,18 @@ def remove(some: Iterable[Entry]) -> int:
     return freed
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> Entry | None:
+    """Return an artifact, None if it has just gone: a pass that is done, or what somebody else prunes."""
+    beside = tuple(file for file in [path.with_suffix(".csv")] if file.exists())
     try:
+        size = sum(file.stat().st_size for file in (path, *beside))
+        age = max(0.0, time.time() - path.stat().st_mtime)
         described = about(path)
+    except FileNotFoundError:
+        return None
     except DamagedError:
         described = None
-    beside = tuple(file for file in [path.with_suffix(".csv")] if file.exists())
-    size = sum(file.stat().st_size for file in (path, *beside))
-    return Entry(path, beside, described, size, max(0.0, time.time() - path.stat().st_mtime))
+    return Entry(path, beside, described, size, age)
 
 
 def _chosen(entry: Entry, *, older_than: float | None, matching: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, SMALL, results, run_command
@@ -88,6 +89,21 @@ def test_of_other_settings_a_result_in_the_same_folder_is_not_taken(whole, tmp_p
     again = run_command(tmp_path, "transfer.py", *SMALL, "wandb=disabled", f"hydra.run.dir={folder}")
     assert "has its result already" not in again.stderr
     assert (folder / "pairs.parquet").exists()
+
+
+@pytest.mark.slow
+def test_a_job_of_a_named_sweep_is_made_alone(tmp_path, monkeypatch):
+    """conf/sweep makes of every command a sweep; the printed one is of one job, in the folder that the sweep has."""
+    monkeypatch.chdir(tmp_path)
+    words = ["sweep=depth", *WORDS, "wandb=disabled", "hydra.sweep.dir=it"]
+    assert run_command(tmp_path, "transfer.py", *words).returncode == 0
+    shutil.rmtree(tmp_path / "it" / "2")
+    (found,) = sweeps([Path("it")])
+    (job,) = found.missing
+    done = run_command(tmp_path, *typed(job.command))
+    assert done.returncode == 0, done.stderr
+    assert sweeps([Path("it")])[0].missing == []
+    assert not (tmp_path / "multirun").exists()
 
 
 def test_where_nothing_is_a_job_it_says_so(tmp_path):
