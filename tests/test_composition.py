@@ -1,0 +1,95 @@
+"""Jobs composed once per choice of groups are what Hydra composes."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, SMALL, environment
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from cftransfer.command import one_line
+from cftransfer.composition import once_per_choice
+
+TYPED = ["hydra.sweep.dir=jobs", "+hydra.job.env_set.A=b"]
+
+
+def outcomes(jobs, *, ours):
+    """What becomes of the jobs of a sweep, each a list of words: its configuration, or its mistake in a line."""
+    loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
+    master = loader.load_configuration("transfer", TYPED, RunMode.MULTIRUN)
+    if ours:
+        once_per_choice(loader)
+    return [outcome(lambda words=words: loader.load_sweep_config(master, words)) for words in jobs]
+
+
+def outcome(compose):
+    try:
+        config = compose()
+    except HydraException as error:
+        return one_line(error)
+    return OmegaConf.to_yaml(config), OmegaConf.is_struct(config), OmegaConf.is_readonly(config.hydra)
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        [["seed=1"], ["seed=2"], ["seed=1"]],
+        [["model.layers=2", "experiment=seed"], ["model.layers=4", "experiment=more_layers"]],
+        [["model=mlp", "model.width=3"], ["model=svm", "reference=null"], ["model=mlp", "seed=[1,2]"]],
+        [["experiment=more_features", "model.width=8", "extra_features=2"], ["extra_features=4", "seed=3"]],
+        [["+reference.model.layers=6", "samples=3"], ["++reference.model.layers=8", "samples=null"], ["samples=9"]],
+        [["~counterfactual.p", "debug=fast"], ["counterfactual.p=.9", "~debug"]],
+        [["model={layers:3}", "wandb.notes='a sentence, with = and ${seed}'"], ["model.layers=${seed}"]],
+        [["hydra.verbose=true", "seed=1"], ["seed=1"], ["seed=2", "hydra.verbose=false"]],
+        [["dataset=moons", "dataset@other=compas", "+trainer.threads=1"], ["dataset=moons"]],
+    ],
+)
+def test_it_is_what_hydra_composes(jobs):
+    assert outcomes(jobs, ours=True) == outcomes(jobs, ours=False)
+
+
+def test_the_time_of_a_sweep_is_one_for_all_its_jobs():
+    loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
+    setup_globals()
+    master = loader.load_configuration("transfer", ["hydra.sweep.dir=${now:%H-%M-%S-%f}"], RunMode.MULTIRUN)
+    once_per_choice(loader)
+    began = master.hydra.sweep.dir
+    assert [loader.load_sweep_config(master, ["seed=1"]).hydra.sweep.dir for _ in range(2)] == [began, began]
+
+
+def test_jobs_do_not_share_what_they_change():
+    loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
+    master = loader.load_configuration("transfer", [], RunMode.MULTIRUN)
+    once_per_choice(loader)
+    one, other = (loader.load_sweep_config(master, [f"wandb.tags=[{tag}]"]) for tag in "ab")
+    one.wandb.tags.append("c")
+    one.hydra.job.num = 7
+    assert other.wandb.tags == ["b"]
+    assert OmegaConf.is_missing(other.hydra.job, "num")
+    assert loader.load_sweep_config(master, ["seed=1"]).wandb.tags == []
+
+
+COUNTED = """
+import runpy, sys
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+real, calls = ConfigLoaderImpl.load_configuration, []
+ConfigLoaderImpl.load_configuration = lambda *args, **more: calls.append(more) or real(*args, **more)
+sys.argv = {argv}
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as ended:
+    jobs = [more for more in calls if more["run_mode"].name == "RUN"]
+    print("exit", ended.code, "compositions", len(jobs))
+"""
+
+
+def test_a_sweep_composes_once_per_choice(tmp_path):
+    argv = [str(ROOT / "transfer.py"), "-m", "seed=1,2,3", *SMALL]
+    words = [sys.executable, "-c", COUNTED.format(argv=argv)]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "exit 0 compositions 1", done.stderr
