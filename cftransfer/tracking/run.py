@@ -201,7 +201,8 @@ def _table(table: "pd.DataFrame") -> "wandb.Table":
     import wandb
 
     # W&B's own way from a DataFrame looks every cell up by itself, which takes longer than all the rest of it.
-    return wandb.Table(columns=[*map(str, table.columns)], data=table.astype(object).to_numpy().tolist())
+    columns: list[str | int] = table.columns.to_list()
+    return wandb.Table(columns=columns, data=table.astype(object).to_numpy().tolist())
 
 
 def mean_curve(curves: "pd.DataFrame") -> "pd.DataFrame":
