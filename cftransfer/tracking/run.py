@@ -201,8 +201,7 @@ def _table(table: "pd.DataFrame") -> "wandb.Table":
     import wandb
 
     # W&B's own way from a DataFrame looks every cell up by itself, which takes longer than all the rest of it.
-    columns: list[str | int] = [str(name) for name in table.columns]
-    return wandb.Table(columns=columns, data=table.astype(object).to_numpy().tolist())
+    return wandb.Table(columns=list(table.columns), data=table.astype(object).to_numpy())
 
 
 def mean_curve(curves: "pd.DataFrame") -> "pd.DataFrame":
