@@ -84,7 +84,7 @@ def stamped(real: Callable[..., Any], ends: list[float]) -> Callable[..., Any]:
     return called
 
 
-def timed_loader(patch: Callable[[Any], None], calls: list[float]) -> Callable[[Any], None]:
+def timed_loader(patch: Callable[[Any], None], calls: list[float]) -> Any:
     """Return the patch of Hydra's loader, with a clock on what it puts there."""
 
     def patched(loader: Any) -> None:
