@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,14 @@ DATASETS = ", ".join(sorted(path.stem for path in (ROOT / "conf" / "dataset").gl
 def composed(*overrides: str, name: str = "transfer") -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose(name, overrides=list(overrides))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sigint_is_heard():
+    """What a script starts in the background ignores SIGINT, and so does all that it starts: the tests, their jobs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
