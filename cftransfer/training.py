@@ -11,6 +11,7 @@ curve of one row.
 
 import io
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,7 @@ def trajectory(
     damaged has been moved aside when it is loaded, and is missing then.
     """
     want = _Want(spec, tuple(epochs), store)
+    _drop_done(want)
     for _ in range(TRIES):
         if want.missing(seeds):
             with artifacts.hold(store, [lineage_key(spec, seed) for seed in seeds]):
@@ -237,10 +239,14 @@ def _resumable(want: _Want, seed: int, epoch: int) -> dict[str, Tensor] | None:
 
 def _passes(want: _Want) -> list[Snapshot]:
     found = []
-    for path in sorted((want.store / "passes").glob(f"{family_key(want.spec)}-*.safetensors")):
+    for path in _pass_files(want):
         if loaded := artifacts.load(want.store, "passes", path.stem):
             found.append(Snapshot(loaded[1]["epoch"], tuple(loaded[1]["seeds"]), loaded[0]))
     return found
+
+
+def _pass_files(want: _Want) -> list[Path]:
+    return sorted((want.store / "passes").glob(f"{family_key(want.spec)}-*.safetensors"))
 
 
 def _pass_key(spec: Spec, seeds: Sequence[int]) -> str:
@@ -292,8 +298,17 @@ def _train(
 
         population.after_epoch = after_epoch
         fit(population, epochs=last - start.epoch, accelerator=accelerator)
-    if not want.missing(start.seeds):  # else somebody may still ask for the other members
-        artifacts.artifact(want.store, "passes", pass_key).unlink(missing_ok=True)
+    _drop_done(want)
+
+
+def _drop_done(want: _Want) -> None:
+    """Remove passes that have stored all of their members; a job that was killed on its last step leaves one."""
+    for path in _pass_files(want) if os.access(want.store, os.W_OK) else ():
+        if loaded := artifacts.load(want.store, "passes", path.stem):
+            _, about = loaded
+            done = _Want(want.spec, (about["spec"]["training"]["epochs"],), want.store)
+            if not done.missing(about["seeds"]):
+                path.unlink(missing_ok=True)
 
 
 def _fit(want: _Want, missing: Mapping[int, Sequence[int]], dataset: Dataset) -> None:

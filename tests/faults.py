@@ -32,6 +32,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import pandas as pd  # noqa: E402
 import wandb  # noqa: E402, F401  (before any fork)
+from filelock import SoftFileLease  # noqa: E402
 from wandb_server import environment_of, serving  # noqa: E402
 
 import cftransfer.experiment  # noqa: E402  (before any fork)
@@ -190,6 +191,23 @@ def dies_inside(module: object, name: str, *, call: int, after: float) -> Hook:
     return hook
 
 
+def dies_before(thing: object, name: str, *, call: int) -> Hook:
+    """Return a hook: the job is killed when it is about to make the call number `call` of a function."""
+
+    def hook() -> None:
+        real, calls = getattr(thing, name), []
+
+        def called(*args: object, **kwargs: object) -> object:
+            calls.append(None)
+            if len(calls) == call + 1:
+                dies()
+            return real(*args, **kwargs)
+
+        setattr(thing, name, called)
+
+    return hook
+
+
 def dies_writing(*, call: int, at: str) -> Hook:
     """Return a hook: the job is killed at its write number `call`, before, halfway, or after the file is in place."""
 
@@ -257,6 +275,21 @@ def kills(folder: Path, quiet: Path, took: dict[str, list[float]]) -> Iterator[R
                 row.notes.append(f"{place.name} was to be killed, and ended with {first.code}: {first.said[-200:]}")
             judge(row, place, quiet, whole(place))
         yield row
+
+
+def last_steps(folder: Path, quiet: Path) -> Iterator[Row]:
+    """SIGKILL when all models of a pass are stored: nobody will ask for what is left of it."""
+    row = Row("SIGKILL when all is made")
+    moments = {"passes": (training, "_drop_done", 1), "locks": (SoftFileLease, "release", 1)}  # of the bases, both
+    for left, (thing, name, call) in moments.items():
+        place = fresh(folder, f"last-{left}")
+        first = run(place, dies_before(thing, name, call=call))
+        if first.code != -signal.SIGKILL:
+            row.notes.append(f"{place.name} was to be killed, and ended with {first.code}: {first.said[-200:]}")
+        if not list((place / "store" / left).iterdir()):
+            row.notes.append(f"{place.name}: nothing was left")
+        judge(row, place, quiet, whole(place))
+    yield row
 
 
 def disk_full(folder: Path, quiet: Path) -> Iterator[Row]:
@@ -507,7 +540,7 @@ def table(folder: Path) -> Iterator[Row]:
     quiet = fresh(folder, "undisturbed")
     took = counted(quiet)
     yield from kills(folder, quiet, took)
-    for faults in (disk_full, damages, read_only, machines, clocks, tracked):
+    for faults in (last_steps, disk_full, damages, read_only, machines, clocks, tracked):
         yield from faults(folder, quiet)
 
 

@@ -197,6 +197,23 @@ def test_a_dead_holder_blocks_nobody(place, holder):
     assert waited is None
 
 
+def test_what_a_job_killed_on_its_last_step_held_is_removed_by_the_next_that_does_not_want_it(place, holder):
+    holder.kill()
+    holder.join()
+    with store.using(place, ["f01"]):
+        (lock,) = (place / "locks").iterdir()
+        assert lock.name.startswith("use-f01-")
+    assert list((place / "locks").iterdir()) == []
+
+
+def test_what_a_living_job_holds_is_not_removed(place, holder):
+    before = {path.name for path in (place / "locks").iterdir()}
+    with store.using(place, ["f01"]):
+        pass
+    assert {path.name for path in (place / "locks").iterdir()} == before
+    assert len(before) == 2
+
+
 def _seconds_to_hold(place):
     """Return None where somebody else holds k."""
     try:

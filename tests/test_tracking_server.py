@@ -78,10 +78,8 @@ def assert_no_key(folder: Path, *said: subprocess.CompletedProcess) -> None:
 def test_a_server_that_goes_in_mid_run_costs_no_result(folder, server, way):
     words = [*CURVE, "wandb=online", "wandb.finish_timeout=2"]
     server.lost_after, server.lost = "file_stream", way
-    began = time.monotonic()
     done = run_command(folder, "transfer.py", *words, **environment_of(server))
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 90
     assert len(results(folder)) == 1
     (line,) = [line for line in done.stderr.splitlines() if "W&B lacks" in line]
     assert "all results are in job; upload them with: python -m cftransfer.tracking sync job" in line

@@ -120,6 +120,15 @@ def test_an_interrupted_pass_goes_on_where_it_was(data, place, tmp_path, monkeyp
     assert not list((place / "passes").glob("*"))
 
 
+def test_a_pass_whose_members_are_all_stored_is_removed_by_the_next_job(data, place, monkeypatch):
+    with monkeypatch.context() as killed_on_the_last_step:
+        killed_on_the_last_step.setattr(training, "_drop_done", lambda _: None)
+        training.trained(SPEC, [0, 1], dataset=data, store=place)
+    assert len(list((place / "passes").glob("*"))) == 1
+    training.trained(SPEC, [0], dataset=data, store=place)
+    assert not list((place / "passes").glob("*"))
+
+
 def test_a_curve_lies_beside_its_model(data, place):
     training.trained(SPEC, [0], dataset=data, store=place)
     lines = training.model_file(SPEC, 0, store=place).with_suffix(".csv").read_text().splitlines()

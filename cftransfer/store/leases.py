@@ -59,12 +59,13 @@ def _held(store: Path, name: str) -> Iterator[None]:
 def using(store: Path, families: Iterable[str]) -> Iterator[None]:
     """Say that models of these families, and what was found on them, are in use: nobody prunes them meanwhile.
 
-    Where the store can only be read, nobody can prune it either. What dead jobs have left of this is removed: of this
-    machine at once, of others if this job lasts long enough to see that it is not renewed.
+    Where the store can only be read, nobody can prune it either. Locks that dead jobs have left, of this and of what
+    they made, are removed: of this machine at once, of others if this job lasts long enough to see that they are not
+    renewed. Nobody else may ever ask for them: a job killed on its last step has made all that it held them for.
     """
     with ExitStack() as stack:
         if os.access(store / "locks", os.W_OK):
-            others = {path: _renewed(path) for path in _uses(store) if not _taken_over(path)}
+            others = {path: _renewed(path) for path in _locks(store) if not _taken_over(path)}
             stack.callback(_remove_dead, others, time.monotonic())
             for family in sorted(set(families)):
                 stack.enter_context(_held(store, f"{USE}-{family}-{uuid4().hex[:8]}"))
@@ -82,7 +83,7 @@ def in_use(store: Path) -> set[str]:
 
     It watches the files of jobs on other machines until they are renewed, or for `LEASE` seconds.
     """
-    waiting = {path: _renewed(path) for path in _uses(store) if not _taken_over(path)}
+    waiting = {path: _renewed(path) for path in _locks(store, f"{USE}-*") if not _taken_over(path)}
     alive, until = set(), time.monotonic() + SURELY * LEASE
     while waiting and time.monotonic() < until:
         for path, before in list(waiting.items()):
@@ -96,8 +97,8 @@ def in_use(store: Path) -> set[str]:
     return {path.name.split("-")[1] for path in alive}
 
 
-def _uses(store: Path) -> list[Path]:
-    return sorted((store / "locks").glob(f"{USE}-*.lock"))
+def _locks(store: Path, name: str = "*") -> list[Path]:
+    return sorted((store / "locks").glob(f"{name}.lock"))
 
 
 def _taken_over(path: Path) -> bool:
