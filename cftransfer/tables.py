@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 PAIR = ["base", "reference", "base_seed", "reference_seed"]
+CURVE = ["train_loss", "test_loss", "test_accuracy", "test_auroc"]  # of training, one row per epoch
 CONTROLS = ["control_random", "control_nearest", "control_prior"]
 
 

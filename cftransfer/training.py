@@ -28,6 +28,7 @@ from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, build, logits, predicted
 from cftransfer.models.techniques import Technique, packed, unpacked
 from cftransfer.spec import Spec, after, family_key, key, known, lineage_key, model_key, real, whole
+from cftransfer.tables import CURVE
 
 log = logging.getLogger(__name__)
 
@@ -324,7 +325,7 @@ def _fit(want: _Want, missing: Mapping[int, Sequence[int]], dataset: Dataset) ->
 
 
 def _curve_row(technique: Technique, dataset: Dataset) -> Tensor:
-    """Return (1, 4), in the order of `population.CURVE`: the losses are the cross entropies of the logits."""
+    """Return (1, 4), in the order of `tables.CURVE`: the losses are the cross entropies of the logits."""
     from sklearn.metrics import roc_auc_score
 
     train, test = logits(technique, dataset.x_train), logits(technique, dataset.x_test)
@@ -351,8 +352,6 @@ def _store_member(
 
 
 def _curve_table(curve: Tensor) -> pd.DataFrame:
-    from cftransfer.models.population import CURVE
-
-    table = pd.DataFrame(curve.numpy(), columns=list(CURVE))
+    table = pd.DataFrame(curve.numpy(), columns=CURVE)
     table.insert(0, "epoch", range(1, len(table) + 1))
     return table

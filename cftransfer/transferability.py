@@ -3,9 +3,6 @@
 Every pair of a base and a reference weighs the same, however many counterfactuals its base found.
 """
 
-import cftransfer.torchvision_repair  # noqa: F401  (before torchmetrics, which imports torchvision)
-
-# isort: split
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from cftransfer.controls import Nearest, nearest_share, prior_share, random_share
 from cftransfer.counterfactuals.search import Counterfactuals, distance
@@ -27,67 +23,12 @@ PER_BASE = ["distance_l2", "distance_linf", "pixel_l2", "pixel_linf", "nearest_l
 CAPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
 
-class TransferabilityRate(Metric):
-    """The named rates of one pair of models, for any Lightning or torchmetrics code.
-
-    Counts alone are kept, and added over batches and processes: any split of the rows gives the same rates.
-
-    >>> rate = TransferabilityRate()
-    >>> rate.update(base_pred=torch.tensor([[0, 1], [1, 0]]), reference_pred=torch.tensor([[0, 1], [1, 1]]),
-    ...             target=torch.tensor([1, 0]), found=torch.tensor([True, True]))
-    >>> float(rate.compute()["rate"])
-    0.5
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
-    rows: Tensor
-    cells: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("rows", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("cells", torch.zeros(2, 2, 2, dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, base_pred: Tensor, reference_pred: Tensor, target: Tensor, found: Tensor) -> None:
-        """Count rows.
-
-        base_pred, reference_pred: (n, 2) classes, 0 or 1, that each model gives to the factual and to the
-        counterfactual; target: (n,) 0 or 1; found: (n,) bool. ValueError for other shapes, and for a row that is said
-        to be found though the base puts its factual in the target class, or its counterfactual not.
-        """
-        rows = (len(target),)
-        for name, given, shape in (
-            ("base_pred", base_pred, (*rows, 2)),
-            ("reference_pred", reference_pred, (*rows, 2)),
-            ("target", target, rows),
-            ("found", found, rows),
-        ):
-            if given.shape != shape:
-                raise ValueError(f"{name}: has shape {tuple(given.shape)}, not {shape}; predictions are (n, 2)")
-        found, target = found.bool(), target.long()
-        if (found & ((base_pred[:, 1] != target) | (base_pred[:, 0] == target))).any():
-            raise ValueError("found: says so of a row that the base does not move from another class to the target")
-        agreement = base_pred[:, 0] == reference_pred[:, 0]
-        transferred = reference_pred[:, 1] == target
-        cell = (4 * target + 2 * agreement + transferred)[found]
-        self.rows += len(target)
-        self.cells += torch.bincount(cell, minlength=8).view(2, 2, 2)
-
-    def compute(self) -> dict[str, Tensor]:
-        """Return found, rate, agreement, rate_conditional, rate_disagree, rate_end_to_end, rate_to_0 and rate_to_1.
-
-        NaN for a share of nothing.
-        """
-        counts = self.cells.double()
-        found = counts.sum() / self.rows
-        named = _named_rates(counts)
-        return {"found": found, **named, "rate_end_to_end": found * named["rate"].nan_to_num(0)}
+def counted(target: Tensor, agreement: Tensor, transferred: Tensor) -> Tensor:
+    """Count found rows: (n,) each, of 0 and 1 → (2, 2, 2), by target, agreement and transfer."""
+    return torch.bincount(4 * target.long() + 2 * agreement.long() + transferred.long(), minlength=8).view(2, 2, 2)
 
 
-def _named_rates(cells: Tensor) -> dict[str, Tensor]:
+def named_rates(cells: Tensor) -> dict[str, Tensor]:
     """cells: (2, 2, 2) shares or counts of found rows by target, agreement and transfer → rates; NaN for 0 / 0."""
 
     def rate(part: Tensor) -> Tensor:
@@ -155,22 +96,14 @@ def transfer_tables(
     return [_led(pd.concat(parts, ignore_index=True), *first) for parts in rows]
 
 
-def measured(transfers: pd.DataFrame) -> dict[Any, TransferabilityRate]:
-    """Return the measure of every pair, by the values of PAIR."""
-    measures = {}
+def cells_by_pair(transfers: pd.DataFrame) -> dict[Any, Tensor]:
+    """Return what `counted` says of every pair, by the values of PAIR."""
+    cells = {}
     for pair, rows in transfers.groupby(PAIR):
-        target, found = torch.tensor(rows.target.to_numpy()), torch.tensor(rows.found.to_numpy())
-        agreement, other = torch.tensor(rows.agreement.to_numpy()), 1 - target
-        transferred = torch.tensor(rows.transferred.fillna(False).to_numpy(dtype=bool))
-        measure = TransferabilityRate()
-        measure.update(
-            torch.stack([other, torch.where(found, target, other)], 1),
-            torch.stack([torch.where(agreement, other, target), torch.where(transferred, target, other)], 1),
-            target,
-            found,
-        )
-        measures[pair] = measure
-    return measures
+        found = rows[rows.found]
+        columns = (found[name].to_numpy(dtype=int) for name in ("target", "agreement", "transferred"))
+        cells[pair] = counted(*map(torch.tensor, columns)).double()
+    return cells
 
 
 def pairs(transfers: pd.DataFrame) -> pd.DataFrame:
@@ -181,10 +114,10 @@ def pairs(transfers: pd.DataFrame) -> pd.DataFrame:
     reference puts in the target class. NaN for a share of nothing.
     """
     rows = []
-    for pair, measure in measured(transfers).items():
-        rate = measure.compute()
+    for pair, cells in cells_by_pair(transfers).items():
+        rate = named_rates(cells)
         shares = {name: float(rate[name]) for name in ("agreement", "rate", "rate_conditional")}
-        rows.append({**dict(zip(PAIR, pair, strict=True)), "found": int(measure.cells.sum()), **shares})
+        rows.append({**dict(zip(PAIR, pair, strict=True)), "found": int(cells.sum()), **shares})
     controls = transfers[transfers.found].groupby(PAIR)[CONTROLS].mean().reset_index()
     return pd.DataFrame(rows).merge(controls, on=PAIR, how="left", validate="one_to_one")
 
@@ -195,9 +128,9 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
     Every pair weighs the same in all of them, so that the parts add up:
     rate = agreement · rate_conditional + (1 − agreement) · rate_disagree, and likewise over the two targets.
     """
-    cells = [measure.cells.double() for measure in measured(transfers).values()]
+    cells = list(cells_by_pair(transfers).values())
     shares = [part / part.sum() for part in cells if part.sum()]
-    named = _named_rates(torch.stack(shares).mean(0) if shares else torch.zeros(2, 2, 2))
+    named = named_rates(torch.stack(shares).mean(0) if shares else torch.zeros(2, 2, 2))
     rate = {name: float(value) for name, value in named.items()}
     found = float(counterfactuals.found.mean())
     tried = int(sum(part.sum() for part in cells))

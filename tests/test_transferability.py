@@ -16,12 +16,12 @@ from scipy import stats
 from cftransfer.controls import Nearest, nearest_rows, nearest_share, prior_share, random_share
 from cftransfer.counterfactuals.answer import Answer
 from cftransfer.counterfactuals.search import search
-from cftransfer.models.prediction import logits
+from cftransfer.metric import TransferabilityRate
+from cftransfer.models.prediction import logits, predicted
 from cftransfer.statistics import bootstrap_interval, rate_interval
 from cftransfer.transferability import (
     CONTROLS,
     PER_BASE,
-    TransferabilityRate,
     before_projection,
     counterfactual_table,
     distance_interval,
@@ -287,6 +287,26 @@ def batches(draw):
     return (base, reference, target, found), sorted(draw(st.lists(st.integers(0, rows), max_size=4)))
 
 
+def test_the_metric_is_what_jobs_count(trained_models, searches):
+    _, transfers, _ = measured(searches, trained_models)
+    for _, pair in pairs(transfers).iterrows():
+        search, reference = searches[int(pair.base)], trained_models[int(pair.reference)]
+        metric, points = TransferabilityRate(), (search.factual, search.counterfactual)
+        target, found = search.target, search.found
+        base = torch.stack([1 - target, torch.where(found, target, 1 - target)], 1)
+        metric.update(base, torch.stack([predicted(logits(reference, x)) for x in points], 1), target, found)
+        rate = metric.compute()
+        for name in ("rate", "agreement", "rate_conditional"):
+            assert float(rate[name]) == pair[name]
+
+
+def test_a_job_that_trains_nothing_imports_nothing_to_train_with():
+    """Lightning and torchmetrics take longer to import than such a job takes."""
+    code = "import sys, cftransfer.experiment; print(*{'pytorch_lightning', 'torchmetrics'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 @given(batches())
 def test_the_metric_is_the_same_however_its_rows_are_split(rows_and_cuts):
     rows, cuts = rows_and_cuts
@@ -338,7 +358,7 @@ def test_the_metric_refuses_what_it_cannot_count():
 PROCESS = """
 import sys, torch
 import torch.distributed as dist
-from cftransfer.transferability import TransferabilityRate
+from cftransfer.metric import TransferabilityRate
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
 metric = TransferabilityRate()

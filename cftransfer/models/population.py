@@ -32,7 +32,6 @@ logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
 MOMENTS = ("exp_avg", "exp_avg_sq")
-CURVE = ("train_loss", "test_loss", "test_accuracy", "test_auroc")  # one row per epoch
 
 
 class Population(pl.LightningModule):
@@ -87,7 +86,9 @@ class Population(pl.LightningModule):
         )
         self.register_buffer("loss_sum", torch.zeros(len(seeds)), persistent=False)
         curve = self._given.get("curve")
-        self.curve: list[Tensor] = [] if curve is None else list(curve.unbind(1))  # (members, len(CURVE)) per epoch
+        self.curve: list[Tensor] = (
+            [] if curve is None else list(curve.unbind(1))
+        )  # (members, 4) per epoch
         self.after_step: Callable[[], None] = lambda: None
         self.after_epoch: Callable[[], None] = lambda: None
 

@@ -8,8 +8,9 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cftransfer.errors import InputError
-from cftransfer.models.population import CURVE, EpochBatches, Population, fit
+from cftransfer.models.population import EpochBatches, Population, fit
 from cftransfer.models.prediction import build, logits, margin, predicted
+from cftransfer.tables import CURVE
 
 MODEL = {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64}
 
