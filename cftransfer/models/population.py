@@ -86,9 +86,7 @@ class Population(pl.LightningModule):
         )
         self.register_buffer("loss_sum", torch.zeros(len(seeds)), persistent=False)
         curve = self._given.get("curve")
-        self.curve: list[Tensor] = (
-            [] if curve is None else list(curve.unbind(1))
-        )  # (members, 4) per epoch
+        self.curve: list[Tensor] = [] if curve is None else list(curve.unbind(1))  # (members, 4) per epoch
         self.after_step: Callable[[], None] = lambda: None
         self.after_epoch: Callable[[], None] = lambda: None
 
