@@ -35,7 +35,7 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --no-loadscope-reorder  # else files of one long test come last, alone
 
 test-data: setup
 	$(BIN)/python -m pytest -m data
