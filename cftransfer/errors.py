@@ -1,6 +1,9 @@
 """The one kind of exception that is the user's to mend."""
 
+import sys
 import unicodedata
+from pathlib import Path
+from typing import NoReturn
 
 LOGGED = "its traceback is in the log of its job"  # a note on an exception that has been logged
 
@@ -13,6 +16,12 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(plain(message))
+
+
+def refuse(line: str) -> NoReturn:
+    """Print what is wrong and exit with 1, from where Hydra would make a warning of any exception: its callbacks."""
+    print(plain(f"{Path(sys.argv[0]).name}: {line}"), file=sys.stderr)
+    sys.exit(1)
 
 
 def plain(text: str) -> str:

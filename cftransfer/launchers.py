@@ -9,9 +9,8 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
+import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,9 +18,14 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, refuse
 
 log = logging.getLogger(__name__)
+
+ASKED, PATIENCE = (
+    3,
+    5.0,
+)  # times, and seconds each, that SLURM is asked: it kills a job 30 s after it has told it to end
 
 
 def cores_shared_by(processes: int | None) -> int:
@@ -45,7 +49,7 @@ class _Submitit(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this before a single job, for which it ignores the launcher."""
-        _refuse(f"hydra/launcher={self.option}: launches sweeps; add -m (one job is a sweep, too)")
+        refuse(f"hydra/launcher={self.option}: launches sweeps; add -m (one job is a sweep, too)")
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this where a job runs, after submitit has made SIGTERM do nothing but a line in the log."""
@@ -64,7 +68,7 @@ class Local(_Submitit):
         """Hydra calls this before the first job of a sweep."""
         many = config.hydra.sweeper.get("max_batch_size")
         if many is not None and many < 1:
-            _refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
+            refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this where a job has run: let the batches after one with a failed job run, too.
@@ -86,7 +90,7 @@ class Slurm(_Submitit):
         try:
             check(config.hydra.launcher, which=shutil.which)
         except InputError as error:
-            _refuse(str(error))
+            refuse(str(error))
 
 
 def check(launcher: DictConfig, *, which: Callable[[str], str | None]) -> None:
@@ -100,12 +104,6 @@ def check(launcher: DictConfig, *, which: Callable[[str], str | None]) -> None:
         reason = f"a job would be told to stop {delay} s before its end, which is at once"
         way_out = f"give it more minutes, or less than {minutes * 60} as hydra.launcher.signal_delay_s"
         raise InputError(f"hydra.launcher.timeout_min={minutes}: {reason}; {way_out}")
-
-
-def _refuse(line: str) -> None:
-    # An exception of any other kind would end as a warning: Hydra does not let callbacks fail.
-    print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
-    sys.exit(1)
 
 
 class _Signals:
@@ -147,9 +145,23 @@ def _makes_room() -> bool:
     """Return whether SLURM has this job still running; one that was cancelled or requeued it has not."""
     if "SLURM_JOB_ID" not in os.environ:
         return False
-    words = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}"]
-    try:
-        answer = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return answer.strip() in ("RUNNING", "SIGNALING", "PREEMPTED")
+    words, said = ["squeue", "--noheader", "--format=%T", f"--jobs={_own_number()}"], ""
+    for _ in range(ASKED):
+        try:
+            answer = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            said = str(error)
+            continue
+        if answer.returncode == 0:
+            return answer.stdout.strip() in ("RUNNING", "SIGNALING", "PREEMPTED")
+        said = answer.stderr
+        time.sleep(1)
+    log.warning("squeue did not say whether this job was cancelled or makes room: %s", " ".join(said.split()))
+    return False
+
+
+def _own_number() -> str:
+    """Return what names this job alone: one task of an array has the array's number as its own."""
+    if "SLURM_ARRAY_TASK_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ["SLURM_JOB_ID"]

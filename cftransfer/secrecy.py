@@ -3,26 +3,49 @@
 import netrc
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, refuse
 
-NAMES = re.compile(r"api_?key|token(?!iz)|passw|secret|credential", re.IGNORECASE)  # of settings and of variables
-# What W&B, Hugging Face, GitHub, OpenAI and Amazon give out; not part of a path, where hashes stand.
+NAMES = r"api_?key|token(?!iz|s(?![a-z]))|passw|secret|credential"  # of settings and of variables; tokens are counted
+NAME = re.compile(NAMES, re.IGNORECASE)
+GIVEN = re.compile(rf"\w*({NAMES})\w*=\S", re.IGNORECASE)  # in what is for a shell: export SOME_TOKEN=…
 SHAPES = re.compile(
-    r"(?<![\w./-])([0-9a-f]{40}|wandb_v\d_\w{20,}|hf_\w{30,}|gh[a-z]_\w{30,}|github_pat_\w{20,}|sk-[\w-]{20,}|AKIA\w{16})"
-    r"(?![\w./-])"
+    r"(?<![\w/-])(local-)?[0-9a-f]{40}(?![\w/-]|\.\w)"  # W&B's; not in a path or the name of a file, where hashes stand
+    # W&B's again, Hugging Face's, GitHub's, OpenAI's and its likes', Amazon's
+    r"|(?<![A-Za-z0-9])(wandb_v\d_\w{20,}|hf_[A-Za-z0-9]{30,}|gh[a-z]_[A-Za-z0-9]{30,}|github_pat_\w{20,}"
+    r"|sk-(?=[\w-]*\d)(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{20,}|AKIA[0-9A-Z]{16})(?![A-Za-z0-9])"
+    r"|://[^/\s@]+@"  # whatever stands before a host
 )
 SHORTEST = 12  # letters; a shorter value of a variable may stand in any word by chance
 WAY_OUT = (
-    "settings are written down; give it to wandb login, or put it into WANDB_API_KEY, and make a new one if it leaked"
+    "settings are written down; give it to wandb login, or put it into WANDB_API_KEY, and make a new one if it leaked "
+    "(of a commit's hash, 12 digits are no key)"
 )
+HYDRA = ("launcher", "job", "run", "sweep", "sweeper")  # what it writes, or gives to others that write: submitit, SLURM
+
+
+class NoSecrets(Callback):
+    """Asks before Hydra makes a folder, of its own settings; a job asks of all others (`check_config`)."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Hydra calls this before a single job."""
+        try:
+            for part in HYDRA:
+                _check_leaves(config.hydra[part], f"hydra.{part}")
+        except InputError as error:
+            refuse(str(error))
+
+    on_multirun_start = on_run_start
 
 
 def check_words(words: Iterable[str]) -> None:
@@ -32,23 +55,27 @@ def check_words(words: Iterable[str]) -> None:
     """
     for word in words:
         name, sign, value = word.partition("=")
-        _check(name.lstrip("+~"), value if sign else word)
+        _check(name.lstrip("+~"), value if sign else word, named=False)
+        for part, inner in _values(word):
+            _check(part, inner)
 
 
 def check_config(cfg: DictConfig) -> None:
     """Raise the same for the values of a composed config, where formulas such as ${oc.env:…} may have put one."""
-    try:
-        values = OmegaConf.to_container(cfg, resolve=True)
-    except OmegaConfBaseException:  # such a job ends before anything is written, with a line of its own
-        return
-    for name, value in _leaves(values):
-        _check(name, value)
+    _check_leaves(cfg, "")
 
 
-def _check(name: str, value: str) -> None:
-    shown = "a setting" if _is_secret(name) else name
-    if _is_secret(value) or (NAMES.search(name.rpartition(".")[2]) and value not in ("", "null", "None")):
-        raise InputError(f"{shown}: takes no key or token; {WAY_OUT}")
+def _check_leaves(node: Container, name: str) -> None:
+    for part, value in _leaves(node, name):
+        _check(part, value)
+
+
+def _check(name: str, value: Any, *, named: bool = True) -> None:
+    """named: whether the name alone can tell that the value, of whatever looks, is a secret."""
+    text, last = str(value), name.rpartition(".")[2]
+    secret = _is_secret(text) or (name.startswith("hydra.") and GIVEN.search(text))
+    if secret or (named and NAME.search(last) and not isinstance(value, bool | None) and text):
+        raise InputError(f"{'a setting' if _is_secret(name) else name}: takes no key or token; {WAY_OUT}")
 
 
 def _is_secret(text: str) -> bool:
@@ -58,16 +85,65 @@ def _is_secret(text: str) -> bool:
 @cache
 def _known() -> frozenset[str]:
     """Return the secrets that this process can see: in its environment, and in the user's netrc, as W&B does."""
-    values = {value for name, value in os.environ.items() if NAMES.search(name)}
+    values = {value for name, value in os.environ.items() if NAME.search(name)}
     with suppress(OSError, netrc.NetrcParseError, UnicodeDecodeError):
         hosts = netrc.netrc(os.environ.get("NETRC")).hosts.values()
         values |= {password for *_, password in hosts if password}
-    return frozenset(value for value in values if len(value) >= SHORTEST and not value.startswith("/"))
+    return frozenset(value for value in values if len(value) >= SHORTEST and not _is_place(value))
 
 
-def _leaves(value: Any, name: str = "") -> Iterable[tuple[str, str]]:
-    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for part, inner in parts:
-        yield from _leaves(inner, f"{name}.{part}" if name else str(part))
-    if isinstance(value, str):
+def _is_place(value: str) -> bool:
+    """Return whether the value is a file's or a folder's path, as that of a file of credentials."""
+    try:
+        return value.startswith("/") and Path(value).exists()
+    except OSError:  # too long for a path
+        return False
+
+
+def _values(word: str) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of all that is inside a word, as Hydra reads it: without quotes and escapes."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException:  # an option, as -m, or what Hydra will refuse by itself
+        return
+    yield from _inside(override.key_or_group, override._value)
+
+
+def _inside(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    from hydra.core.override_parser.types import ChoiceSweep, QuotedString
+
+    if isinstance(value, QuotedString):
+        yield name, value.text
+    elif isinstance(value, ChoiceSweep):
+        for inner in value.list:
+            yield from _inside(name, inner)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _inside(f"{name}.{key.text if isinstance(key, QuotedString) else key}", inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _inside(f"{name}.{index}", inner)
+    else:
         yield name, value
+
+
+def _leaves(node: Container, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a config, resolved one by one: what cannot be, the job will say, and hides nothing else."""
+    for key in _keys(node):
+        part = f"{name}.{key}" if name else str(key)
+        try:
+            formula, value = OmegaConf.is_interpolation(node, key), node[key]
+        except OmegaConfBaseException:
+            continue
+        if isinstance(value, Container) and not formula:
+            yield from _leaves(value, part)
+        else:
+            yield part, value
+
+
+def _keys(node: Container) -> Iterable[Any]:
+    if not isinstance(node, DictConfig | ListConfig) or node._is_none():
+        return ()
+    return node if isinstance(node, DictConfig) else range(len(node))

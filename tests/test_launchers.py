@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import MissingConfigException
 from slurm.cluster import CannotStartError, Cluster, cluster
 
-from cftransfer import experiment, store
+from cftransfer import experiment, launchers, store
 from cftransfer.command import one_line
 from cftransfer.errors import InputError
 from cftransfer.launchers import check, cores_shared_by
@@ -110,7 +110,7 @@ def test_sbatch_gets_what_is_asked_for_and_its_no_is_one_line(tmp_path):
         (tmp_path / program).write_text('#!/bin/sh\ncp "$1" seen.sh\necho "sbatch: error: closed" >&2\nexit 1\n')
         (tmp_path / program).chmod(0o755)
     words = ["partition=short", "account=me", "timeout_min=240", "array_parallelism=2", "mem_gb=3", "cpus_per_task=5"]
-    words += ["+additional_parameters.reservation=course"]
+    words += ["+additional_parameters.reservation=course", 'setup=["export SRUN_CPUS_PER_TASK=5","module load cuda"]']
     words = [re.sub(r"^(\+?)", r"\1hydra.launcher.", word) for word in words]
     words = ["-m", "hydra/launcher=slurm", "trainer=gpu", "model.layers=1,2,4", *words]
     done = run_command(tmp_path, "transfer.py", *words, PATH=f"{tmp_path}:/usr/bin:/bin")
@@ -128,7 +128,25 @@ def test_sbatch_gets_what_is_asked_for_and_its_no_is_one_line(tmp_path):
     ]
     asked += ["reservation=course", "signal=USR2@60", "requeue", "open-mode=append"]
     assert {f"#SBATCH --{word}" for word in asked} <= set(seen)
-    assert "export SRUN_CPUS_PER_TASK=5" in seen
+    assert {"export SRUN_CPUS_PER_TASK=5", "module load cuda"} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ("answers", "makes_room", "asked"),
+    [("echo RUNNING", True, 1), ("echo COMPLETING", False, 1), ("echo busy >&2; exit 1", False, 3)],
+)
+def test_a_task_asks_slurm_for_itself_alone_and_again_if_it_has_no_answer(
+    answers, makes_room, asked, tmp_path, monkeypatch, caplog
+):
+    (tmp_path / "squeue").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n{answers}\n')
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    for name, value in {"JOB_ID": "7", "ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "2"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert launchers._makes_room() is makes_room
+    assert (tmp_path / "asked").read_text().splitlines() == ["--noheader --format=%T --jobs=7_2"] * asked
+    assert ("squeue did not say whether" in caplog.text and "busy" in caplog.text) == (asked == 3)
 
 
 # --- on a real SLURM -------------------------------------------------------------------------------------------------
@@ -202,16 +220,19 @@ def test_a_job_that_was_cancelled_before_it_ran_is_said_in_one_line(slurm, tmp_p
 
 
 @pytest.mark.slurm
-def test_a_job_that_makes_room_for_another_goes_on_afterwards(slurm, tmp_path):
-    words = [word for word in SMALL if not word.startswith("training.epochs")]
-    done = submit(slurm, tmp_path, *words, "training.epochs=60", "wandb=disabled", "hydra.launcher.partition=spare")
-    until(lambda: list(tmp_path.glob("store/passes/*.safetensors")), "the job trains")
+def test_jobs_of_an_array_that_make_room_for_another_go_on_afterwards(slurm, tmp_path):
+    """Of two, since one of them has the number of the whole array."""
+    words = [word for word in PLAIN if not word.startswith("training.epochs")]
+    words += ["training.epochs=120", "hydra.launcher.partition=spare", "model.layers=1,2"]
+    done = submit(slurm, tmp_path, *words)
+    until(lambda: len(list(tmp_path.glob("store/passes/*.safetensors"))) == 2, "both jobs train")
     slurm("srun", "--partition=main", "--nodes=2", "--exclusive", "true")
-    _, err = done.communicate(timeout=120)
+    _, err = done.communicate(timeout=180)
     assert done.returncode == 0, err
-    assert "which is queued again and goes on where it was" in log(tmp_path)
-    assert re.search(r"training 2 models .*epochs ([2-9]|\d\d+) to 60", log(tmp_path))
-    assert len(metrics(tmp_path)) == 1
+    for job in range(2):
+        assert "which is queued again and goes on where it was" in log(tmp_path, job)
+        assert re.search(r"training 2 models .*epochs ([2-9]|\d\d+) to 120", log(tmp_path, job))
+    assert len(metrics(tmp_path)) == 2
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,14 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, SMALL, run_command
+from omegaconf import OmegaConf
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from photos import put_cifar10, put_tree
 from PIL import Image
 from pums import persons, put
 
+from cftransfer import secrecy
 from cftransfer.data import acs_employment, cifar10_airplane, download, image_folder
 from cftransfer.errors import InputError, plain
 from cftransfer.report import report, study
@@ -482,10 +484,63 @@ def test_a_secret_in_a_setting_is_refused_and_not_repeated(tmp_path, word):
     assert not list(tmp_path.rglob("*.wandb")) + list(tmp_path.rglob("result.json"))
 
 
-def test_a_hash_in_a_path_is_no_secret():
-    check_words(
-        ["paths.store=/cache/" + "ab" * 20, "model.layers=4", "experiment=glob(*)", "model.tokenizer=bert", "-m"]
-    )
+KEY_IN_SETUP = 'hydra.launcher.setup=["export WANDB_API_KEY=${oc.env:WANDB_API_KEY}"]'
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["+foo={password: hunter2hunter2}"],
+        [r"wandb.notes=comma\,separated\,secret"],
+        ["+broken=${nope}", "dataset.noise=${oc.env:SOME_TOKEN}"],
+        ["hydra.run.dir=s3-${oc.env:SOME_TOKEN}"],
+        ["+hydra.job.env_set={X: '${oc.env:SOME_TOKEN}'}"],
+        ["-m", "hydra.sweep.dir=s3-${oc.env:SOME_TOKEN}"],
+        ["-m", "hydra/launcher=local", KEY_IN_SETUP],
+        ["-m", "hydra/launcher=local", 'hydra.launcher.setup=["export MY_TOKEN=of-another-form"]'],
+    ],
+    ids=range(8),
+)
+def test_a_secret_is_refused_before_anything_is_written(tmp_path, words):
+    done = secretive(tmp_path, "transfer.py", *words, *SMALL, ODD_TOKEN="comma,separated,secret")
+    assert done.returncode == 1
+    assert "takes no key or token" in done.stderr
+    assert "Traceback" not in done.stderr
+    written = [path for path in (tmp_path / "work").rglob("*") if path.is_file() and ".git" not in path.parts]
+    if "+broken=${nope}" not in words:  # a job's own settings are resolved in the job
+        assert not written
+    assert not any(b"comma,separated" in path.read_bytes() for path in written)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "local-" + "8f" * 20,
+        f"the key is {'8f' * 20}.",
+        "https://ghp_abc@github.com/a/b",
+        "/x/hf_" + "aB3" * 11,
+        "sk-proj-Ab1" + "x" * 20,
+        "/a-secret-that-begins-with-a-slash",
+    ],
+)
+def test_secrets_of_many_looks_are_known(value, monkeypatch):
+    monkeypatch.setenv("SOME_SECRET", "/a-secret-that-begins-with-a-slash")
+    secrecy._known.cache_clear()
+    with pytest.raises(InputError, match=r"wandb\.notes: takes no key or token"):
+        check_words([f"wandb.notes='{value}'"])
+    with pytest.raises(InputError, match=r"wandb\.notes: takes no key or token"):
+        secrecy.check_config(OmegaConf.create({"wandb": {"notes": value}}))
+
+
+def test_what_only_looks_like_a_secret_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
+    secrecy._known.cache_clear()
+    words = ["paths.store=/cache/" + "ab" * 20, "model.layers=4", "experiment=glob(*)", "model.tokenizer=bert", "-m"]
+    words += ["model.num_tokens=16", "+model.tokens_per_row=4", "wandb.project=sk-learn-counterfactuals-transfer"]
+    words += [f"model.weights={'ab' * 20}.safetensors", f"paths.data={tmp_path}/data", "wandb.notes='1 token = 1 word'"]
+    words += ["model.token=null", "hydra/launcher=slurm", 'hydra.launcher.setup=["export SRUN_CPUS_PER_TASK=2"]']
+    check_words(words)
+    secrecy.check_config(OmegaConf.create({"model": {"num_tokens": 16, "token": None, "weights": "/x/" + "ab" * 20}}))
 
 
 def test_every_installed_distribution_is_pinned():
@@ -494,7 +549,7 @@ def test_every_installed_distribution_is_pinned():
         line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"
     )
     versions = {canonicalize_name(name): number for name, number in pinned.items()}
-    wanted, seen = [Requirement("cftransfer[dev,slurm]")], set()
+    wanted, seen = [Requirement("cftransfer[dev,slurm,dashboard]")], set()
     while wanted:
         asked = wanted.pop()
         name = canonicalize_name(asked.name)
