@@ -246,12 +246,78 @@ def test_what_a_living_job_uses_is_known_and_a_dead_one_uses_nothing(place, hold
     assert store.in_use(place) == set()
 
 
+def _of_another_machine(path):
+    """Put a lock there that nobody renews, and whose holder nobody can ask for."""
+    path.parent.mkdir(exist_ok=True)
+    with SoftFileLease(path.with_name("mine.lock"), lease_duration=1.0):
+        content = path.with_name("mine.lock").read_bytes()
+    path.write_bytes(content.replace(socket.gethostname().encode(), b"another-machine"))
+
+
+@pytest.mark.timeout(60)
+def test_the_locks_of_a_dead_machine_are_waited_for_together(place, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE", 1.0)
+    names = [f"k{number}" for number in range(20)]
+    for name in names:
+        _of_another_machine(place / "locks" / f"{name}.lock")
+    began = time.monotonic()
+    with store.hold(place, names):
+        together = time.monotonic() - began
+    _of_another_machine(place / "locks" / "k0.lock")
+    began = time.monotonic()
+    with store.hold(place, ["k0"]):
+        alone = time.monotonic() - began
+    assert 1.0 <= together < 10 * alone  # one after the other they would take twenty times as long
+    assert list((place / "locks").iterdir()) == []
+
+
+@pytest.mark.timeout(60)
+def test_a_lock_whose_holder_was_killed_before_it_wrote_its_name_blocks_nobody(place, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE", 0.5)
+    for name in ("k", "use-f00-1"):
+        (place / "locks" / f"{name}.lock").touch()
+    with store.hold(place, ["k"]):
+        assert store.in_use(place) == set()
+    assert list((place / "locks").iterdir()) == []
+
+
+def test_a_machine_that_is_gone_uses_nothing(place, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE", 1.0)
+    _of_another_machine(place / "locks" / "use-f00-1.lock")
+    assert store.in_use(place) == set()
+    assert list((place / "locks").iterdir()) == []
+
+
+def test_a_job_that_begins_while_others_are_watched_uses_what_it_uses(place, holder, monkeypatch):
+    renewed, begun = leases._renewed, []
+
+    def watching(path):
+        if not begun:
+            begun.append(store.using(place, ["f01"]))
+            begun[0].__enter__()
+        return renewed(path)
+
+    monkeypatch.setattr(leases, "_renewed", watching)
+    assert store.in_use(place) == {"f00", "f01"}
+    begun[0].__exit__(None, None, None)
+
+
 def test_a_lock_that_is_taken_away_is_told(place, caplog, monkeypatch):
     monkeypatch.setattr(leases, "LEASE", 0.3)
     with store.hold(place, ["k"]):
         (place / "locks" / "k.lock").unlink()
         time.sleep(0.5)
     assert "the lock of k was lost" in caplog.text
+
+
+def test_ctrl_c_in_a_write_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write(tmp_path / "result.json", b"{}")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_slow_writer_whose_part_is_removed_writes_again(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import re
+import subprocess
 import time
 
 import pytest
@@ -105,6 +106,44 @@ def test_prune_wants_to_know_what(place):
     assert "--spec layers: takes KEY=VALUE" in said(place, "prune", "--spec", "layers", code=1)
 
 
+@pytest.mark.parametrize("word", ["model.depth=*", "model.depth=None", "model.layer=8"])
+def test_prune_refuses_a_setting_that_nothing_has(place, word):
+    said_ = said(place, "prune", "--spec", word, code=1)
+    assert f"--spec {word}: nothing in store has such a setting" in said_
+    assert "did you mean model.layers?" in said_
+    assert len(keys(place)) == 5
+
+
+def test_prune_does_not_choose_what_lacks_the_setting(place):
+    said(place, "prune", "--spec", "counterfactual._target_=*")
+    assert keys(place) == ["aa01", "aa02", "bb03", "dd05"]
+
+
+def test_files_that_are_not_ours_stop_nothing(place):
+    (place / "models" / "ee06.safetensors").mkdir()
+    store.save(place, "models", "ff07", {"a": torch.zeros(1)}, [1])
+    store.save(place, "models", "ff08", {"a": torch.zeros(1)}, {"spec": {"model": {"layers": 1}}})
+    printed = said(place, "verify", code=1)
+    assert "damaged: store/models/ee06.safetensors" in printed
+    assert "8 artifacts, 1 damaged" in printed
+    assert said(place, "ls").count("damaged") == 2
+    said(place, "prune", "--spec", "kind=passes")
+    assert "dd05" not in keys(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_store_that_can_only_be_read_is_named(place):
+    subprocess.run(["mount", "--bind", place, place], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", place], check=True)
+    try:
+        printed = said(place, "prune", "--older-than", "0s", code=1)
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert re.search(r"store/\S+: cannot be removed \(Read-only file system\)", printed)
+    assert "Traceback" not in printed
+    assert len(keys(place)) == 5
+
+
 def test_prune_removes_leftovers(place):
     (place / "models" / ".bb03.safetensors.somewhere-1-0.part").write_bytes(b"half")
     said(place, "prune", "--leftovers")
@@ -127,6 +166,9 @@ def test_what_a_living_job_uses_is_not_pruned(place, monkeypatch):
     job.start()
     assert ready.wait(60)
     going, used = contents.to_prune(place, older_than=0.0)
+    assert [entry.path.stem for entry in going] == ["bb03", "dd05"]
+    assert [entry.path.stem for entry in used] == ["aa01", "aa02", "cc04"]
+    going, used = contents.to_prune(place, keep_bytes=9000)  # of what is free, as much as it takes
     assert [entry.path.stem for entry in going] == ["bb03", "dd05"]
     assert [entry.path.stem for entry in used] == ["aa01", "aa02", "cc04"]
     job.kill()

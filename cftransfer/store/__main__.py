@@ -4,7 +4,6 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -112,19 +111,13 @@ def _prune(options: argparse.Namespace) -> int:
     rest = contents.leftovers(options.store) if options.leftovers else []
     verb = "would remove" if options.dry_run else "removed"
     if not options.dry_run:
-        contents.remove(going)
-        _unlink(rest)
+        contents.remove([*(path for entry in going for path in (*entry.files, entry.path)), *rest])
     for path in [*(entry.path for entry in going), *rest]:
         print(f"{verb} {path}")
     for entry in used:
         print(f"kept {entry.path}: a living job uses it")
     print(f"{verb} {len(going) + len(rest)} files, {_size(sum(entry.size for entry in going))} of artifacts")
     return 0
-
-
-def _unlink(paths: Iterable[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 def _what(entry: contents.Entry) -> str:

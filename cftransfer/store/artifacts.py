@@ -13,7 +13,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from cftransfer.errors import InputError
-from cftransfer.files import write
+from cftransfer.files import disk, write
 from cftransfer.store.leases import hold, unusable
 
 log = logging.getLogger(__name__)
@@ -90,11 +90,13 @@ def about(path: Path) -> dict[str, Any]:
     """Return the description of an artifact, read from its header alone; raise DamagedError if there is none."""
     try:
         with safe_open(path, framework="pt") as file:
-            described: dict[str, Any] = json.loads((file.metadata() or {})[METADATA].partition(" ")[2])
+            described = json.loads((file.metadata() or {})[METADATA].partition(" ")[2])
     except FileNotFoundError:
         raise
     except (SafetensorError, ValueError, KeyError, OSError) as error:
         raise DamagedError(str(error)) from error
+    if not isinstance(described, dict):
+        raise DamagedError("its description is not one of ours")
     return described
 
 
@@ -119,9 +121,10 @@ def _set_aside(store: Path, path: Path, error: DamagedError) -> tuple[dict[str, 
             return None
         except DamagedError:
             place = store / DAMAGED / path.parent.name
-            place.mkdir(parents=True, exist_ok=True)
-            number = len(list(place.glob(f"{path.stem}*")))
-            aside = path.replace(place / f"{path.stem}-{number}.safetensors")
+            with disk(path):
+                place.mkdir(parents=True, exist_ok=True)
+                number = len(list(place.glob(f"{path.stem}*")))
+                aside = path.replace(place / f"{path.stem}-{number}.safetensors")
     log.warning("%s: damaged (%s); moved to %s, and made again if it is needed", path, error, aside)
     return None
 

@@ -1,5 +1,6 @@
 """What a store holds: of which spec, how large, how old, whole or damaged, in use or free to go."""
 
+import difflib
 import fnmatch
 import time
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cftransfer.errors import InputError
-from cftransfer.spec import family_key, flat
+from cftransfer.spec import PARTS, family_key, flat
 from cftransfer.store.artifacts import DAMAGED, KINDS, DamagedError, about, verified
 from cftransfer.store.leases import in_use
 
@@ -47,8 +48,9 @@ class Entry:
     def family(self) -> str | None:
         """What `leases.using` is told: the key that models of one spec share, of whatever seed and age."""
         described = self.described or {}
-        spec = described.get("spec") or described.get("base")
-        return family_key({name: part for name, part in spec.items() if name != "seed"}) if spec else None
+        spec = described.get("spec") or described.get("base") or {}
+        whole = all(isinstance(spec.get(part), dict) for part in PARTS)  # of another version's store, perhaps not
+        return family_key({name: part for name, part in spec.items() if name != "seed"}) if whole else None
 
 
 def entries(store: Path) -> list[Entry]:
@@ -77,7 +79,7 @@ def damaged(store: Path) -> dict[Path, str]:
             verified(entry.path)
         except FileNotFoundError:  # pruned meanwhile
             continue
-        except DamagedError as error:
+        except (DamagedError, InputError) as error:
             reasons[entry.path] = str(error)
     return reasons
 
@@ -101,22 +103,24 @@ def to_prune(
     file names). keep_bytes: of what these choose, the oldest go until the store is no larger.
     """
     every = entries(store)
+    _check_names(every, matching)
     wanted = [entry for entry in every if _chosen(entry, older_than=older_than, matching=matching)]
-    if keep_bytes is not None:
-        wanted = _oldest(wanted, excess=sum(entry.size for entry in every) - keep_bytes)
     used = in_use(store) if wanted else set()
     kept = [entry for entry in wanted if entry.family in used]
-    return [entry for entry in wanted if entry.family not in used], kept
+    free = [entry for entry in wanted if entry.family not in used]
+    if keep_bytes is None:
+        return free, kept
+    excess = sum(entry.size for entry in every) - keep_bytes
+    return _oldest(free, excess=excess), kept if excess > 0 else []
 
 
-def remove(some: Iterable[Entry]) -> int:
-    """Remove artifacts; return how many bytes that freed. Who needs one again makes it again."""
-    freed = 0
-    for entry in some:
-        for path in (entry.path, *entry.files):
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files; who needs one again makes it again. InputError, naming it, for one that cannot be removed."""
+    for path in paths:
+        try:
             path.unlink(missing_ok=True)
-        freed += entry.size
-    return freed
+        except OSError as error:
+            raise InputError(f"{path}: cannot be removed ({error.strerror}); make the store writable") from error
 
 
 def _entry(path: Path) -> Entry | None:
@@ -133,13 +137,24 @@ def _entry(path: Path) -> Entry | None:
     return Entry(path, beside, described, size, age)
 
 
+def _check_names(every: Sequence[Entry], matching: Sequence[str]) -> None:
+    """Refuse a setting that nothing in the store has: a mistyped one must not choose, nor spare, anything."""
+    known = {"kind", *(name for entry in every for name in entry.settings)}
+    for word in matching if every else ():
+        name = word.partition("=")[0]
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            guess = f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(known))}"
+            raise InputError(f"--spec {word}: nothing in {every[0].path.parents[1]} has such a setting; {guess}")
+
+
 def _chosen(entry: Entry, *, older_than: float | None, matching: Sequence[str]) -> bool:
     if older_than is not None and entry.age <= older_than:
         return False
     settings = {**entry.settings, "kind": entry.kind}
     for word in matching:
         name, _, pattern = word.partition("=")
-        if not fnmatch.fnmatchcase(str(settings.get(name)), pattern):
+        if name not in settings or not fnmatch.fnmatchcase(str(settings[name]), pattern):
             return False
     return True
 

@@ -31,28 +31,55 @@ USE = "use"  # what the locks of `using` are called
 def hold(store: Path, keys: Iterable[str]) -> Iterator[None]:
     """Hold the locks of `keys`, so that one process makes them.
 
-    Locks are taken in sorted order: two processes that want the same ones cannot block each other.
+    Locks are taken in sorted order: two processes that want the same ones cannot block each other. All are watched from
+    the beginning: those of one dead machine are waited for together, not one lease after the other.
     """
+    names, began = sorted(set(keys)), time.monotonic()
+    seen = {name: _renewed(_file(store, name)) for name in names}
     with ExitStack() as stack:
-        for name in sorted(set(keys)):
-            stack.enter_context(_held(store, name))
+        for name in names:
+            stack.enter_context(_held(store, name, seen[name], began))
         yield
 
 
 @contextmanager
-def _held(store: Path, name: str) -> Iterator[None]:
+def _held(store: Path, name: str, seen: int | None = None, since: float = 0.0) -> Iterator[None]:
     lease = _lease(store, name)
     try:
-        lease.acquire(blocking=False)
-    except Timeout:
-        log.info("waiting for another process that is making %s", name)
-        lease.acquire()
+        if not _taken(lease):
+            log.info("waiting for another process that is making %s", name)
+            _wait(lease, _file(store, name), seen, since)
     except OSError as error:
         raise unusable(store, error) from error
     try:
         yield
     finally:
         lease.release()
+
+
+def _wait(lease: SoftFileLease, path: Path, seen: int | None, since: float) -> None:
+    """Wait until the lock is free, or has not been renewed for `SURELY` leases since it was `seen`.
+
+    filelock would wait for ever for a lock whose holder was killed before it could write into it who it is.
+    """
+    while not _taken(lease, timeout=min(1.0, LEASE / 4)):
+        now = _renewed(path)
+        if now != seen:
+            seen, since = now, time.monotonic()
+        elif now is not None and time.monotonic() - since > SURELY * LEASE:
+            path.unlink(missing_ok=True)
+
+
+def _taken(lease: SoftFileLease, *, timeout: float = 0) -> bool:
+    try:
+        lease.acquire(timeout=timeout)
+    except Timeout:
+        return False
+    return True
+
+
+def _file(store: Path, name: str) -> Path:
+    return store / "locks" / f"{name}.lock"
 
 
 @contextmanager
@@ -93,7 +120,9 @@ def in_use(store: Path) -> set[str]:
                 if now is not None:
                     alive.add(path)
         time.sleep(0.1)
-    alive |= {path for path in waiting if not _taken_over(path)}
+    for path in waiting:  # not renewed for longer than a lease: of a machine that is gone
+        path.unlink(missing_ok=True)
+    alive |= set(_locks(store, f"{USE}-*"))  # and those that have begun meanwhile
     return {path.name.split("-")[1] for path in alive}
 
 
@@ -105,11 +134,12 @@ def _taken_over(path: Path) -> bool:
     """Remove the lock of a dead process of this machine; return whether it was one."""
     lease = SoftFileLease(path, lease_duration=LEASE)
     try:
-        lease.acquire(blocking=False)
-    except (Timeout, OSError):
+        taken = _taken(lease)
+    except OSError:  # a lock that may not be touched is somebody's
         return False
-    lease.release()
-    return True
+    if taken:
+        lease.release()
+    return taken
 
 
 def _renewed(path: Path) -> int | None:
