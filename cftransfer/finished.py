@@ -3,51 +3,92 @@
 Nothing heavy is imported here: a finished job is passed over before it costs anything.
 """
 
+import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cftransfer.files import disk
+
 log = logging.getLogger(__name__)
 
 RESULT = "result.json"  # written last: a job folder without it is a job that has not ended well
+REPLACED = "result-replaced.json"  # what was there before, of another job
 ELSEWHERE = ("paths", "wandb", "trainer")  # where a job runs and lands, not what it is
+
+
+class _Earlier(NamedTuple):
+    value: float
+    version: str  # of the data
+    commit: str
 
 
 def value(cfg: DictConfig, metric: str, *, version: str | None = None) -> float | None:
     """Return a metric of this job's earlier result, and say so; None if there is none, or one of something else.
 
-    That one is removed, lest it be taken for this job's should this job fail.
+    That one is renamed with a warning, lest it be taken for this job's should this job fail. So is one whose tables are
+    not as they were written.
 
     version: of the data, as `Dataset.version`. Without it, a result whose data came out of files is not taken: somebody
     has to read these first to know whether they are the same.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    result = _earlier(cfg, folder)
-    its_version = result.get("data", {}).get("version", "") if result else None
-    if result is None or (version is not None and version != its_version):
-        (folder / RESULT).unlink(missing_ok=True)
+    if not (folder / RESULT).exists():
         return None
-    if version is None and its_version:
+    earlier = _earlier(cfg, folder, metric)
+    if isinstance(earlier, str) or (version is not None and version != earlier.version):
+        _set_aside(folder, earlier if isinstance(earlier, str) else "of other data")
         return None
-    commit = (result.get("git") or {}).get("commit", "")[:8] or "unknown code"
-    log.info("has its result already (of %s); delete its %s to do it again", commit, RESULT)
-    found = result["metrics"][metric]
-    return float("nan") if found is None else float(found)
+    if version is None and earlier.version:
+        return None
+    log.info("has its result already (of %s); delete its %s to do it again", earlier.commit or "unknown code", RESULT)
+    return earlier.value
 
 
-def _earlier(cfg: DictConfig, folder: Path) -> dict[str, Any] | None:
+def _earlier(cfg: DictConfig, folder: Path, metric: str) -> _Earlier | str:
+    """Return what an earlier result says, or why it is none of this job."""
     try:
-        result: dict[str, Any] = json.loads((folder / RESULT).read_text())
+        result = json.loads((folder / RESULT).read_text())
         same = _what(result["config"]) == _what(OmegaConf.to_container(cfg, resolve=True))
-        whole = all((folder / name).exists() for name in result["files"])
-    except (OSError, ValueError, KeyError, TypeError, OmegaConfBaseException):
-        return None  # no result of ours, or settings that cannot be resolved, which the job itself will say
-    return result if same and whole else None
+        damaged = [name for name, digest in result["files"].items() if _digest(folder / name) != digest]
+        found = result["metrics"][metric]
+        read = _Earlier(
+            float("nan") if found is None else float(found),
+            str(result["data"].get("version", "")),
+            str((result["git"] or {}).get("commit") or "")[:8],
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return f"not one of ours ({' '.join(str(error).split())})"
+    except OmegaConfBaseException:  # settings that cannot be resolved, as the job itself will say
+        return "of other settings"
+    if not same:
+        return "of other settings"
+    return f"without {damaged[0]} as it was written" if damaged else read
+
+
+def digest(content: bytes) -> str:
+    """Return what `result.json` keeps of each file, so that a damaged one is noticed."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest(path: Path) -> str | None:
+    return digest(path.read_bytes()) if path.is_file() else None
+
+
+def _set_aside(folder: Path, reason: str) -> None:
+    with disk(folder / RESULT):
+        (folder / RESULT).replace(folder / REPLACED)
+    log.warning(
+        "the result in %s is %s; it is kept as %s until the next, its tables until this job ends",
+        folder,
+        reason,
+        REPLACED,
+    )
 
 
 def _what(config: Any) -> str:

@@ -88,9 +88,15 @@ def test_a_sweep_without_any_result_ends_with_its_reason(tmp_path, words, said):
 
 
 @pytest.mark.slow
-def test_a_result_does_not_outlive_a_failed_try_in_its_folder(tmp_path):
+def test_a_result_does_not_outlive_a_failed_try_in_its_folder_and_is_not_lost(tmp_path):
     place = f"hydra.run.dir={tmp_path}/job"
     assert run_command(tmp_path, "transfer.py", *SMALL, place).returncode == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "job").glob("*.[jp]*")}
     small = [word for word in SMALL if not word.startswith("model.layers")]
-    assert run_command(tmp_path, "transfer.py", *small, place, "model.layers=0").returncode == 1
+    done = run_command(tmp_path, "transfer.py", *small, place, "model.layers=0")
+    assert done.returncode == 1
+    assert "is of other settings; it is kept as result-replaced.json" in done.stderr
     assert not results(tmp_path)
+    (tmp_path / "job" / "result-replaced.json").rename(tmp_path / "job" / "result.json")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "job").glob("*.[jp]*")} == before
+    assert "has its result already" in run_command(tmp_path, "transfer.py", *SMALL, place).stderr

@@ -64,36 +64,48 @@ def finish(cfg: DictConfig, tracked: Tracked, result: "Result", *, history: "pd.
     history: a table of which every row is a step of the run's history, and the first column counts them.
     """
     out, metrics = facts.job_folder(), _json_values(result.metrics)
-    _write_tables(out, result)
-    _write_result(out, cfg, tracked, result, metrics)
+    _write_result(out, cfg, tracked, result, metrics, written=_write_tables(out, result))
     log.info("results in %s", facts.shown(out))
     tracked.attempt(
         lambda: publish(tracked.run, metrics=metrics, tables=result.tables, pictures=result.pictures, history=history)
     )
 
 
-def _write_tables(out: Path, result: "Result") -> None:
+def _write_tables(out: Path, result: "Result") -> dict[str, str]:
+    """Write tables and pictures; return a digest of each, by its name."""
     from PIL import Image
 
-    from cftransfer import files
+    from cftransfer import files, finished
 
+    contents: dict[str, bytes] = {}
     for name, table in result.tables.items():
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
-        files.write(out / f"{name}.parquet", buffer.getvalue())
-    for stale in [*(out / "examples").glob("*.png"), out / "examples.parquet"]:  # of an earlier try in this folder
-        if stale.suffix == ".png" or "examples" not in result.tables:
-            stale.unlink(missing_ok=True)
+        contents[f"{name}.parquet"] = buffer.getvalue()
     for name, picture in result.pictures.items():
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "png", optimize=True)
-        files.write(out / "examples" / f"{name}.png", buffer.getvalue())
+        contents[f"examples/{name}.png"] = buffer.getvalue()
+    for stale in [*(out / "examples").glob("*.png"), out / "examples.parquet"]:  # of an earlier try in this folder
+        if stale.relative_to(out).as_posix() not in contents:
+            stale.unlink(missing_ok=True)
+    for name, content in contents.items():
+        files.write(out / name, content)
+    return {name: finished.digest(content) for name, content in contents.items()}
 
 
-def _write_result(out: Path, cfg: DictConfig, tracked: Tracked, result: "Result", metrics: dict[str, Any]) -> None:
+def _write_result(
+    out: Path,
+    cfg: DictConfig,
+    tracked: Tracked,
+    result: "Result",
+    metrics: dict[str, Any],
+    *,
+    written: Mapping[str, str],
+) -> None:
     from cftransfer import files
 
-    written = {
+    about = {
         "config": OmegaConf.to_container(cfg, resolve=True),
         "choices": facts.choices(),
         "overrides": list(HydraConfig.get().overrides.task),
@@ -104,9 +116,9 @@ def _write_result(out: Path, cfg: DictConfig, tracked: Tracked, result: "Result"
         "versions": facts.versions(),
         "git": facts.code(),
         "wandb": tracked.run.id,
-        "files": [f"{name}.parquet" for name in result.tables] + [f"examples/{name}.png" for name in result.pictures],
+        "files": dict(written),
     }
-    files.write(out / "result.json", json.dumps(written, indent=2, allow_nan=False).encode())
+    files.write(out / "result.json", json.dumps(about, indent=2, allow_nan=False).encode())
 
 
 def _json_values(values: Mapping[Any, Any]) -> dict[str, Any]:

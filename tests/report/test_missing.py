@@ -85,10 +85,11 @@ def test_of_other_settings_a_result_in_the_same_folder_is_not_taken(whole, tmp_p
         tmp_path, "transfer.py", *SMALL, "wandb=offline", "trainer.threads=2", f"hydra.run.dir={folder}"
     )
     assert re.search(r"has its result already \(of \w+\); delete its result.json", again.stderr)
-    (folder / "pairs.parquet").unlink()  # a result without its tables is none
+    whole_ = (folder / "pairs.parquet").read_bytes()
+    (folder / "pairs.parquet").write_bytes(whole_[:100])  # a result without its tables is none
     again = run_command(tmp_path, "transfer.py", *SMALL, "wandb=disabled", f"hydra.run.dir={folder}")
-    assert "has its result already" not in again.stderr
-    assert (folder / "pairs.parquet").exists()
+    assert "is without pairs.parquet as it was written; it is kept as result-replaced.json" in again.stderr
+    assert (folder / "pairs.parquet").read_bytes() == whole_
 
 
 @pytest.mark.slow
