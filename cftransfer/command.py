@@ -131,7 +131,7 @@ def _unfinished(error: BaseException) -> str:
     """Say in one line that SLURM did not take the jobs, or that one of them ended without an answer."""
     if type(error).__name__ != "UncompletedJobError":
         return f"the jobs could not be submitted, or one broke off: {_joined(error)}"
-    first = str(error).split("Error stream")[0].splitlines()
+    first = re.split(r"(No )?error stream", str(error), flags=re.IGNORECASE)[0].splitlines()  # then all it has said
     again = f"once no job of this sweep is queued, run the same command again with hydra.sweep.dir={Landing.folder}"
     return f"{' '.join(' '.join(first).split())}: cancelled, lost, or out of time too often; others go on; {again}"
 

@@ -69,6 +69,7 @@ class Local(_Submitit):
         many = config.hydra.sweeper.get("max_batch_size")
         if many is not None and many < 1:
             refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
+        _outlive_killed_jobs()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this where a job has run: let the batches after one with a failed job run, too.
@@ -78,6 +79,28 @@ class Local(_Submitit):
         """
         if job_return.status == JobStatus.FAILED:
             job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
+
+
+def _outlive_killed_jobs() -> None:
+    """Let a sweep of local processes go on when one was killed, as for want of memory, as it does when one has failed.
+
+    The launcher waits for its jobs with this method of submitit's, and would end at the first that gives no answer.
+    """
+    from submitit.core.utils import UncompletedJobError
+    from submitit.local.local import LocalJob
+
+    real = LocalJob.results
+
+    def results(job: Any) -> list[Any]:
+        try:
+            return real(job)
+        except UncompletedJobError:
+            log.error("a job was killed, or died: process %s; %s has its last words", job.job_id, job.paths.stdout)
+            lost = JobReturn(status=JobStatus.COMPLETED)
+            lost.return_value = float("nan")
+            return [lost]
+
+    LocalJob.results = results
 
 
 class Slurm(_Submitit):

@@ -6,6 +6,7 @@ import sys
 import pytest
 from conftest import DATASETS, ROOT, composed, environment
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from submitit.core.utils import UncompletedJobError
 
 from cftransfer.command import one_line
 from cftransfer.errors import InputError
@@ -77,3 +78,15 @@ def test_help_and_completion_import_nothing_heavy(script, words):
     )
     assert done.returncode == 0, done.stderr
     assert "mlp" in done.stdout
+
+
+def test_a_job_that_gave_no_answer_is_one_line_without_all_it_has_said():
+    said = "Job 7_1 (task: 0) with path 7_1_0_result.pkl\nhas not produced any output (state: CANCELLED)\n"
+    error = UncompletedJobError(
+        f"{said}No error stream produced. Look at stdout: log.out\n----\n12:00 training 2 models"
+    )
+    line = one_line(error)
+    assert line.startswith(
+        "Job 7_1 (task: 0) with path 7_1_0_result.pkl has not produced any output (state: CANCELLED):"
+    )
+    assert "training" not in line

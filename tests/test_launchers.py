@@ -66,6 +66,25 @@ def test_after_a_batch_with_a_failed_job_the_others_run_too(tmp_path):
     assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0: takes a whole number ≥ 1\)", done.stdout)
 
 
+@pytest.mark.slow
+def test_after_a_job_that_was_killed_the_others_run_too(tmp_path):
+    words = [*PLAIN, "hydra/launcher=local", "hydra.sweeper.max_batch_size=1", "model.layers=1,2", IN]
+    long = [word for word in words if not word.startswith("training.epochs")] + ["training.epochs=100"]
+    command = [sys.executable, ROOT / "transfer.py", "-m", *long]
+    sweep = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: list(tmp_path.glob("store/passes/*.safetensors")), "the first job trains")
+    (folder,) = [path for path in tmp_path.glob("sweep/.submitit/*") if path.name.isdigit()]
+    subprocess.run(["pkill", "-KILL", "--parent", folder.name], check=True)  # its controller tells the command
+    out, err = sweep.communicate(timeout=200)
+    assert sweep.returncode == 1
+    assert f"a job was killed, or died: process {folder.name};" in err
+    assert "Traceback" not in err
+    assert [path.parent.name for path in tmp_path.rglob("result.json")] == ["1"]
+    assert "failed: sweep/0 (" in out
+
+
 def basic_table(folder: Path) -> list[str]:
     done = run_command(folder, "-m", "cftransfer.report", "multirun")
     return done.stdout.splitlines()[:5]
