@@ -14,12 +14,12 @@ from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import cftransfer.launchers
 import cftransfer.spec  # noqa: F401  (both register resolvers that configs use)
-from cftransfer.errors import LOGGED, InputError, plain
+from cftransfer.errors import LOGGED, InputError, plain, refuse
 from cftransfer.secrecy import check_words
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -37,6 +37,9 @@ class Landing(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before the first job of a sweep."""
+        subdir = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index, call-overload]
+        if Path(subdir).is_absolute() or ".." in Path(subdir).parts:
+            refuse(f"hydra.sweep.subdir={subdir}: leads out of the sweep's folder, where its jobs are looked for")
         type(self).folder, type(self).sweep = Path(config.hydra.sweep.dir), True
 
 

@@ -100,7 +100,7 @@ def _outlive_killed_jobs() -> None:
             lost.return_value = float("nan")
             return [lost]
 
-    LocalJob.results = results
+    LocalJob.results = results  # type: ignore[method-assign, assignment]
 
 
 class Slurm(_Submitit):

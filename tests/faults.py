@@ -277,6 +277,41 @@ def kills(folder: Path, quiet: Path, took: dict[str, list[float]]) -> Iterator[R
         yield row
 
 
+def without_a_name(folder: Path, quiet: Path) -> Iterator[Row]:
+    """SIGKILL between the making of a lock and the writing into it of who holds it: nobody can be asked for it."""
+    row = Row("SIGKILL in taking a lock")
+    for lock in (2, 4):  # of a model to be trained, and of its pass; the first two say what is in use
+        place = fresh(folder, f"lock-{lock}")
+        run(place, on_host("dying", dies_making_lock(lock)))
+        before = whole(place)
+        if not [path for path in (place / "store" / "locks").iterdir() if not path.stat().st_size]:
+            row.notes.append(f"{place.name}: no empty lock was left")
+        second = run(place, on_host("living"))
+        if second.code != 0:
+            row.notes.append(second.said[-300:])
+        judge(row, place, quiet, before)
+    yield row
+
+
+def dies_making_lock(number: int) -> Hook:
+    """Return a hook: the job is killed when it has just made the lock number `number`."""
+
+    def hook() -> None:
+        real, made = os.open, []
+
+        def opened(path: str, flags: int, *args: object, **kwargs: object) -> int:
+            file = real(path, flags, *args, **kwargs)
+            if str(path).endswith(".lock") and flags & os.O_EXCL:
+                made.append(None)
+                if len(made) == number + 1:
+                    dies()
+            return file
+
+        os.open = opened
+
+    return hook
+
+
 def last_steps(folder: Path, quiet: Path) -> Iterator[Row]:
     """SIGKILL when all models of a pass are stored: nobody will ask for what is left of it."""
     row = Row("SIGKILL when all is made")
@@ -540,7 +575,7 @@ def table(folder: Path) -> Iterator[Row]:
     quiet = fresh(folder, "undisturbed")
     took = counted(quiet)
     yield from kills(folder, quiet, took)
-    for faults in (last_steps, disk_full, damages, read_only, machines, clocks, tracked):
+    for faults in (without_a_name, last_steps, disk_full, damages, read_only, machines, clocks, tracked):
         yield from faults(folder, quiet)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +56,14 @@ def test_no_job_at_a_time_is_refused(tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("transfer.py: hydra.sweeper.max_batch_size=0: takes a whole number")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("subdir", ["../elsewhere/${hydra.job.num}", "/tmp/elsewhere"])
+def test_jobs_do_not_land_outside_their_sweep(tmp_path, subdir):
+    done = run_command(tmp_path, "transfer.py", "-m", *PLAIN, f"hydra.sweep.subdir={subdir}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"transfer.py: hydra.sweep.subdir={subdir}: leads out of the sweep's folder")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -175,11 +184,12 @@ SLURM = ["transfer.py", "-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_t
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
-    try:
-        with cluster(tmp_path_factory.mktemp("slurm")) as running:
-            yield running
-    except CannotStartError as reason:
-        pytest.skip(f"no SLURM: {reason}")
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(cluster(tmp_path_factory.mktemp("slurm")))
+        except CannotStartError as reason:
+            pytest.skip(f"no SLURM: {reason}")
+        yield running
 
 
 def submit(slurm: Cluster, folder: Path, *words: str) -> "subprocess.Popen[str]":

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -210,8 +210,9 @@ def _until(made: Cluster, condition: Callable[[], object], what: str, *, seconds
 
 def _stop_jobs(made: Cluster) -> None:
     for job in {job.partition("_")[0] for job, _, _ in made.queue()}:
-        made("scancel", "--signal=KILL", "--full", job)
-        made("scancel", job)
+        for words in (["--signal=KILL", "--full"], []):
+            with suppress(CannotStartError):  # it has ended meanwhile
+                made("scancel", *words, job)
     end = time.monotonic() + 15
     while made.queue() and time.monotonic() < end:
         time.sleep(0.2)
@@ -274,6 +275,8 @@ def _free_ports(count: int) -> list[int]:
 
 if __name__ == "__main__":
     place = Path(sys.argv[1]).resolve()
+    if place.exists():
+        sys.exit(f"{place}: is there already; name a new folder")
     place.mkdir(parents=True)
     with cluster(place) as running:
         print(f"export SLURM_CONF={running.environment['SLURM_CONF']}", flush=True)
