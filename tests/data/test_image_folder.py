@@ -213,13 +213,12 @@ def test_a_missing_class_folder_is_named(folder):
 def test_an_empty_class_folder_is_named(folder):
     for path in (folder / "imagenet" / "val" / "n02").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match="imagenet/val: holds no image in n02 .*; it takes a folder"):
+    with pytest.raises(InputError, match=r"imagenet/val: holds no image in n02 .*; it takes a folder"):
         orange(folder)
 
 
 def test_images_are_listed_as_torchvision_lists_them(folder):
     """Which are drawn goes by their order, and so do the keys of all models."""
-    import cftransfer.torchvision_repair  # noqa: F401
     from torchvision.datasets import ImageFolder
 
     place = folder / "imagenet" / "train"
