@@ -22,8 +22,9 @@ from omegaconf import OmegaConf
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from photos import put_cifar10, put_tree
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from pums import persons, put
+from safetensors.torch import save_file
 
 from cftransfer import secrecy
 from cftransfer.data import acs_employment, cifar10_airplane, download, image_folder
@@ -93,6 +94,26 @@ def test_a_pipe_in_the_place_of_weights_is_named_at_once(tmp_path):
         content_of("model.weights", str(tmp_path / "pipe"))
 
 
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64, torch.bool], ids=str)
+def test_weights_of_a_kind_that_no_network_has_are_named(tmp_path, kind):
+    save_file({"conv1.weight": torch.zeros(64, 3, 7, 7).to(kind)}, tmp_path / "w.safetensors")
+    weights = {"_target_": "cftransfer.models.resnet18.resnet18", "weights": str(tmp_path / "w.safetensors")}
+    with pytest.raises(InputError, match=rf"^model.weights=.*w.safetensors: holds conv1.weight \({kind}\); it takes"):
+        call("model", weights, input_shape=(3, 32, 32))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8], ids=str)
+def test_weights_of_other_kinds_become_float32(tmp_path, kind):
+    model = {"_target_": "cftransfer.models.resnet18.resnet18", "weights": str(tmp_path / "w.safetensors")}
+    state = call("model", model | {"weights": None}, input_shape=(3, 32, 32))[0].state_dict()
+    save_file({name: tensor.to(kind) for name, tensor in state.items()}, tmp_path / "w.safetensors")
+    assert {p.dtype for p in call("model", model, input_shape=(3, 32, 32)).parameters()} == {torch.float32}
+    state = {name: tensor.to(torch.float64) + 1e300 for name, tensor in state.items()}
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="holds numbers that are not finite"):
+        call("model", model, input_shape=(3, 32, 32))
+
+
 PICKLED = {
     "torch": lambda planted, path: torch.save({"conv1.weight": planted}, path),
     "pickle": lambda planted, path: path.write_bytes(pickle.dumps(planted)),
@@ -140,6 +161,17 @@ def test_a_csv_of_any_size_is_not_read(tmp_path, monkeypatch, limit, most, said)
         acs(tmp_path)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"], ids=repr)
+def test_lines_of_a_csv_are_counted_however_they_end(tmp_path, monkeypatch, end):
+    path = put(tmp_path, persons(60))
+    path.write_bytes(path.read_bytes().replace(b"\n", end.encode()))
+    acs(tmp_path)
+    assert acs_employment._lines(path) == 61
+    monkeypatch.setattr(acs_employment, "CELLS", 1000)
+    with pytest.raises(InputError, match=rf"{path.name}: has 61 lines of .*more than 1,000 cells"):
+        acs(tmp_path)
+
+
 def test_a_pipe_in_the_place_of_a_table_is_named(tmp_path):
     path = put(tmp_path, "")
     path.unlink()
@@ -176,6 +208,28 @@ def test_an_image_that_would_fill_the_memory_is_named(tmp_path, size):
         orange(tmp_path)
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 48\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_an_image_of_another_kind_starts_no_program(tmp_path, monkeypatch):
+    """Pillow goes by content, not by name, and gives PostScript to Ghostscript."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "gs").write_text(f"#!/bin/sh\necho ran >> {tmp_path / 'ran'}\n")
+    (tmp_path / "bin" / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # it has not been looked for yet
+    put_tree(tmp_path / "images")
+    path = tmp_path / "images" / "train" / "n01" / "x.png"
+    path.write_bytes(EPS)
+    with pytest.raises(InputError, match=r"x.png: cannot be decoded \(.*\); mend it"):
+        orange(tmp_path)
+    assert orange(tmp_path, corrupt="skip").about.endswith("; left out as unreadable: 1")
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(OSError, match="cannot identify"), Image.open(path) as opened:
+        opened.load()
+    assert (tmp_path / "ran").exists(), "the plant does not work, and the test shows nothing"
+
+
 def test_a_pipe_in_the_place_of_an_image_is_named(tmp_path):
     put_tree(tmp_path / "images")
     os.mkfifo(tmp_path / "images" / "train" / "n01" / "pipe.png")
@@ -186,7 +240,7 @@ def test_a_pipe_in_the_place_of_an_image_is_named(tmp_path):
 def test_a_tree_of_too_many_images_is_named(tmp_path, monkeypatch):
     put_tree(tmp_path / "images")
     monkeypatch.setattr(image_folder, "FILES", 10)
-    with pytest.raises(InputError, match=r"train: has .* images, more than 10"):
+    with pytest.raises(InputError, match=r"train: has more than 10 images"):
         orange(tmp_path)
 
 

@@ -6,11 +6,13 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 from zipfile import BadZipFile, ZipFile
 
 from filelock import FileLock
@@ -21,6 +23,7 @@ from cftransfer.errors import InputError
 
 log = logging.getLogger(__name__)
 
+HOSTS = ("www2.census.gov", "www.cs.toronto.edu")  # the URLs of our data sets; no answer leads to elsewhere
 SILENCE = 20  # seconds without a byte from the other side, after which it is given up
 CHUNK = 2**18  # bytes
 ARCHIVE = 2**30  # bytes at most: the largest that is asked for, five years of California, is half as large
@@ -30,6 +33,20 @@ BAR = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Transfer
 
 class _UnusableError(Exception):
     """What came is not what was asked for; the message says why."""
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows an answer that says where else the file is, if that is one of our hosts, over https."""
+
+    def redirect_request(  # noqa: PLR0917 (as urllib calls it)
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        """Return the next request; _UnusableError for another host, port or user, or without encryption."""
+        where = urlsplit(newurl)
+        if where.scheme != "https" or where.netloc.lower() not in HOSTS:
+            fp.close()
+            raise _UnusableError(f"it redirects to {newurl[:200]}, which is not https at {' or '.join(HOSTS)}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 # What a network, a server, an archive or a disk can do wrong; urllib's own errors are OSErrors.
@@ -131,7 +148,8 @@ def _download(url: str, path: Path) -> None:
 
 def _answer(url: str) -> HTTPResponse:
     try:
-        return urlopen(Request(url, headers={"User-Agent": "cftransfer"}), timeout=SILENCE)
+        request = Request(url, headers={"User-Agent": "cftransfer"})
+        return build_opener(_Redirects).open(request, timeout=SILENCE)
     except HTTPError as error:
         error.close()  # it is an open answer, too
         raise _UnusableError(f"HTTP {error.code} {error.reason}") from error

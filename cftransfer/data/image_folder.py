@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,9 +30,6 @@ from cftransfer.data.images import balanced, from_images
 from cftransfer.errors import InputError, plain
 from cftransfer.spec import one_of, whole
 
-if TYPE_CHECKING:
-    from torchvision.datasets import ImageFolder
-
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val")
@@ -40,11 +37,23 @@ MARGIN = 8 / 7  # the shorter side before the crop, in units of the crop: ImageN
 LEFT_OUT = "left out as unreadable"
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; it would clip them, mostly to white
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
+# What torchvision lists, and what a file may be: Pillow goes by content alone, and would start Ghostscript for an EPS.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 FILES = 20_000_000  # of a tree at most; all of ImageNet, 21,000 classes, has 14 million
 # Of an image at most, before and after it is resized: 270 MB on each core. Pillow warns from there on.
 PIXELS = 89_478_485
 # What Pillow raises for files that are no images, or damaged, or absurdly large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A split: its class folders, and every image with the number of its class, as torchvision lists them."""
+
+    root: Path
+    classes: list[str]
+    samples: list[tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -132,20 +141,43 @@ def _name(key: str, value: Any) -> str:
     return str(value)
 
 
-def _listed(place: Path) -> "ImageFolder":
-    from torchvision.datasets import ImageFolder
-
+def _listed(place: Path) -> _Tree:
     try:
-        tree = ImageFolder(place)
-        if len(tree.samples) > FILES:
-            raise OSError(None, f"has {len(tree.samples):,} images, more than {FILES:,}")
-        return tree
-    except OSError as error:  # FileNotFoundError, too: no folder, no class in it, or no image in a class
+        classes = sorted(entry.name for entry in os.scandir(place) if entry.is_dir())
+        if not classes:
+            raise OSError(None, "holds no class folder")
+        samples: list[tuple[str, int]] = []
+        for label, name in enumerate(classes):
+            samples += [(file, label) for file in _images_in(place / name, most=FILES - len(samples))]
+        if empty := sorted(set(classes) - {classes[label] for _, label in samples}):
+            kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
+            raise OSError(None, f"holds no image in {', '.join(empty[:5])} ({kinds})")
+        return _Tree(place, classes, samples)
+    except OSError as error:  # FileNotFoundError, too
         reason = error.strerror or " ".join(str(error).split())
         raise InputError(f"{place}: {reason}; it takes a folder of images per class (docs/datasets.md)") from error
 
 
-def _check(splits: dict[str, Any], root: Path, positive: str) -> None:
+def _images_in(folder: Path, *, most: int) -> list[str]:
+    """Return the images below a class folder in torchvision's order, those of each real folder once: links may loop."""
+    found: list[tuple[str, list[str]]] = []
+    seen: set[tuple[int, int]] = set()
+    for above, folders, names in os.walk(folder, followlinks=True):
+        stat = Path(above).stat()
+        if (stat.st_dev, stat.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        folders.sort()  # which of two names a folder goes by must not be the disk's to say
+        images = sorted(name for name in names if name.lower().endswith(SUFFIXES))
+        found.append((above, images))
+        most -= len(images)
+        if most < 0:  # not when all are listed, which may take hours
+            raise OSError(None, f"has more than {FILES:,} images")
+    return [str(Path(above, name)) for above, images in sorted(found) for name in images]
+
+
+def _check(splits: dict[str, _Tree], root: Path, positive: str) -> None:
     """Refuse trees whose splits have not the same classes, and a positive class that they lack."""
     train, val = (set(splits[split].classes) for split in SPLITS)
     for split, missing in (("train", val - train), ("val", train - val)):
@@ -158,7 +190,7 @@ def _check(splits: dict[str, Any], root: Path, positive: str) -> None:
         raise InputError(f"dataset.positive={positive}: no such class folder in {root / 'train'}; there are: {has}")
 
 
-def _drawn(splits: dict[str, Any], positive: str, split_seed: int, *, without: set[Path]) -> _Task:
+def _drawn(splits: dict[str, _Tree], positive: str, split_seed: int, *, without: set[Path]) -> _Task:
     files: list[Path] = []
     labels: list[int] = []
     counts = []
@@ -166,7 +198,7 @@ def _drawn(splits: dict[str, Any], positive: str, split_seed: int, *, without: s
         tree = splits[split]
         kept = [(Path(file), label) for file, label in tree.samples if Path(file) not in without]
         classes = np.array([label for _, label in kept])
-        ours = tree.class_to_idx[positive]
+        ours = tree.classes.index(positive)
         rows = balanced(classes, ours, split_seed=split_seed, what=str(tree.root))
         files += [kept[row][0] for row in rows]
         labels += (classes[rows] == ours).astype(int).tolist()
@@ -196,7 +228,7 @@ def _stamp(file: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _prepare(path: Path, draw: Callable[..., _Task], splits: dict[str, Any], *, size: int, corrupt: str) -> None:
+def _prepare(path: Path, draw: Callable[..., _Task], splits: dict[str, _Tree], *, size: int, corrupt: str) -> None:
     """Decode the images of the task into the memory map `path`, and describe it in the JSON beside it, written last."""
     skipped: dict[Path, str] = {}
     while True:
@@ -267,7 +299,7 @@ def _images(files: Sequence[Path], size: int) -> Iterator[tuple[bytes, int] | st
         if not file.is_file():  # a pipe would be waited for, a device read for ever
             return "it is no file, or a link to nowhere"
         try:
-            with Image.open(file) as opened:
+            with Image.open(file, formats=FORMATS) as opened:
                 if (pixels := _pixels(*opened.size, shorter)) > PIXELS:
                     return (
                         f"it has {' × '.join(map(str, opened.size))} pixels: {pixels:,} in work, more than {PIXELS:,}"

@@ -6,6 +6,7 @@ import cftransfer.torchvision_repair  # noqa: F401  (before torchvision)
 import logging
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 HEAD = "fc."  # the last layer, which is another where the classes are others
 BYTES = 2**30  # of a file of weights at most; those of this network are 45 MB
 ANEW = "write one with safetensors.torch.save_file(model.state_dict(), path)"
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, *INTEGERS)  # what float32 can be made of
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's, for which GroupNorm has no use
 
 
@@ -64,6 +67,9 @@ def _state(path: Path) -> dict[str, Tensor]:
     except (OSError, ValueError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"model.weights={path}: cannot be read as safetensors ({reason}); {ANEW}") from error
-    if not all(tensor.isfinite().all() for tensor in loaded.values()):
+    other = [f"{name} ({tensor.dtype})" for name, tensor in loaded.items() if tensor.dtype not in NUMBERS]
+    if other:
+        raise InputError(f"model.weights={path}: holds {other[0]}; it takes floats of 16 bits or more, or integers")
+    if not all(tensor.float().isfinite().all() for tensor in loaded.values()):
         raise InputError(f"model.weights={path}: holds numbers that are not finite")
     return loaded

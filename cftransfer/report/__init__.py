@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cftransfer.errors import plain
+
 
 def report(folders: Sequence[Path], *, out: Path | None = None) -> Path:
     """Print the table of the jobs under `folders`, write `report.html` and its figures into `out`; return the page.
@@ -16,5 +18,5 @@ def report(folders: Sequence[Path], *, out: Path | None = None) -> Path:
     lines = collect.lines(jobs)
     page.show(jobs, lines)
     path = page.write(jobs, lines, figures.save(jobs, lines, place), place)
-    print(f"report: {path}")
+    print(plain(f"report: {path}"))
     return path

@@ -15,7 +15,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, plain
 from cftransfer.report.collect import Job, jobs
 from cftransfer.report.drawn import ROLES, Drawn, drawn
 from cftransfer.report.figures import COLOURS, GREY, legend, written
@@ -45,11 +45,11 @@ def main() -> None:
     failures = [f"{folder}: {reason}" for folder, reason in collected.failed.items()]
     for job, place in zip(collected.jobs, _places(collected.jobs, options.out), strict=True):
         try:
-            print(f"boundary picture: {_draw(job, options, place)}")
+            print(plain(f"boundary picture: {_draw(job, options, place)}"))
         except InputError as error:
             failures.append(f"{job.folder}: {error}")
     for failure in failures:
-        print(f"cftransfer.report.boundary: {failure}", file=sys.stderr)
+        print(plain(f"cftransfer.report.boundary: {failure}"), file=sys.stderr)
     sys.exit(1 if failures else 0)
 
 

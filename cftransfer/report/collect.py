@@ -14,19 +14,22 @@ import yaml
 
 from cftransfer.errors import InputError, plain
 from cftransfer.finished import ELSEWHERE
+from cftransfer.report.checks import AGE, CELLS, NUMBERS, check_pairs, check_result, check_size, check_table, is_number
 from cftransfer.spec import PARTS, flat
 from cftransfer.statistics import Sharing, Trend, holm, trend
-from cftransfer.tables import CONTROLS, PAIR, matrix
+from cftransfer.tables import CONTROLS, matrix
 
+# Files and needed columns; more of pairs and examples are used where they are there.
 TABLES = {
-    "pairs": (*PAIR, *CONTROLS),
-    "survivorship": ("cap",),
-    "curves": ("role", "epoch"),
-}  # files and needed columns
-EXAMPLES = ("example", "transferred", "from_class", "target_class")
+    **NUMBERS,
+    "curves": ("role", *NUMBERS["curves"]),
+    "examples": ("example", "transferred", "from_class", "target_class"),
+}
+EXAMPLES_CELLS = 2**20  # at most; a dozen examples of a table of 1,000 features have 2 × 10⁵
 BYTES = 2**24  # of a text file of a job at most; those of the largest jobs have some 100 kB
 PNG = b"\x89PNG\r\n\x1a\n"
-AGE = "extra_epochs"  # the x-axis of continued training, whose jobs hold a whole curve each
+# What readers of Parquet raise for a damaged file; pyarrow's own errors are among them.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -212,24 +215,40 @@ def _of_sweep(folder: Path) -> list[str]:
     """Return the words of the sweep that landed in a folder, as typed; [] without one."""
     try:
         overrides = yaml_of(folder, "multirun.yaml")["hydra"]["overrides"]
-        words = ["-m", *overrides["task"], *(word for word in overrides["hydra"] if word != "hydra.mode=MULTIRUN")]
-    except (InputError, KeyError, TypeError):
+        hydra = [word for word in typed_words(overrides["hydra"]) if word != "hydra.mode=MULTIRUN"]
+        return ["-m", *typed_words(overrides["task"]), *hydra]
+    except (InputError, KeyError, TypeError, ValueError):
         return []
-    return [str(word) for word in words]
+
+
+class _NoAliases(yaml.SafeLoader):
+    """YAML without `*this`: a few lines of them make a list of more words than memory holds, and Hydra writes none."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias, which Hydra does not write")
+        return super().compose_node(parent, index)
 
 
 def yaml_of(folder: Path, name: str) -> Any:
     """Return what a YAML file of a job says, as typed: ${oc.env:…} is not looked up; InputError if it is unreadable."""
     try:
-        return yaml.safe_load(_text(folder, name))
+        return yaml.load(_text(folder, name), _NoAliases)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{folder / name}: cannot be read ({error})") from error
+        raise InputError(f"{folder / name}: cannot be read ({' '.join(str(error).split())})") from error
+
+
+def typed_words(overrides: Any) -> list[str]:
+    """Return overrides out of YAML as typed; TypeError for what is no list of words and numbers."""
+    if not isinstance(overrides, list) or not all(isinstance(word, str | int | float) for word in overrides):
+        raise TypeError("its overrides are no list of words")
+    return [str(word) for word in overrides]
 
 
 def _panel(experiment: str, some: list[Job]) -> Panel:
     knob, series = _swept(some)
     if knob is None and len(some) == 1:  # a single job stands where its experiment put it
-        knob = next((name for name in some[0].settings if name.startswith("extra_")), None)
+        knob = next((n for n, value in some[0].settings.items() if n.startswith("extra_") and is_number(value)), None)
     panel = Panel(experiment, some, knob, series)
     order = sorted(some, key=lambda job: (panel.points(job)[0].x if knob else 0.0, _natural(job.folder)))
     return Panel(experiment, order, knob, series)
@@ -284,31 +303,23 @@ def read(folder: Path) -> Job | None:
         why = why_failed(folder)
         raise InputError(_typed(folder) + (f"; {why}" if why else ""))
     try:
-        result = _checked(json.loads(_text(folder, name)))
+        result = json.loads(_text(folder, name))
+        check_result(result)
+        result = _plain(result)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{name} cannot be read ({error}); run the job again") from error
     if "rate" not in result["metrics"]:
         return None
-    tables = {name: table(folder, name, columns) for name, columns in TABLES.items()}
-    examples = table(folder, "examples", EXAMPLES) if (folder / "examples.parquet").exists() else None
-    return Job(folder, result, **tables, examples=None if examples is None else examples.map(_plain))
-
-
-def _checked(result: Any) -> dict[str, Any]:
-    """Return what a result.json says, its words made `plain`; ValueError or KeyError for what is not written there."""
-    kinds = {"config": dict, "choices": dict, "overrides": list, "metrics": dict, "versions": dict}
-    lacking = {*kinds, "git"} - set(result or ())
-    if lacking:
-        raise KeyError(f"no {', '.join(sorted(lacking))}")
-    wrong = [name for name, kind in kinds.items() if not isinstance(result[name], kind)]
-    wrong += [
-        f"metrics.{n}" for n, value in result["metrics"].items() if n != "interval" and not _is_number_or_none(value)
-    ]
-    wrong += ["overrides"] * any(not isinstance(word, str) for word in result["overrides"])
-    wrong += ["git"] * (result["git"] is not None and not isinstance(result["git"], dict))
-    if wrong:
-        raise ValueError(f"{', '.join(wrong[:3])}: of another kind than is written there")
-    return _plain(result)
+    pairs = table(folder, "pairs", TABLES["pairs"])
+    try:
+        check_pairs(pairs, result.get("curve"))
+    except ValueError as error:
+        raise InputError(f"pairs.parquet cannot be read ({error}); run the job again") from error
+    survivorship, curves = (table(folder, name, TABLES[name])[[*TABLES[name]]] for name in ("survivorship", "curves"))
+    examples = None
+    if (folder / "examples.parquet").exists():
+        examples = table(folder, "examples", TABLES["examples"], cells=EXAMPLES_CELLS).map(_plain)
+    return Job(folder, result, pairs, survivorship, curves, examples)
 
 
 def _plain(value: Any) -> Any:
@@ -351,14 +362,22 @@ def _typed(folder: Path) -> str:
     return " ".join(text.replace("- ", "").split()) or "no overrides"
 
 
-def table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Return a table of a job; InputError, with the reason, if it cannot be read or lacks one of `columns`."""
+def table(folder: Path, name: str, columns: Sequence[str], *, cells: int = CELLS) -> pd.DataFrame:
+    """Return a table of a job; InputError, with the reason, if it cannot be read or lacks one of `columns`.
+
+    cells: values that it has at most, of all columns.
+    """
     path = folder / f"{name}.parquet"
     try:
+        if not inside(folder, path):
+            raise OSError("it is no file in this folder")
+        check_size(path, cells)
         read = pd.read_parquet(path)
         if absent := set(columns) - set(read.columns):
             raise KeyError(f"no {', '.join(sorted(absent))}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if name in NUMBERS:
+            check_table(name, read)
+    except UNREADABLE as error:
         raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
     return read
 
@@ -390,7 +409,7 @@ def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
     for name in sorted(differ, key=lambda name: name not in typed):
         if name in typed or not (_dependent(name, options, typed) and _follows(name, kept, every)):
             kept.append(name)
-    numbers = [n for n in kept if n != "seed" and all(_is_number(settings.get(n)) for settings in every)]
+    numbers = [n for n in kept if n != "seed" and all(is_number(settings.get(n)) for settings in every)]
     numbers.sort(key=lambda name: not name.startswith("extra_"))  # how far the reference is from the base comes first
     if all("curve" in result for result in results):
         return AGE, kept
@@ -416,14 +435,6 @@ def _follows(name: str, others: Sequence[str], every: Sequence[dict[str, Any]]) 
 
 def _value(settings: dict[str, Any], name: str) -> str:
     return json.dumps(settings.get(name))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_number_or_none(value: Any) -> bool:
-    return value is None or _is_number(value)
 
 
 def _natural(folder: Path) -> tuple[str, int, str]:

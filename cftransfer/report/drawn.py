@@ -21,6 +21,7 @@ from cftransfer.training import trained
 
 ROLES = ("base", "reference")
 TRANSFERS = ("base", "reference", "base_seed", "reference_seed", "factual", "transferred")  # needed columns
+CELLS = 2**28  # of a table at most: 100 × 100 pairs of 1,000 counterfactuals have 10⁸
 PAIRS = 60  # drawn at most: more lines hide what is behind them
 
 
@@ -48,7 +49,7 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
 
     reference: the first that the base met by default. InputError, without the folder, for what cannot be drawn.
     """
-    transfers = table(job.folder, "transfers", TRANSFERS)
+    transfers = table(job.folder, "transfers", TRANSFERS, cells=CELLS)
     asked = _asked(transfers, base=base, reference=reference)
     found = _found(job.folder, asked, base=base)
     if "${" in json.dumps(job.result["config"]):  # it was written resolved; who resolves it again may read secrets
@@ -102,7 +103,7 @@ def _asked(transfers: pd.DataFrame, *, base: int, reference: int | None) -> pd.D
 
 def _found(folder: Path, asked: pd.DataFrame, *, base: int) -> pd.DataFrame:
     """Return the counterfactuals that the base found, and whether each `transferred`."""
-    searched = table(folder, "counterfactuals", ("base", "factual", "target", "found"))
+    searched = table(folder, "counterfactuals", ("base", "factual", "target", "found"), cells=CELLS)
     if not {"x", "counterfactual"} <= set(searched.columns):
         raise InputError("its inputs are images, which no plane shows; boundary pictures are of tables")
     searched = searched[(searched.base == base) & searched.found]

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -183,7 +184,9 @@ def _bars(axes: Axes, points: list[Point], *, colour: str, label: str, aside: fl
 
 def _dense(axes: Axes, points: list[Point], *, colour: str, label: str, aside: float, span: float) -> None:  # noqa: ARG001 (as _bars)
     x = [point.x for point in points]
-    axes.plot(x, [reference_means(point.rates) for point in points], "-", color=colour, alpha=0.25, linewidth=0.8)
+    means = [reference_means(point.rates) for point in points]
+    every = np.array(list(zip_longest(*means, fillvalue=np.nan)))  # jobs may have other numbers of pairs
+    axes.plot(x, every.T, "-", color=colour, alpha=0.25, linewidth=0.8)
     axes.fill_between(x, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.12, linewidth=0)
     axes.plot(x, [np.nanmean(point.rates) for point in points], "o-", color=colour, markersize=4, label=label)
 

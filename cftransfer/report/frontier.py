@@ -17,6 +17,7 @@ FOUND = 0.95  # share below which a point is hollow: its rate is of the easier f
 def frontier(jobs: Jobs) -> Figure | None:
     """Return a panel per data set, a point per job with 95 % intervals on both axes; None where one search was used."""
     rated = [job for job in jobs.jobs if job.metrics["rate"] is not None and "distance_l2_low" in job.metrics]
+    rated = [job for job in rated if "_target_" in job.result["config"].get("counterfactual", {})]
     kinds = {json.dumps(job.result["config"]["counterfactual"]) for job in rated}
     if len(kinds) < 2:
         return None

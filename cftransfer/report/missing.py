@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 
 from cftransfer.errors import InputError, plain
 from cftransfer.finished import RESULT
-from cftransfer.report.collect import job_folders, read, why_failed, yaml_of
+from cftransfer.report.collect import job_folders, read, typed_words, why_failed, yaml_of
 
 NEVER = "never began"
 HERE = ("hydra.mode=", "hydra.sweep.dir=")  # said otherwise in the commands
@@ -57,9 +57,10 @@ def show(some: Sequence[Sweep]) -> None:
     """Print what is missing, and the commands that make it."""
     for sweep in some:
         lacking = len(sweep.missing)
-        print(f"{sweep.folder}: {sweep.jobs - lacking} of {sweep.jobs} jobs have their result")
+        print(plain(f"{sweep.folder}: {sweep.jobs - lacking} of {sweep.jobs} jobs have their result"))
         for job in sweep.missing:
-            print(f"  {job.folder}: {job.reason}\n    {job.command}")
+            print(plain(f"  {job.folder}: {job.reason}"))
+            print(plain(f"    {job.command}"))
         if lacking and sweep.command:
             print(f"  all of them, done ones being passed over (hydra/launcher=… may be another):\n    {sweep.command}")
 
@@ -67,12 +68,10 @@ def show(some: Sequence[Sweep]) -> None:
 def _sweep(root: Path) -> Sweep:
     try:
         hydra = yaml_of(root, "multirun.yaml")["hydra"]
-        name, typed = hydra["job"]["name"], hydra["overrides"]["task"]
-        more = [
-            word for word in hydra["overrides"]["hydra"] if not word.startswith(("hydra.mode=", "hydra.sweep.dir="))
-        ]
+        name, typed = hydra["job"]["name"], typed_words(hydra["overrides"]["task"])
+        more = [word for word in typed_words(hydra["overrides"]["hydra"]) if not word.startswith(HERE)]
         jobs = {root / str(number): words for number, words in enumerate(_jobs(hydra))}
-    except (KeyError, TypeError, ValueError, HydraException) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, HydraException) as error:
         raise InputError(f"{root / 'multirun.yaml'}: its jobs cannot be listed ({error})") from error
     jobs |= {job: _overrides(job) for job in job_folders([root]) if job not in jobs and job.parent == root}
     missing = [
@@ -99,8 +98,10 @@ def _alone(folder: Path) -> Sweep:
 def _jobs(hydra: Mapping[str, Any]) -> list[list[str]]:
     """Return the overrides of every job, as Hydra's sweeper makes them of what was typed and of conf/sweep."""
     words = [f"{name}={values}" for name, values in (hydra["sweeper"].get("params") or {}).items()]
-    conf = next(source["path"] for source in hydra["runtime"]["config_sources"] if source["provider"] == "main")
-    with initialize_config_dir(conf, version_base=hydra["runtime"]["version_base"]):
+    conf = [source["path"] for source in hydra["runtime"]["config_sources"] if source["provider"] == "main"]
+    if len(conf) != 1:
+        raise ValueError("its config_sources name no folder of configs")
+    with initialize_config_dir(conf[0], version_base=hydra["runtime"]["version_base"]):
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         parsed = parser.parse_overrides([*words, *hydra["overrides"]["task"]])
         (jobs,) = BasicSweeper.split_arguments(parsed, None)
@@ -121,7 +122,11 @@ def _reason(folder: Path) -> str | None:
 
 
 def _overrides(folder: Path) -> list[str]:
-    return [str(word) for word in yaml_of(folder, ".hydra/overrides.yaml")]
+    name = ".hydra/overrides.yaml"
+    try:
+        return typed_words(yaml_of(folder, name))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder / name}: cannot be read ({error})") from error
 
 
 def _command(name: str, *words: str) -> str:

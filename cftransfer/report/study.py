@@ -176,7 +176,7 @@ def main() -> None:
             for part in study.parts
             for dataset in ([",".join([*part.beside, *datasets])] if part.beside else datasets)
         ]
-        print(f"study: {write(outcomes, options.out, name=options.study)}")
+        print(plain(f"study: {write(outcomes, options.out, name=options.study)}"))
     except InputError as error:
         sys.exit(f"cftransfer.report.study: {error}")
 
@@ -231,7 +231,7 @@ def _outcome(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -
     place = sweeps / dataset.replace(",", "-") / part.name
     words = [*shlex.split(part.words), f"dataset={dataset}", *overrides]
     command, started = ["python", "transfer.py", *words], time.perf_counter()
-    print(shlex.join(command), flush=True)
+    print(plain(shlex.join(command)), flush=True)
     where = f"hydra.{'sweep' if '-m' in words else 'run'}.dir={place}"
     done = subprocess.run([sys.executable, *command[1:], where], stderr=subprocess.PIPE, text=True, check=False)
     seconds = time.perf_counter() - started

@@ -9,13 +9,16 @@ import threading
 import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+from urllib.request import Request
 
 import pytest
 from pums import csv, persons
 
-from cftransfer.data import acs_employment, download
+from cftransfer.data import acs_employment, cifar10_airplane, download
 from cftransfer.errors import InputError
 
+CENSUS = acs_employment.CENSUS  # before a test puts its own server there
 PATH = "/2018/1-Year/csv_pny.zip"
 NAME = "psam_p36.csv"
 SETTINGS = {"year": 2018, "horizon": "1-Year", "max_rows": None, "test_share": 0.2, "split_seed": 0}
@@ -41,6 +44,10 @@ class Census(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
         time.sleep(self.server.delay)
+        if self.path in self.server.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere[self.path])
+            return self.end_headers()
         content = self.server.files.get(self.path)
         if content is None:
             return self.send_error(404)
@@ -58,6 +65,7 @@ class Census(BaseHTTPRequestHandler):
 def census(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Census)
     server.files, server.asked, server.announced, server.delay = {PATH: archive()}, [], 0, 0
+    server.elsewhere = {}  # path: URL that its answer leads to
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     serving.start()
     server.url = f"http://127.0.0.1:{server.server_port}"
@@ -138,6 +146,39 @@ def test_a_failure_is_one_line_and_leaves_nothing(failure, census, tmp_path, tar
     assert "()" not in said
     assert files(tmp_path) == []
     assert [path.name for path in target.parent.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/other.zip",  # of this server, which is none of ours
+        "http://www2.census.gov/a.zip",
+        "https://www2.census.gov.example.org/a.zip",
+        "https://www2.census.gov@127.0.0.1/a.zip",
+        "https://www2.census.gov:8443/a.zip",
+        "file:///etc/passwd",
+        "ftp://www2.census.gov/a.zip",
+    ],
+)
+def test_an_answer_that_leads_elsewhere_is_not_followed(census, tmp_path, place):
+    census.files["/other.zip"] = archive()
+    census.elsewhere[PATH] = place
+    with pytest.raises(
+        InputError, match=r"csv_pny.zip: cannot be downloaded .*(redirects to .*, which is|not allowed)"
+    ):
+        acs(tmp_path)
+    assert census.asked == [PATH]
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["https://www2.census.gov/a.zip", "https://WWW.cs.toronto.edu/a/b"])
+def test_an_answer_that_leads_to_one_of_our_hosts_is(place):
+    asked = download._Redirects().redirect_request(Request("https://x"), io.BytesIO(), 302, "Found", {}, place)
+    assert asked.full_url == place
+
+
+def test_our_hosts_are_those_of_our_urls():
+    assert {urlsplit(url).netloc for url in (CENSUS, cifar10_airplane.URL)} == set(download.HOSTS)
 
 
 def test_no_network_is_one_line(tmp_path, monkeypatch):

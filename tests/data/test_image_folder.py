@@ -8,7 +8,7 @@ import torch
 from photos import ORANGE, crops, put_tree
 from PIL import Image
 
-from cftransfer.data.image_folder import image_folder
+from cftransfer.data.image_folder import _listed, image_folder
 from cftransfer.data.imagenet_orange import imagenet_orange
 from cftransfer.errors import InputError
 
@@ -213,8 +213,44 @@ def test_a_missing_class_folder_is_named(folder):
 def test_an_empty_class_folder_is_named(folder):
     for path in (folder / "imagenet" / "val" / "n02").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match="imagenet/val: Found no valid file for the classes n02"):
+    with pytest.raises(InputError, match=r"imagenet/val: holds no image in n02 .*; it takes a folder"):
         orange(folder)
+
+
+def test_images_are_listed_as_torchvision_lists_them(folder):
+    """Which are drawn goes by their order, and so do the keys of all models."""
+    from torchvision.datasets import ImageFolder
+
+    place = folder / "imagenet" / "train"
+    for name in ("deep/er/b.PNG", "deep/a.tiff", "deep-er/a.webp", "deep.d/x.jpg", "A.bmp", "note.txt"):
+        (place / "n01" / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / "n01" / name).write_text("")
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "linked.ppm").write_text("")
+    (place / "n02" / "link").symlink_to(folder / "elsewhere")
+    (place / "no class").write_text("")
+    theirs = ImageFolder(place)
+    ours = _listed(place)
+    assert (ours.classes, ours.samples) == (theirs.classes, theirs.samples)
+
+
+def test_a_folder_that_holds_itself_is_listed_once(folder):
+    """By links: two that lead to where they stand double the images with every level, forty levels deep."""
+    first = orange(folder)
+    place = folder / "imagenet" / "train" / "n01"
+    before = _listed(place.parent).samples
+    for name in ("a", "b"):
+        (place / name).symlink_to(".")
+    (place / "c").mkdir()
+    (place / "c" / "up").symlink_to("..")
+    assert _listed(place.parent).samples == before
+    assert orange(folder).version == first.version
+
+
+def test_a_tree_without_classes_is_named(folder):
+    (folder / "empty" / "train").mkdir(parents=True)
+    with pytest.raises(InputError, match="empty/train: holds no class folder; it takes a folder of images per class"):
+        orange(folder, root="empty")
 
 
 def test_a_missing_tree_is_named(tmp_path):

@@ -1,14 +1,17 @@
 """Job folders into tables, knobs, series and trends."""
 
+import itertools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 
 from cftransfer.errors import InputError
 from cftransfer.report import report
-from cftransfer.report.collect import commands, common, differences, jobs, lines
+from cftransfer.report.collect import commands, common, differences, jobs, lines, yaml_of
 from cftransfer.statistics import holm, trend
 from cftransfer.transferability import CONTROLS, pairs
 
@@ -345,3 +348,207 @@ def test_commands_are_those_that_were_typed(tmp_path):
 def test_a_number_says_what_it_is_a_share_of(tmp_path):
     write_job(tmp_path / "0", rates=[[0.5, 0.6]])
     assert "<td>0.550<small>of 1,000</small></td>" in report([tmp_path]).read_text()
+
+
+def without(name):
+    def change(result):
+        del result["metrics"][name]
+
+    return change
+
+
+def put(*keys, value):
+    """Return what puts a value into a result.json at the end of `keys`."""
+
+    def change(result):
+        for key in keys[:-1]:
+            result = result[key]
+        result[keys[-1]] = value
+
+    return change
+
+
+NEEDED = ("pairs", "n_searched", "n_tried", "n_agreeing", "n_to_0", "n_to_1", "rate_low", "rate_high", "interval",
+          "found", "agreement", "rate_conditional", "rate_end_to_end", "distance_l2")  # fmt: skip
+POINT = {"extra_epochs": 1, "rate": 0.5, "rate_low": 0.4, "rate_high": 0.6}
+BROKEN = {
+    **{f"no {name}": without(name) for name in NEEDED},
+    **{f"{name} null": put("metrics", name, value=None) for name in ("n_searched", "n_tried", "pairs", "interval")},
+    "interval a list": put("metrics", "interval", value=[]),
+    "low without high": put("metrics", "rate_high", value=None),
+    "minus seed without interval": put("metrics", "rate_minus_seed", value=0.1),
+    "bytes of nothing": put("metrics", "found_as_bytes", value=0.9),
+    "rate endless": put("metrics", "rate", value=float("inf")),
+    "rate NaN": put("metrics", "rate", value=float("nan")),
+    **{f"curve {value}": put("curve", value=value) for value in (3, [], [{}], None, [POINT], [[]])},
+    **{f"experiment {value}": put("choices", "experiment", value=value) for value in (None, 3, {"a": 1})},
+    "option a list": put("choices", "model", value=[]),
+    "commit a number": put("git", "commit", value=3),
+    "git without dirty": put("git", value={"commit": "0"}),
+    **{f"seed {value}": put("config", "seed", value=value) for value in ("a", [1], None)},
+    "layers a googol": put("config", "model", "layers", value=10**400),
+    "layers endless": put("config", "model", "layers", value=float("inf")),
+    **{f"{part} a word": put("config", part, value="a") for part in ("reference", "counterfactual", "wandb")},
+    "search of a number": put("config", "counterfactual", value={"_target_": 3}),
+    "about a number": put("data", value={"about": 3}),
+}
+
+
+def good_and_broken(folder):
+    for job in (0, 1):
+        write_job(folder / str(job), rates=[[0.5, 0.6]], overrides=[f"model.layers={job + 2}"], model__layers=job + 2)
+    return folder / "1"
+
+
+def assert_one_failed(folder, said):
+    collected = jobs([folder])
+    assert [job.folder.name for job in collected.jobs] == ["0"]
+    ((failed, reason),) = collected.failed.items()
+    assert failed.name == "1"
+    assert said in reason
+    assert "\n" not in reason
+    assert "cannot be read" in reason
+
+
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
+def test_a_result_that_lacks_something_fails_that_job_alone(tmp_path, change):
+    place = good_and_broken(tmp_path)
+    result = json.loads((place / "result.json").read_text())
+    change(result)
+    (place / "result.json").write_text(json.dumps(result))
+    assert_one_failed(tmp_path, "result.json" if "curve" not in result or result["curve"] != [POINT] else "")
+
+
+def cards():
+    numbers = dict.fromkeys(
+        ("base_factual", "base_counterfactual", "reference_factual", "reference_counterfactual"), 0.5
+    )
+    words = dict.fromkeys(("from_class", "target_class", "feature", "old", "new"), "a")
+    return pd.DataFrame([{"example": 0, "transferred": True, **numbers, **words}])
+
+
+TABLE_CHANGES = {
+    "pairs": {
+        **{f"no {name}": lambda t, name=name: t.drop(columns=name) for name in ("rate", "found", "control_random")},
+        **{f"{name} in words": lambda t, name=name: t.assign(**{name: "a"}) for name in ("rate", "base", "base_seed")},
+        "rate_seed in words": lambda t: t.assign(rate_seed="a"),
+        "rate in objects": lambda t: t.assign(rate=[{"a": 1}] * len(t)),
+        "rate nullable": lambda t: t.assign(rate=pd.array([0.5, None], "Float64")),
+        "rate endless": lambda t: t.assign(rate=np.inf),
+        "bases between": lambda t: t.assign(base=0.5),
+        "twice": lambda t: pd.concat([t, t]),
+        "one missing": lambda t: pd.concat([t, t.assign(base=1)]).iloc[:3],
+        "none": lambda t: t.iloc[:0],
+    },
+    "survivorship": {
+        **{f"no {name}": lambda t, name=name: t.drop(columns=name) for name in ("found", "rate", "rate_high", "cap")},
+        "found in words": lambda t: t.assign(found="a"),
+        "cap in words": lambda t: t.assign(cap="a"),
+    },
+    "curves": {
+        **{f"no {name}": lambda t, name=name: t.drop(columns=name) for name in ("test_loss", "test_accuracy", "role")},
+        "loss in words": lambda t: t.assign(test_loss="a"),
+        "role a number": lambda t: t.assign(role=1),
+        "role a list": lambda t: t.assign(role=[[1]] * len(t)),
+    },
+    "examples": {
+        **{f"no {name}": lambda _, name=name: cards().drop(columns=name)
+           for name in ("base_factual", "reference_counterfactual", "example", "transferred")},
+        "probability in words": lambda _: cards().assign(base_factual="a"),
+        "example in words": lambda _: cards().assign(example="a"),
+        "transferred unknown": lambda _: cards().assign(transferred=pd.array([None], "boolean")),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        pytest.param(name, change, id=f"{name} {how}")
+        for name, some in TABLE_CHANGES.items()
+        for how, change in some.items()
+    ],
+)
+def test_a_table_that_lacks_something_fails_that_job_alone(tmp_path, name, change):
+    path = good_and_broken(tmp_path) / f"{name}.parquet"
+    change(pd.read_parquet(path) if path.exists() else None).to_parquet(path)
+    assert_one_failed(tmp_path, f"{name}.parquet cannot be read (")
+
+
+def test_the_report_of_the_good_is_made_beside_all_broken_ones(tmp_path):
+    place = good_and_broken(tmp_path)
+    for index, change in enumerate(BROKEN.values()):
+        shutil.copytree(place, other := tmp_path / f"r{index}")
+        result = json.loads((other / "result.json").read_text())
+        change(result)
+        (other / "result.json").write_text(json.dumps(result))
+    for name, some in TABLE_CHANGES.items():
+        for index, change in enumerate(some.values()):
+            shutil.copytree(place, other := tmp_path / f"{name}{index}")
+            path = other / f"{name}.parquet"
+            change(pd.read_parquet(path) if path.exists() else None).to_parquet(path)
+    text = report([tmp_path]).read_text()
+    broken = len(BROKEN) + sum(map(len, TABLE_CHANGES.values()))
+    assert f"Failed: {broken} jobs without a result" in text
+    assert "2 jobs, over model.layers" in text
+
+
+def test_what_jobs_may_hold_beside_is_no_fault(tmp_path):
+    """A loss that ran away, columns that nobody reads, examples of tables; ages that are not typed as numbers."""
+    place = good_and_broken(tmp_path)
+    curves = pd.read_parquet(place / "curves.parquet")
+    curves.assign(test_loss=[1.0, np.inf, np.nan]).to_parquet(place / "curves.parquet")
+    survivorship = pd.read_parquet(place / "survivorship.parquet")
+    survivorship.assign(role=[[1]] * 2, found_low="a").to_parquet(place / "survivorship.parquet")
+    cards().to_parquet(place / "examples.parquet")
+    assert len(jobs([tmp_path]).jobs) == 2
+    assert "a → a: " in report([tmp_path]).read_text()
+
+
+def test_an_extra_word_is_no_place_on_an_axis(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5]], extra_layers="two")
+    assert only_panel(tmp_path).knob is None
+    assert report([tmp_path]).exists()
+
+
+def test_many_jobs_of_other_numbers_of_pairs_share_a_figure(tmp_path):
+    for job in range(12):
+        rates = np.full((2, 2 + job % 2), 0.5)
+        write_job(tmp_path / str(job), rates=rates, overrides=[f"model.layers={job}"], model__layers=job)
+    assert report([tmp_path]).exists()
+
+
+def test_a_table_of_more_values_than_any_job_has_is_not_read(tmp_path, monkeypatch):
+    place = good_and_broken(tmp_path)
+    many = pyarrow.table({"example": pyarrow.repeat(0, 2**20 + 1)})
+    pyarrow.parquet.write_table(many, place / "examples.parquet")
+    read = pd.read_parquet
+    monkeypatch.setattr(pd, "read_parquet", lambda path: read(path) if path.name != "examples.parquet" else None)
+    (reason,) = jobs([tmp_path]).failed.values()
+    assert "examples.parquet cannot be read (it has 1,048,577 values, more than 1,048,576)" in reason
+
+
+def test_a_list_of_many_values_counts_as_many(tmp_path):
+    place = good_and_broken(tmp_path)
+    lists = pyarrow.array([[0] * 2**21], pyarrow.list_(pyarrow.int8()))
+    pyarrow.parquet.write_table(pyarrow.table({"example": lists}), place / "examples.parquet")
+    (reason,) = jobs([tmp_path]).failed.values()
+    assert "examples.parquet cannot be read (it has 2,097,152 values, more than 1,048,576)" in reason
+
+
+def test_an_alias_in_yaml_is_not_followed(tmp_path):
+    """Nine lines, each with nine of the line before, are 400 million words."""
+    write_job(tmp_path / "sweep" / "0", rates=[[0.5]], overrides=["seed=3"], seed=3)
+    bomb = ["a: &a [x,x,x,x,x,x,x,x,x]"]
+    bomb += [f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]" for a, b in itertools.pairwise("abcdefgh")]
+    (tmp_path / "sweep" / "multirun.yaml").write_text("\n".join([*bomb, "hydra: {overrides: {task: *h, hydra: []}}"]))
+    with pytest.raises(InputError, match=r"multirun.yaml: cannot be read \(it has an alias, which Hydra does not"):
+        yaml_of(tmp_path / "sweep", "multirun.yaml")
+    assert commands(jobs([tmp_path]).jobs) == ["python transfer.py seed=3"]
+
+
+@pytest.mark.parametrize("task", ["3", "word", "{a: 1}", "[[a]]", "[{a: 1}]", f"[0x{'f' * 5000}]"], ids=range(6))
+def test_overrides_of_another_kind_are_those_of_no_sweep(tmp_path, task):
+    write_job(tmp_path / "sweep" / "0", rates=[[0.5]], overrides=["seed=3"], seed=3)
+    (tmp_path / "sweep" / "multirun.yaml").write_text(f"hydra: {{overrides: {{task: {task}, hydra: []}}}}")
+    assert commands(jobs([tmp_path]).jobs) == ["python transfer.py seed=3"]
