@@ -105,18 +105,34 @@ def test_tags_of_the_user_come_last_and_once():
         named("wandb.tags=[3]")
 
 
-def test_a_file_that_is_cut_short_has_not_ended(tmp_path):
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The file of a run that was kept offline, of more than a block."""
     import wandb
 
-    with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(console="off", silent=True)) as run:
-        for step in range(200):  # more than a block
+    folder = tmp_path_factory.mktemp("kept")
+    with wandb.init(mode="offline", dir=folder, settings=wandb.Settings(console="off", silent=True)) as run:
+        for step in range(200):
             run.log({"text": "x" * 500}, step=step)
-    (file,) = offline.files(tmp_path)
+    (file,) = offline.files(folder)
     assert offline.is_offline(file)
     assert offline.ended(file, patience=5)
-    whole = file.read_bytes()
+    return file
+
+
+def test_a_file_that_is_cut_short_has_not_ended(kept, tmp_path):
+    whole, file = kept.read_bytes(), tmp_path / "run-x.wandb"
     for size in (0, 5, 100, 40_000, len(whole) - 1):
         file.write_bytes(whole[:size])
+        assert not offline.ended(file)
+
+
+@pytest.mark.parametrize("at", [7, 20, 700, 3_000, 32_768, 40_001])
+def test_a_file_that_is_damaged_in_the_middle_has_not_ended(kept, tmp_path, at):
+    whole, file = kept.read_bytes(), tmp_path / "run-x.wandb"
+    flipped = bytes(255 - byte for byte in whole[at : at + 3])
+    for content in (whole[:at] + whole[at + 400 :], whole[:at] + flipped + whole[at + 3 :]):
+        file.write_bytes(content)
         assert not offline.ended(file)
 
 
