@@ -175,7 +175,7 @@ def test_a_sweeps_figures_are_one_more_run_of_its_group(folder, server):
     report = read(folder / "sweep" / "wandb")
     assert report["job_type"] == "report"
     assert {job["group"] for job in jobs} == {report["group"]} == {"sweep"}
-    assert {"survivorship._type", "training._type"} <= set(report["summary"])
+    assert {"figure_survivorship._type", "figure_training._type"} <= set(report["summary"])
     assert sync(folder, server, "sweep").stdout == "sweep: uploaded\nsweep/0: uploaded\nsweep/1: uploaded\n"
     assert {run["group"] for run in server.runs.values()} == {"sweep"}
     done = run_command(folder, "transfer.py", "-m", *words)  # nothing is missing; the report is made again

@@ -26,6 +26,8 @@ class Server:
     lost_after: str = ""  # from the first time that this is asked for, nothing is answered
     lost: str = "silent"  # silent: takes requests, and never answers · gone: hangs up
     is_lost: bool = False
+    stuck: str = ""  # this alone is not answered, for as long as it stands here
+    refuses: bool = False  # takes no key
     stop: Callable[[], None] = lambda: None  # nobody listens any more
 
 
@@ -99,8 +101,11 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 self.connection.close()
                 return
-            content = json.dumps(answer()).encode()
-            self.send_response(200)
+            while server.stuck == asked and server.lost != "gone":
+                time.sleep(0.05)
+            content = json.dumps({"errors": [{"message": "user is not logged in"}]} if server.refuses else answer())
+            content = content.encode()
+            self.send_response(401 if server.refuses else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

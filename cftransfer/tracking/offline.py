@@ -27,7 +27,7 @@ def run_id(file: Path) -> str:
 
 def records(file: Path) -> Iterator[Any]:
     """Yield the records (of W&B's protocol) of a file, up to where it is cut short or damaged."""
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made when it is imported
 
     content, at, whole = file.read_bytes(), START, b""
