@@ -22,6 +22,7 @@ class Server:
     url: str = ""
     runs: dict[str, dict] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)  # all that came with a question
     views: list[dict] = field(default_factory=list)  # saved workspaces
     lost_after: str = ""  # from the first time that this is asked for, nothing is answered
     lost: str = "silent"  # silent: takes requests, and never answers · gone: hangs up
@@ -64,7 +65,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = json.loads(self._body() or b"{}")
+            text = self._body() or b"{}"
+            server.heard.append(text.decode())
+            body = json.loads(text)
             if self.path.endswith("/file_stream"):
                 asked, answer = "file_stream", lambda: _stream(server, self.path.split("/")[-2], body)
             elif self.path != "/graphql":  # W&B's measurements of its own client

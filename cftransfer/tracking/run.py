@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLES = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}  # a file: its name in W&B
-LOSSES = ("not be synced", "ignored", "timed out", "dropped")  # words of W&B's own warnings that data is missing
+LOSSES = ("not be synced", "not synced", "ignored", "timed out", "dropped")  # words of W&B's own warnings that data is missing
 SYNC = "python -m cftransfer.tracking sync"
 
 
