@@ -1,7 +1,11 @@
 """Small parts of tracking; test_commands.py reads whole W&B runs back, test_tracking_server.py has a server."""
 
+import functools
+import json
 import subprocess
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import ROOT, composed
 from hydra import compose, initialize_config_dir
@@ -10,8 +14,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from cftransfer.errors import InputError
+from cftransfer.report.collect import PNG, Jobs
 from cftransfer.spec import flat
-from cftransfer.tracking import facts, names, offline
+from cftransfer.tracking import continued, facts, names, offline, report_run, run, sync
+from cftransfer.tracking.dashboard import dashboard
 
 
 def test_nested_settings_are_flat():
@@ -105,18 +111,34 @@ def test_tags_of_the_user_come_last_and_once():
         named("wandb.tags=[3]")
 
 
-def test_a_file_that_is_cut_short_has_not_ended(tmp_path):
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The file of a run that was kept offline, of more than a block."""
     import wandb
 
-    with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(console="off", silent=True)) as run:
-        for step in range(200):  # more than a block
+    folder = tmp_path_factory.mktemp("kept")
+    with wandb.init(mode="offline", dir=folder, settings=wandb.Settings(console="off", silent=True)) as run:
+        for step in range(200):
             run.log({"text": "x" * 500}, step=step)
-    (file,) = offline.files(tmp_path)
+    (file,) = offline.files(folder)
     assert offline.is_offline(file)
     assert offline.ended(file, patience=5)
-    whole = file.read_bytes()
+    return file
+
+
+def test_a_file_that_is_cut_short_has_not_ended(kept, tmp_path):
+    whole, file = kept.read_bytes(), tmp_path / "run-x.wandb"
     for size in (0, 5, 100, 40_000, len(whole) - 1):
         file.write_bytes(whole[:size])
+        assert not offline.ended(file)
+
+
+@pytest.mark.parametrize("at", [7, 20, 700, 3_000, 32_768, 40_001])
+def test_a_file_that_is_damaged_in_the_middle_has_not_ended(kept, tmp_path, at):
+    whole, file = kept.read_bytes(), tmp_path / "run-x.wandb"
+    flipped = bytes(255 - byte for byte in whole[at : at + 3])
+    for content in (whole[:at] + whole[at + 400 :], whole[:at] + flipped + whole[at + 3 :]):
+        file.write_bytes(content)
         assert not offline.ended(file)
 
 
@@ -134,3 +156,269 @@ def test_a_remote_with_a_token_is_kept_from_wandb(tmp_path, monkeypatch, url, ho
     subprocess.run(["git", "init", "-q"], check=True)
     subprocess.run(["git", "remote", "add", "origin", url], check=True)
     assert facts.remotes_hold_credentials.__wrapped__() is holds
+
+
+SETTINGS = {"mode": "offline", "project": "p", "entity": None, "group": None, "notes": None, "finish_timeout": 60}
+
+
+@pytest.mark.parametrize("name", ["entity", "group", "project"])
+@pytest.mark.parametrize("value", [["a"], "", " ", True, 1.5, "x" * 129])
+def test_what_is_no_word_for_wandb_is_refused_by_its_key(name, value):
+    with pytest.raises(InputError, match=rf"^wandb\.{name}="):
+        run.checked({**SETTINGS, name: value})
+
+
+@pytest.mark.parametrize("value", [None, "a/b", "50%", "a#b"])
+def test_a_project_has_a_name_that_wandb_takes(value):
+    with pytest.raises(InputError, match=r"^wandb\.project="):
+        run.checked({**SETTINGS, "project": value})
+
+
+def test_a_number_is_a_word_and_blanks_around_one_are_no_part_of_it():
+    checked = run.checked({**SETTINGS, "project": 2024, "group": 3, "entity": " me "})
+    assert (checked["project"], checked["group"], checked["entity"]) == ("2024", "3", "me")
+
+
+@pytest.mark.parametrize("odd", [None, "online", {}, {"mode": "offline"}])
+def test_odd_settings_are_one_line(odd):
+    with pytest.raises(InputError, match=r"^wandb"):
+        run.checked(odd)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("WANDB_MODE", "garbage"), ("WANDB_INIT_TIMEOUT", "abc")])
+def test_a_bad_variable_of_wandbs_is_named_and_its_value_is_not(variable, value):
+    import wandb
+
+    with pytest.raises(ValueError, match=value) as raised:
+        wandb.Settings().update_from_env_vars({variable: value})
+    line = run.unreachable(SETTINGS, raised.value)
+    assert line.startswith(f"{variable}: Input should be")
+    assert value not in line
+    assert "\n" not in line
+
+
+def told(folder: Path, **init) -> str | None:
+    """What W&B lacks of a run that is kept offline in this folder."""
+    place = run.where(SETTINGS, folder, id_="abc")
+    return run.tell(lambda _: None, SETTINGS, place, **init)
+
+
+def test_a_file_where_wandbs_folder_should_be_is_named(tmp_path):
+    (tmp_path / "wandb").touch()
+    assert told(tmp_path).startswith(f"{tmp_path}/wandb/offline-run-")
+
+
+def test_wandb_records_nothing_of_the_folder_where_sync_is_typed(tmp_path, monkeypatch):
+    import wandb
+
+    begun, real = [], wandb.init
+    monkeypatch.setattr(wandb, "init", lambda **words: begun.append(words["settings"]) or real(**words))
+    assert told(tmp_path) is None
+    (settings,) = begun
+    assert settings.disable_git
+    assert not settings.x_save_requirements
+
+
+def test_the_group_of_a_sweep_is_its_folder_as_typed_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (job := tmp_path / "multirun" / "a" / "3").mkdir(parents=True)
+    assert run.sweep_of(job) is None
+    (job.parent / "multirun.yaml").touch()
+    assert {names.group(Path("multirun/a")), names.group(job.parent), run.sweep_of(job)} == {"multirun/a"}
+    long = names.group(Path("x" * 100) / ("y" * 100))
+    assert (len(long), long[0], long[-101:]) == (128, "…", "/" + "y" * 100)
+
+
+def test_a_run_goes_by_what_the_job_is_and_a_report_by_its_folder():
+    assert run._id(Path("a"), "more") != run._id(Path("a"), "less")
+    assert run._id(Path("a")) != run._id(Path("b"))
+
+
+def test_where_no_job_has_a_result_there_is_no_report_and_no_traceback(tmp_path, caplog):
+    assert "holds no finished job" in report_run(tmp_path)
+    assert "W&B lacks the report of" in caplog.text
+
+
+def test_a_report_has_no_figures_but_its_own(tmp_path):
+    elsewhere = tmp_path / "elsewhere.png"
+    elsewhere.write_bytes(PNG)
+    (sweep := tmp_path / "sweep").mkdir()
+    (sweep / "link.png").symlink_to(elsewhere)
+    (sweep / "key.png").write_text("secret")
+    assert run._figures(sweep, Jobs([], {})) == {}
+
+
+def put_run(folder: Path, id_: str = "abc", *, second: int = 0, content: bytes = b"") -> Path:
+    """The file of a run that was kept offline; without content, it is cut short."""
+    file = folder / "wandb" / f"offline-run-20260101_00000{second}-{id_}" / f"run-{id_}.wandb"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    return file
+
+
+@functools.cache
+def moons_config() -> dict:
+    return OmegaConf.to_container(composed("dataset=moons"), resolve=True)
+
+
+def put_job(folder: Path, *, content: bytes = b"", **changes) -> Path:
+    """What a job leaves in its folder, as far as sync reads it."""
+    file = put_run(folder, content=content)
+    chosen = {"experiment": "seed", "dataset": "moons", "model": "mlp"}
+    result = {"config": moons_config(), "choices": chosen, "overrides": [], "metrics": {"rate": 0.5}, "versions": {}}
+    result |= {"git": None, "wandb": offline.run_id(file), "files": ["pairs.parquet"]} | changes
+    pd.DataFrame({"base": [0]}).to_parquet(folder / "pairs.parquet")
+    (folder / "result.json").write_text(json.dumps(result))
+    return file
+
+
+@pytest.fixture
+def uploads(monkeypatch):
+    """What sync would upload: by `wandb sync`, files; from folders, what it tells the runs."""
+    seen = {"wandb sync": [], "told": []}
+
+    def by_wandb(fresh):
+        seen["wandb sync"] += fresh.values()
+        return dict.fromkeys(fresh)
+
+    def tell(action, settings, place, **known):
+        action(None)
+        seen["told"][-1] |= {"id": place["id"], "group": known["group"], "mode": place["mode"]}
+
+    monkeypatch.setattr(sync, "_unreached", lambda: None)
+    monkeypatch.setattr(sync, "_by_wandb", by_wandb)
+    monkeypatch.setattr(continued, "publish", lambda _, **told: seen["told"].append(told))
+    monkeypatch.setattr(continued, "tell", tell)
+    return seen
+
+
+def test_a_damaged_run_is_made_from_what_lies_in_its_folder(tmp_path, uploads, capsys):
+    put_job(tmp_path / "job")
+    assert sync.sync([tmp_path]) == 0
+    (told,) = uploads["told"]
+    assert (told["id"], told["mode"], told["metrics"]) == ("abc", "online", {"rate": 0.5})
+    assert list(told["tables"]) == ["pairs"]
+    assert capsys.readouterr().out == f"{tmp_path}/job: uploaded\n"
+    assert sync.sync([tmp_path]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/job: already there\n"
+
+
+def test_what_has_begun_to_be_uploaded_is_not_given_to_wandb_sync_again(kept, tmp_path, uploads):
+    files = [put_job(tmp_path / name, content=kept.read_bytes()) for name in ("new", "begun")]
+    files[1].with_suffix(".wandb.syncstate").write_text("{}")
+    failed = put_run(tmp_path / "failed", content=kept.read_bytes())  # has no steps, and nothing else to upload
+    failed.with_suffix(".wandb.syncstate").write_text("{}")
+    assert sync.sync([tmp_path]) == 0
+    assert sorted(uploads["wandb sync"]) == sorted([files[0], failed])
+    assert len(uploads["told"]) == 1
+
+
+def test_what_wandb_sync_fails_with_is_made_from_its_folder(kept, tmp_path, uploads, monkeypatch, capsys):
+    put_job(tmp_path / "job", content=kept.read_bytes())
+    put_run(tmp_path / "failed", content=kept.read_bytes())
+    monkeypatch.setattr(sync, "_by_wandb", lambda fresh: dict.fromkeys(fresh, "a reason"))
+    assert sync.sync([tmp_path]) == 1
+    assert len(uploads["told"]) == 1
+    assert capsys.readouterr().out == f"{tmp_path}/failed: not uploaded: a reason\n{tmp_path}/job: uploaded\n"
+
+
+def test_the_reason_is_that_of_the_jobs_own_file(tmp_path):
+    files = [put_run(tmp_path / name, id_) for name, id_ in (("a", "abc"), ("b", "abc"), ("c", "xyz"))]
+    said = [f'wandb: ERROR Failed to read "{files[0].parent}": bad', "wandb: ERROR [p/xyz] gone"]
+    assert [sync._why(file, said) for file in (files[0], files[2])] == said
+    assert sync._why(put_run(tmp_path / "d", "other"), said) == "wandb sync did not say why"
+
+
+def nothing(job: Path) -> None:
+    """No damage."""
+
+
+ODD = {
+    "no result": ({}, lambda job: (job / "result.json").unlink(), "the job has not ended; run it again"),
+    "list": ({}, lambda job: (job / "result.json").write_text("[]"), "result.json: cannot be read"),
+    "half": ({}, lambda job: (job / "result.json").write_text("{"), "result.json: cannot be read"),
+    "no config": ({"config": {}}, nothing, "result.json: cannot be read"),
+    "odd config": ({"config": {"wandb": {"mode": "offline"}}}, nothing, "wandb.project"),
+    "other run": ({"wandb": "xyz"}, nothing, "result.json: is of another run"),
+    "no table": ({}, lambda job: (job / "pairs.parquet").unlink(), "pairs.parquet: is no file in the job's folder"),
+    "bad table": ({}, lambda job: (job / "pairs.parquet").write_text("x"), "pairs.parquet: cannot be read"),
+    "absolute": ({"files": ["/etc/passwd"]}, nothing, "/etc/passwd: is no file in the job's folder"),
+    "above": ({"files": ["../other.parquet"]}, nothing, "../other.parquet: is no file in the job's folder"),
+    "picture": ({"files": ["examples/a.png"]}, nothing, "examples/a.png: is no file in the job's folder"),
+}
+
+
+@pytest.mark.parametrize(("changes", "damage", "said"), ODD.values(), ids=ODD)
+def test_an_odd_job_is_one_line_and_the_others_go_on(tmp_path, uploads, capsys, changes, damage, said):
+    pd.DataFrame({"secret": [1]}).to_parquet(tmp_path / "other.parquet")
+    put_job(tmp_path / "1", **changes)
+    (tmp_path / "1" / "examples").mkdir()
+    (tmp_path / "1" / "examples" / "a.png").symlink_to("/etc/passwd")
+    damage(tmp_path / "1")
+    put_job(tmp_path / "2")
+    assert sync.sync([tmp_path]) == 1
+    odd, good = capsys.readouterr().out.splitlines()
+    assert odd.startswith(f"{tmp_path}/1: not uploaded: {said}")
+    assert "again" in odd or said.startswith(("wandb", "result.json: is of another"))
+    assert good == f"{tmp_path}/2: uploaded"
+    assert len(uploads["told"]) == 1
+
+
+def test_pictures_are_those_of_the_job_and_pngs(tmp_path, uploads):
+    put_job(tmp_path / "job", files=["examples/a.png", "examples/b.png"])
+    (tmp_path / "job" / "examples").mkdir()
+    for name, content in (("a", PNG), ("b", b"secret"), ("unlisted", PNG)):
+        (tmp_path / "job" / "examples" / f"{name}.png").write_bytes(content)
+    assert sync.sync([tmp_path]) == 0
+    assert list(uploads["told"][0]["pictures"]) == ["a"]
+
+
+def test_what_cannot_be_marked_is_uploaded_all_the_same(tmp_path, uploads, capsys):
+    file = put_job(tmp_path / "job")
+    file.with_suffix(".wandb.synced").symlink_to(
+        tmp_path / "nowhere" / "x"
+    )  # a disk that can only be read: tests may be root
+    assert sync.sync([tmp_path]) == 0
+    assert "job: uploaded, but cannot be marked as uploaded (No such file or directory)" in capsys.readouterr().out
+
+
+def test_the_run_of_a_jobs_earlier_settings_is_left_alone(tmp_path, uploads):
+    earlier = put_run(tmp_path / "job", "old")
+    put_run(tmp_path / "job", second=1)
+    put_run(tmp_path / "new")
+    for file in (tmp_path / "new").rglob("*.wandb"):
+        file.unlink()
+    assert [offline.run_id(file) for file in offline.files(tmp_path / "job")] == ["abc"]
+    assert offline.files(tmp_path / "new") == []
+    sync.sync([tmp_path])
+    assert not offline.is_marked(earlier)
+
+
+def test_every_folder_that_is_not_there_or_holds_no_run_is_named(tmp_path, uploads, capsys):
+    put_job(tmp_path / "good")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"/no: no such folder; .*/nor: no such folder$"):
+        sync.sync([tmp_path / "no", tmp_path / "good", tmp_path / "nor"])
+    with pytest.raises(InputError, match=r"/empty: no W&B run in there"):
+        sync.sync([tmp_path / "empty"])
+    assert sync.sync([tmp_path / "empty", tmp_path / "good"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{tmp_path}/empty: no W&B run in there; jobs of wandb=disabled have none"
+    assert second == f"{tmp_path}/good: uploaded"
+
+
+def test_the_name_of_a_folder_cannot_steer_a_terminal(tmp_path, uploads, capsys):
+    put_job(tmp_path / "a\x1b[2Jb")
+    sync.sync([tmp_path])
+    assert capsys.readouterr().out == f"{tmp_path}/a\\x1b[2Jb: uploaded\n"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"project": "a/b"}, {"project": ""}, {"entity": ""}]
+    + [{"knob": knob} for knob in ("", "model..layers", ".layers", "layers.", "model.layers.value", "a b", "1")],
+)
+def test_the_dashboard_refuses_what_would_draw_nothing(given):
+    words = {"project": "p", "entity": None, "knob": "model.layers", "name": "n", "dry_run": True} | given
+    with pytest.raises(InputError, match=f"^--{next(iter(given))}"):
+        dashboard(**words)

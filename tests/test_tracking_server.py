@@ -1,7 +1,9 @@
 """W&B online, gone in mid-run, and afterwards: the real client against a small server on this machine."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +13,8 @@ import pytest
 from conftest import SMALL, environment, results, run_command
 from offline_run import read
 from wandb_server import KEY, Server, environment_of, serving
+
+from cftransfer.tracking import offline
 
 pytestmark = pytest.mark.slow
 CURVE = [*SMALL, "experiment=continued_training", "extra_epochs=3", "hydra.run.dir=job"]
@@ -38,6 +42,11 @@ def folder(warm, tmp_path):
 
 def sync(folder: Path, server: Server, what: str = "job") -> subprocess.CompletedProcess:
     return run_command(folder, "-m", "cftransfer.tracking", "sync", what, **environment_of(server))
+
+
+def own_lines(said: str) -> list[str]:
+    """All but what W&B's client says of itself: whose key it has loaded."""
+    return [line for line in said.splitlines() if not line.startswith("wandb: [wandb.login()]")]
 
 
 def steps(run: dict) -> list[int]:
@@ -116,7 +125,106 @@ def test_runs_kept_offline_are_uploaded_once_however_often_the_job_was_run(folde
     assert_no_key(folder, done, said)
 
 
+def test_a_job_of_other_settings_in_the_same_folder_is_another_run(folder, server):
+    for extra in (3, 3, 2):
+        words = [*CURVE, f"extra_epochs={extra}", "wandb=online"]
+        done = run_command(folder, "transfer.py", *words, **environment_of(server))
+        assert done.returncode == 0, done.stderr
+    (result,) = results(folder)
+    assert sorted(map(steps, server.runs.values())) == [[1, 2], [1, 2, 3]]
+    assert steps(server.runs[result["wandb"]]) == [1, 2]
+    assert sync(folder, server).stdout == "job: already there\n"
+
+
+def test_sync_tells_nothing_of_the_folder_where_it_is_typed(folder, server):
+    done = run_command(folder, "transfer.py", *CURVE, "wandb=offline")
+    assert done.returncode == 0, done.stderr
+    (file,) = offline.files(folder / "job")
+    content = file.read_bytes()
+    file.write_bytes(content[:3000] + content[3400:])
+    token = "ghp_" + "0aZ" * 12
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    remote = ["remote", "add", "origin", f"https://{token}@example.org/a.git"]
+    for words in (["init", "-q"], remote, ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], cwd=folder, check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    said = sync(folder, server)
+    assert (said.stdout, said.returncode) == ("job: uploaded\n", 0), said.stderr
+    ((_, run),) = server.runs.items()
+    assert steps(run) == [1, 2, 3]
+    assert "requirements.txt" not in run["files"]
+    sent = "".join(server.heard) + "".join(map(str, run["files"].values()))
+    assert "continued_training moons" in sent
+    assert token not in sent
+    assert commit.strip() not in sent
+
+
+@pytest.mark.parametrize("way", ["wandb sync", "continued"])
+def test_an_interrupted_sync_is_one_line_and_the_next_adds_nothing_twice(folder, server, way):
+    done = run_command(folder, "transfer.py", *CURVE, "wandb=offline")
+    assert done.returncode == 0, done.stderr
+    (file,) = offline.files(folder / "job")
+    if way == "continued":
+        file.write_bytes(file.read_bytes()[:-5])
+    server.stuck = "CommitArtifact"
+    command = [sys.executable, "-m", "cftransfer.tracking", "sync", "job"]
+    going = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(**environment_of(server)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not any(map(steps, server.runs.values())):
+        time.sleep(0.1)
+    os.killpg(going.pid, signal.SIGINT)  # as a terminal does
+    out, err = going.communicate(timeout=20)
+    assert going.returncode == 130
+    assert out == ""
+    assert own_lines(err) == ["cftransfer.tracking: interrupted; the same command goes on where this one ended"]
+    ((_, run),) = server.runs.items()
+    assert steps(run) in ([1, 2], [1, 2, 3])  # the last has the tables
+    server.stuck = ""
+    said = sync(folder, server)
+    assert (said.stdout, said.returncode) == ("job: uploaded\n", 0), said.stderr
+    assert steps(run) == [1, 2, 3]
+    assert run["exit_code"] == 0
+
+
+def test_a_key_that_is_refused_is_said_before_anything_is_trained(folder, server):
+    server.refuses = True
+    shutil.rmtree(folder / "store")
+    done = run_command(folder, "transfer.py", *CURVE, "wandb=online", **environment_of(server))
+    assert done.returncode == 1
+    assert not results(folder)
+    assert not list(folder.rglob("*.safetensors"))
+    (line,) = own_lines(done.stderr)
+    assert "failed: wandb.mode=online" in line
+    assert "wandb login gives a key" in line
+    assert KEY not in done.stderr
+
+
+BAD = [
+    ({}, ["wandb.group=[a]"], "wandb.group=['a']: takes a word"),
+    ({"WANDB_MODE": "garbage"}, ["wandb=offline"], "WANDB_MODE: Input should be"),
+    ({"WANDB_INIT_TIMEOUT": "abc"}, ["wandb=offline"], "WANDB_INIT_TIMEOUT: Input should be"),
+]
+
+
+@pytest.mark.parametrize(("variables", "words", "said"), BAD, ids=lambda value: str(value)[:20])
+def test_a_mistake_in_wandbs_settings_is_one_line_before_anything_is_trained(tmp_path, variables, words, said):
+    done = run_command(tmp_path, "transfer.py", *CURVE, *words, **variables)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"failed: {said}" in line
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_sync_says_what_it_cannot_do(folder, server):
+    (folder / "job").mkdir()
     said = sync(folder, server)
     assert (said.returncode, said.stderr) == (
         1,
@@ -175,7 +283,7 @@ def test_a_sweeps_figures_are_one_more_run_of_its_group(folder, server):
     report = read(folder / "sweep" / "wandb")
     assert report["job_type"] == "report"
     assert {job["group"] for job in jobs} == {report["group"]} == {"sweep"}
-    assert {"survivorship._type", "training._type"} <= set(report["summary"])
+    assert {"figure_survivorship._type", "figure_training._type"} <= set(report["summary"])
     assert sync(folder, server, "sweep").stdout == "sweep: uploaded\nsweep/0: uploaded\nsweep/1: uploaded\n"
     assert {run["group"] for run in server.runs.values()} == {"sweep"}
     done = run_command(folder, "transfer.py", "-m", *words)  # nothing is missing; the report is made again

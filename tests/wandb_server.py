@@ -22,10 +22,13 @@ class Server:
     url: str = ""
     runs: dict[str, dict] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)  # all that came with a question
     views: list[dict] = field(default_factory=list)  # saved workspaces
     lost_after: str = ""  # from the first time that this is asked for, nothing is answered
     lost: str = "silent"  # silent: takes requests, and never answers · gone: hangs up
     is_lost: bool = False
+    stuck: str = ""  # this alone is not answered, for as long as it stands here
+    refuses: bool = False  # takes no key
     stop: Callable[[], None] = lambda: None  # nobody listens any more
 
 
@@ -62,7 +65,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = json.loads(self._body() or b"{}")
+            text = self._body() or b"{}"
+            server.heard.append(text.decode())
+            body = json.loads(text)
             if self.path.endswith("/file_stream"):
                 asked, answer = "file_stream", lambda: _stream(server, self.path.split("/")[-2], body)
             elif self.path != "/graphql":  # W&B's measurements of its own client
@@ -99,8 +104,11 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 self.connection.close()
                 return
-            content = json.dumps(answer()).encode()
-            self.send_response(200)
+            while server.stuck == asked and server.lost != "gone":
+                time.sleep(0.05)
+            content = json.dumps({"errors": [{"message": "user is not logged in"}]} if server.refuses else answer())
+            content = content.encode()
+            self.send_response(401 if server.refuses else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -26,6 +26,9 @@ def main() -> None:
         sys.exit(_done(options.pop("action"), options))
     except InputError as error:
         sys.exit(f"cftransfer.tracking: {error}")
+    except KeyboardInterrupt:
+        print("cftransfer.tracking: interrupted; the same command goes on where this one ended", file=sys.stderr)
+        sys.exit(130)
 
 
 def _done(action: str, options: dict) -> int:

@@ -1,16 +1,28 @@
 """The workspace of a W&B project: its rates against what was swept, its curves, its pairs, its figures."""
 
+import re
 from typing import Any
 
 from cftransfer.errors import InputError
+from cftransfer.tracking import names
 
 CURVE = ("rate", "rate_low", "rate_high", "rate_conditional", "agreement", "reference_accuracy")
 COLUMNS = ("rate", "rate_low", "rate_high", "found", "agreement", "rate_conditional", "rate_end_to_end", "margin")
-FIGURES = ["trend", "survivorship", "training", "frontier", "matrix"]
+FIGURES = [f"figure_{name}" for name in ("trend", "survivorship", "training", "frontier", "matrix")]
+KNOB = re.compile(r"[^\W\d]\w*(\.\w+)*")  # of a setting; W&B's own `.value` is put in by its package
 
 
 def dashboard(*, project: str, entity: str | None, knob: str, name: str, dry_run: bool) -> str:
-    """Save the workspace and return its address; of a dry run, return its specification as JSON instead."""
+    """Save the workspace and return its address; of a dry run, return its specification as JSON instead.
+
+    Raises InputError for names that W&B would refuse or draw nothing for, and if it cannot be reached.
+    """
+    project = names.project("--project", project)
+    entity = names.word("--entity", entity, otherwise="")
+    if not KNOB.fullmatch(knob) or knob.rpartition(".")[2] == "value":
+        raise InputError(
+            f"--knob {knob}: takes the name of a setting that is a number, as model.layers or extra_layers"
+        )
     try:
         from wandb_workspaces import workspaces
     except ModuleNotFoundError as error:

@@ -1,11 +1,14 @@
 """What a W&B run is called, and how it is filed: from a job's resolved settings and the options it chose."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from cftransfer.errors import InputError
+from cftransfer.tracking import facts
 
-LONGEST_NAME, LONGEST_TAG = 120, 64  # letters; W&B refuses longer ones
+LONGEST_NAME, LONGEST_TAG, LONGEST_WORD = 120, 64, 128  # letters; W&B refuses longer ones
+REFUSED = "/\\#?%:"  # by W&B, in the name of a project
 PRECISION = (
     "samples",
     "replicates.",
@@ -50,6 +53,33 @@ def tags(config: Settings, choices: Settings) -> list[str]:
     if not isinstance(given, list) or not all(isinstance(tag, str) and 0 < len(tag) <= LONGEST_TAG for tag in given):
         raise InputError(f"wandb.tags={given}: takes words of at most {LONGEST_TAG} letters, as in wandb.tags=[a,b]")
     return list(dict.fromkeys(str(tag) for tag in [*own, *given] if tag))
+
+
+def word(key: str, value: Any, *, otherwise: str = ", or null") -> str | None:
+    """Return what the user calls something in W&B, or None; a whole number is a word, too.
+
+    Raises InputError, by `key`, for what W&B would refuse. otherwise: what else may be given.
+    """
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if text is None:
+        return None
+    if not isinstance(text, str) or not 0 < len(text.strip()) <= LONGEST_WORD:
+        raise InputError(f"{key}={value}: takes a word of at most {LONGEST_WORD} letters{otherwise}")
+    return text.strip()
+
+
+def project(key: str, value: Any) -> str:
+    """Return the name of a project; InputError, by `key`, for what W&B would refuse or name by itself."""
+    name = word(key, value, otherwise="")
+    if name is None or set(REFUSED) & set(name):
+        raise InputError(f"{key}={value}: takes a word, without any of {' '.join(REFUSED)}")
+    return name
+
+
+def group(sweep: Path) -> str:
+    """Return the group of a sweep's jobs: its folder, as one would type it here; of a long one, the end."""
+    text = facts.shown(sweep.absolute()).as_posix()
+    return text if len(text) <= LONGEST_WORD else f"…{text[1 - LONGEST_WORD :]}"
 
 
 def _patched(model: Settings, patch: Settings) -> Settings:

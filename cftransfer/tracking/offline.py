@@ -2,6 +2,7 @@
 
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,22 @@ WHOLE, FIRST, LAST = 1, 2, 4  # kinds of parts
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the files of a job's runs, oldest first: a job that is requeued has several."""
-    return sorted(folder.glob("wandb/*run-*/run-*.wandb"), key=lambda path: path.parent.name.removeprefix("offline-"))
+    """Return the files of a folder's last run, oldest first: a job that is requeued has several.
+
+    Of a job that was run with other settings before, the run of these is another, whose results are gone.
+    """
+    every = sorted(folder.glob("wandb/*run-*/run-*.wandb"), key=lambda path: path.parent.name.removeprefix("offline-"))
+    return [path for path in every if path.name == every[-1].name]
+
+
+def run_id(file: Path) -> str:
+    """Return the id of the run that a file is of."""
+    return file.stem.removeprefix("run-")
 
 
 def records(file: Path) -> Iterator[Any]:
-    """Yield the records (of W&B's protocol) of a file, up to where it is cut short."""
+    """Yield the records (of W&B's protocol) of a file, up to where it is cut short or damaged."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made when it is imported
 
     content, at, whole = file.read_bytes(), START, b""
@@ -24,14 +35,17 @@ def records(file: Path) -> Iterator[Any]:
         if (room := BLOCK - at % BLOCK) < HEADER:  # a block's end is padded where no header fits
             at += room
             continue
-        _, size, kind = struct.unpack("<IHB", content[at : at + HEADER])
+        checksum, size, kind = struct.unpack("<IHB", content[at : at + HEADER])
         part = content[at + HEADER : at + HEADER + size]
-        at += HEADER + size
-        if kind == 0 or len(part) < size:
+        if kind == 0 or len(part) < size or zlib.crc32(part, zlib.crc32(bytes([kind]))) != checksum:
             return
+        at += HEADER + size
         whole = part if kind in (WHOLE, FIRST) else whole + part
         if kind in (WHOLE, LAST):
-            yield Record.FromString(whole)
+            try:
+                yield Record.FromString(whole)
+            except DecodeError:  # parts that are whole, but do not belong together
+                return
 
 
 def ended(file: Path, *, patience: float = 0) -> bool:
@@ -60,6 +74,11 @@ def is_offline(file: Path) -> bool:
 def is_marked(file: Path) -> bool:
     """Return whether all of a run has been uploaded."""
     return file.with_suffix(".wandb.synced").exists()
+
+
+def is_begun(file: Path) -> bool:
+    """Return whether `wandb sync` has begun to upload a run: should it not have ended, W&B has some of its steps."""
+    return file.with_suffix(".wandb.syncstate").exists()
 
 
 def mark(file: Path) -> None:

@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from cftransfer import finished
 from cftransfer.errors import InputError
 from cftransfer.spec import one_of, real
 from cftransfer.tracking import facts, names, offline
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLES = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}  # a file: its name in W&B
-LOSSES = ("not be synced", "ignored", "timed out", "dropped")  # words of W&B's own warnings that data is missing
+LOSSES = ("not be synced", "not synced", "ignored", "timed out", "dropped")  # words of W&B's own warnings that data is missing
 SYNC = "python -m cftransfer.tracking sync"
 
 
@@ -75,15 +76,23 @@ def _line(message: str) -> str:
 def wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
     """Open the W&B run of this job, and close it with the job, so that every job of a process has its own.
 
-    Its id comes from the job's folder: a job that is requeued continues its run. Jobs of a sweep share a group.
+    Its id comes from the job's folder and settings: a job that is requeued continues its run, and one that is run there
+    with others has a run of its own. Jobs of a sweep share a group.
+
+    Raises InputError for settings that W&B would refuse, and where the run cannot begin.
     """
     import wandb
 
     facts.code()  # what runs now; an edit or a commit during a long job must not be recorded in its place
-    out, settings = facts.job_folder(), _checked(cfg)
+    out = facts.job_folder()
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    settings = checked(config["wandb"])
+    known = _about(config) | {"group": settings["group"] or _sweep()}
+    place = where(settings, out, id_=_id(out, finished._what(config)))
+    own = _settings(settings["finish_timeout"], disable_git=facts.remotes_hold_credentials())
     try:
-        run = wandb.init(**_about(cfg), **where(settings, out), settings=_settings(settings["finish_timeout"]))
-    except wandb.Error as error:
+        run = wandb.init(**known, **place, settings=own)
+    except (wandb.Error, OSError, ValueError) as error:
         raise InputError(unreachable(settings, error)) from error
     tracked = Tracked(run)
     wandb.termsetup(wandb.Settings(silent=True), tracked)  # else its warnings go nowhere
@@ -97,30 +106,35 @@ def wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
     _say(tracked, out, failed=False)
 
 
-def _checked(cfg: DictConfig) -> dict[str, Any]:
-    settings: dict[str, Any] = OmegaConf.to_container(cfg.wandb, resolve=True)  # type: ignore[assignment]
-    one_of("wandb.mode", settings["mode"], ("online", "offline", "disabled"))
-    real("wandb.finish_timeout", settings["finish_timeout"], inside="> 0", among=lambda seconds: seconds > 0)
-    if not isinstance(settings["notes"], str | None):
+def checked(settings: Any) -> dict[str, Any]:
+    """Return the settings under `wandb`, words stripped; InputError, naming the key, for what W&B would refuse."""
+    if not isinstance(settings, Mapping):
+        raise InputError(f"wandb={settings}: takes online, offline or disabled")
+    one_of("wandb.mode", settings.get("mode"), ("online", "offline", "disabled"))
+    seconds = settings.get("finish_timeout")
+    real("wandb.finish_timeout", seconds, inside="> 0", among=lambda seconds: seconds > 0)
+    if not isinstance(settings.get("notes"), str | None):
         raise InputError(f"wandb.notes={settings['notes']}: takes a sentence, or null")
-    return settings
+    words = {name: names.word(f"wandb.{name}", settings.get(name)) for name in ("entity", "group")}
+    return {**settings, **words, "project": names.project("wandb.project", settings.get("project"))}
 
 
-def _about(cfg: DictConfig) -> dict[str, Any]:
-    """Return what the run is called, how it is filed, and its config."""
-    hydra = HydraConfig.get()
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    chosen, typed = facts.choices(), list(hydra.overrides.task)
-    known = about(config, chosen, typed, git=facts.code(), versions=facts.versions())
-    return known | {"group": config["wandb"]["group"] or _sweep()}
+def _about(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the run of this job is called, how it is filed, and its config."""
+    chosen, typed = facts.choices(), list(HydraConfig.get().overrides.task)
+    return about(config, chosen, typed, git=facts.code(), versions=facts.versions())
 
 
 def _sweep() -> str | None:
-    """Return the sweep that a job belongs to, also where it is run alone in the folder that the sweep has for it."""
-    hydra, above = HydraConfig.get(), facts.job_folder().parent
+    hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        return Path(hydra.sweep.dir).as_posix()
-    return facts.shown(above).as_posix() if (above / "multirun.yaml").exists() else None
+        return names.group(Path(hydra.sweep.dir))
+    return sweep_of(facts.job_folder())
+
+
+def sweep_of(job: Path) -> str | None:
+    """Return the group of the sweep that has a folder for this job, which may be run alone in there; None without."""
+    return names.group(job.parent) if (job.parent / "multirun.yaml").exists() else None
 
 
 def about(
@@ -136,7 +150,7 @@ def about(
         "job_type": names.job_type(chosen),
         "name": names.name(config, chosen, typed),
         "tags": names.tags(config, chosen),
-        "notes": config["wandb"]["notes"],
+        "notes": config["wandb"].get("notes"),
         "config": {
             **config,
             "choices": dict(chosen),
@@ -146,20 +160,33 @@ def about(
     }
 
 
-def where(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return where a run lands; its id is its folder's, so that it is continued and not made anew."""
+def where(settings: Mapping[str, Any], folder: Path, *, id_: str) -> dict[str, Any]:
+    """Return where a run lands; one that is there already is continued, and not made anew."""
     place = {name: settings[name] for name in ("mode", "project", "entity")}
-    return {**place, "id": hashlib.sha256(str(folder).encode()).hexdigest()[:12], "resume": "allow", "dir": folder}
+    return {**place, "id": id_, "resume": "allow", "dir": folder}
+
+
+def _id(folder: Path, *what: str) -> str:
+    return hashlib.sha256("\n".join([str(folder), *what]).encode()).hexdigest()[:12]
 
 
 def unreachable(settings: Mapping[str, Any], error: Exception) -> str:
-    """Return one line on why a run could not begin."""
+    """Return one line on why a run could not begin, and what to do."""
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):  # of W&B's own settings; ours have been checked. Values may be secret
+        wrong = {f"WANDB_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()}
+        return f"{'; '.join(sorted(wrong))} (in the environment, or in W&B's own settings; mend or remove it)"
+    if isinstance(error, OSError) and error.filename:
+        way_out = "move what is in the way of W&B's files, or say wandb=disabled"
+        return f"{error.filename}: {error.strerror}; {way_out}"
     reason = " ".join(str(error).split())
     place = f"wandb.mode={settings['mode']} wandb.project={settings['project']}"
-    return f"{place}: {reason} (wandb=offline works without a network)"
+    return f"{place}: {reason} (wandb login gives a key; wandb=offline works without a network)"
 
 
-def _settings(finish_timeout: float) -> "wandb.Settings":
+def _settings(finish_timeout: float, *, disable_git: bool) -> "wandb.Settings":
+    """Return W&B's own settings. disable_git: it then records no commit and no remote of where the command is typed."""
     import wandb
 
     # Of W&B's measurements of its own client: where its server has gone, they would fill the log with tries.
@@ -169,7 +196,7 @@ def _settings(finish_timeout: float) -> "wandb.Settings":
         silent=True,
         finish_timeout=finish_timeout,
         finish_timeout_raises=True,
-        disable_git=facts.remotes_hold_credentials(),  # `code` has the commit all the same
+        disable_git=disable_git,  # `code` has the commit all the same
         x_save_requirements=False,  # of all that is installed, a tenth of a second a job; `versions` has what matters
     )
 
@@ -257,48 +284,83 @@ def _say(tracked: Tracked, out: Path, *, failed: bool) -> None:
         log.info("W&B run: %s", tracked.run.url)
 
 
-def report_run(folder: Path, *, mode: str | None = None, group: str | None = None) -> str | None:
-    """Log a sweep's figures and trends as one more run of its group; return, and log, what W&B lacks of it.
+def tell(
+    action: Callable[["wandb.Run"], Any], settings: Mapping[str, Any], place: Mapping[str, Any], **known: Any
+) -> str | None:
+    """Begin a run, or go on with it, let `action` tell it, end it; return, in one line, what W&B lacks of it, or None.
+
+    That it is told afterwards, from some other folder: W&B records nothing of that one.
+    """
+    import wandb
+
+    try:
+        run = wandb.init(**known, **place, settings=_settings(settings["finish_timeout"], disable_git=True))
+    except (wandb.Error, OSError, ValueError) as error:
+        return unreachable(settings, error)
+    tracked = Tracked(run)
+    wandb.termsetup(wandb.Settings(silent=True), tracked)
+    tracked.attempt(lambda: action(run))
+    _close(tracked, exit_code=1 if tracked.troubles else 0)
+    return tracked.troubles[0] if tracked.troubles else None
+
+
+def report_run(folder: Path) -> str | None:
+    """Log a sweep's figures and trends as one more run of its group; return, and log, what W&B lacks of it."""
+    try:
+        lacking = upload_report(folder)
+    except InputError as error:
+        lacking = str(error)
+    if lacking:
+        log.warning("W&B lacks the report of %s (%s); it is there as report.html", facts.shown(folder), lacking)
+    return lacking
+
+
+def upload_report(folder: Path, *, mode: str | None = None, group: str | None = None) -> str | None:
+    """Do that, and return what W&B lacks; InputError where no job has a result, or its settings are odd.
 
     mode, group: others than those of the sweep's jobs.
     """
     from cftransfer.report import collect
 
     jobs = collect.jobs([folder])
-    settings = {**jobs.jobs[0].result["config"].get("wandb", {}), **({"mode": mode} if mode else {})}
-    if settings.get("mode") not in ("online", "offline"):
+    told = jobs.jobs[0].result["config"].get("wandb") or {}
+    wanted = mode or (told.get("mode") if isinstance(told, Mapping) else None)
+    if wanted not in ("online", "offline"):
         return None
-    import wandb
-
-    together = group or settings.get("group") or folder.as_posix()
-    about_it: dict[str, Any] = {"name": f"report {folder.name}", "group": together, "job_type": "report"}
-    try:
-        ends = _settings(settings.get("finish_timeout", 60))
-        run = wandb.init(**about_it, tags=["report"], **where(settings, folder.resolve()), settings=ends)
-    except (wandb.Error, OSError) as error:
-        lacking = unreachable(settings, error)
-    else:
-        tracked = Tracked(run)
-        wandb.termsetup(wandb.Settings(silent=True), tracked)
-        tracked.attempt(lambda: run.log(_figures(folder, jobs)))
-        _close(tracked, exit_code=0)
-        if not tracked.troubles:
-            return None
-        lacking = tracked.troubles[0]
-    log.warning("W&B lacks the report of %s (%s); it is there as report.html", facts.shown(folder), lacking)
-    return lacking
+    settings, whole = checked({**told, "mode": wanted}), folder.resolve()
+    return tell(
+        lambda run: run.log(_figures(folder, jobs)),
+        settings,
+        where(settings, whole, id_=_id(whole)),
+        name=f"report {whole.name}"[: names.LONGEST_NAME],
+        group=group or settings["group"] or names.group(folder),
+        job_type="report",
+        tags=["report"],
+    )
 
 
 def _figures(folder: Path, jobs: "Jobs") -> dict[str, Any]:
+    """Return a report's figures and trends, by what they are called in W&B, where jobs have tables, too."""
     import pandas as pd
     import wandb
 
     from cftransfer.report import collect
 
-    shown: dict[str, Any] = {path.stem: wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))}
+    figures = [path for path in sorted(folder.glob("*.png")) if is_picture(folder, path)]
+    shown: dict[str, Any] = {f"figure_{path.stem}": wandb.Image(str(path)) for path in figures}
     if trends := [_trend(line) for line in collect.lines(jobs)]:
         shown["trends"] = wandb.Table(dataframe=pd.DataFrame(trends))
     return shown
+
+
+def is_picture(folder: Path, path: Path) -> bool:
+    """Return whether a file is a PNG in this folder, and no link to elsewhere: what it shows would be in W&B."""
+    from cftransfer.report import collect
+
+    if not collect.inside(folder, path):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(collect.PNG)) == collect.PNG
 
 
 def _trend(line: "Line") -> dict[str, Any]:

@@ -1,123 +1,128 @@
 """Upload the W&B runs of job folders, each once and whole, and say which are already there.
 
 `wandb sync` adds to a run what its file has, even if the run has it already: a job that was requeued offline would have
-every step twice, and so would one that lost its server half-way. So it is given one file per job, the last, and only of
-jobs that W&B has nothing of; the others are continued from what lies in their folders, as a requeued job continues its.
+every step twice, and so would one that lost its server half-way, or whose upload was interrupted. So it is given one
+file per job, the last, and only of jobs that W&B has nothing of; the others are continued from what lies in their
+folders, as a requeued job continues its.
 """
 
-import json
+import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, plain
 from cftransfer.tracking import facts, offline
-from cftransfer.tracking.run import about, mean_curve, publish, report_run, unreachable
+from cftransfer.tracking.continued import continued, has_result
 
 
 def sync(folders: Sequence[Path]) -> int:
-    """Upload the runs of all jobs under `folders`, print a line for each; return how many could not be uploaded."""
-    found = {job: files for folder in folders for job, files in _jobs(folder)}
-    if not found:
-        raise InputError(f"{', '.join(map(str, folders))}: no W&B run in there; jobs of wandb=disabled have none")
+    """Upload the runs of all jobs under `folders`, print a line for each; return how many could not be uploaded.
+
+    Raises InputError for a folder that is not there, where none of them holds a run, and if W&B cannot be reached.
+    """
+    found = _found(folders)
     new = {job: files for job, files in found.items() if not offline.is_marked(files[-1])}
-    if new:
-        _reach()
-    kept = {job: files[-1] for job, files in new.items() if _only_offline(files) and offline.ended(files[-1])}
-    reasons = _by_wandb(kept) | {job: _continued(job, files) for job, files in new.items() if job not in kept}
+    if new and (reason := _unreached()):
+        raise InputError(reason)
+    fresh = _by_wandb({job: files[-1] for job, files in new.items() if _is_fresh(job, files)})
+    unreached = _unreached() if any(fresh.values()) else None  # else every job would wait for W&B by itself
+    lacking = 0
     for job, files in found.items():
-        reason = reasons.get(job)
-        if job in new and reason is None:
-            for file in files:  # those of earlier tries, too, lest they be added on top of the last
-                offline.mark(file)
-        print(f"{facts.shown(job)}: {'already there' if job not in new else reason or 'uploaded'}")
-    return sum(reason is not None for reason in reasons.values())
+        if job not in new:
+            _say(job, "already there")
+            continue
+        reason = fresh.get(job)
+        if job not in fresh or (reason and has_result(job)):
+            reason = unreached or _continued(job, files[-1])
+        lacking += reason is not None
+        _say(job, f"not uploaded: {reason}" if reason else _marked(files))
+    return lacking
+
+
+def _found(folders: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Return the files of runs by the folders of their jobs, and name what holds none; InputError if nothing does."""
+    if absent := [folder for folder in folders if not folder.is_dir()]:
+        raise InputError("; ".join(f"{folder}: no such folder" for folder in absent))
+    inside = {folder: dict(_jobs(folder)) for folder in folders}
+    empty = [
+        f"{folder}: no W&B run in there; jobs of wandb=disabled have none"
+        for folder, jobs in inside.items()
+        if not jobs
+    ]
+    if len(empty) == len(inside):
+        raise InputError("; ".join(empty))
+    for line in empty:
+        print(plain(line))
+    return {job: files for jobs in inside.values() for job, files in jobs.items()}
 
 
 def _jobs(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Yield the folders of jobs, or of sweeps' reports, that have W&B runs, with the files of these, oldest first."""
     inside = {path.parent for path in folder.resolve().rglob("wandb") if path.is_dir()}
-    for job in sorted(inside, key=lambda path: [int(part) if part.isdigit() else -1 for part in path.parts]):
+    for job in sorted(inside, key=lambda path: [(int(part) if part.isdigit() else -1, part) for part in path.parts]):
         if files := offline.files(job):
             yield job, files
 
 
-def _only_offline(files: Sequence[Path]) -> bool:
-    """Return whether W&B has nothing of the job."""
-    return all(offline.is_offline(file) and not offline.is_marked(file) for file in files)
+def _is_fresh(job: Path, files: Sequence[Path]) -> bool:
+    """Return whether `wandb sync` may have the last file: it is whole, and W&B has nothing of the job.
+
+    Where an upload has begun, or could not be marked, W&B may have some. A job that left no result has no steps.
+    """
+    if not offline.ended(files[-1]) or any(not offline.is_offline(file) or offline.is_marked(file) for file in files):
+        return False
+    begun = any(offline.is_begun(file) or not os.access(file.parent, os.W_OK) for file in files)
+    return not (begun and has_result(job))
 
 
-def _reach() -> None:
-    """Raise an InputError, in one line, if W&B cannot be reached or does not take the key."""
+def _unreached() -> str | None:
+    """Return, in one line, why W&B cannot be reached or does not take the key; None if all is well."""
     import wandb
 
     try:
         wandb.Api(timeout=10).viewer  # noqa: B018  (asks)
     except (wandb.Error, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"W&B: {reason} (wandb login, or WANDB_API_KEY, gives it a key)") from error
-
-
-def _by_wandb(kept: Mapping[Path, Path]) -> dict[Path, str | None]:
-    """Let `wandb sync` upload whole files; return by job why not, or None."""
-    if not kept:
-        return {}
-    words = ["sync", *map(str, kept.values())]
-    done = subprocess.run([sys.executable, "-m", "wandb", *words], capture_output=True, text=True, check=False)
-    said = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line or "WARNING" in line]
-    why = f"not uploaded: {' '.join(said[-1].split()) if said else 'wandb sync did not say why'}"
-    return {job: None if offline.is_marked(file) else why for job, file in kept.items()}
-
-
-def _continued(job: Path, files: Sequence[Path]) -> str | None:
-    """Upload what lies in a job's folder to its run, from the step on that W&B has; return why not, or None."""
-    import wandb
-
-    named = next(
-        (record.run for record in offline.records(files[-1]) if record.WhichOneof("record_type") == "run"), None
-    )
-    group = named.run_group if named else None
-    if (job / "multirun.yaml").exists() and not (job / "result.json").exists():
-        lacking = report_run(job, mode="online", group=group)
-        return f"not uploaded: {lacking}" if lacking else None
-    try:
-        result = json.loads((job / "result.json").read_text())
-    except (OSError, ValueError):
-        return "not uploaded: the job has not ended; run it again"
-    settings = result["config"]["wandb"]
-    known = about(
-        result["config"], result["choices"], result["overrides"], git=result["git"], versions=result["versions"]
-    )
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            run = wandb.init(
-                **known,
-                id=result["wandb"],
-                group=group or settings["group"],
-                project=settings["project"],
-                entity=settings["entity"],
-                mode="online",
-                resume="allow",
-                dir=folder,
-                settings=wandb.Settings(console="off", silent=True, finish_timeout_raises=True, finish_timeout=600),
-            )
-            publish(run, **_results(job, result))
-            run.finish()
-    except (wandb.Error, OSError) as error:
-        return f"not uploaded: {unreachable({**settings, 'mode': 'online'}, error)}"
+        return f"W&B: {reason} (wandb login, or WANDB_API_KEY, gives it a key)"
     return None
 
 
-def _results(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `publish` takes, as it lies in a job's folder."""
-    import pandas as pd
+def _by_wandb(fresh: Mapping[Path, Path]) -> dict[Path, str | None]:
+    """Let `wandb sync` upload whole files; return by job why not, or None."""
+    if not fresh:
+        return {}
+    words = ["sync", *map(str, fresh.values())]
+    done = subprocess.run([sys.executable, "-m", "wandb", *words], capture_output=True, text=True, check=False)
+    said = [line for line in (done.stderr + done.stdout).splitlines() if "ERROR" in line or "WARNING" in line]
+    return {job: None if offline.is_marked(file) else _why(file, said) for job, file in fresh.items()}
 
-    tables = {Path(name).stem: pd.read_parquet(job / name) for name in result["files"] if name.endswith(".parquet")}
-    history = pd.DataFrame(result["curve"]) if "curve" in result else None
-    if "experiment" not in result["choices"]:  # train.py
-        history = mean_curve(tables["curves"])
-    pictures = {path.stem: str(path) for path in sorted((job / "examples").glob("*.png"))}
-    return {"metrics": result["metrics"], "tables": tables, "pictures": pictures, "history": history}
+
+def _why(file: Path, said: Sequence[str]) -> str:
+    """Return what `wandb sync` said last of this file, which it calls by its folder, or by its run's id."""
+    about_it = [line for line in said if file.parent.name in line or f"/{offline.run_id(file)}]" in line]
+    folder = str(facts.shown(file.parent))
+    about_it = [line for line in about_it if folder in line] or about_it  # a copied job has the same names
+    return " ".join(about_it[-1].split()) if about_it else "wandb sync did not say why"
+
+
+def _continued(job: Path, file: Path) -> str | None:
+    try:
+        return continued(job, file)
+    except InputError as error:
+        return str(error)
+
+
+def _marked(files: Sequence[Path]) -> str:
+    """Mark a job's files, those of earlier tries, too, lest they be added on top of the last; return what to say."""
+    try:
+        for file in files:
+            offline.mark(file)
+    except OSError as error:
+        return f"uploaded, but cannot be marked as uploaded ({error.strerror}); the next sync does it once more"
+    return "uploaded"
+
+
+def _say(job: Path, what: str) -> None:
+    print(plain(f"{facts.shown(job)}: {what}"), flush=True)
