@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import cftransfer.launchers
 import cftransfer.spec  # noqa: F401  (both register resolvers that configs use)
+from cftransfer.composition import as_value
 from cftransfer.errors import LOGGED, InputError, plain, refuse
 from cftransfer.secrecy import check_words
 
@@ -135,7 +136,8 @@ def _unfinished(error: BaseException) -> str:
     if type(error).__name__ != "UncompletedJobError":
         return f"the jobs could not be submitted, or one broke off: {_joined(error)}"
     first = re.split(r"(No )?error stream", str(error), flags=re.IGNORECASE)[0].splitlines()  # then all it has said
-    again = f"once no job of this sweep is queued, run the same command again with hydra.sweep.dir={Landing.folder}"
+    place = as_value(Landing.folder) if Landing.folder else "…"
+    again = f"once no job of this sweep is queued, run the same command again with hydra.sweep.dir={place}"
     return f"{' '.join(' '.join(first).split())}: cancelled, lost, or out of time too often; others go on; {again}"
 
 

@@ -7,7 +7,9 @@ over them afterwards, here as there by Hydra's own function.
 """
 
 import copy
+import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -18,6 +20,15 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+def as_value(path: Path) -> str:
+    """Return a path as Hydra reads it in a word: in quotes where it has more than letters, digits and `._/-`."""
+    text = str(path)
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 class OncePerChoice(Callback):

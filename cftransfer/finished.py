@@ -54,7 +54,7 @@ def _earlier(cfg: DictConfig, folder: Path, metric: str) -> _Earlier | str:
     """Return what an earlier result says, or why it is none of this job."""
     try:
         result = json.loads((folder / RESULT).read_text())
-        same = _what(result["config"]) == _what(OmegaConf.to_container(cfg, resolve=True))
+        same = what(result["config"]) == what(OmegaConf.to_container(cfg, resolve=True))
         damaged = [name for name, digest in result["files"].items() if _digest(folder / name) != digest]
         found = result["metrics"][metric]
         read = _Earlier(
@@ -91,5 +91,6 @@ def _set_aside(folder: Path, reason: str) -> None:
     )
 
 
-def _what(config: Any) -> str:
+def what(config: Any) -> str:
+    """Return the resolved settings that make a job what it is, as text to compare."""
     return json.dumps({name: part for name, part in config.items() if name not in ELSEWHERE}, sort_keys=True)

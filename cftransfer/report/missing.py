@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from cftransfer.composition import as_value
 from cftransfer.errors import InputError, plain
 from cftransfer.finished import RESULT
 from cftransfer.report.collect import job_folders, read, typed_words, why_failed, yaml_of
@@ -19,25 +21,34 @@ from cftransfer.report.collect import job_folders, read, typed_words, why_failed
 NEVER = "never began"
 HERE = ("hydra.mode=", "hydra.sweep.dir=")  # said otherwise in the commands
 KILLED = "ended without a word, or still runs"
+OTHER = "was run with other settings in this folder"
+NUMBERED = "${hydra.job.num}"  # hydra.sweep.subdir, as it is by default
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A job without a result: its folder, what is known of the reason, and the command that makes its result."""
+    """A job without a result: its folder, what is known of the reason, and the command that makes its result.
+
+    folder: the sweep's, without a command, of a job that never began where jobs have no folders known beforehand.
+    """
 
     folder: Path
     reason: str
-    command: str
+    command: str | None
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A folder of jobs: how many there are, which lack a result, and the command that makes all of these."""
+    """A folder of jobs: how many there are, which lack a result, and the command that makes all of these.
+
+    trouble: why its jobs cannot be listed; then only those are known that have begun.
+    """
 
     folder: Path
     jobs: int
     missing: list[Missing]
     command: str | None
+    trouble: str | None = None
 
 
 def sweeps(folders: Sequence[Path]) -> list[Sweep]:
@@ -47,7 +58,7 @@ def sweeps(folders: Sequence[Path]) -> list[Sweep]:
     roots |= {job.parent for job in below if (job.parent / "multirun.yaml").exists()}
     found = [_sweep(root) for root in sorted(roots)]
     listed = {root.resolve() for root in roots}
-    found += [_alone(job) for job in below if job.parent.resolve() not in listed]
+    found += [_alone(job) for job in below if not listed & set(job.resolve().parents)]
     if not found:
         raise InputError(f"{', '.join(map(str, folders))}: holds no job of transfer.py or train.py")
     return found
@@ -58,40 +69,69 @@ def show(some: Sequence[Sweep]) -> None:
     for sweep in some:
         lacking = len(sweep.missing)
         print(plain(f"{sweep.folder}: {sweep.jobs - lacking} of {sweep.jobs} jobs have their result"))
+        if sweep.trouble:
+            print(plain(f"  {sweep.trouble}"))
         for job in sweep.missing:
             print(plain(f"  {job.folder}: {job.reason}"))
-            print(plain(f"    {job.command}"))
+            if job.command:
+                print(plain(f"    {job.command}"))
         if lacking and sweep.command:
-            print(f"  all of them, done ones being passed over (hydra/launcher=… may be another):\n    {sweep.command}")
+            print("  all of them, done ones being passed over (hydra/launcher=… may be another):")
+            print(plain(f"    {sweep.command}"))
 
 
 def _sweep(root: Path) -> Sweep:
+    begun = {job: _overrides(job) for job in job_folders([root])}
     try:
         hydra = yaml_of(root, "multirun.yaml")["hydra"]
         name, typed = hydra["job"]["name"], typed_words(hydra["overrides"]["task"])
         more = [word for word in typed_words(hydra["overrides"]["hydra"]) if not word.startswith(HERE)]
-        jobs = {root / str(number): words for number, words in enumerate(_jobs(hydra))}
-    except (KeyError, TypeError, ValueError, AttributeError, HydraException) as error:
-        raise InputError(f"{root / 'multirun.yaml'}: its jobs cannot be listed ({error})") from error
-    jobs |= {job: _overrides(job) for job in job_folders([root]) if job not in jobs and job.parent == root}
-    missing = [
-        # hydra.mode: an option of conf/sweep, which is among the words, would sweep again
-        Missing(folder, reason, _command(name, *words, f"hydra.run.dir={folder}", "hydra.mode=RUN"))
-        for folder, words in jobs.items()
-        if (reason := _reason(folder)) is not None
-    ]
-    return Sweep(root, len(jobs), missing, _command(name, "-m", *typed, *more, f"hydra.sweep.dir={root}"))
+        jobs = _places(root, _jobs(hydra), begun, numbered=hydra["sweep"]["subdir"] == NUMBERED)
+    except (InputError, KeyError, TypeError, ValueError, AttributeError, HydraException) as error:
+        why = f"{root / 'multirun.yaml'}: its jobs cannot be listed ({' '.join(str(error).split())})"
+        again = f"give the sweep's command again, with hydra.sweep.dir={as_value(root)}"
+        return Sweep(root, len(begun), _missing(begun, begun, None), None, f"{why}; {again}")
+    jobs |= {job: words for job, words in begun.items() if job not in jobs and job.parent == root}
+    command = _command(name, "-m", *typed, *more, f"hydra.sweep.dir={as_value(root)}")
+    return Sweep(root, len(jobs), _missing(jobs, begun, name), command)
+
+
+def _places(
+    root: Path, jobs: Sequence[list[str]], begun: Mapping[Path, list[str]], *, numbered: bool
+) -> dict[Path, list[str]]:
+    """Return the words of every job by the folder that it has, or would have.
+
+    Of folders that are called otherwise, those of jobs that have begun are known by their words.
+    """
+    if numbered:
+        return {root / str(number): words for number, words in enumerate(jobs)}
+    known = {tuple(sorted(words)): job for job, words in begun.items()}
+    return {known.get(tuple(sorted(words)), root / f"job {number}"): words for number, words in enumerate(jobs)}
+
+
+def _missing(jobs: Mapping[Path, list[str]], begun: Mapping[Path, list[str]], name: str | None) -> list[Missing]:
+    """jobs, begun: the words of jobs by their folders. name: of what runs them, None if that is not known."""
+    missing = []
+    for folder, words in jobs.items():
+        if (reason := _reason(folder, words, begun)) is not None:
+            # hydra.mode: an option of conf/sweep, which is among the words, would sweep again
+            place = [f"hydra.run.dir={as_value(folder)}", "hydra.mode=RUN"]
+            known = name is not None and (folder in begun or folder.name.isdigit())
+            missing.append(Missing(folder, reason, _command(str(name), *words, *place) if known else None))
+    return missing
 
 
 def _alone(folder: Path) -> Sweep:
-    reason = _reason(folder)
+    words = _overrides(folder)
+    reason = _reason(folder, words, {folder: words})
     if reason is None:
         return Sweep(folder, 1, [], None)
     try:
         name = yaml_of(folder, ".hydra/hydra.yaml")["hydra"]["job"]["name"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{folder / '.hydra/hydra.yaml'}: does not say what was run ({error})") from error
-    command = _command(name, *_overrides(folder), f"hydra.run.dir={folder}")
+    except (InputError, KeyError, TypeError) as error:
+        trouble = f"{folder / '.hydra/hydra.yaml'}: does not say what was run ({error})"
+        return Sweep(folder, 1, [Missing(folder, reason, None)], None, trouble)
+    command = _command(name, *words, f"hydra.run.dir={as_value(folder)}")
     return Sweep(folder, 1, [Missing(folder, reason, command)], None)
 
 
@@ -108,10 +148,12 @@ def _jobs(hydra: Mapping[str, Any]) -> list[list[str]]:
     return jobs
 
 
-def _reason(folder: Path) -> str | None:
+def _reason(folder: Path, words: Sequence[str], begun: Mapping[Path, Sequence[str]]) -> str | None:
     """Return why a job has no result that a report can use, None if it has one."""
-    if not (folder / ".hydra" / "overrides.yaml").exists() and not (folder / RESULT).exists():
+    if folder not in begun:
         return NEVER
+    if sorted(begun[folder]) != sorted(words):
+        return OTHER
     try:
         read(folder)
     except InputError as error:
@@ -122,11 +164,14 @@ def _reason(folder: Path) -> str | None:
 
 
 def _overrides(folder: Path) -> list[str]:
-    name = ".hydra/overrides.yaml"
+    """Return the words of a job that has begun; those of its result, where Hydra's are not to be read."""
     try:
-        return typed_words(yaml_of(folder, name))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{folder / name}: cannot be read ({error})") from error
+        return typed_words(yaml_of(folder, ".hydra/overrides.yaml"))
+    except (InputError, TypeError, ValueError):
+        with suppress(InputError):
+            if (job := read(folder)) is not None:
+                return list(job.result["overrides"])
+        return []
 
 
 def _command(name: str, *words: str) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLES = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}  # a file: its name in W&B
-LOSSES = ("not be synced", "not synced", "ignored", "timed out", "dropped")  # words of W&B's own warnings that data is missing
+LOSSES = ("not be synced", "not synced", "ignored", "timed out", "dropped")  # W&B's words where data is missing
 SYNC = "python -m cftransfer.tracking sync"
 
 
@@ -88,7 +88,7 @@ def wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     settings = checked(config["wandb"])
     known = _about(config) | {"group": settings["group"] or _sweep()}
-    place = where(settings, out, id_=_id(out, finished._what(config)))
+    place = where(settings, out, id_=_id(out, finished.what(config)))
     own = _settings(settings["finish_timeout"], disable_git=facts.remotes_hold_credentials())
     try:
         run = wandb.init(**known, **place, settings=own)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, SMALL, results, run_command
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cftransfer.errors import InputError
-from cftransfer.report.missing import NEVER, show, sweeps
+from cftransfer.report.missing import KILLED, NEVER, OTHER, show, sweeps
 
 WORDS = [word for word in SMALL if not word.startswith("model.layers")]
 SWEEP = ["-m", *WORDS, "experiment=more_layers", "extra_layers=1,2,3", "model.layers=1", "wandb=disabled"]
@@ -112,3 +113,59 @@ def test_where_nothing_is_a_job_it_says_so(tmp_path):
         sweeps([tmp_path])
     with pytest.raises(InputError, match="no such folder"):
         sweeps([ROOT / "nowhere"])
+
+
+def test_a_sweep_that_cannot_be_listed_hides_no_other(sweep, capsys):
+    shutil.copytree(sweep / "multirun" / "it", sweep / "multirun" / "cut")
+    (sweep / "multirun" / "cut" / "multirun.yaml").write_text("")
+    (sweep / "multirun" / "cut" / "1" / "result.json").unlink()
+    show(sweeps([Path("multirun")]))
+    said = capsys.readouterr().out
+    assert (
+        "multirun/cut: 2 of 3 jobs have their result\n  multirun/cut/multirun.yaml: its jobs cannot be listed" in said
+    )
+    assert "give the sweep's command again, with hydra.sweep.dir=multirun/cut" in said
+    assert "multirun/cut/1: ended without a word, or still runs" in said
+    assert "multirun/it: 3 of 3 jobs have their result" in said
+
+
+def test_a_result_of_other_settings_in_a_jobs_folder_is_not_its_own(sweep):
+    text = (sweep / "multirun" / "it" / "multirun.yaml").read_text()
+    (sweep / "multirun" / "it" / "multirun.yaml").write_text(text.replace("extra_layers=1,2,3", "extra_layers=1,4,3"))
+    (found,) = sweeps([Path("multirun")])
+    assert [(job.folder.name, job.reason) for job in found.missing] == [("1", OTHER)]
+    assert "extra_layers=4" in found.missing[0].command
+
+
+def renamed(sweep, subdir):
+    """Let the jobs' folders be called otherwise, as if the sweep had been run so."""
+    place = sweep / "multirun" / "it"
+    text = (place / "multirun.yaml").read_text()
+    (place / "multirun.yaml").write_text(text.replace("subdir: ${hydra.job.num}", f"subdir: {subdir}"))
+    for number in range(3):
+        (place / f"s{number}").mkdir()
+        (place / str(number)).rename(place / f"s{number}" / "job")
+    return place
+
+
+def test_jobs_whose_folders_are_not_numbered_are_known_by_their_words(sweep):
+    place = renamed(sweep, "s${hydra.job.num}/job")
+    (found,) = sweeps([Path("multirun")])
+    assert (found.jobs, found.missing) == (3, [])
+    (place / "s1" / "job" / "result.json").unlink()
+    shutil.rmtree(place / "s2")
+    (found,) = sweeps([Path("multirun")])
+    assert [(job.folder.name, job.reason) for job in found.missing] == [("job", KILLED), ("job 2", NEVER)]
+    assert found.missing[0].command.endswith("hydra.run.dir=multirun/it/s1/job hydra.mode=RUN")
+    assert found.missing[1].command is None  # the folder is the sweep's to name
+
+
+@pytest.mark.parametrize("name", ["a=b", "ü", "x,y", "p(1)", "q[1]", "a b", "it's", "seed=1,model.layers=2", "$x"])
+def test_the_printed_folder_is_read_as_it_is(sweep, name):
+    (sweep / "multirun" / "it").rename(sweep / name)
+    (sweep / name / "0" / "result.json").unlink()
+    (found,) = sweeps([Path(name)])
+    words = OverridesParser.create().parse_overrides(typed(found.missing[0].command)[1:])
+    assert {word.key_or_group: word.value() for word in words}["hydra.run.dir"] == f"{name}/0"
+    (word,) = OverridesParser.create().parse_overrides(typed(found.command)[-1:])
+    assert word.value() == name
