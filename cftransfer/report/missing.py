@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,14 +89,15 @@ def _sweep(root: Path) -> Sweep:
     except (InputError, KeyError, TypeError, ValueError, AttributeError, HydraException) as error:
         why = f"{root / 'multirun.yaml'}: its jobs cannot be listed ({' '.join(str(error).split())})"
         again = f"give the sweep's command again, with hydra.sweep.dir={as_value(root)}"
-        return Sweep(root, len(begun), _missing(begun, begun, None), None, f"{why}; {again}")
-    jobs |= {job: words for job, words in begun.items() if job not in jobs and job.parent == root}
+        jobs = {job: words or [] for job, words in begun.items()}
+        return Sweep(root, len(jobs), _missing(jobs, begun, None), None, f"{why}; {again}")
+    jobs |= {job: words or [] for job, words in begun.items() if job not in jobs and job.parent == root}
     command = _command(name, "-m", *typed, *more, f"hydra.sweep.dir={as_value(root)}")
     return Sweep(root, len(jobs), _missing(jobs, begun, name), command)
 
 
 def _places(
-    root: Path, jobs: Sequence[list[str]], begun: Mapping[Path, list[str]], *, numbered: bool
+    root: Path, jobs: Sequence[list[str]], begun: Mapping[Path, list[str] | None], *, numbered: bool
 ) -> dict[Path, list[str]]:
     """Return the words of every job by the folder that it has, or would have.
 
@@ -105,31 +105,33 @@ def _places(
     """
     if numbered:
         return {root / str(number): words for number, words in enumerate(jobs)}
-    known = {tuple(sorted(words)): job for job, words in begun.items()}
+    known = {tuple(sorted(words)): job for job, words in begun.items() if words is not None}
     return {known.get(tuple(sorted(words)), root / f"job {number}"): words for number, words in enumerate(jobs)}
 
 
-def _missing(jobs: Mapping[Path, list[str]], begun: Mapping[Path, list[str]], name: str | None) -> list[Missing]:
+def _missing(jobs: Mapping[Path, list[str]], begun: Mapping[Path, list[str] | None], name: str | None) -> list[Missing]:
     """jobs, begun: the words of jobs by their folders. name: of what runs them, None if that is not known."""
     missing = []
     for folder, words in jobs.items():
         if (reason := _reason(folder, words, begun)) is not None:
             # hydra.mode: an option of conf/sweep, which is among the words, would sweep again
             place = [f"hydra.run.dir={as_value(folder)}", "hydra.mode=RUN"]
-            known = name is not None and (folder in begun or folder.name.isdigit())
+            known = name is not None and (begun[folder] is not None if folder in begun else folder.name.isdigit())
             missing.append(Missing(folder, reason, _command(str(name), *words, *place) if known else None))
     return missing
 
 
 def _alone(folder: Path) -> Sweep:
     words = _overrides(folder)
-    reason = _reason(folder, words, {folder: words})
+    reason = _reason(folder, words or [], {folder: words})
     if reason is None:
         return Sweep(folder, 1, [], None)
     try:
         name = yaml_of(folder, ".hydra/hydra.yaml")["hydra"]["job"]["name"]
-    except (InputError, KeyError, TypeError) as error:
-        trouble = f"{folder / '.hydra/hydra.yaml'}: does not say what was run ({error})"
+    except (InputError, KeyError, TypeError):
+        name = None
+    if name is None or words is None:
+        trouble = f"{folder / '.hydra'}: does not say what was run"
         return Sweep(folder, 1, [Missing(folder, reason, None)], None, trouble)
     command = _command(name, *words, f"hydra.run.dir={as_value(folder)}")
     return Sweep(folder, 1, [Missing(folder, reason, command)], None)
@@ -148,11 +150,11 @@ def _jobs(hydra: Mapping[str, Any]) -> list[list[str]]:
     return jobs
 
 
-def _reason(folder: Path, words: Sequence[str], begun: Mapping[Path, Sequence[str]]) -> str | None:
+def _reason(folder: Path, words: Sequence[str], begun: Mapping[Path, Sequence[str] | None]) -> str | None:
     """Return why a job has no result that a report can use, None if it has one."""
     if folder not in begun:
         return NEVER
-    if sorted(begun[folder]) != sorted(words):
+    if (own := begun[folder]) is not None and sorted(own) != sorted(words):
         return OTHER
     try:
         read(folder)
@@ -163,15 +165,12 @@ def _reason(folder: Path, words: Sequence[str], begun: Mapping[Path, Sequence[st
     return None
 
 
-def _overrides(folder: Path) -> list[str]:
-    """Return the words of a job that has begun; those of its result, where Hydra's are not to be read."""
+def _overrides(folder: Path) -> list[str] | None:
+    """Return the words of a job that has begun, None if they cannot be read."""
     try:
         return typed_words(yaml_of(folder, ".hydra/overrides.yaml"))
     except (InputError, TypeError, ValueError):
-        with suppress(InputError):
-            if (job := read(folder)) is not None:
-                return list(job.result["overrides"])
-        return []
+        return None
 
 
 def _command(name: str, *words: str) -> str:

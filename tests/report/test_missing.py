@@ -169,3 +169,47 @@ def test_the_printed_folder_is_read_as_it_is(sweep, name):
     assert {word.key_or_group: word.value() for word in words}["hydra.run.dir"] == f"{name}/0"
     (word,) = OverridesParser.create().parse_overrides(typed(found.command)[-1:])
     assert word.value() == name
+
+
+SWEPT = (
+    "hydra: {{job: {{name: transfer}}, overrides: {{task: {task}, hydra: []}}, sweeper: {{params: null}}, {runtime}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("task", "runtime"),
+    [
+        ("[]", "runtime: {config_sources: [], version_base: '1.3'}"),
+        ("[]", "runtime: {config_sources: null}"),
+        ("[]", "runtime: 3"),
+        ("[[a]]", "runtime: {config_sources: []}"),
+        ("word", "runtime: {config_sources: []}"),
+        ("[]", "runtime: {config_sources: [3]}"),
+    ],
+)
+def test_a_sweep_whose_jobs_cannot_be_listed_is_named(tmp_path, task, runtime):
+    (tmp_path / "multirun.yaml").write_text(SWEPT.format(task=task, runtime=runtime))
+    (found,) = sweeps([tmp_path])
+    assert f"{tmp_path}/multirun.yaml: its jobs cannot be listed (" in found.trouble
+    assert (found.jobs, found.command) == (0, None)
+
+
+@pytest.mark.parametrize("overrides", ["3", "{a: 1}", "- [a]", "- &a b\n- *a"])
+def test_overrides_that_cannot_be_read_are_named(tmp_path, overrides):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "hydra.yaml").write_text("hydra: {job: {name: transfer}}")
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(overrides)
+    (found,) = sweeps([tmp_path])
+    assert found.trouble == f"{tmp_path}/.hydra: does not say what was run"
+    assert [job.command for job in found.missing] == [None]
+
+
+def test_a_folder_whose_name_steers_a_terminal_is_printed_plain(tmp_path, capsys):
+    job = tmp_path / "a\x1b[2Jb"
+    (job / ".hydra").mkdir(parents=True)
+    (job / ".hydra" / "hydra.yaml").write_text("hydra: {job: {name: transfer}}")
+    (job / ".hydra" / "overrides.yaml").write_text("- seed=1")
+    show(sweeps([tmp_path]))
+    said = capsys.readouterr().out
+    assert r"a\x1b[2Jb: 0 of 1 jobs have their result" in said
+    assert "\x1b" not in said
