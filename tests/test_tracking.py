@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from cftransfer import finished
 from cftransfer.errors import InputError
 from cftransfer.report.collect import PNG, Jobs
 from cftransfer.spec import flat
@@ -263,11 +264,11 @@ def moons_config() -> dict:
 
 def put_job(folder: Path, *, content: bytes = b"", **changes) -> Path:
     """What a job leaves in its folder, as far as sync reads it."""
-    file = put_run(folder, content=content)
+    file, table = put_run(folder, content=content), pd.DataFrame({"base": [0]}).to_parquet()
     chosen = {"experiment": "seed", "dataset": "moons", "model": "mlp"}
     result = {"config": moons_config(), "choices": chosen, "overrides": [], "metrics": {"rate": 0.5}, "versions": {}}
-    result |= {"git": None, "wandb": offline.run_id(file), "files": ["pairs.parquet"]} | changes
-    pd.DataFrame({"base": [0]}).to_parquet(folder / "pairs.parquet")
+    result |= {"git": None, "wandb": offline.run_id(file), "files": {"pairs.parquet": finished.digest(table)}} | changes
+    (folder / "pairs.parquet").write_bytes(table)
     (folder / "result.json").write_text(json.dumps(result))
     return file
 
@@ -333,18 +334,24 @@ def nothing(job: Path) -> None:
     """No damage."""
 
 
+def odd_table(job: Path) -> None:
+    (job / "pairs.parquet").write_text("x")
+
+
 ODD = {
     "no result": ({}, lambda job: (job / "result.json").unlink(), "the job has not ended; run it again"),
     "list": ({}, lambda job: (job / "result.json").write_text("[]"), "result.json: cannot be read"),
     "half": ({}, lambda job: (job / "result.json").write_text("{"), "result.json: cannot be read"),
     "no config": ({"config": {}}, nothing, "result.json: cannot be read"),
     "odd config": ({"config": {"wandb": {"mode": "offline"}}}, nothing, "wandb.project"),
+    "odd table": ({"files": {"pairs.parquet": finished.digest(b"x")}}, odd_table, "pairs.parquet: cannot be read"),
+    "no files": ({"files": 3}, nothing, "result.json: cannot be read"),
     "other run": ({"wandb": "xyz"}, nothing, "result.json: is of another run"),
     "no table": ({}, lambda job: (job / "pairs.parquet").unlink(), "pairs.parquet: is no file in the job's folder"),
-    "bad table": ({}, lambda job: (job / "pairs.parquet").write_text("x"), "pairs.parquet: cannot be read"),
-    "absolute": ({"files": ["/etc/passwd"]}, nothing, "/etc/passwd: is no file in the job's folder"),
-    "above": ({"files": ["../other.parquet"]}, nothing, "../other.parquet: is no file in the job's folder"),
-    "picture": ({"files": ["examples/a.png"]}, nothing, "examples/a.png: is no file in the job's folder"),
+    "bad table": ({}, lambda job: (job / "pairs.parquet").write_text("x"), "pairs.parquet: is not as it was written"),
+    "absolute": ({"files": {"/etc/passwd": ""}}, nothing, "/etc/passwd: is no file in the job's folder"),
+    "above": ({"files": {"../other.parquet": ""}}, nothing, "../other.parquet: is no file in the job's folder"),
+    "picture": ({"files": {"examples/a.png": ""}}, nothing, "examples/a.png: is no file in the job's folder"),
 }
 
 
@@ -365,9 +372,10 @@ def test_an_odd_job_is_one_line_and_the_others_go_on(tmp_path, uploads, capsys, 
 
 
 def test_pictures_are_those_of_the_job_and_pngs(tmp_path, uploads):
-    put_job(tmp_path / "job", files=["examples/a.png", "examples/b.png"])
+    contents = {"a": PNG, "b": b"secret", "unlisted": PNG}
+    put_job(tmp_path / "job", files={f"examples/{name}.png": finished.digest(contents[name]) for name in "ab"})
     (tmp_path / "job" / "examples").mkdir()
-    for name, content in (("a", PNG), ("b", b"secret"), ("unlisted", PNG)):
+    for name, content in contents.items():
         (tmp_path / "job" / "examples" / f"{name}.png").write_bytes(content)
     assert sync.sync([tmp_path]) == 0
     assert list(uploads["told"][0]["pictures"]) == ["a"]

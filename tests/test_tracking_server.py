@@ -276,7 +276,7 @@ cp -r job/wandb kept; exit $code
 
 
 def test_a_sweeps_figures_are_one_more_run_of_its_group(folder, server):
-    words = [*SMALL, "seed=0,1", "hydra.sweep.dir=sweep"]
+    words = [*SMALL, "seed=0,1", f"hydra.sweep.dir={folder.resolve()}/sweep"]
     done = run_command(folder, "transfer.py", "-m", *words)
     assert done.returncode == 0, done.stderr
     jobs = [read(folder / "sweep" / job) for job in ("0", "1")]
@@ -302,7 +302,7 @@ def test_the_dashboard_draws_what_runs_have(folder, server):
     assert any(panel["config"].get("xAxis") == "config:training.value.epochs" for panel in panels)
     drawn = json.dumps(panels)
     documented = "".join(path.read_text() for path in (Path(__file__).parents[1] / "docs").glob("*.md"))
-    for name in ("found", "rate_conditional", "rates_by_pair", "extra_epochs", "test_accuracy"):
+    for name in ("found", "rate_conditional", "rates_by_pair", "extra_epochs", "test_accuracy", "figure_trend"):
         assert name in drawn
         assert f"`{name}`" in documented
     done = run_command(folder, *words, **environment_of(server))

@@ -4,6 +4,7 @@ It is told what W&B does not have yet, as that of a requeued job is. All is read
 W&B is asked: a damaged job is one line, and leaves no half of a run there.
 """
 
+import io
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cftransfer import finished
 from cftransfer.errors import InputError
 from cftransfer.tracking import offline
 from cftransfer.tracking.run import (
@@ -26,7 +28,7 @@ from cftransfer.tracking.run import (
 )
 
 RESULT = "result.json"
-AGAIN = f"delete {RESULT} and run the job again"
+AGAIN = "run the job again"  # which makes anew what is not as it was written
 
 
 def continued(folder: Path, file: Path) -> str | None:
@@ -98,11 +100,13 @@ def _told(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     import pandas as pd
 
     tables, pictures = {}, {}
-    for name in result["files"]:
+    for name, digest in result["files"].items():
         path = _own(job, name)
         with _readable(name):
+            if finished.digest(content := path.read_bytes()) != digest:
+                raise InputError(f"{name}: is not as it was written; {AGAIN}")
             if path.suffix == ".parquet":
-                tables[path.stem] = pd.read_parquet(path)
+                tables[path.stem] = pd.read_parquet(io.BytesIO(content))
             elif is_picture(job, path):
                 pictures[path.stem] = str(path)
     history = pd.DataFrame(result["curve"]) if "curve" in result else None

@@ -49,7 +49,7 @@ def name(config: Settings, choices: Settings, overrides: Iterable[str]) -> str:
 def tags(config: Settings, choices: Settings) -> list[str]:
     """Return experiment, data set and counterfactual method, then those that the user gave."""
     own = [job_type(choices), choices.get("dataset"), choices.get("counterfactual")]
-    given = config["wandb"]["tags"] or []
+    given = config["wandb"].get("tags") or []
     if not isinstance(given, list) or not all(isinstance(tag, str) and 0 < len(tag) <= LONGEST_TAG for tag in given):
         raise InputError(f"wandb.tags={given}: takes words of at most {LONGEST_TAG} letters, as in wandb.tags=[a,b]")
     return list(dict.fromkeys(str(tag) for tag in [*own, *given] if tag))

@@ -316,7 +316,7 @@ def report_run(folder: Path) -> str | None:
 
 
 def upload_report(folder: Path, *, mode: str | None = None, group: str | None = None) -> str | None:
-    """Do that, and return what W&B lacks; InputError where no job has a result, or its settings are odd.
+    """Log them, and return what W&B lacks; InputError where no job has a result, or its settings are odd.
 
     mode, group: others than those of the sweep's jobs.
     """
