@@ -43,8 +43,16 @@ from cftransfer import files, tracking, training  # noqa: E402, F401
 from cftransfer.counterfactuals import search  # noqa: E402
 from cftransfer.store import leases  # noqa: E402
 
-WORDS = ["dataset=moons", "model.layers=2", "model.width=32", "training.epochs=12", "trainer.threads=1"]
-WORDS += ["replicates.bases=2", "replicates.references=3", "samples=400", "wandb=disabled"]
+WORDS = [
+    "dataset=moons",
+    "dataset.rows=1000",
+    "training.batch_size=128",
+    "model.layers=2",
+    "model.width=32",
+    "training.epochs=12",
+    "trainer.threads=1",
+]
+WORDS += ["replicates.bases=2", "replicates.references=3", "samples=200", "wandb=disabled"]
 KILLS = 24  # a third each in training, in search and in writing
 SEED = 0
 CLONE_NEWUTS = 0x04000000
