@@ -35,7 +35,7 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow --no-loadscope-reorder  # else files of one long test come last, alone
+	$(BIN)/python -m pytest -m slow -n 3 --no-loadscope-reorder  # some wait; files of one long test must not come last
 
 test-data: setup
 	$(BIN)/python -m pytest -m data
@@ -57,6 +57,7 @@ benchmarks: setup
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/images.py
 	$(BIN)/python benchmarks/jobs.py
+	$(BIN)/python benchmarks/sweep.py --jobs 20  # without it 200, half an hour
 
 # -c keeps torch and all that is shared at the versions of .venv.
 .venv-peers/.done: pyproject.toml constraints.txt benchmarks/peers.txt

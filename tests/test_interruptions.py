@@ -6,45 +6,9 @@ import subprocess
 import sys
 import time
 
-import pandas as pd
 import pytest
-from conftest import ROOT, SMALL, environment, results, run_command, table
+from conftest import ROOT, SMALL, environment, results, run_command
 from photos import put_cifar10
-
-
-@pytest.mark.slow
-def test_killed_while_it_trains_and_started_again_it_gives_the_same_numbers(tmp_path):
-    long = [*SMALL, "training.epochs=80", "model.layers=2", "wandb=disabled"]
-    quiet, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    quiet.mkdir(), killed.mkdir()
-    assert run_command(quiet, "transfer.py", *long).returncode == 0
-    kills = 0
-    for _ in range(2):  # once among the bases, once among the references
-        job = subprocess.Popen(
-            [sys.executable, ROOT / "transfer.py", *long], cwd=killed, env=environment(), stderr=subprocess.PIPE
-        )
-        until = time.monotonic() + 60
-        while job.poll() is None and time.monotonic() < until:
-            if list((killed / "store").glob("passes/*.safetensors")):
-                time.sleep(0.2)
-                job.send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.005)
-        kills += job.wait() == -signal.SIGKILL
-        job.stderr.close()
-    assert kills == 2
-    done = run_command(killed, "transfer.py", *long)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"training \d models .*epochs ([2-9]|\d\d+) to 80", done.stderr)  # it went on, not over
-    (expected,), (got,) = results(quiet), results(killed)
-    assert got["metrics"] == expected["metrics"]
-    pd.testing.assert_frame_equal(table(killed, "counterfactuals"), table(quiet, "counterfactuals"))
-    pd.testing.assert_frame_equal(table(killed, "transfers"), table(quiet, "transfers"))
-    stores = [
-        {path.relative_to(place / "store"): path.read_bytes() for path in (place / "store").rglob("*.*")}
-        for place in (quiet, killed)
-    ]
-    assert stores[0] == stores[1]  # the same files to the last byte: nothing half-written, nothing left over
 
 
 @pytest.mark.slow
@@ -75,7 +39,7 @@ def test_interrupted_it_says_so_and_goes_on_later(tmp_path):
 
 @pytest.mark.slow
 def test_killed_while_it_trains_a_cnn_and_started_again_it_gives_the_same_numbers(tmp_path):
-    """As above, where each member is a pass of its own."""
+    """As tests/faults.py has it of tables, where each member is a pass of its own."""
     words = ["dataset=cifar10_airplane", "model.layers=2", "model.width=4", "training.epochs=40", "wandb=disabled"]
     words += ["replicates.bases=2", "replicates.references=2", "samples=20", f"paths.data={tmp_path / 'data'}"]
     put_cifar10(tmp_path / "data")
@@ -102,3 +66,12 @@ def test_killed_while_it_trains_a_cnn_and_started_again_it_gives_the_same_number
         for place in (quiet, killed)
     ]
     assert stores[0] == stores[1]
+
+
+@pytest.mark.slow
+def test_a_sweep_of_local_processes_that_was_killed_twice_has_all_its_results():
+    words = [sys.executable, ROOT / "benchmarks" / "sweep.py", "--jobs", "3"]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "results 3, of which equal to the undisturbed sweep's 3\n" in done.stdout
+    assert "files in one store alone 0\n" in done.stdout

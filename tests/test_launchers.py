@@ -77,8 +77,8 @@ def test_after_a_batch_with_a_failed_job_the_others_run_too(tmp_path):
 
 @pytest.mark.slow
 def test_after_a_job_that_was_killed_the_others_run_too(tmp_path):
-    words = [*PLAIN, "hydra/launcher=local", "hydra.sweeper.max_batch_size=1", "model.layers=1,2", IN]
-    long = [word for word in words if not word.startswith("training.epochs")] + ["training.epochs=100"]
+    words = [*PLAIN, "hydra/launcher=local", "hydra.sweeper.max_batch_size=1", "seed=0,1", "model.layers=1", IN]
+    long = [word for word in words if not word.startswith("training.epochs")] + ["training.epochs=40"]
     command = [sys.executable, ROOT / "transfer.py", "-m", *long]
     sweep = subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

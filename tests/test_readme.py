@@ -34,7 +34,9 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if shlex.join(c) not in (MAIN, ALL)], ids=shlex.join)
 def test_every_command_of_the_readme_runs(command, folder):
     small = [] if command[1] == "-m" or "--help" in command or "train.py" in command else ["debug=fast"]
-    small += ["samples=8"] if {"dataset=imagenet_orange", "dataset=image_folder"} & {*command} else []
+    small += (
+        ["samples=8", "dataset.size=32"] if {"dataset=imagenet_orange", "dataset=image_folder"} & {*command} else []
+    )
     done = run_command(folder, *command[1:], *small, WANDB_MODE="disabled")
     assert done.returncode == 0, done.stderr
 
