@@ -438,7 +438,7 @@ def test_a_report_gives_away_no_file_from_elsewhere(finished, tmp_path, monkeypa
 @pytest.mark.parametrize(
     "change",
     [{"metrics": {"rate": "<b>"}}, {"config": []}, {"overrides": [3]}, {"git": "x"}, {"choices": None}, "[" * 100_000],
-    ids=str,
+    ids=lambda change: str(change)[:30],
 )
 def test_a_result_of_another_kind_is_a_failed_job(finished, tmp_path, change):
     for name in ("0", "1"):
