@@ -1,19 +1,22 @@
 """python -m cftransfer.store: what is listed, checked and removed is what is there, and what is in use stays."""
 
+import io
 import json
 import multiprocessing
 import os
 import re
 import subprocess
 import time
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from unittest import mock
 
 import pytest
 import torch
-from conftest import run_command
 
 from cftransfer import store
 from cftransfer.spec import family_key
 from cftransfer.store import contents, leases
+from cftransfer.store.__main__ import main
 
 
 def spec(layers):
@@ -43,9 +46,20 @@ def place(tmp_path):
 
 
 def said(place, *words, code=0):
-    done = run_command(place.parent, "-m", "cftransfer.store", *words)
-    assert done.returncode == code, done.stderr
-    return done.stdout if code == 0 else done.stdout + done.stderr
+    """Return what `python -m cftransfer.store` prints; in this process, since each other one imports torch anew."""
+    out, argv = io.StringIO(), ["cftransfer.store", *words]
+    with (
+        chdir(place.parent),
+        redirect_stdout(out),
+        redirect_stderr(out),
+        mock.patch("sys.argv", argv),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    status = ended.value.code
+    printed = out.getvalue() + (f"{status}\n" if isinstance(status, str) else "")
+    assert (1 if isinstance(status, str) else status) == code, printed
+    return printed
 
 
 def keys(place):
