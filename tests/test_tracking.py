@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 from cftransfer import finished
 from cftransfer.errors import InputError
-from cftransfer.report.collect import PNG, Jobs
+from cftransfer.report.collect import Jobs
+from cftransfer.report.job import PNG
 from cftransfer.spec import flat
 from cftransfer.tracking import continued, facts, names, offline, report_run, run, sync
 from cftransfer.tracking.dashboard import dashboard

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cftransfer.errors import InputError, plain
-from cftransfer.report.collect import Job, jobs
+from cftransfer.report.collect import jobs
 from cftransfer.report.drawn import ROLES, Drawn, drawn
 from cftransfer.report.figures import COLOURS, GREY, legend, written
+from cftransfer.report.job import Job
 from cftransfer.report.plane import Plane, plane
 
 SIZE = (11.0, 7.0)  # inches

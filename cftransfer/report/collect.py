@@ -1,68 +1,21 @@
-"""Job folders → panels of points, what was swept over them, and their trends."""
+"""Jobs → panels of points, what was swept over them, and their trends."""
 
 import json
-import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from cftransfer.errors import InputError, plain
-from cftransfer.finished import ELSEWHERE
-from cftransfer.report.checks import AGE, CELLS, NUMBERS, check_pairs, check_result, check_size, check_table, is_number
-from cftransfer.spec import PARTS, flat
+from cftransfer.report.checks import AGE, is_number
+from cftransfer.report.job import Job, job_folders, natural, read, typed_words, yaml_of
+from cftransfer.spec import PARTS
 from cftransfer.statistics import Sharing, Trend, holm, trend
 from cftransfer.tables import CONTROLS, matrix
-
-# Files and needed columns; more of pairs and examples are used where they are there.
-TABLES = {
-    **NUMBERS,
-    "curves": ("role", *NUMBERS["curves"]),
-    "examples": ("example", "transferred", "from_class", "target_class"),
-}
-EXAMPLES_CELLS = 2**20  # at most; a dozen examples of a table of 1,000 features have 2 × 10⁵
-BYTES = 2**24  # of a text file of a job at most; those of the largest jobs have some 100 kB
-PNG = b"\x89PNG\r\n\x1a\n"
-# What readers of Parquet raise for a damaged file; pyarrow's own errors are among them.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job: its folder, its `result.json`, and its tables but for the large ones.
-
-    examples: None where nothing was found, or the job is older than they are.
-    """
-
-    folder: Path
-    result: dict[str, Any]
-    pairs: pd.DataFrame
-    survivorship: pd.DataFrame
-    curves: pd.DataFrame
-    examples: pd.DataFrame | None = None
-
-    @property
-    def pictures(self) -> list[Path]:
-        """The job's pictures of examples, if its inputs are images; no other files, which a page would pass on."""
-        found = sorted((self.folder / "examples").glob("*.png"))
-        return [path for path in found if inside(self.folder, path) and _begins(path) == PNG]
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The metrics of `result.json`."""
-        return self.result["metrics"]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The job's settings, flat, with one name per group (`model`: mlp) instead of its `_target_`."""
-        kept = {name: part for name, part in self.result["config"].items() if name not in ELSEWHERE}
-        settings = {name: value for name, value in flat(kept).items() if not name.endswith("_target_")}
-        return {**self.result["choices"], **settings}
 
 
 @dataclass(frozen=True)
@@ -221,36 +174,12 @@ def _of_sweep(folder: Path) -> list[str]:
         return []
 
 
-class _NoAliases(yaml.SafeLoader):
-    """YAML without `*this`: a few lines of them make a list of more words than memory holds, and Hydra writes none."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias, which Hydra does not write")
-        return super().compose_node(parent, index)
-
-
-def yaml_of(folder: Path, name: str) -> Any:
-    """Return what a YAML file of a job says, as typed: ${oc.env:…} is not looked up; InputError if it is unreadable."""
-    try:
-        return yaml.load(_text(folder, name), _NoAliases)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{folder / name}: cannot be read ({' '.join(str(error).split())})") from error
-
-
-def typed_words(overrides: Any) -> list[str]:
-    """Return overrides out of YAML as typed; TypeError for what is no list of words and numbers."""
-    if not isinstance(overrides, list) or not all(isinstance(word, str | int | float) for word in overrides):
-        raise TypeError("its overrides are no list of words")
-    return [str(word) for word in overrides]
-
-
 def _panel(experiment: str, some: list[Job]) -> Panel:
     knob, series = _swept(some)
     if knob is None and len(some) == 1:  # a single job stands where its experiment put it
         knob = next((n for n, value in some[0].settings.items() if n.startswith("extra_") and is_number(value)), None)
     panel = Panel(experiment, some, knob, series)
-    order = sorted(some, key=lambda job: (panel.points(job)[0].x if knob else 0.0, _natural(job.folder)))
+    order = sorted(some, key=lambda job: (panel.points(job)[0].x if knob else 0.0, natural(job.folder)))
     return Panel(experiment, order, knob, series)
 
 
@@ -275,123 +204,6 @@ def _sharing(points: Sequence[Point]) -> Sharing:
     if not same(*PARTS, "seed", "replicates"):
         return "none"
     return "models" if same("reference") else "bases"
-
-
-def job_folders(folders: Sequence[Path]) -> list[Path]:
-    """Return every folder that Hydra made for a job, once, however often and by whatever name it is given."""
-    found: dict[Path, Path] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
-        for job in sorted(_made(folder), key=_natural):
-            found.setdefault(job.resolve(), job)
-    return list(found.values())
-
-
-def _made(folder: Path) -> Iterator[Path]:
-    """Yield the folders below `folder` in which a job has begun or ended; W&B's own, of many files, are not entered."""
-    for above, folders, files in os.walk(folder):
-        if "result.json" in files or (".hydra" in folders and Path(above, ".hydra", "overrides.yaml").exists()):
-            yield Path(above)
-        folders[:] = [name for name in folders if name not in (".hydra", ".submitit", "wandb")]
-
-
-def read(folder: Path) -> Job | None:
-    """Return a job of transfer.py, or None for one of train.py; InputError, with the reason, for one that failed."""
-    name = "result.json"
-    if not (folder / name).exists():
-        why = why_failed(folder)
-        raise InputError(_typed(folder) + (f"; {why}" if why else ""))
-    try:
-        result = json.loads(_text(folder, name))
-        check_result(result)
-        result = _plain(result)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{name} cannot be read ({error}); run the job again") from error
-    if "rate" not in result["metrics"]:
-        return None
-    pairs = table(folder, "pairs", TABLES["pairs"])
-    try:
-        check_pairs(pairs, result.get("curve"))
-    except ValueError as error:
-        raise InputError(f"pairs.parquet cannot be read ({error}); run the job again") from error
-    survivorship, curves = (table(folder, name, TABLES[name])[[*TABLES[name]]] for name in ("survivorship", "curves"))
-    examples = None
-    if (folder / "examples.parquet").exists():
-        examples = table(folder, "examples", TABLES["examples"], cells=EXAMPLES_CELLS).map(_plain)
-    return Job(folder, result, pairs, survivorship, curves, examples)
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` with all words in it, keys among them, made `plain`."""
-    if isinstance(value, dict):
-        return {plain(str(name)): _plain(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return plain(value) if isinstance(value, str) else value
-
-
-def inside(folder: Path, path: Path) -> bool:
-    """Whether a file of a job is one, and no link to elsewhere: what it says would stand on the page."""
-    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
-
-
-def _text(folder: Path, name: str) -> str:
-    """Return the text of a job's file; OSError for one that leads elsewhere or is larger than any job's."""
-    path = folder / name
-    if not inside(folder, path):
-        raise OSError(f"{name} is no file in this folder")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        text = file.read(BYTES + 1)
-    if len(text) > BYTES:
-        raise OSError(f"{name} has more than {BYTES:,} letters")
-    return text
-
-
-def _begins(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(len(PNG))
-
-
-def _typed(folder: Path) -> str:
-    """Return the overrides of a failed job in one line."""
-    try:
-        text = _text(folder, ".hydra/overrides.yaml")
-    except OSError as error:
-        return f"overrides cannot be read ({error})"
-    return " ".join(text.replace("- ", "").split()) or "no overrides"
-
-
-def table(folder: Path, name: str, columns: Sequence[str], *, cells: int = CELLS) -> pd.DataFrame:
-    """Return a table of a job; InputError, with the reason, if it cannot be read or lacks one of `columns`.
-
-    cells: values that it has at most, of all columns.
-    """
-    path = folder / f"{name}.parquet"
-    try:
-        if not inside(folder, path):
-            raise OSError("it is no file in this folder")
-        check_size(path, cells)
-        read = pd.read_parquet(path)
-        if absent := set(columns) - set(read.columns):
-            raise KeyError(f"no {', '.join(sorted(absent))}")
-        if name in NUMBERS:
-            check_table(name, read)
-    except UNREADABLE as error:
-        raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
-    return read
-
-
-def why_failed(folder: Path) -> str | None:
-    """Return what a job's log says of its end, "failed: …" or "interrupted", or None where it ended without a word."""
-    logs = [path.name for path in folder.glob("*.log") if inside(folder, path) and path.stat().st_size <= BYTES]
-    said = [line for log in logs for line in _text(folder, log).splitlines()]
-    for line in reversed(said):
-        if " failed: " in line:
-            return plain(f"failed: {line.partition(' failed: ')[2]}")
-        if " interrupted" in line:
-            return "interrupted"
-    return None
 
 
 def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
@@ -435,7 +247,3 @@ def _follows(name: str, others: Sequence[str], every: Sequence[dict[str, Any]]) 
 
 def _value(settings: dict[str, Any], name: str) -> str:
     return json.dumps(settings.get(name))
-
-
-def _natural(folder: Path) -> tuple[str, int, str]:
-    return str(folder.parent), int(folder.name) if folder.name.isdigit() else -1, folder.name

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cftransfer import files
-from cftransfer.report.collect import Job, Jobs, Line, Panel, Point
+from cftransfer.report.collect import Jobs, Line, Panel, Point
 from cftransfer.report.frontier import frontier
+from cftransfer.report.job import Job
 from cftransfer.report.matrix import matrix
 from cftransfer.statistics import LEVEL, band, reference_means
 

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from cftransfer.composition import as_value
 from cftransfer.errors import InputError, plain
 from cftransfer.finished import RESULT
-from cftransfer.report.collect import job_folders, read, typed_words, why_failed, yaml_of
+from cftransfer.report.job import job_folders, read, typed_words, why_failed, yaml_of
 
 NEVER = "never began"
 HERE = ("hydra.mode=", "hydra.sweep.dir=")  # said otherwise in the commands

@@ -17,8 +17,10 @@ from rich.text import Text
 
 from cftransfer import files
 from cftransfer.errors import plain
-from cftransfer.report.collect import AGE, Job, Jobs, Line, Panel, commands, common, differences
+from cftransfer.report.checks import AGE
+from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
+from cftransfer.report.job import Job
 from cftransfer.spec import flat
 from cftransfer.statistics import Trend
 

@@ -22,8 +22,9 @@ import numpy as np
 
 from cftransfer import files
 from cftransfer.errors import InputError, plain
-from cftransfer.report.collect import Job, Jobs, Line, Panel, jobs, lines
+from cftransfer.report.collect import Jobs, Line, Panel, jobs, lines
 from cftransfer.report.figures import sentence, trend
+from cftransfer.report.job import Job
 from cftransfer.report.page import PAGE, cells, curve
 from cftransfer.statistics import LEVEL, holm
 

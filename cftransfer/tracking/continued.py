@@ -18,7 +18,6 @@ from cftransfer.tracking import offline
 from cftransfer.tracking.run import (
     about,
     checked,
-    is_picture,
     mean_curve,
     publish,
     sweep_of,
@@ -99,6 +98,8 @@ def _told(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `publish` takes, as it lies in a job's folder."""
     import pandas as pd
 
+    from cftransfer.report.job import is_picture
+
     tables, pictures = {}, {}
     for name, digest in result["files"].items():
         path = _own(job, name)
@@ -117,7 +118,7 @@ def _told(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own(job: Path, name: str) -> Path:
     """Return the path of a job's file; InputError if it is not there, or leads elsewhere: it would be in W&B."""
-    from cftransfer.report.collect import inside
+    from cftransfer.report.job import inside
 
     if not inside(job, job / name):
         raise InputError(f"{name}: is no file in the job's folder; {AGAIN}")

@@ -345,22 +345,13 @@ def _figures(folder: Path, jobs: "Jobs") -> dict[str, Any]:
     import wandb
 
     from cftransfer.report import collect
+    from cftransfer.report.job import is_picture
 
     figures = [path for path in sorted(folder.glob("*.png")) if is_picture(folder, path)]
     shown: dict[str, Any] = {f"figure_{path.stem}": wandb.Image(str(path)) for path in figures}
     if trends := [_trend(line) for line in collect.lines(jobs)]:
         shown["trends"] = wandb.Table(dataframe=pd.DataFrame(trends))
     return shown
-
-
-def is_picture(folder: Path, path: Path) -> bool:
-    """Return whether a file is a PNG in this folder, and no link to elsewhere: what it shows would be in W&B."""
-    from cftransfer.report import collect
-
-    if not collect.inside(folder, path):
-        return False
-    with path.open("rb") as file:
-        return file.read(len(collect.PNG)) == collect.PNG
 
 
 def _trend(line: "Line") -> dict[str, Any]:

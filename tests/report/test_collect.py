@@ -11,7 +11,8 @@ import pytest
 
 from cftransfer.errors import InputError
 from cftransfer.report import report
-from cftransfer.report.collect import commands, common, differences, jobs, lines, yaml_of
+from cftransfer.report.collect import commands, common, differences, jobs, lines
+from cftransfer.report.job import yaml_of
 from cftransfer.statistics import holm, trend
 from cftransfer.transferability import CONTROLS, pairs
 
