@@ -19,6 +19,7 @@ FORMAT = 1  # raise it when the same spec would no longer give the same artifact
 PARTS = ("dataset", "model", "training")
 PLACES = {"dataset": ("root",), "model": ("weights",)}  # settings that say where a file lies; its content is identified
 TARGETS = {part: f"cftransfer.{part}s." for part in ("model", "counterfactual")} | {"dataset": "cftransfer.data."}
+TAKES = {"dataset": "folder", "model": "input_shape", "counterfactual": "target"}  # each function of a part takes it
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
 POOL_SIZE = 1000
 GENERATING = 20  # models at most that a method trains for one base; 50 bases then have such models of their own
@@ -195,7 +196,8 @@ def call(
 
 
 def chosen(part: str, settings: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return the function that `settings._target_` names; InputError unless it is a public one of the part's package.
+    """Return the function that `settings._target_` names; InputError unless it is a public one of the part's package
+    that takes what all functions of the part take.
 
     A config may be a stranger's, or come out of a result.json: it chooses among this package's own functions, and
     imports nothing else. What a module of ours has imported (`cftransfer.data.images.np`) is not its own.
@@ -213,6 +215,8 @@ def chosen(part: str, settings: Mapping[str, Any]) -> Callable[..., Any]:
         raise InputError(f"{part}._target_={name}: no such function; {part}=… takes an option of conf/") from error
     if not inspect.isfunction(function) or (function.__module__, function.__qualname__) != (module, called):
         raise refused
+    if TAKES[part] not in inspect.signature(function).parameters:
+        raise InputError(f"{part}._target_={name}: makes no {part}; {part}=… takes an option of conf/")
     return function
 
 
