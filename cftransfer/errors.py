@@ -1,7 +1,10 @@
 """The one kind of exception that is the user's to mend."""
 
+import os
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +19,22 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(plain(message))
+
+
+@contextmanager
+def as_command(name: str) -> Iterator[None]:
+    """End a command as its users expect: a mistake of theirs is one line and exit status 1.
+
+    Somebody who has seen enough of what it prints, as with `| head`, makes no error.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except InputError as error:
+        sys.exit(f"{name}: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 def refuse(line: str) -> NoReturn:

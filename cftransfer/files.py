@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, whatever kills their writer, and however many writers there are."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from uuid import uuid4
 from cftransfer.errors import InputError
 
 TRIES = 3
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last is a limit on the size of files
 
 
 def write(path: Path, content: bytes) -> None:
@@ -56,5 +58,15 @@ def disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        way_out = "free some space there or choose another folder, and run again"
+        way_out = f"{remedy(error)} or choose another folder, and run again"
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); {way_out}") from error
+
+
+def remedy(error: OSError) -> str:
+    """Return what helps where a file could not be written."""
+    return "free some space there" if error.errno in FULL else "make that place writable"
+
+
+def inside(folder: Path, path: Path) -> bool:
+    """Whether a file of a folder is one, and no link to elsewhere: what it says would be passed on."""
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())

@@ -13,6 +13,7 @@ import io
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -309,7 +310,8 @@ def _drop_done(want: _Want) -> None:
             _, about = loaded
             done = _Want(want.spec, (about["spec"]["training"]["epochs"],), want.store)
             if not done.missing(about["seeds"]):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # another user's, which does no harm
+                    path.unlink()
 
 
 def _fit(want: _Want, missing: Mapping[int, Sequence[int]], dataset: Dataset) -> None:

@@ -7,11 +7,11 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import as_nobody
 from filelock import SoftFileLease, Timeout
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,29 +94,65 @@ def test_a_folder_that_is_a_file_is_named(tmp_path):
         files.write(tmp_path / "file" / "report.html", b"x")
 
 
-@contextmanager
-def as_nobody():
-    """Without root's right to read everything."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
+@pytest.fixture
+def shared(anybodys):
+    """A store where anybody may write, as one of many users."""
+    place = store.prepare(anybodys / "shared")
+    for path in (place, place / "locks"):
+        path.chmod(0o777)
+    return place
 
 
-def test_a_store_that_may_not_be_used_is_named(tmp_path):
-    tmp_path.chmod(0o755)
-    closed = tmp_path / "closed"
-    store.prepare(closed)
-    closed.chmod(0o000)
-    try:
-        with as_nobody(), pytest.raises(InputError, match=r"paths.store=.*closed.*set paths.store to another"):
-            store.prepare(closed)
-    finally:
-        closed.chmod(0o755)
+def test_a_store_that_may_not_be_used_is_named(shared):
+    with as_nobody():
+        assert store.prepare(shared) == shared
+    shared.chmod(0o000)
+    with as_nobody(), pytest.raises(InputError, match=r"paths.store=.*shared.*set paths.store to another"):
+        store.prepare(shared)
+
+
+def test_an_artifact_that_may_not_be_read_is_not_taken_for_none(shared):
+    path = store.save(shared, "models", "k", TENSORS, ABOUT)
+    path.chmod(0o000)
+    with as_nobody():
+        with pytest.raises(
+            InputError, match=r"k.safetensors: cannot be read \(Permission denied\); mend its permissions"
+        ):
+            store.load(shared, "models", "k")
+        assert [entry.described for entry in contents.entries(shared)] == [None]
+        assert "Permission denied" in contents.damaged(shared)[path]
+    (shared / "models").chmod(0o000)
+    with as_nobody(), pytest.raises(InputError, match=r"shared/models: may not be read; mend its permissions"):
+        contents.entries(shared)
+    (shared / "models").chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of two users need root")
+def test_a_dead_lock_of_another_user_ends_nothing(shared, monkeypatch):
+    """In a folder like /tmp, where everybody may write, each may remove his own files only."""
+    monkeypatch.setattr(leases, "LEASE", 0.5)
+    (shared / "locks").chmod(0o1777)
+    foreign = shared / "locks" / "use-f00-0.lock"
+    foreign.write_text("1\nelsewhere\n")
+    with as_nobody():
+        with store.using(shared, ["f01"]):
+            time.sleep(leases.SURELY * leases.LEASE + 0.2)
+        assert store.in_use(shared) == set()
+    assert foreign.exists()
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to(path), lambda path: path.symlink_to("nowhere")]
+)
+def test_what_is_no_file_in_the_place_of_an_artifact_is_moved_aside(place, make, caplog):
+    path = place / "models" / "k.safetensors"
+    path.parent.mkdir()
+    make(path)
+    assert [entry.described for entry in contents.entries(place)] == [None]
+    assert contents.damaged(place) == {path: "it is no file"}
+    assert store.load(place, "models", "k") is None
+    assert "k.safetensors: damaged (it is no file); moved to" in caplog.text
+    assert contents.entries(place) == []
 
 
 def test_a_file_in_the_place_of_the_store_is_named(tmp_path):

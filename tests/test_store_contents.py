@@ -160,9 +160,23 @@ def test_a_store_that_can_only_be_read_is_named(place):
 
 def test_prune_removes_leftovers(place):
     (place / "models" / ".bb03.safetensors.somewhere-1-0.part").write_bytes(b"half")
+    (place / "models" / "ee06.csv").write_text("epoch\n")  # of one who was killed before the model was written
+    (place / "models" / ".q.part").mkdir()
+    assert said(place, "verify").count("left over: ") == 2
+    with mock.patch("cftransfer.store.contents.in_use", return_value={"f00"}):  # or is at it
+        assert [path.name for path in contents.leftovers(place)] == [".bb03.safetensors.somewhere-1-0.part"]
     said(place, "prune", "--leftovers")
     assert contents.leftovers(place) == []
     assert len(keys(place)) == 5
+    assert (place / "models" / "aa01.csv").exists()
+
+
+def test_a_name_steers_no_terminal(place):
+    (place / "models" / "\x1b[2J.safetensors").write_bytes(b"")
+    for words in (["ls"], ["verify"], ["prune", "--older-than", "0s", "--dry-run"]):
+        printed = said(place, *words, code=int(words == ["verify"]))
+        assert "\x1b" not in printed
+        assert "\\x1b[2J" in printed
 
 
 def _uses(place, family, ready):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, as_command, plain
 from cftransfer.store import contents
 from cftransfer.store.artifacts import DamagedError, verified
 
@@ -22,10 +22,9 @@ SHOWN = ("dataset._target_", "model._target_", "model.layers", "model.width", "t
 def main() -> None:
     """Parse the command and run it; a mistake of the user is one line and exit status 1."""
     options = _parser().parse_args()
-    try:
-        sys.exit(options.command(options))
-    except InputError as error:
-        sys.exit(f"cftransfer.store: {error}")
+    with as_command("cftransfer.store"):
+        status = options.command(options)
+    sys.exit(status)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,7 +63,7 @@ def _ls(options: argparse.Namespace) -> int:
         printed.add_column(head, justify="right" if head in ("size", "age") else "left", no_wrap=True)
     for entry in found:
         cells = (entry.kind, entry.path.stem, _what(entry), _size(entry.size), _age(entry.age))
-        printed.add_row(*(Text(cell) for cell in cells))
+        printed.add_row(*(Text(plain(cell)) for cell in cells))
     console = Console(markup=False, highlight=False, soft_wrap=True)
     console.width = max(console.width, 200)  # a pipe has no width to cut the table to
     console.print(printed)
@@ -78,7 +77,7 @@ def _show(options: argparse.Namespace) -> int:
         tensors, description = verified(entry.path)
     except DamagedError as error:
         raise InputError(f"{entry.path}: damaged ({error})") from error
-    print(f"{entry.path}  {_size(entry.size)}, {_age(entry.age)} old, checksum right")
+    print(plain(f"{entry.path}  {_size(entry.size)}, {_age(entry.age)} old, checksum right"))
     print(json.dumps(description, indent=2))
     for name, tensor in tensors.items():
         print(f"{name}: {tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}")
@@ -88,10 +87,10 @@ def _show(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     reasons = contents.damaged(options.store)
     for path, reason in reasons.items():
-        print(f"damaged: {path} ({reason})")
+        print(plain(f"damaged: {path} ({reason})"))
     rest = contents.leftovers(options.store)
     for path in rest:
-        print(f"left over: {path}")
+        print(plain(f"left over: {path}"))
     many = len(contents.entries(options.store))
     print(f"{many} artifacts, {len(reasons)} damaged, {len(rest)} left over")
     if reasons:
@@ -113,9 +112,9 @@ def _prune(options: argparse.Namespace) -> int:
     if not options.dry_run:
         contents.remove([*(path for entry in going for path in (*entry.files, entry.path)), *rest])
     for path in [*(entry.path for entry in going), *rest]:
-        print(f"{verb} {path}")
+        print(plain(f"{verb} {path}"))
     for entry in used:
-        print(f"kept {entry.path}: a living job uses it")
+        print(plain(f"kept {entry.path}: a living job uses it"))
     print(f"{verb} {len(going) + len(rest)} files, {_size(sum(entry.size for entry in going))} of artifacts")
     return 0
 

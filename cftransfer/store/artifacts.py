@@ -1,10 +1,12 @@
 """Artifacts: `<store>/<kind>/<key>.safetensors` holds tensors and a JSON description; nothing is ever unpickled."""
 
+import errno
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +72,9 @@ def load(store: Path, kind: str, key: str) -> tuple[dict[str, Tensor], dict[str,
 
 def verified(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return what an artifact holds; raise DamagedError for one that is not what was written."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, ValueError) as error:
-        raise DamagedError(str(error)) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); mend its permissions") from error
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     checksum, _, text = metadata.get(METADATA, "").partition(" ")
     if checksum != _checksum(tensors, text):
         raise DamagedError("its checksum does not match")
@@ -89,15 +84,35 @@ def verified(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def about(path: Path) -> dict[str, Any]:
     """Return the description of an artifact, read from its header alone; raise DamagedError if there is none."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with _opened(path) as file:
             described = json.loads((file.metadata() or {})[METADATA].partition(" ")[2])
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise DamagedError(str(error)) from error
+    except KeyError as error:
+        raise DamagedError("it has no description") from error
     if not isinstance(described, dict):
         raise DamagedError("its description is not one of ours")
     return described
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    """Open an artifact; InputError if it may not be read, of which safetensors says that it is not there.
+
+    FileNotFoundError if it is not there, DamagedError if it is no file, or none of safetensors'.
+    """
+    try:
+        if path.is_symlink() or path.exists():
+            if not path.is_file():  # a folder, a pipe that would be waited for, a link to nowhere
+                raise DamagedError("it is no file")
+            if not os.access(path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, ValueError) as error:
+        raise DamagedError(str(error)) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); mend its permissions") from error
 
 
 def save(store: Path, kind: str, key: str, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> Path:

@@ -2,6 +2,7 @@
 
 import difflib
 import fnmatch
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,9 @@ def entries(store: Path) -> list[Entry]:
     """Return every artifact of a store, kind by kind, the oldest first; InputError if it is no store."""
     if not store.is_dir():
         raise InputError(f"{store}: no such folder; name the store that paths.store names")
+    for folder in [store, *(store / kind for kind in KINDS)]:
+        if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+            raise InputError(f"{folder}: may not be read; mend its permissions")
     every = [_entry(path) for kind in KINDS for path in (store / kind).glob("*.safetensors")]
     found = [entry for entry in every if entry is not None]
     return sorted(found, key=lambda entry: (KINDS.index(entry.kind), -entry.age, entry.path.name))
@@ -85,9 +89,16 @@ def damaged(store: Path) -> dict[Path, str]:
 
 
 def leftovers(store: Path) -> list[Path]:
-    """Return what killed writers have left, and what was moved aside since it was damaged."""
+    """Return what killed writers have left, and what was moved aside since it was damaged.
+
+    A training curve without its model is the work of one who was killed between the two, or is at it.
+    """
     parts = [path for kind in KINDS for path in (store / kind).glob(f".{PART}")]
-    return sorted(parts) + sorted((store / DAMAGED).rglob("*.safetensors"))
+    curves = [path for path in (store / "models").glob("*.csv") if not path.with_suffix(".safetensors").exists()]
+    if curves and in_use(store):
+        curves = []
+    rest = [*sorted(parts), *sorted(curves), *sorted((store / DAMAGED).rglob("*.safetensors"))]
+    return [path for path in rest if path.is_symlink() or not path.is_dir()]
 
 
 def to_prune(
@@ -117,22 +128,23 @@ def to_prune(
 def remove(paths: Iterable[Path]) -> None:
     """Remove files; who needs one again makes it again. InputError, naming it, for one that cannot be removed."""
     for path in paths:
+        way_out = "remove it by hand" if path.is_dir() else "make the store writable"
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise InputError(f"{path}: cannot be removed ({error.strerror}); make the store writable") from error
+            raise InputError(f"{path}: cannot be removed ({error.strerror}); {way_out}") from error
 
 
 def _entry(path: Path) -> Entry | None:
     """Return an artifact, None if it has just gone: a pass that is done, or what somebody else prunes."""
-    beside = tuple(file for file in [path.with_suffix(".csv")] if file.exists())
+    beside = tuple(file for file in [path.with_suffix(".csv")] if file.is_file())
     try:
-        size = sum(file.stat().st_size for file in (path, *beside))
-        age = max(0.0, time.time() - path.stat().st_mtime)
+        size = sum(file.lstat().st_size for file in (path, *beside))
+        age = max(0.0, time.time() - path.lstat().st_mtime)
         described = about(path)
     except FileNotFoundError:
         return None
-    except DamagedError:
+    except (DamagedError, InputError):  # `damaged` says which
         described = None
     return Entry(path, beside, described, size, age)
 

@@ -12,13 +12,14 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 from filelock import LeaseCompromise, SoftFileLease, Timeout
 
 from cftransfer.errors import InputError
+from cftransfer.files import remedy
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def using(store: Path, families: Iterable[str]) -> Iterator[None]:
 def _remove_dead(seen: Mapping[Path, int | None], began: float) -> None:
     if time.monotonic() - began > SURELY * LEASE:
         for path in [path for path, before in seen.items() if _renewed(path) == before]:
-            path.unlink(missing_ok=True)
+            _remove(path)
 
 
 def in_use(store: Path) -> set[str]:
@@ -121,8 +122,8 @@ def in_use(store: Path) -> set[str]:
                     alive.add(path)
         time.sleep(0.1)
     for path in waiting:  # not renewed for longer than a lease: of a machine that is gone
-        path.unlink(missing_ok=True)
-    alive |= set(_locks(store, f"{USE}-*"))  # and those that have begun meanwhile
+        _remove(path)
+    alive |= {*_locks(store, f"{USE}-*")} - {*waiting}  # and those that have begun meanwhile
     return {path.name.split("-")[1] for path in alive}
 
 
@@ -140,6 +141,12 @@ def _taken_over(path: Path) -> bool:
     if taken:
         lease.release()
     return taken
+
+
+def _remove(path: Path) -> None:
+    """Remove a dead lock that nobody waits for; one that only another user may remove does no harm."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _renewed(path: Path) -> int | None:
@@ -160,5 +167,5 @@ def _lost(compromise: LeaseCompromise) -> None:
 
 def unusable(store: Path, error: OSError) -> InputError:
     """Return what to say of a store that cannot be used."""
-    way_out = "free some space there or set paths.store to another"
-    return InputError(f"paths.store={store}: cannot be used ({error.strerror or error}); {way_out}")
+    reason = error.strerror or error
+    return InputError(f"paths.store={store}: cannot be used ({reason}); {remedy(error)} or set paths.store to another")
