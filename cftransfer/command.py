@@ -31,17 +31,22 @@ class Landing(Callback):
 
     folder: Path | None = None
     sweep: bool = False
+    rated: bool = False  # whether jobs have a rate to report on, as train.py's have not
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before a single job."""
-        type(self).folder = Path(config.hydra.run.dir)
+        type(self).folder, type(self).rated = Path(config.hydra.run.dir), "counterfactual" in config
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before the first job of a sweep."""
         subdir = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index, call-overload]
         if Path(subdir).is_absolute() or ".." in Path(subdir).parts:
             refuse(f"hydra.sweep.subdir={subdir}: leads out of the sweep's folder, where its jobs are looked for")
+        many = config.hydra.sweeper.get("max_batch_size")
+        if many is not None and many < 1:
+            refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
         type(self).folder, type(self).sweep = Path(config.hydra.sweep.dir), True
+        type(self).rated = "counterfactual" in config
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -55,7 +60,7 @@ def run(main: Callable[[], Any]) -> None:
     os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
     succeeded = _succeeds(main, full=full)
     reported = _succeeds(lambda: _report(expected=succeeded), full=full)
-    sys.exit(0 if succeeded and reported and _all_have_results() else 1)
+    sys.exit(0 if succeeded and reported and not _lost() else 1)
 
 
 def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
@@ -80,13 +85,15 @@ def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
 
 
 def _report(*, expected: bool) -> None:
-    """Report on jobs of which at least one has a result; without any, what went wrong has been said, unless expected.
+    """Report on jobs of which at least one has a rate; else name those that failed, unless that has been said.
 
-    Raises InputError for a sweep that went well because it had no jobs.
+    expected: whether Hydra has ended well, as it does where a launcher lets jobs fail. Raises InputError for a sweep
+    that went well because it had no jobs.
     """
-    if Landing.folder is None:  # --help, or train.py
+    if Landing.folder is None:  # --help
         return
-    if any(Landing.folder.rglob("result.json")):
+    results, lost = any(Landing.folder.rglob("result.json")), _lost() if expected else []
+    if results and Landing.rated:
         from cftransfer.report import report
 
         report([Landing.folder])
@@ -94,15 +101,21 @@ def _report(*, expected: bool) -> None:
             from cftransfer.tracking import report_run
 
             report_run(Landing.folder)
-    elif expected:
+    elif lost:
+        from cftransfer.report.job import why_failed
+
+        for job in lost:
+            print(plain(f"{job}: {why_failed(job) or 'ended without a word'}"), file=sys.stderr)
+    elif expected and not results:
         raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
 
 
-def _all_have_results() -> bool:
-    jobs = (
-        [] if Landing.folder is None else [path.parent.parent for path in Landing.folder.rglob(".hydra/overrides.yaml")]
-    )
-    return all((job / "result.json").exists() for job in jobs)
+def _lost() -> list[Path]:
+    """Return the folders of jobs that have begun and have no result."""
+    if Landing.folder is None:
+        return []
+    jobs = sorted(path.parent.parent for path in Landing.folder.rglob(".hydra/overrides.yaml"))
+    return [job for job in jobs if not (job / "result.json").exists()]
 
 
 def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for each kind of mistake)

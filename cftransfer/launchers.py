@@ -64,11 +64,8 @@ class Local(_Submitit):
     def __init__(self, processes: int) -> None:
         self.processes = processes  # the sweeper reads it from the configuration
 
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this before the first job of a sweep."""
-        many = config.hydra.sweeper.get("max_batch_size")
-        if many is not None and many < 1:
-            refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
         _outlive_killed_jobs()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ARG002
@@ -165,8 +162,11 @@ class _Signals:
 
 
 def _makes_room() -> bool:
-    """Return whether SLURM has this job still running; one that was cancelled or requeued it has not."""
-    if "SLURM_JOB_ID" not in os.environ:
+    """Return whether SLURM has this job still running; one that was cancelled or requeued it has not.
+
+    A local process in an allocation of SLURM's is no job of SLURM's.
+    """
+    if "SLURM_JOB_ID" not in os.environ or os.environ.get("SUBMITIT_EXECUTOR") == "local":
         return False
     words, said = ["squeue", "--noheader", "--format=%T", f"--jobs={_own_number()}"], ""
     for _ in range(ASKED):

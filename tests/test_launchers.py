@@ -51,8 +51,11 @@ def test_local_processes_give_the_numbers_of_the_basic_launcher(basic, tmp_path)
     assert done.stdout.splitlines()[:5] == basic_table(basic)
 
 
-def test_no_job_at_a_time_is_refused(tmp_path):
-    done = run_command(tmp_path, "transfer.py", "-m", "hydra/launcher=local", "hydra.sweeper.max_batch_size=0", *PLAIN)
+@pytest.mark.parametrize("launcher", ["local", "basic"])
+def test_no_job_at_a_time_is_refused(launcher, tmp_path):
+    done = run_command(
+        tmp_path, "transfer.py", "-m", f"hydra/launcher={launcher}", "hydra.sweeper.max_batch_size=0", *PLAIN
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("transfer.py: hydra.sweeper.max_batch_size=0: takes a whole number")
     assert "Traceback" not in done.stderr
@@ -64,6 +67,21 @@ def test_jobs_do_not_land_outside_their_sweep(tmp_path, subdir):
     assert done.returncode == 1
     assert done.stderr.startswith(f"transfer.py: hydra.sweep.subdir={subdir}: leads out of the sweep's folder")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_job_has_a_result_their_reasons_are_said(tmp_path):
+    done = run_command(tmp_path, "transfer.py", "-m", "hydra/launcher=local", *PLAIN, "model.layers=0", IN)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: takes a whole number ≥ 1"
+
+
+@pytest.mark.slow
+def test_train_names_the_jobs_that_failed(tmp_path):
+    words = ["-m", "hydra/launcher=local", "training.epochs=1", "wandb=disabled", "model.layers=0,1", IN]
+    done = run_command(tmp_path, "train.py", *words)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: takes a whole number ≥ 1"
+    assert (tmp_path / "sweep" / "1" / "result.json").exists()
 
 
 @pytest.mark.slow
@@ -172,6 +190,9 @@ def test_a_task_asks_slurm_for_itself_alone_and_again_if_it_has_no_answer(
     monkeypatch.setattr("time.sleep", lambda _: None)
     for name, value in {"JOB_ID": "7", "ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "2"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")  # inside an allocation: no job of SLURM's
+    assert not launchers._makes_room()
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
     assert launchers._makes_room() is makes_room
     assert (tmp_path / "asked").read_text().splitlines() == ["--noheader --format=%T --jobs=7_2"] * asked
     assert ("squeue did not say whether" in caplog.text and "busy" in caplog.text) == (asked == 3)
