@@ -27,8 +27,13 @@ def as_value(path: Path) -> str:
     text = str(path)
     if re.fullmatch(r"[\w./-]+", text, re.ASCII):
         return text
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    # A backslash stands for itself, but before what it would escape.
+    quoted = re.sub(r"(\\*)('|\$\{|$)", _escaped, text)
+    return f"'{quoted}'"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return 2 * match[1] + (f"\\{match[2]}" if match[2] else "")
 
 
 class OncePerChoice(Callback):

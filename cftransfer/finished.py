@@ -6,6 +6,7 @@ Nothing heavy is imported here: a finished job is passed over before it costs an
 import hashlib
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cftransfer.files import disk
+from cftransfer.files import disk, inside
+from cftransfer.results import check_result
 
 log = logging.getLogger(__name__)
 
@@ -32,30 +34,38 @@ def value(cfg: DictConfig, metric: str, *, version: str | None = None) -> float 
     """Return a metric of this job's earlier result, and say so; None if there is none, or one of something else.
 
     That one is renamed with a warning, lest it be taken for this job's should this job fail. So is one whose tables are
-    not as they were written.
+    not as they were written. One of this job that was renamed so is named back: what came between has failed.
 
     version: of the data, as `Dataset.version`. Without it, a result whose data came out of files is not taken: somebody
     has to read these first to know whether they are the same.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if not (folder / RESULT).exists():
+    name = RESULT if os.path.lexists(folder / RESULT) else REPLACED
+    if not os.path.lexists(folder / name):
         return None
-    earlier = _earlier(cfg, folder, metric)
+    earlier = _earlier(cfg, folder, name, metric)
     if isinstance(earlier, str) or (version is not None and version != earlier.version):
-        _set_aside(folder, earlier if isinstance(earlier, str) else "of other data")
+        if name == RESULT:
+            _set_aside(folder, earlier if isinstance(earlier, str) else "of other data")
         return None
     if version is None and earlier.version:
         return None
+    if name == REPLACED:
+        with disk(folder / RESULT):
+            (folder / REPLACED).replace(folder / RESULT)
     log.info("has its result already (of %s); delete its %s to do it again", earlier.commit or "unknown code", RESULT)
     return earlier.value
 
 
-def _earlier(cfg: DictConfig, folder: Path, metric: str) -> _Earlier | str:
+def _earlier(cfg: DictConfig, folder: Path, name: str, metric: str) -> _Earlier | str:
     """Return what an earlier result says, or why it is none of this job."""
     try:
-        result = json.loads((folder / RESULT).read_text())
+        if not inside(folder, folder / name):
+            raise OSError("no file in this folder")
+        result = json.loads((folder / name).read_text())
+        check_result(result)
         same = what(result["config"]) == what(OmegaConf.to_container(cfg, resolve=True))
-        damaged = [name for name, digest in result["files"].items() if _digest(folder / name) != digest]
+        damaged = [file for file, digest in result["files"].items() if _digest(folder, file) != digest]
         found = result["metrics"][metric]
         read = _Earlier(
             float("nan") if found is None else float(found),
@@ -76,8 +86,8 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _digest(path: Path) -> str | None:
-    return digest(path.read_bytes()) if path.is_file() else None
+def _digest(folder: Path, name: str) -> str | None:
+    return digest((folder / name).read_bytes()) if inside(folder, folder / name) else None
 
 
 def _set_aside(folder: Path, reason: str) -> None:

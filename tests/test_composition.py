@@ -2,18 +2,22 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, SMALL, environment
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from hypothesis import given
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from cftransfer.command import one_line
-from cftransfer.composition import once_per_choice
+from cftransfer.composition import as_value, once_per_choice
 
 TYPED = ["hydra.sweep.dir=jobs", "+hydra.job.env_set.A=b"]
 
@@ -93,3 +97,10 @@ def test_a_sweep_composes_once_per_choice(tmp_path):
     words = [sys.executable, "-c", COUNTED.format(argv=argv)]
     done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "exit 0 compositions 1", done.stderr
+
+
+@given(st.text(st.sampled_from("ab\\'\"${}:,=[] é"), min_size=1, max_size=12))
+def test_a_path_is_read_back_as_it_was(name):
+    word = f"store={as_value(Path(name))}"
+    config = OmegaConf.create({"store": OverridesParser.create().parse_override(word).value()})
+    assert config.store == str(Path(name))

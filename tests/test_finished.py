@@ -9,13 +9,40 @@ from omegaconf import OmegaConf
 
 from cftransfer import finished
 
+METRIC = "test_accuracy"  # train.py's, whose result has the fewest parts
+CFG = composed(*SMALL)
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """The folder of a job with a result."""
+    (tmp_path / "curves.parquet").write_bytes(b"x")
+    monkeypatch.setattr(
+        finished.HydraConfig, "get", lambda: SimpleNamespace(runtime=SimpleNamespace(output_dir=tmp_path))
+    )
+    good = {
+        "config": OmegaConf.to_container(CFG, resolve=True),
+        "choices": {},
+        "overrides": [],
+        "versions": {},
+        "metrics": {METRIC: 0.5},
+        "git": None,
+        "data": {},
+        "files": {"curves.parquet": finished.digest(b"x")},
+    }
+    (tmp_path / "result.json").write_text(json.dumps(good))
+    assert finished.value(CFG, METRIC) == 0.5
+    return tmp_path
+
 
 @pytest.mark.parametrize(
     "change",
     [
         {"config": []},
-        {"metrics": {"rate": "abc"}},
+        {"metrics": {METRIC: "abc"}},
+        {"metrics": {METRIC: 10**400}},
         {"metrics": {}},
+        {"versions": None},
         {"git": "x"},
         {"git": {"commit": None}},
         {"files": ["pairs.parquet"]},
@@ -25,23 +52,39 @@ from cftransfer import finished
     ],
     ids=lambda change: str(change)[:30],
 )
-def test_an_odd_result_is_none(tmp_path, monkeypatch, caplog, change):
-    cfg, path = composed(*SMALL), tmp_path / "result.json"
-    (tmp_path / "pairs.parquet").write_bytes(b"x")
-    monkeypatch.setattr(
-        finished.HydraConfig, "get", lambda: SimpleNamespace(runtime=SimpleNamespace(output_dir=tmp_path))
-    )
-    good = {
-        "config": OmegaConf.to_container(cfg, resolve=True),
-        "metrics": {"rate": 0.5},
-        "git": None,
-        "data": {},
-        "files": {"pairs.parquet": finished.digest(b"x")},
-    }
-    path.write_text(json.dumps(good))
-    assert finished.value(cfg, "rate") == 0.5
+def test_an_odd_result_is_none(job, caplog, change):
+    path = job / "result.json"
+    good = json.loads(path.read_text())
     path.write_text(change if isinstance(change, str) else json.dumps(good | change))
-    known = change == {"git": {"commit": None}}  # not odd enough to do it again
-    assert (finished.value(cfg, "rate") is None) != known
-    assert path.exists() == known
-    assert ("is not one of ours" in caplog.text) != known
+    assert finished.value(CFG, METRIC) is None
+    assert not path.exists()
+    assert "is not one of ours" in caplog.text
+
+
+def test_a_result_that_is_no_file_of_the_folder_is_none(job, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name in ("curves.parquet", "result.json"):
+        moved = (job / name).replace(elsewhere / name)
+        (job / name).symlink_to(moved)
+        assert finished.value(CFG, METRIC) is None
+        (job / "result-replaced.json").replace(job / "result.json")
+        (job / name).unlink()
+        moved.rename(job / name)
+        assert finished.value(CFG, METRIC) == 0.5
+
+
+def test_a_result_is_taken_back_once_its_settings_are(job, caplog):
+    other = composed(*SMALL, "model.width=5")
+    assert finished.value(other, METRIC) is None
+    assert "is of other settings; it is kept as result-replaced.json" in caplog.text
+    assert finished.value(other, METRIC) is None  # nor is it the other's now
+    assert not (job / "result.json").exists()
+    assert finished.value(CFG, METRIC) == 0.5  # what came between has failed, as with a mistyped value
+    assert sorted(path.name for path in job.iterdir()) == ["curves.parquet", "result.json"]
+
+
+def test_a_result_whose_tables_another_has_written_over_is_not_taken_back(job):
+    assert finished.value(composed(*SMALL, "model.width=5"), METRIC) is None
+    (job / "curves.parquet").write_bytes(b"y")
+    assert finished.value(CFG, METRIC) is None
+    assert not (job / "result.json").exists()

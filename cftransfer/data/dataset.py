@@ -53,7 +53,10 @@ def load(settings: Mapping[str, Any], folder: Path) -> Dataset:
 
 @functools.lru_cache(maxsize=2)
 def _load(settings: str, folder: Path) -> Dataset:
-    return call("dataset", json.loads(settings), folder)
+    made = call("dataset", json.loads(settings), folder)
+    if not isinstance(made, Dataset):
+        raise InputError(f"dataset._target_={json.loads(settings)['_target_']}: makes no dataset")
+    return made
 
 
 def from_table(

@@ -1,10 +1,9 @@
 """python -m cftransfer.report multirun/…: the report of any job folders, made again."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from cftransfer.errors import InputError
+from cftransfer.errors import as_command
 from cftransfer.report import missing, report
 
 
@@ -17,13 +16,11 @@ def main() -> None:
         "--missing", action="store_true", help="print which jobs lack a result, why, and the commands that make it"
     )
     options = parser.parse_args()
-    try:
+    with as_command("cftransfer.report"):
         if options.missing:
             missing.show(missing.sweeps(options.folder))
-            return
-        report(options.folder, out=options.out)
-    except InputError as error:
-        sys.exit(f"cftransfer.report: {error}")
+        else:
+            report(options.folder, out=options.out)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from cftransfer.errors import InputError, plain
+from cftransfer.errors import InputError, as_command, plain
 from cftransfer.report.collect import jobs
 from cftransfer.report.drawn import ROLES, Drawn, drawn
 from cftransfer.report.figures import COLOURS, GREY, legend, written
@@ -39,10 +39,8 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cftransfer").setLevel(logging.INFO)
-    try:
+    with as_command("cftransfer.report.boundary"):
         collected = jobs(options.job)
-    except InputError as error:
-        sys.exit(f"cftransfer.report.boundary: {error}")
     failures = [f"{folder}: {reason}" for folder, reason in collected.failed.items()]
     for job, place in zip(collected.jobs, _places(collected.jobs, options.out), strict=True):
         try:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.errors import InputError, plain
-from cftransfer.report.checks import AGE, is_number
 from cftransfer.report.job import Job, job_folders, natural, read, typed_words, yaml_of
+from cftransfer.results import AGE, is_number
 from cftransfer.spec import PARTS
 from cftransfer.statistics import Sharing, Trend, holm, trend
 from cftransfer.tables import CONTROLS, matrix

@@ -15,8 +15,8 @@ from cftransfer import store
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, logits, predicted
-from cftransfer.report.checks import AGE
 from cftransfer.report.job import Job, table
+from cftransfer.results import AGE
 from cftransfer.spec import Spec, base_spec, flat, identified, reference_spec
 from cftransfer.training import trained
 

@@ -11,8 +11,10 @@ import pandas as pd
 import yaml
 
 from cftransfer.errors import InputError, plain
+from cftransfer.files import inside
 from cftransfer.finished import ELSEWHERE
-from cftransfer.report.checks import CELLS, NUMBERS, check_pairs, check_result, check_size, check_table
+from cftransfer.report.checks import CELLS, NUMBERS, check_pairs, check_size, check_table
+from cftransfer.results import check_result
 from cftransfer.spec import flat
 
 # Files and needed columns; more of pairs and examples are used where they are there.
@@ -97,16 +99,23 @@ def job_folders(folders: Sequence[Path]) -> list[Path]:
 
 
 def _made(folder: Path) -> Iterator[Path]:
-    """Yield the folders below `folder` in which a job has begun or ended; W&B's own, of many files, are not entered."""
-    for above, folders, files in os.walk(folder):
+    """Yield the folders below `folder` in which a job has begun or ended, and those that cannot be looked into.
+
+    W&B's own, of many files, are not entered.
+    """
+    closed: list[OSError] = []
+    for above, folders, files in os.walk(folder, onerror=closed.append):
         if "result.json" in files or (".hydra" in folders and Path(above, ".hydra", "overrides.yaml").exists()):
             yield Path(above)
         folders[:] = [name for name in folders if name not in (".hydra", ".submitit", "wandb")]
+    yield from (Path(error.filename) for error in closed)
 
 
 def read(folder: Path) -> Job | None:
     """Return a job of transfer.py, or None for one of train.py; InputError, with the reason, for one that failed."""
     name = "result.json"
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError("its folder cannot be read; mend its permissions")
     if not (folder / name).exists():
         why = why_failed(folder)
         raise InputError(_typed(folder) + (f"; {why}" if why else ""))
@@ -137,11 +146,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return plain(value) if isinstance(value, str) else value
-
-
-def inside(folder: Path, path: Path) -> bool:
-    """Whether a file of a job is one, and no link to elsewhere: what it says would stand on the page."""
-    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
 def _text(folder: Path, name: str) -> str:
@@ -196,7 +200,10 @@ def table(folder: Path, name: str, columns: Sequence[str], *, cells: int = CELLS
 def why_failed(folder: Path) -> str | None:
     """Return what a job's log says of its end, "failed: …" or "interrupted", or None where it ended without a word."""
     logs = [path.name for path in folder.glob("*.log") if inside(folder, path) and path.stat().st_size <= BYTES]
-    said = [line for log in logs for line in _text(folder, log).splitlines()]
+    try:
+        said = [line for log in logs for line in _text(folder, log).splitlines()]
+    except OSError as error:
+        return f"failed: its log cannot be read ({error.strerror or error})"
     for line in reversed(said):
         if " failed: " in line:
             return plain(f"failed: {line.partition(' failed: ')[2]}")

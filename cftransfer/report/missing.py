@@ -1,5 +1,6 @@
 """Which jobs of a sweep lack a result, why, and the command that makes it."""
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,7 @@ def _reason(folder: Path, words: Sequence[str], begun: Mapping[Path, Sequence[st
     try:
         read(folder)
     except InputError as error:
-        if (folder / RESULT).exists():
+        if not os.access(folder, os.X_OK) or (folder / RESULT).exists():
             return str(error)
         return why_failed(folder) or KILLED
     return None

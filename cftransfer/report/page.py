@@ -17,10 +17,10 @@ from rich.text import Text
 
 from cftransfer import files
 from cftransfer.errors import plain
-from cftransfer.report.checks import AGE
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
 from cftransfer.report.job import Job
+from cftransfer.results import AGE
 from cftransfer.spec import flat
 from cftransfer.statistics import Trend
 

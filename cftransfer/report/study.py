@@ -21,7 +21,7 @@ import jinja2
 import numpy as np
 
 from cftransfer import files
-from cftransfer.errors import InputError, plain
+from cftransfer.errors import InputError, as_command, plain
 from cftransfer.report.collect import Jobs, Line, Panel, jobs, lines
 from cftransfer.report.figures import sentence, trend
 from cftransfer.report.job import Job
@@ -171,15 +171,13 @@ def main() -> None:
     study = STUDIES[options.study]
     datasets = options.datasets.split(",") if options.datasets else study.datasets
     overrides = [*study.overrides, *options.overrides]
-    try:
+    with as_command("cftransfer.report.study"):
         outcomes = [
             _outcome(part, dataset, overrides, options.sweeps)
             for part in study.parts
             for dataset in ([",".join([*part.beside, *datasets])] if part.beside else datasets)
         ]
         print(plain(f"study: {write(outcomes, options.out, name=options.study)}"))
-    except InputError as error:
-        sys.exit(f"cftransfer.report.study: {error}")
 
 
 def write(outcomes: Sequence[Outcome], out: Path, *, name: str) -> Path:

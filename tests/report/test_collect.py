@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet
 import pytest
+from conftest import as_nobody
 
 from cftransfer.errors import InputError
 from cftransfer.report import report
 from cftransfer.report.collect import commands, common, differences, jobs, lines
 from cftransfer.report.job import yaml_of
+from cftransfer.report.missing import sweeps
 from cftransfer.statistics import holm, trend
 from cftransfer.transferability import CONTROLS, pairs
 
@@ -207,6 +209,27 @@ def test_a_corrupt_table_is_named(tmp_path):
     pd.DataFrame({"base": [0]}).to_parquet(tmp_path / "0" / "pairs.parquet")
     with pytest.raises(InputError, match=r"pairs.parquet cannot be read \('no .*base_seed"):
         jobs([tmp_path])
+
+
+def test_what_may_not_be_read_fails_its_job_alone(anybodys):
+    write_job(anybodys / "0", rates=[[0.5]])
+    fail_job(anybodys / "1", [])
+    (anybodys / "1" / "transfer.log").write_text("")
+    (anybodys / "1" / "transfer.log").chmod(0o000)
+    fail_job(anybodys / "2", [])
+    (anybodys / "2").chmod(0o000)
+    with as_nobody():
+        collected = jobs([anybodys])
+        lacking = {sweep.folder.name: job.reason for sweep in sweeps([anybodys]) for job in sweep.missing}
+    assert [job.folder.name for job in collected.jobs] == ["0"]
+    assert {folder.name: reason for folder, reason in collected.failed.items()} == {
+        "1": "no overrides; failed: its log cannot be read (Permission denied)",
+        "2": "its folder cannot be read; mend its permissions",
+    }
+    assert lacking == {
+        "1": "failed: its log cannot be read (Permission denied)",
+        "2": "its folder cannot be read; mend its permissions",
+    }
 
 
 def test_no_folder_and_no_job_are_named(tmp_path):
