@@ -5,6 +5,7 @@ import pandas as pd
 
 PAIR = ["base", "reference", "base_seed", "reference_seed"]
 CURVE = ["train_loss", "test_loss", "test_accuracy", "test_auroc"]  # of training, one row per epoch
+MOST = 2**64  # of a number: no setting, count or measure is larger, and its square can still be computed with
 CONTROLS = ["control_random", "control_nearest", "control_prior"]
 
 

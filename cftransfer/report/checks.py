@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.spec import flat
-from cftransfer.tables import CONTROLS, PAIR
+from cftransfer.tables import CONTROLS, MOST, PAIR
 
 AGE = "extra_epochs"  # the x-axis of continued training, whose jobs hold a whole curve each
-MOST = 2**64  # of a number: no setting, count or measure is larger, and its square can still be computed with
 CELLS = 2**25  # of a table: 1,000 × 1,000 pairs have 1.2 × 10⁷
 PARTS = {"config": dict, "choices": dict, "overrides": list, "metrics": dict, "versions": dict}
 COUNTS = ("pairs", "n_searched", "n_tried", "n_agreeing", "n_to_0", "n_to_1")
