@@ -7,6 +7,7 @@ over them afterwards, here as there by Hydra's own function.
 """
 
 import copy
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,14 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
+
+def variable(name: str, default: str) -> str:
+    """Return a variable of the environment, for configs; what is empty is as good as not there, unlike in oc.env."""
+    return os.environ.get(name) or default
+
+
+OmegaConf.register_new_resolver("variable", variable, replace=True)
 
 
 def as_value(path: Path) -> str:

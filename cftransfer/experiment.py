@@ -21,7 +21,8 @@ from cftransfer.data.dataset import Dataset, load
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Model, build, logits, predicted
-from cftransfer.secrecy import check_config
+from cftransfer.results import MOST
+from cftransfer.secrecy import check_config, leaves
 from cftransfer.spec import (
     POOL_SIZE,
     Spec,
@@ -276,8 +277,19 @@ def _check_parts(cfg: DictConfig) -> None:
         if not isinstance(cfg[part], DictConfig):
             raise InputError(f"{part}={cfg[part]}: takes the keys {', '.join(names)}")
         known(part, cfg[part], names)
+    _check_numbers(cfg)
     threads = cfg.trainer.threads
     torch.set_num_threads(THREADS if threads is None else whole("trainer.threads", threads, least=1))
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    """Refuse what is not finite, which no result.json can hold, and what is larger than a report takes.
+
+    Also where nothing reads the setting: else it ends the job when all has been computed.
+    """
+    for name, value in leaves(cfg):
+        if isinstance(value, int | float) and not abs(value) <= MOST:  # nan, too
+            raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
 
 
 def _hardware(cfg: DictConfig) -> training.Hardware:

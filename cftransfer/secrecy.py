@@ -4,26 +4,32 @@ import netrc
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cftransfer.errors import InputError, refuse
 
-NAMES = r"api_?key|token(?!iz|s(?![a-z]))|passw|secret|credential"  # of settings and of variables; tokens are counted
+# Of settings and of variables; tokens are counted, and PWD and OLDPWD are folders.
+NAMES = r"(api|access|private)_?key|token(?!iz|s(?![a-z]))|passw|passphrase|(?<!old)pwd(?![a-z])|secret|credential|jwt"
 NAME = re.compile(NAMES, re.IGNORECASE)
-GIVEN = re.compile(rf"\w*({NAMES})\w*=\S", re.IGNORECASE)  # in what is for a shell: export SOME_TOKEN=…
+# Of variables alone, as OPENAI_KEY or DB_PASS: settings may well be about keys.
+VARIABLE = re.compile(rf"{NAMES}|_(key|pass)$", re.IGNORECASE)
+# In what is for a shell: export SOME_TOKEN=…
+GIVEN = re.compile(rf"(\w*({NAMES})\w*|\w+_(key|pass))=\S", re.IGNORECASE)
 SHAPES = re.compile(
     r"(?<![\w/-])(local-)?[0-9a-f]{40}(?![\w/-]|\.\w)"  # W&B's; not in a path or the name of a file, where hashes stand
-    # W&B's again, Hugging Face's, GitHub's, OpenAI's and its likes', Amazon's
+    # W&B's again, Hugging Face's, GitHub's, OpenAI's and its likes', Amazon's, GitLab's, Slack's, JSON web tokens
     r"|(?<![A-Za-z0-9])(wandb_v\d_\w{20,}|hf_[A-Za-z0-9]{30,}|gh[a-z]_[A-Za-z0-9]{30,}|github_pat_\w{20,}"
-    r"|sk-(?=[\w-]*\d)(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{20,}|AKIA[0-9A-Z]{16})(?![A-Za-z0-9])"
+    r"|sk-(?=[\w-]*\d)(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{20,}|AKIA[0-9A-Z]{16}"
+    r"|glpat-[\w-]{20,}|xox[a-z]-[\w-]{10,}|eyJ[\w-]{8,}\.[\w-]{8,}(\.[\w-]*)*)(?![A-Za-z0-9])"
+    r"|-----BEGIN [A-Z0-9 ]*PRIVATE KEY"
     r"|://[^/\s@]+@"  # whatever stands before a host
 )
 SHORTEST = 12  # letters; a shorter value of a variable may stand in any word by chance
@@ -31,7 +37,9 @@ WAY_OUT = (
     "settings are written down; give it to wandb login, or put it into WANDB_API_KEY, and make a new one if it leaked "
     "(of a commit's hash, 12 digits are no key)"
 )
-HYDRA = ("launcher", "job", "run", "sweep", "sweeper")  # what it writes, or gives to others that write: submitit, SLURM
+# What Hydra writes, or names what it writes by, or gives to others that write: submitit, SLURM.
+HYDRA = ("launcher", "job", "run", "sweep", "sweeper", "job_logging", "hydra_logging", "output_subdir")
+RECORDED = ("WANDB_GIT_REMOTE_URL", "WANDB_NOTES", "WANDB_RUN_GROUP", "WANDB_HOST")  # by W&B, beside all SLURM_…
 
 
 class NoSecrets(Callback):
@@ -40,12 +48,48 @@ class NoSecrets(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before a single job."""
         try:
-            for part in HYDRA:
-                _check_leaves(config.hydra[part], f"hydra.{part}")
+            hydra = _begun(config).hydra
+            for part, value in leaves(hydra, "hydra"):
+                if part.split(".")[1] in HYDRA:
+                    _check(part, value)
         except InputError as error:
             refuse(str(error))
 
     on_multirun_start = on_run_start
+
+
+def _begun(config: DictConfig) -> DictConfig:
+    """Return the config with what Hydra knows only once a job has begun: formulas that use it could not be resolved."""
+    begun = config.copy()
+    with read_write(begun.hydra), open_dict(begun.hydra):
+        begun.hydra.job.update(id="0", num=0)
+        begun.hydra.runtime.output_dir = "."
+    return begun
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Take secrets that W&B would record with a run out of the environment, as SLURM_JWT: around what starts W&B.
+
+    W&B records all variables of SLURM; the server's process of its client keeps those with which it was started.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in RECORDED or name.startswith("SLURM_")
+        if (value and VARIABLE.search(name)) or _is_secret(value)
+    }
+    for name in kept:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def holds_credentials(url: str) -> bool:
+    """Return whether a user, a password or a token stands before the host of an address."""
+    return "@" in url.partition("://")[2].partition("/")[0]
 
 
 def check_words(words: Iterable[str]) -> None:
@@ -62,11 +106,7 @@ def check_words(words: Iterable[str]) -> None:
 
 def check_config(cfg: DictConfig) -> None:
     """Raise the same for the values of a composed config, where formulas such as ${oc.env:…} may have put one."""
-    _check_leaves(cfg, "")
-
-
-def _check_leaves(node: Container, name: str) -> None:
-    for part, value in _leaves(node, name):
+    for part, value in leaves(cfg):
         _check(part, value)
 
 
@@ -85,11 +125,19 @@ def _is_secret(text: str) -> bool:
 @cache
 def _known() -> frozenset[str]:
     """Return the secrets that this process can see: in its environment, and in the user's netrc, as W&B does."""
-    values = {value for name, value in os.environ.items() if NAME.search(name)}
-    with suppress(OSError, netrc.NetrcParseError, UnicodeDecodeError):
-        hosts = netrc.netrc(os.environ.get("NETRC")).hosts.values()
-        values |= {password for *_, password in hosts if password}
+    values = {value for name, value in os.environ.items() if VARIABLE.search(name)} | _netrc()
     return frozenset(value for value in values if len(value) >= SHORTEST and not _is_place(value))
+
+
+def _netrc() -> set[str]:
+    """Return the passwords in the user's netrc, whoever else may read it: without a path, Python would refuse that."""
+    try:
+        path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+        return {password for *_, password in netrc.netrc(path).hosts.values() if password}
+    except (OSError, RuntimeError):  # there is none, or no home
+        return set()
+    except (netrc.NetrcParseError, UnicodeDecodeError):  # other programs take of it what they understand
+        return set(re.findall(r"password\s+(\S+)", path.read_text(errors="replace")))
 
 
 def _is_place(value: str) -> bool:
@@ -129,7 +177,7 @@ def _inside(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _leaves(node: Container, name: str) -> Iterator[tuple[str, Any]]:
+def leaves(node: Container, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of a config, resolved one by one: what cannot be, the job will say, and hides nothing else."""
     for key in _keys(node):
         part = f"{name}.{key}" if name else str(key)
@@ -138,7 +186,7 @@ def _leaves(node: Container, name: str) -> Iterator[tuple[str, Any]]:
         except OmegaConfBaseException:
             continue
         if isinstance(value, Container) and not formula:
-            yield from _leaves(value, part)
+            yield from leaves(value, part)
         else:
             yield part, value
 

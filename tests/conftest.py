@@ -17,6 +17,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+import cftransfer.composition
 import cftransfer.models
 import cftransfer.spec  # (resolvers)
 
@@ -107,7 +108,9 @@ SMALL = [
 
 
 def environment(**changes: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "HYDRA", "COV"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "HYDRA", "COV", "NETRC"))
+    }
     return kept | changes
 
 

@@ -24,6 +24,12 @@ def good_job(tmp_path_factory):
         (["reference.seeds=base"], "reference.seeds=base: without a patch"),
         (["paths.store=/dev/null"], "paths.store=/dev/null: cannot be used"),
         (["wandb=online", "wandb.project=x"], "wandb.mode=online"),
+        (["wandb.notes=${oc.env:NOPE}"], "wandb.notes: cannot be looked up (KeyError raised"),
+        (["wandb.mode=${wandb.mode}"], "wandb.mode: cannot be looked up (Recursive interpolation"),
+        (["dataset.noise=${nope}"], "dataset.noise: cannot be looked up (Interpolation key 'nope' not found)"),
+        (["~paths"], "paths: is missing"),
+        (["+n=[1,nan]"], "n.1=nan: takes a finite number"),
+        (["+n=1e30"], "n=1e+30: takes a finite number"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -85,6 +91,17 @@ def test_a_sweep_without_any_result_ends_with_its_reason(tmp_path, words, said):
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not results(tmp_path)
+
+
+def test_a_formula_that_leads_nowhere_is_one_line_of_a_sweep_and_of_training(tmp_path):
+    small = [word for word in SMALL if not word.startswith(("replicates", "samples"))]
+    for words in (["transfer.py", "-m", *SMALL], ["train.py", *small]):
+        done = run_command(tmp_path, *words, "wandb.notes=${oc.env:NOPE}")
+        assert done.returncode == 1
+        assert "wandb.notes: cannot be looked up" in done.stderr
+        assert "Traceback" not in done.stderr
+    verbose = run_command(tmp_path, "transfer.py", *SMALL, "wandb.notes=${oc.env:NOPE}", "hydra.verbose=true")
+    assert "Traceback" in verbose.stderr
 
 
 @pytest.mark.slow

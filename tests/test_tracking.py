@@ -2,8 +2,10 @@
 
 import functools
 import json
+import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -17,7 +19,9 @@ from cftransfer import finished
 from cftransfer.errors import InputError
 from cftransfer.report.collect import Jobs
 from cftransfer.report.job import PNG
+from cftransfer.secrecy import unrecorded
 from cftransfer.spec import flat
+from cftransfer.tracking import __main__ as tracking_main
 from cftransfer.tracking import continued, facts, names, offline, report_run, run, sync
 from cftransfer.tracking.dashboard import dashboard
 
@@ -179,6 +183,68 @@ def test_a_project_has_a_name_that_wandb_takes(value):
 def test_a_number_is_a_word_and_blanks_around_one_are_no_part_of_it():
     checked = run.checked({**SETTINGS, "project": 2024, "group": 3, "entity": " me "})
     assert (checked["project"], checked["group"], checked["entity"]) == ("2024", "3", "me")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), 86_401, "60", True])
+def test_a_job_waits_for_its_upload_for_a_day_at_most(seconds):
+    with pytest.raises(InputError, match=r"^wandb\.finish_timeout=.*: takes a number > 0 and ≤ 86400"):
+        run.checked({**SETTINGS, "finish_timeout": seconds})
+    assert run.checked({**SETTINGS, "finish_timeout": 86_400})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("WANDB_MODE", "dryrun"), ("WANDB_MODE", ""), ("WANDB_PROJECT", "a/b")]
+)
+def test_a_wrong_setting_that_comes_from_the_environment_is_named_by_its_variable(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    settings = OmegaConf.to_container(composed("wandb=auto").wandb, resolve=True)
+    with pytest.raises(InputError, match=rf"^{variable}={value}: takes"):
+        run.checked(settings)
+    with pytest.raises(InputError, match=r"^wandb\.mode=typed: takes"):
+        run.checked({**settings, "mode": "typed"})
+
+
+@pytest.mark.parametrize(("value", "project"), [(None, "cftransfer"), ("", "cftransfer"), ("mine", "mine")])
+def test_the_project_may_come_from_the_environment(monkeypatch, value, project):
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    if value is not None:
+        monkeypatch.setenv("WANDB_PROJECT", value)
+    assert composed().wandb.project == project
+    assert composed("wandb.project=typed").wandb.project == "typed"
+
+
+@pytest.mark.parametrize("address", ["http://bob:pw@localhost:9", "https://token@example.org/"])
+def test_an_address_of_the_server_with_a_password_is_refused_and_not_repeated(monkeypatch, tmp_path, address):
+    monkeypatch.setenv("WANDB_BASE_URL", address)
+    for ask in (lambda: run.checked(SETTINGS), lambda: tracking_main._done("sync", {"folder": [tmp_path]})):
+        with pytest.raises(InputError, match=r"^WANDB_BASE_URL: takes no user .* WANDB_API_KEY$"):
+            ask()
+    assert run.checked({**SETTINGS, "mode": "disabled"})
+    monkeypatch.setenv("WANDB_BASE_URL", "https://example.org/a@b")
+    assert run.checked(SETTINGS)
+
+
+def test_secrets_that_wandb_would_record_come_back(monkeypatch):
+    for name, value in (("SLURM_JWT", "x"), ("SLURM_EXPORT_ENV", "T=ghp_" + "aB3" * 12), ("SLURM_JOB_ID", "7")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_GIT_REMOTE_URL", "https://x:pw@example.org/a.git")
+    before = dict(os.environ)
+    with unrecorded():
+        gone = set(before) - set(os.environ)
+    assert gone == {"SLURM_JWT", "SLURM_EXPORT_ENV", "WANDB_GIT_REMOTE_URL"}
+    assert os.environ == before
+    with pytest.raises(KeyError), unrecorded():
+        os.environ.pop("SLURM_JWT")
+    assert os.environ == before
+
+
+def test_the_command_that_uploads_a_run_can_be_pasted(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO")
+    offline_run = SimpleNamespace(disabled=False, offline=True)
+    run._say(run.Tracked(offline_run), tmp_path / "a b;c", failed=False)
+    run._say(run.Tracked(offline_run, ["gone"]), tmp_path / "a b;c", failed=False)
+    assert [line.endswith("tracking sync 'a b;c'") for line in caplog.messages] == [True, True]
 
 
 @pytest.mark.parametrize("odd", [None, "online", {}, {"mode": "offline"}])

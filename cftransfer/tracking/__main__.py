@@ -33,10 +33,15 @@ def main() -> None:
 
 def _done(action: str, options: dict) -> int:
     """Return the exit status."""
+    from cftransfer.tracking.run import check_server
+
+    check_server()
     if action == "sync":
+        from cftransfer.secrecy import unrecorded
         from cftransfer.tracking.sync import sync
 
-        return 1 if sync(options["folder"]) else 0
+        with unrecorded():  # W&B's own process starts with the first question
+            return 1 if sync(options["folder"]) else 0
     from cftransfer.tracking.dashboard import dashboard
 
     print(dashboard(**options))

@@ -3,13 +3,14 @@
 import functools
 import logging
 import platform
-import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+
+from cftransfer.secrecy import holds_credentials
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def remotes_hold_credentials() -> bool:
         remotes = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):  # no git, or no repository: nothing that W&B could record
         return False
-    return re.search(r"://[^/\s]+@", remotes) is not None
+    return any(map(holds_credentials, remotes.split()))
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cftransfer.errors import LOGGED, InputError
 from cftransfer.tracking import facts
@@ -38,7 +39,8 @@ def logged_failure() -> Iterator[None]:
     Hydra adds lines of its own; a sweep goes on.
     """
     try:
-        yield
+        with _formulas_named():
+            yield
     except InputError as error:
         log.error("failed: %s", error, exc_info=log.isEnabledFor(logging.DEBUG))
         _end_single_job()
@@ -51,6 +53,18 @@ def logged_failure() -> Iterator[None]:
         error.add_note(LOGGED)
         _end_single_job()
         raise
+
+
+@contextmanager
+def _formulas_named() -> Iterator[None]:
+    """Raise an InputError for a setting that is not there, or whose formula leads nowhere."""
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        key, reason = error.full_key or "the config", str(error).partition("\n")[0].rstrip(".")
+        if isinstance(error, ConfigKeyError | ConfigAttributeError):
+            raise InputError(f"{key}: is missing ({reason}); leave out what removes it, as ~{key}") from error
+        raise InputError(f"{key}: cannot be looked up ({reason}); mend its formula, or give a value") from error
 
 
 def _end_single_job() -> None:

@@ -6,7 +6,9 @@ where the results are, and how to upload them.
 
 import hashlib
 import logging
+import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cftransfer import finished
 from cftransfer.errors import InputError
+from cftransfer.secrecy import holds_credentials, unrecorded
 from cftransfer.spec import one_of, real
 from cftransfer.tracking import facts, names, offline
 
@@ -33,6 +36,7 @@ log = logging.getLogger(__name__)
 
 TABLES = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}  # a file: its name in W&B
 LOSSES = ("not be synced", "not synced", "ignored", "timed out", "dropped")  # W&B's words where data is missing
+DAY = 86400  # seconds: no upload is waited for longer, and W&B takes no number without end
 SYNC = "python -m cftransfer.tracking sync"
 
 
@@ -91,7 +95,8 @@ def wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
     place = where(settings, out, id_=_id(out, finished.what(config)))
     own = _settings(settings["finish_timeout"], disable_git=facts.remotes_hold_credentials())
     try:
-        run = wandb.init(**known, **place, settings=own)
+        with unrecorded():
+            run = wandb.init(**known, **place, settings=own)
     except (wandb.Error, OSError, ValueError) as error:
         raise InputError(unreachable(settings, error)) from error
     tracked = Tracked(run)
@@ -110,13 +115,30 @@ def checked(settings: Any) -> dict[str, Any]:
     """Return the settings under `wandb`, words stripped; InputError, naming the key, for what W&B would refuse."""
     if not isinstance(settings, Mapping):
         raise InputError(f"wandb={settings}: takes online, offline or disabled")
-    one_of("wandb.mode", settings.get("mode"), ("online", "offline", "disabled"))
-    seconds = settings.get("finish_timeout")
-    real("wandb.finish_timeout", seconds, inside="> 0", among=lambda seconds: seconds > 0)
+    mode, seconds = settings.get("mode"), settings.get("finish_timeout")
+    one_of(_source("mode", mode), mode, ("online", "offline", "disabled"))
+    if mode != "disabled":
+        check_server()
+    most = f"> 0 and ≤ {DAY} (a day)"
+    real("wandb.finish_timeout", seconds, inside=most, among=lambda seconds: 0 < seconds <= DAY)
     if not isinstance(settings.get("notes"), str | None):
         raise InputError(f"wandb.notes={settings['notes']}: takes a sentence, or null")
     words = {name: names.word(f"wandb.{name}", settings.get(name)) for name in ("entity", "group")}
-    return {**settings, **words, "project": names.project("wandb.project", settings.get("project"))}
+    project = settings.get("project")
+    return {**settings, **words, "project": names.project(_source("project", project), project)}
+
+
+def _source(name: str, value: Any) -> str:
+    """Return what is to be mended where a setting's value is wrong: the variable, if it comes from there."""
+    variable = f"WANDB_{name.upper()}"
+    return variable if value is not None and value == os.environ.get(variable) else f"wandb.{name}"
+
+
+def check_server() -> None:
+    """Raise InputError for a password or a token in the address of W&B's server, which W&B logs and shows."""
+    if holds_credentials(os.environ.get("WANDB_BASE_URL", "")):
+        way_out = "give the server's address alone, and the key to wandb login or WANDB_API_KEY"
+        raise InputError(f"WANDB_BASE_URL: takes no user or password, which would be written down; {way_out}")
 
 
 def _about(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,17 +291,18 @@ def _close(tracked: Tracked, *, exit_code: int) -> None:
 
 def _say(tracked: Tracked, out: Path, *, failed: bool) -> None:
     folder = facts.shown(out)
+    sync = f"{SYNC} {shlex.quote(str(folder))}"
     if tracked.troubles:
         reason = tracked.troubles[0]  # others follow from it
         if failed:
             log.warning("W&B was not told how this job ended (%s)", reason)
         else:
-            way_out = f"upload them with: {SYNC} {folder}"
+            way_out = f"upload them with: {sync}"
             log.warning("W&B lacks some of this run (%s); all results are in %s; %s", reason, folder, way_out)
     elif tracked.run.disabled:
         pass
     elif tracked.run.offline:
-        log.info("W&B run kept offline; upload it with: %s %s", SYNC, folder)
+        log.info("W&B run kept offline; upload it with: %s", sync)
     else:
         log.info("W&B run: %s", tracked.run.url)
 
@@ -293,8 +316,10 @@ def tell(
     """
     import wandb
 
+    own = _settings(settings["finish_timeout"], disable_git=True)
     try:
-        run = wandb.init(**known, **place, settings=_settings(settings["finish_timeout"], disable_git=True))
+        with unrecorded():
+            run = wandb.init(**known, **place, settings=own)
     except (wandb.Error, OSError, ValueError) as error:
         return unreachable(settings, error)
     tracked = Tracked(run)
