@@ -125,6 +125,24 @@ def test_runs_kept_offline_are_uploaded_once_however_often_the_job_was_run(folde
     assert_no_key(folder, done, said)
 
 
+@pytest.mark.parametrize("what", ["another home", "moved"])
+def test_tables_kept_offline_lie_in_the_jobs_folder_and_are_uploaded_from_there(folder, server, what):
+    (home := folder / "home").touch()  # can't be written to, not even by root
+    done = run_command(folder, "transfer.py", *CURVE, "wandb=offline", HOME=str(home), MPLCONFIGDIR=str(folder / "mpl"))
+    assert done.returncode == 0, done.stderr
+    assert "W&B lacks" not in done.stderr
+    if what == "moved":  # W&B's file has absolute paths
+        (folder / "job").rename(folder / "moved")
+    job = "moved" if what == "moved" else "job"
+    said = sync(folder, server, job)
+    assert (said.stdout, said.returncode) == (f"{job}: uploaded\n", 0), said.stderr
+    assert server.asked.count("CommitArtifact") == 3
+    ((_, run),) = server.runs.items()
+    assert steps(run) == [1, 2, 3]
+    names = ("rates_by_pair", "survivorship", "examples")
+    assert {f"{name}.table.json" for name in names} <= set(run["files"])
+
+
 def test_a_job_of_other_settings_in_the_same_folder_is_another_run(folder, server):
     for extra in (3, 3, 2):
         words = [*CURVE, f"extra_epochs={extra}", "wandb=online"]

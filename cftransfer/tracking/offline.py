@@ -66,6 +66,27 @@ def _has_end(file: Path) -> bool:
         return False
 
 
+def has_its_tables(file: Path, folder: Path) -> bool:
+    """Return whether the tables that `wandb sync` would upload with a run lie in the folder of its job.
+
+    The run's file has their absolute paths. Where one is not there (in a home of another machine; in a folder that has
+    been moved), `wandb sync` says that all is well, and uploads the run without it; what lies elsewhere is not the job's.
+    """
+    try:
+        paths = [path for record in records(file) for path in _staged(record)]
+        return all(path.resolve().is_relative_to(folder.resolve()) and path.is_file() for path in paths)
+    except (OSError, ValueError):
+        return False
+
+
+def _staged(record: Any) -> Iterator[Path]:
+    if record.WhichOneof("record_type") == "artifact":
+        manifest = record.artifact.manifest
+        yield from (Path(one.local_path) for one in manifest.contents if one.local_path)
+        if manifest.manifest_file_path:
+            yield Path(manifest.manifest_file_path)
+
+
 def is_offline(file: Path) -> bool:
     """Return whether the run was kept offline."""
     return file.parent.name.startswith("offline-")

@@ -67,11 +67,13 @@ def _jobs(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _is_fresh(job: Path, files: Sequence[Path]) -> bool:
-    """Return whether `wandb sync` may have the last file: it is whole, and W&B has nothing of the job.
+    """Return whether `wandb sync` may have the last file: it is whole, its tables too, and W&B has nothing of the job.
 
     Where an upload has begun, or could not be marked, W&B may have some. A job that left no result has no steps.
     """
     if not offline.ended(files[-1]) or any(not offline.is_offline(file) or offline.is_marked(file) for file in files):
+        return False
+    if has_result(job) and not offline.has_its_tables(files[-1], job):
         return False
     begun = any(offline.is_begun(file) or not os.access(file.parent, os.W_OK) for file in files)
     return not (begun and has_result(job))
