@@ -250,11 +250,17 @@ def test_sync_says_what_it_cannot_do(folder, server):
     )
     done = run_command(folder, "transfer.py", *CURVE, "wandb=offline")
     assert done.returncode == 0, done.stderr
+    server.refuses = True
+    said = sync(folder, server)
+    assert said.returncode == 1
+    (line,) = own_lines(said.stderr)
+    assert line.startswith("cftransfer.tracking: W&B: ")
+    assert line.endswith("user is not logged in (wandb login, or WANDB_API_KEY, gives it a key)")
     server.stop()
     said = sync(folder, server)
     assert said.returncode == 1
-    assert said.stderr.count("\n") == 1
-    assert said.stderr.startswith("cftransfer.tracking: W&B: ")
+    line = f"W&B: {server.url} does not answer; try again later, or name your server in WANDB_BASE_URL"
+    assert said.stderr == f"cftransfer.tracking: {line}\n"
 
 
 def test_a_server_that_cannot_be_reached_is_said_before_anything_is_trained(folder, server):
