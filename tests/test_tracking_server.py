@@ -105,6 +105,48 @@ def test_what_a_server_that_went_in_mid_run_lacks_is_uploaded_later(folder, serv
         assert_no_key(folder, done, said)
 
 
+def test_what_a_job_lacks_in_wandb_that_was_killed_after_its_result_is_uploaded_when_it_is_run_again(folder, server):
+    words = [*CURVE, "wandb=online"]
+    server.stuck = "file_stream"
+    command = [sys.executable, str(Path(__file__).parents[1] / "transfer.py"), *words]
+    going = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(**environment_of(server)),
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not results(folder):
+        time.sleep(0.1)
+    os.killpg(going.pid, signal.SIGKILL)
+    going.wait()
+    ((_, run),) = server.runs.items()
+    assert steps(run) == []
+    with serving() as gone:
+        gone.stop()
+        done = run_command(folder, "transfer.py", *words, **environment_of(gone))
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "W&B lacks" in line]
+    assert line.endswith("all results are in job; upload them with: python -m cftransfer.tracking sync job")
+    server.stuck = ""
+    asked = len(server.asked)
+    done = run_command(folder, "transfer.py", *CURVE, "wandb=offline", **environment_of(server))
+    assert done.returncode == 0, done.stderr
+    assert len(server.asked) == asked
+    done = run_command(folder, "transfer.py", *words, **environment_of(server))
+    assert done.returncode == 0, done.stderr
+    assert "has its result already" in done.stderr
+    assert "W&B lacked some of this run: uploaded" in done.stderr
+    assert steps(run) == [1, 2, 3]
+    assert run["exit_code"] == 0
+    assert {name: run["summary"].get(name) for name in results(folder)[0]["metrics"]} == results(folder)[0]["metrics"]
+    asked = len(server.asked)
+    done = run_command(folder, "transfer.py", *words, **environment_of(server))
+    assert "W&B lack" not in done.stderr
+    assert len(server.asked) == asked
+
+
 def test_runs_kept_offline_are_uploaded_once_however_often_the_job_was_run(folder, server):
     for _ in range(2):
         done = run_command(folder, "transfer.py", *CURVE, "wandb=offline", WANDB_API_KEY=KEY)

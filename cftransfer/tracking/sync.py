@@ -6,16 +6,23 @@ file per job, the last, and only of jobs that W&B has nothing of; the others are
 folders, as a requeued job continues its.
 """
 
+import functools
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from cftransfer.errors import InputError, plain
 from cftransfer.tracking import facts, offline
 from cftransfer.tracking.continued import continued, has_result, run_of
-from cftransfer.tracking.run import unreachable
+from cftransfer.tracking.run import SYNC, unreachable
+
+log = logging.getLogger(__name__)
 
 
 def sync(folders: Sequence[Path]) -> int:
@@ -43,6 +50,26 @@ def sync(folders: Sequence[Path]) -> int:
         lacking += reason is not None
         _say(job, f"not uploaded: {reason}" if reason else _marked(files))
     return lacking
+
+
+def catch_up(cfg: DictConfig) -> None:
+    """Upload what W&B lacks of this job, which has its result, as after it was killed before its upload had ended.
+
+    That is, where it is to be online, and its run there is not marked as whole. What goes wrong is one line.
+    """
+    settings = OmegaConf.to_container(cfg, resolve=True)["wandb"]  # type: ignore[call-overload, index]
+    if not isinstance(settings, Mapping) or settings.get("mode") != "online":
+        return
+    job = facts.job_folder()
+    files = offline.files(job, of=run_of(job))
+    if not files or not _is_own(job, files[-1]) or offline.is_marked(files[-1]):
+        return
+    reason = _unreached_once() or _continued(job, files[-1], finish_timeout=settings.get("finish_timeout"))
+    if reason:
+        way_out = f"upload them with: {SYNC} {facts.shown(job)}"
+        log.warning("W&B lacks some of this run (%s); all results are in %s; %s", reason, facts.shown(job), way_out)
+    else:
+        log.info("W&B lacked some of this run: %s", _marked(files))
 
 
 def _found(folders: Sequence[Path]) -> dict[Path, list[Path]]:
@@ -126,6 +153,9 @@ def _timed_out(error: BaseException | None) -> bool:
     return error is not None and (isinstance(error, TimeoutError) or _timed_out(error.__cause__ or error.__context__))
 
 
+_unreached_once = functools.cache(_unreached)  # a sweep that is run again has many jobs, and each would wait
+
+
 def _by_wandb(fresh: Mapping[Path, Path]) -> dict[Path, str | None]:
     """Let `wandb sync` upload whole files; return by job why not, or None."""
     if not fresh:
@@ -144,9 +174,9 @@ def _why(file: Path, said: Sequence[str]) -> str:
     return " ".join(about_it[-1].split()) if about_it else "wandb sync did not say why"
 
 
-def _continued(job: Path, file: Path) -> str | None:
+def _continued(job: Path, file: Path, **how: Any) -> str | None:
     try:
-        return continued(job, file)
+        return continued(job, file, **how)
     except InputError as error:
         return str(error)
 
