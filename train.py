@@ -14,8 +14,10 @@ from cftransfer import command
 def main(cfg: DictConfig) -> float:
     """Train or fetch the population; return its mean accuracy on the test split."""
     from cftransfer import finished
+    from cftransfer.tracking.sync import catch_up
 
     if (accuracy := finished.value(cfg, "test_accuracy")) is not None:
+        catch_up(cfg)
         return accuracy
     from cftransfer import experiment, tracking
 

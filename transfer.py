@@ -14,14 +14,17 @@ from cftransfer import command
 def main(cfg: DictConfig) -> float:
     """Run one job; return its transferability rate, NaN if nothing was found, for sweepers that optimise it."""
     from cftransfer import finished
+    from cftransfer.tracking.sync import catch_up
 
     if (rate := finished.value(cfg, "rate")) is not None:
+        catch_up(cfg)
         return rate
     from cftransfer import experiment, tracking
 
     with tracking.logged_failure():
         plan = experiment.plan(cfg)
         if (rate := finished.value(cfg, "rate", version=plan.dataset.version)) is not None:
+            catch_up(cfg)
             return rate
         with tracking.wandb_run(cfg) as tracked:
             result = experiment.run(plan)

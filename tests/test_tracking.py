@@ -4,12 +4,14 @@ import functools
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, composed
+from conftest import ROOT, composed, environment
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
@@ -405,6 +407,8 @@ def odd_table(job: Path) -> None:
     (job / "pairs.parquet").write_text("x")
 
 
+OTHER = pd.DataFrame({"base": [1]}).to_parquet()
+MANY = pd.DataFrame({"base": np.zeros(2**25 + 1, np.int8)}).to_parquet()  # small on disk
 ODD = {
     "no result": ({}, lambda job: (job / "result.json").unlink(), "the job has not ended; run it again"),
     "list": ({}, lambda job: (job / "result.json").write_text("[]"), "result.json: cannot be read"),
@@ -415,9 +419,18 @@ ODD = {
     "no files": ({"files": 3}, nothing, "result.json: cannot be read"),
     "other run": ({"wandb": "xyz"}, nothing, "result.json: is of another run"),
     "no table": ({}, lambda job: (job / "pairs.parquet").unlink(), "pairs.parquet: is no file in the job's folder"),
-    "bad table": ({}, lambda job: (job / "pairs.parquet").write_text("x"), "pairs.parquet: is not as it was written"),
+    "bad table": (
+        {},
+        lambda job: (job / "pairs.parquet").write_bytes(OTHER),
+        "pairs.parquet: is not as it was written",
+    ),
     "absolute": ({"files": {"/etc/passwd": ""}}, nothing, "/etc/passwd: is no file in the job's folder"),
     "above": ({"files": {"../other.parquet": ""}}, nothing, "../other.parquet: is no file in the job's folder"),
+    "many values": (
+        {"files": {"pairs.parquet": finished.digest(MANY)}},
+        lambda job: (job / "pairs.parquet").write_bytes(MANY),
+        "pairs.parquet: cannot be read (ValueError: it has 33,554,433 values, more than 33,554,432); run the job again",
+    ),
     "picture": ({"files": {"examples/a.png": ""}}, nothing, "examples/a.png: is no file in the job's folder"),
 }
 
@@ -436,6 +449,30 @@ def test_an_odd_job_is_one_line_and_the_others_go_on(tmp_path, uploads, capsys, 
     assert "again" in odd or said.startswith(("wandb", "result.json: is of another"))
     assert good == f"{tmp_path}/2: uploaded"
     assert len(uploads["told"]) == 1
+
+
+def test_only_tables_that_are_told_are_read(tmp_path, uploads):
+    table = pd.DataFrame({"epoch": [1], "seed": [0], "role": ["base"], "test_loss": [0.5]})[
+        ["epoch", "seed", "test_loss"]
+    ]
+    files = {"curves.parquet": finished.digest(table.to_parquet()), "transfers.parquet": "", "other.parquet": ""}
+    for name, chosen in (("transfer", {"experiment": "seed"}), ("train", {})):
+        put_job(tmp_path / name, files=files, choices={"dataset": "moons", "model": "mlp", **chosen})
+        (tmp_path / name / "curves.parquet").write_bytes(table.to_parquet())
+        for other in ("transfers", "other"):
+            (tmp_path / name / f"{other}.parquet").write_bytes(MANY)
+    assert sync.sync([tmp_path]) == 0
+    train, transfer = uploads["told"]
+    assert (list(train["tables"]), list(transfer["tables"])) == (["curves"], [])
+    assert train["history"].test_loss.tolist() == [0.5]
+
+
+def test_a_pipe_in_place_of_a_runs_file_is_none(tmp_path):
+    put_run(tmp_path, "old")
+    file = put_run(tmp_path, second=1)
+    file.unlink()
+    os.mkfifo(file)
+    assert [offline.run_id(file) for file in offline.files(tmp_path)] == ["old"]
 
 
 def test_pictures_are_those_of_the_job_and_pngs(tmp_path, uploads):
@@ -469,6 +506,21 @@ def test_the_run_of_a_jobs_earlier_settings_is_left_alone(tmp_path, uploads):
     assert not offline.is_marked(earlier)
 
 
+def test_a_run_that_is_not_of_the_jobs_result_is_left_alone(kept, tmp_path, uploads, capsys):
+    """Where wandb=disabled has left no run of the result, and where that is not the last one."""
+    strange = put_job(tmp_path / "disabled", content=kept.read_bytes(), wandb="xyz")
+    own = put_job(tmp_path / "own", content=kept.read_bytes())
+    later = put_run(tmp_path / "own", "later", second=1, content=kept.read_bytes())
+    said = f"{tmp_path}/disabled: not uploaded: result.json: is of another run than run-abc.wandb, whose result is gone"
+    assert sync.sync([tmp_path]) == 1
+    assert capsys.readouterr().out.splitlines() == [said, f"{tmp_path}/own: uploaded"]
+    assert uploads["wandb sync"] == [own]
+    assert not offline.is_marked(strange) | offline.is_marked(later)
+    offline.mark(strange)
+    assert sync.sync([tmp_path]) == 1
+    assert capsys.readouterr().out.splitlines() == [said, f"{tmp_path}/own: already there"]
+
+
 def test_every_folder_that_is_not_there_or_holds_no_run_is_named(tmp_path, uploads, capsys):
     put_job(tmp_path / "good")
     (tmp_path / "empty").mkdir()
@@ -480,6 +532,30 @@ def test_every_folder_that_is_not_there_or_holds_no_run_is_named(tmp_path, uploa
     first, second = capsys.readouterr().out.splitlines()
     assert first == f"{tmp_path}/empty: no W&B run in there; jobs of wandb=disabled have none"
     assert second == f"{tmp_path}/good: uploaded"
+
+
+def test_who_names_what_wandb_sync_takes_is_told_the_jobs_folder(tmp_path, uploads, monkeypatch):
+    file = put_job(tmp_path / "job")
+    for path in (file, file.parent, file.parent.parent):
+        with pytest.raises(
+            InputError, match=f"^{path}: is W&B's part of a job; name the job's folder, {tmp_path}/job$"
+        ):
+            sync.sync([path])
+    monkeypatch.chdir(file.parent)
+    with pytest.raises(InputError, match=rf"^\.: is W&B's part of a job; name the job's folder, {tmp_path}/job$"):
+        sync.sync([Path()])
+    with pytest.raises(InputError, match=r"^.*/result\.json: is a file, not a folder$"):
+        sync.sync([tmp_path / "job" / "result.json"])
+
+
+def test_who_has_seen_enough_of_sync_sees_no_traceback(tmp_path):
+    offline.mark(put_job(tmp_path))
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "cftransfer.tracking", "sync", str(tmp_path)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_the_name_of_a_folder_cannot_steer_a_terminal(tmp_path, uploads, capsys):

@@ -105,6 +105,48 @@ def test_what_a_server_that_went_in_mid_run_lacks_is_uploaded_later(folder, serv
         assert_no_key(folder, done, said)
 
 
+def test_what_a_job_lacks_in_wandb_that_was_killed_after_its_result_is_uploaded_when_it_is_run_again(folder, server):
+    words = [*CURVE, "wandb=online"]
+    server.stuck = "file_stream"
+    command = [sys.executable, str(Path(__file__).parents[1] / "transfer.py"), *words]
+    going = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(**environment_of(server)),
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not results(folder):
+        time.sleep(0.1)
+    os.killpg(going.pid, signal.SIGKILL)
+    going.wait()
+    ((_, run),) = server.runs.items()
+    assert steps(run) == []
+    with serving() as gone:
+        gone.stop()
+        done = run_command(folder, "transfer.py", *words, **environment_of(gone))
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "W&B lacks" in line]
+    assert line.endswith("all results are in job; upload them with: python -m cftransfer.tracking sync job")
+    server.stuck = ""
+    asked = len(server.asked)
+    done = run_command(folder, "transfer.py", *CURVE, "wandb=offline", **environment_of(server))
+    assert done.returncode == 0, done.stderr
+    assert len(server.asked) == asked
+    done = run_command(folder, "transfer.py", *words, **environment_of(server))
+    assert done.returncode == 0, done.stderr
+    assert "has its result already" in done.stderr
+    assert "W&B lacked some of this run: uploaded" in done.stderr
+    assert steps(run) == [1, 2, 3]
+    assert run["exit_code"] == 0
+    assert {name: run["summary"].get(name) for name in results(folder)[0]["metrics"]} == results(folder)[0]["metrics"]
+    asked = len(server.asked)
+    done = run_command(folder, "transfer.py", *words, **environment_of(server))
+    assert "W&B lack" not in done.stderr
+    assert len(server.asked) == asked
+
+
 def test_runs_kept_offline_are_uploaded_once_however_often_the_job_was_run(folder, server):
     for _ in range(2):
         done = run_command(folder, "transfer.py", *CURVE, "wandb=offline", WANDB_API_KEY=KEY)
@@ -123,6 +165,24 @@ def test_runs_kept_offline_are_uploaded_once_however_often_the_job_was_run(folde
     assert sync(folder, server).stdout == "job: already there\n"
     assert server.asked == []
     assert_no_key(folder, done, said)
+
+
+@pytest.mark.parametrize("what", ["another home", "moved"])
+def test_tables_kept_offline_lie_in_the_jobs_folder_and_are_uploaded_from_there(folder, server, what):
+    (home := folder / "home").touch()  # can't be written to, not even by root
+    done = run_command(folder, "transfer.py", *CURVE, "wandb=offline", HOME=str(home), MPLCONFIGDIR=str(folder / "mpl"))
+    assert done.returncode == 0, done.stderr
+    assert "W&B lacks" not in done.stderr
+    if what == "moved":  # W&B's file has absolute paths
+        (folder / "job").rename(folder / "moved")
+    job = "moved" if what == "moved" else "job"
+    said = sync(folder, server, job)
+    assert (said.stdout, said.returncode) == (f"{job}: uploaded\n", 0), said.stderr
+    assert server.asked.count("CommitArtifact") == 3
+    ((_, run),) = server.runs.items()
+    assert steps(run) == [1, 2, 3]
+    names = ("rates_by_pair", "survivorship", "examples")
+    assert {f"{name}.table.json" for name in names} <= set(run["files"])
 
 
 def test_a_job_of_other_settings_in_the_same_folder_is_another_run(folder, server):
@@ -232,11 +292,17 @@ def test_sync_says_what_it_cannot_do(folder, server):
     )
     done = run_command(folder, "transfer.py", *CURVE, "wandb=offline")
     assert done.returncode == 0, done.stderr
+    server.refuses = True
+    said = sync(folder, server)
+    assert said.returncode == 1
+    (line,) = own_lines(said.stderr)
+    assert line.startswith("cftransfer.tracking: W&B: ")
+    assert line.endswith("user is not logged in (wandb login, or WANDB_API_KEY, gives it a key)")
     server.stop()
     said = sync(folder, server)
     assert said.returncode == 1
-    assert said.stderr.count("\n") == 1
-    assert said.stderr.startswith("cftransfer.tracking: W&B: ")
+    line = f"W&B: {server.url} does not answer; try again later, or name your server in WANDB_BASE_URL"
+    assert said.stderr == f"cftransfer.tracking: {line}\n"
 
 
 def test_a_server_that_cannot_be_reached_is_said_before_anything_is_trained(folder, server):

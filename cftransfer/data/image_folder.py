@@ -120,6 +120,8 @@ def from_tree(
         x, y, train = np.lib.format.open_memmap(path, "c"), np.array(about["labels"], bool), about["train"]
         if (x.dtype, x.shape) != (np.uint8, (len(y), 3, size, size)) or not 0 < train < len(y):
             raise ValueError("its images are not those described")
+    except InputError:  # of an image, say: a ValueError, too, but none of the memory map
+        raise
     except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); delete it and {described.name} beside it") from error
     if about["skipped"]:

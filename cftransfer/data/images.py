@@ -23,7 +23,7 @@ def balanced(labels: np.ndarray, positive: int, *, split_seed: int, what: str) -
     classes = random.permutation([other for other in np.unique(labels) if other != positive])
     drawn = [random.permutation(np.flatnonzero(labels == other)) for other in classes]
     if not len(ours):
-        raise InputError(f"{what}: has no image of the positive class")
+        raise InputError(f"{what}: has no image of the positive class; a balanced task needs some: add them")
     if (others := sum(map(len, drawn))) < len(ours):
         raise InputError(
             f"{what}: has {len(ours)} images of the positive class and {others} others, fewer than a balanced task "

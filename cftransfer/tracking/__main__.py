@@ -1,6 +1,7 @@
 """python -m cftransfer.tracking sync multirun/…: upload offline runs; … dashboard: make the project's workspace."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def main() -> None:
         sys.exit(_done(options.pop("action"), options))
     except InputError as error:
         sys.exit(f"cftransfer.tracking: {error}")
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         print("cftransfer.tracking: interrupted; the same command goes on where this one ended", file=sys.stderr)
         sys.exit(130)
@@ -44,7 +48,7 @@ def _done(action: str, options: dict) -> int:
             return 1 if sync(options["folder"]) else 0
     from cftransfer.tracking.dashboard import dashboard
 
-    print(dashboard(**options))
+    print(dashboard(**options), flush=True)
     return 0
 
 

@@ -16,6 +16,7 @@ from cftransfer import finished
 from cftransfer.errors import InputError
 from cftransfer.tracking import offline
 from cftransfer.tracking.run import (
+    TABLES,
     about,
     checked,
     mean_curve,
@@ -30,8 +31,10 @@ RESULT = "result.json"
 AGAIN = "run the job again"  # which makes anew what is not as it was written
 
 
-def continued(folder: Path, file: Path) -> str | None:
+def continued(folder: Path, file: Path, *, finish_timeout: float = 600) -> str | None:
     """Upload what lies in a folder to the run whose file of W&B's it has; return what W&B lacks, or None.
+
+    finish_timeout: seconds to wait for the end of the upload.
 
     Raises InputError, naming the file, for a job that has not ended, and for a result that cannot be read.
     """
@@ -42,7 +45,7 @@ def continued(folder: Path, file: Path) -> str | None:
     if result.get("wandb") != offline.run_id(file):
         raise InputError(f"{RESULT}: is of another run than {file.name}, whose result is gone")
     with _readable(RESULT):
-        settings = checked({**result["config"]["wandb"], "mode": "online", "finish_timeout": 600})
+        settings = checked({**result["config"]["wandb"], "mode": "online", "finish_timeout": finish_timeout})
         known = about(
             result["config"], result["choices"], result["overrides"], git=result["git"], versions=result["versions"]
         )
@@ -61,6 +64,15 @@ def is_report(folder: Path) -> bool:
 def has_result(folder: Path) -> bool:
     """Return whether there is something to continue a run from."""
     return is_report(folder) or (folder / RESULT).exists()
+
+
+def run_of(folder: Path) -> str | None:
+    """Return the id of the run that a job's result is of; None without a result, or one that cannot be read."""
+    try:
+        id_ = _result(folder).get("wandb")
+    except InputError:
+        return None
+    return id_ if isinstance(id_, str) else None
 
 
 def _group(file: Path) -> str | None:
@@ -98,12 +110,19 @@ def _told(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `publish` takes, as it lies in a job's folder."""
     import pandas as pd
 
+    from cftransfer.report.checks import check_size
     from cftransfer.report.job import is_picture
 
+    learned = "experiment" not in result["choices"]  # train.py
+    wanted = {*TABLES, *(["curves"] if learned else [])}
     tables, pictures = {}, {}
     for name, digest in result["files"].items():
         path = _own(job, name)
+        if path.suffix == ".parquet" and path.stem not in wanted:
+            continue
         with _readable(name):
+            if path.suffix == ".parquet":
+                check_size(path)
             if finished.digest(content := path.read_bytes()) != digest:
                 raise InputError(f"{name}: is not as it was written; {AGAIN}")
             if path.suffix == ".parquet":
@@ -111,7 +130,7 @@ def _told(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
             elif is_picture(job, path):
                 pictures[path.stem] = str(path)
     history = pd.DataFrame(result["curve"]) if "curve" in result else None
-    if "experiment" not in result["choices"]:  # train.py
+    if learned:
         history = mean_curve(tables["curves"])
     return {"metrics": dict(result["metrics"]), "tables": tables, "pictures": pictures, "history": history}
 

@@ -11,13 +11,15 @@ BLOCK, START, HEADER = 32768, 7, 7  # bytes of a block; before the first record;
 WHOLE, FIRST, LAST = 1, 2, 4  # kinds of parts
 
 
-def files(folder: Path) -> list[Path]:
-    """Return the files of a folder's last run, oldest first: a job that is requeued has several.
+def files(folder: Path, *, of: str | None = None) -> list[Path]:
+    """Return the files of a folder's run, oldest first: a job that is requeued has several.
 
-    Of a job that was run with other settings before, the run of these is another, whose results are gone.
+    of: the id of the run; without it, or where it has no file, the last one. A job that was run with other settings,
+        too, has left another run, whose results are gone.
     """
-    every = sorted(folder.glob("wandb/*run-*/run-*.wandb"), key=lambda path: path.parent.name.removeprefix("offline-"))
-    return [path for path in every if path.name == every[-1].name]
+    every = [path for path in folder.glob("wandb/*run-*/run-*.wandb") if path.is_file()]  # a pipe would be waited for
+    every.sort(key=lambda path: path.parent.name.removeprefix("offline-"))
+    return [path for path in every if run_id(path) == of] or [path for path in every if path.name == every[-1].name]
 
 
 def run_id(file: Path) -> str:
@@ -64,6 +66,27 @@ def _has_end(file: Path) -> bool:
         return any(record.WhichOneof("record_type") == "exit" for record in records(file))
     except (OSError, ValueError):
         return False
+
+
+def has_its_tables(file: Path, folder: Path) -> bool:
+    """Return whether the tables that `wandb sync` would upload with a run lie in the folder of its job.
+
+    The run's file has their absolute paths. Where one is not there (in a home of another machine; in a folder that has
+    been moved), `wandb sync` says that all is well, and uploads the run without it; what lies elsewhere is not its own.
+    """
+    try:
+        paths = [path for record in records(file) for path in _staged(record)]
+        return all(path.resolve().is_relative_to(folder.resolve()) and path.is_file() for path in paths)
+    except (OSError, ValueError):
+        return False
+
+
+def _staged(record: Any) -> Iterator[Path]:
+    if record.WhichOneof("record_type") == "artifact":
+        manifest = record.artifact.manifest
+        yield from (Path(one.local_path) for one in manifest.contents if one.local_path)
+        if manifest.manifest_file_path:
+            yield Path(manifest.manifest_file_path)
 
 
 def is_offline(file: Path) -> bool:

@@ -38,6 +38,7 @@ TABLES = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": 
 LOSSES = ("not be synced", "not synced", "ignored", "timed out", "dropped")  # W&B's words where data is missing
 DAY = 86400  # seconds: no upload is waited for longer, and W&B takes no number without end
 SYNC = "python -m cftransfer.tracking sync"
+DATA_DIR = "WANDB_DATA_DIR"  # where W&B copies tables to, and uploads them from
 
 
 @dataclass
@@ -85,6 +86,28 @@ def wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
 
     Raises InputError for settings that W&B would refuse, and where the run cannot begin.
     """
+    with _staged_in(facts.job_folder()), _wandb_run(cfg) as tracked:
+        yield tracked
+
+
+@contextmanager
+def _staged_in(folder: Path) -> Iterator[None]:
+    """Have W&B keep the tables that it is to upload beside the run: its own place is in one's home.
+
+    That may be read-only, or another one on the machine that uploads; and what is offline is to stay in the folder.
+    """
+    if DATA_DIR in os.environ:  # the user has said where
+        yield
+        return
+    os.environ[DATA_DIR] = str(folder.resolve() / "wandb" / "staged")
+    try:
+        yield
+    finally:
+        os.environ.pop(DATA_DIR, None)
+
+
+@contextmanager
+def _wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
     import wandb
 
     facts.code()  # what runs now; an edit or a commit during a long job must not be recorded in its place
@@ -314,6 +337,16 @@ def tell(
 
     That it is told afterwards, from some other folder: W&B records nothing of that one.
     """
+    with _staged_in(place["dir"]):
+        return _told(action, settings, place, known)
+
+
+def _told(
+    action: Callable[["wandb.Run"], Any],
+    settings: Mapping[str, Any],
+    place: Mapping[str, Any],
+    known: Mapping[str, Any],
+) -> str | None:
     import wandb
 
     own = _settings(settings["finish_timeout"], disable_git=True)
