@@ -1,11 +1,10 @@
 """python -m cftransfer.tracking sync multirun/…: upload offline runs; … dashboard: make the project's workspace."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from cftransfer.errors import InputError
+from cftransfer.errors import as_command
 
 
 def main() -> None:
@@ -24,12 +23,9 @@ def main() -> None:
     board.add_argument("--dry-run", action="store_true", help="print its specification as JSON; ask W&B nothing")
     options = vars(parser.parse_args())
     try:
-        sys.exit(_done(options.pop("action"), options))
-    except InputError as error:
-        sys.exit(f"cftransfer.tracking: {error}")
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        with as_command("cftransfer.tracking"):
+            status = _done(options.pop("action"), options)
+        sys.exit(status)
     except KeyboardInterrupt:
         print("cftransfer.tracking: interrupted; the same command goes on where this one ended", file=sys.stderr)
         sys.exit(130)
@@ -48,7 +44,7 @@ def _done(action: str, options: dict) -> int:
             return 1 if sync(options["folder"]) else 0
     from cftransfer.tracking.dashboard import dashboard
 
-    print(dashboard(**options), flush=True)
+    print(dashboard(**options))
     return 0
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from cftransfer import finished
 from cftransfer.errors import InputError
+from cftransfer.files import inside
 from cftransfer.tracking import offline
 from cftransfer.tracking.run import (
     TABLES,
@@ -137,8 +138,6 @@ def _told(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own(job: Path, name: str) -> Path:
     """Return the path of a job's file; InputError if it is not there, or leads elsewhere: it would be in W&B."""
-    from cftransfer.report.job import inside
-
     if not inside(job, job / name):
         raise InputError(f"{name}: is no file in the job's folder; {AGAIN}")
     return job / name

@@ -9,6 +9,7 @@ folders, as a requeued job continues its.
 import functools
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cftransfer.errors import InputError, plain
+from cftransfer.secrecy import unrecorded
 from cftransfer.tracking import facts, offline
 from cftransfer.tracking.continued import continued, has_result, run_of
 from cftransfer.tracking.run import SYNC, unreachable
@@ -64,9 +66,10 @@ def catch_up(cfg: DictConfig) -> None:
     files = offline.files(job, of=run_of(job))
     if not files or not _is_own(job, files[-1]) or offline.is_marked(files[-1]):
         return
-    reason = _unreached_once() or _continued(job, files[-1], finish_timeout=settings.get("finish_timeout"))
+    with unrecorded():  # W&B's own process starts with the first question
+        reason = _unreached_once() or _continued(job, files[-1], finish_timeout=settings.get("finish_timeout"))
     if reason:
-        way_out = f"upload them with: {SYNC} {facts.shown(job)}"
+        way_out = f"upload them with: {SYNC} {shlex.quote(str(facts.shown(job)))}"
         log.warning("W&B lacks some of this run (%s); all results are in %s; %s", reason, facts.shown(job), way_out)
     else:
         log.info("W&B lacked some of this run: %s", _marked(files))
