@@ -29,7 +29,8 @@ def as_command(name: str) -> Iterator[None]:
     """
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as with >&-
+            sys.stdout.flush()
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except BrokenPipeError:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 RESULT = "result.json"  # written last: a job folder without it is a job that has not ended well
 REPLACED = "result-replaced.json"  # what was there before, of another job
+DAMAGED = "result-damaged.json"  # what cannot be read, or has lost a table
+OTHER, OTHER_DATA = "of other settings", "of other data"
 ELSEWHERE = ("paths", "wandb", "trainer")  # where a job runs and lands, not what it is
 
 
@@ -46,7 +48,7 @@ def value(cfg: DictConfig, metric: str, *, version: str | None = None) -> float 
     earlier = _earlier(cfg, folder, name, metric)
     if isinstance(earlier, str) or (version is not None and version != earlier.version):
         if name == RESULT:
-            _set_aside(folder, earlier if isinstance(earlier, str) else "of other data")
+            _set_aside(folder, earlier if isinstance(earlier, str) else OTHER_DATA)
         return None
     if version is None and earlier.version:
         return None
@@ -75,9 +77,9 @@ def _earlier(cfg: DictConfig, folder: Path, name: str, metric: str) -> _Earlier 
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return f"not one of ours ({' '.join(str(error).split())})"
     except OmegaConfBaseException:  # settings that cannot be resolved, as the job itself will say
-        return "of other settings"
+        return OTHER
     if not same:
-        return "of other settings"
+        return OTHER
     return f"without {damaged[0]} as it was written" if damaged else read
 
 
@@ -91,13 +93,14 @@ def _digest(folder: Path, name: str) -> str | None:
 
 
 def _set_aside(folder: Path, reason: str) -> None:
+    name = REPLACED if reason in (OTHER, OTHER_DATA) else DAMAGED  # which is never named back
     with disk(folder / RESULT):
-        (folder / RESULT).replace(folder / REPLACED)
+        (folder / RESULT).replace(folder / name)
     log.warning(
         "the result in %s is %s; it is kept as %s until the next, its tables until this job ends",
         folder,
         reason,
-        REPLACED,
+        name,
     )
 
 

@@ -4,6 +4,7 @@ Nothing heavy is imported here: a finished job is passed over before it costs an
 """
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from cftransfer.spec import flat
@@ -13,6 +14,7 @@ MOST = 2**64  # of a number: no setting, count or measure is larger, and its squ
 PARTS = {"config": dict, "choices": dict, "overrides": list, "metrics": dict, "versions": dict}
 COUNTS = ("pairs", "n_searched", "n_tried", "n_agreeing", "n_to_0", "n_to_1")
 RATES = ("found", "agreement", "rate", "rate_conditional", "rate_end_to_end")
+LOSSES = ("train_loss", "test_loss")  # train.py's, of a training that diverged, are finite and no more
 ENDS = ("rate_low", "rate_high")
 
 
@@ -59,7 +61,8 @@ def _wrong_in_settings(result: Mapping[str, Any]) -> Iterator[str]:
 
 def _wrong_in_metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
     for name, value in metrics.items():
-        if name != "interval" and value is not None and not is_number(value):
+        known = value is None or is_number(value) or (name in LOSSES and isinstance(value, float) and isfinite(value))
+        if name != "interval" and not known:
             yield f"metrics.{name}"
     if "rate" not in metrics:  # train.py's
         return

@@ -16,13 +16,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cftransfer.errors import InputError, refuse
 
-# Of settings and of variables; tokens are counted, and PWD and OLDPWD are folders.
+# Of settings and of variables; tokens are counted, and OLDPWD, as PWD itself, is a folder.
 NAMES = r"(api|access|private)_?key|token(?!iz|s(?![a-z]))|passw|passphrase|(?<!old)pwd(?![a-z])|secret|credential|jwt"
 NAME = re.compile(NAMES, re.IGNORECASE)
 # Of variables alone, as OPENAI_KEY or DB_PASS: settings may well be about keys.
 VARIABLE = re.compile(rf"{NAMES}|_(key|pass)$", re.IGNORECASE)
 # In what is for a shell: export SOME_TOKEN=…
-GIVEN = re.compile(rf"(\w*({NAMES})\w*|\w+_(key|pass))=\S", re.IGNORECASE)
+GIVEN = re.compile(rf"\w*({NAMES})\w*=\S", re.IGNORECASE)
+EXPORTED = re.compile(rf"{GIVEN.pattern}|\w+_(key|pass)=\S", re.IGNORECASE)
+SHELLS = ("hydra.launcher.", "hydra.job.env_set.")
 SHAPES = re.compile(
     r"(?<![\w/-])(local-)?[0-9a-f]{40}(?![\w/-]|\.\w)"  # W&B's; not in a path or the name of a file, where hashes stand
     # W&B's again, Hugging Face's, GitHub's, OpenAI's and its likes', Amazon's, GitLab's, Slack's, JSON web tokens
@@ -39,6 +41,7 @@ WAY_OUT = (
 )
 # What Hydra writes, or names what it writes by, or gives to others that write: submitit, SLURM.
 HYDRA = ("launcher", "job", "run", "sweep", "sweeper", "job_logging", "hydra_logging", "output_subdir")
+TYPED = "hydra.job.override_dirname"  # the words of the command once more, which have been asked one by one
 RECORDED = ("WANDB_GIT_REMOTE_URL", "WANDB_NOTES", "WANDB_RUN_GROUP", "WANDB_HOST")  # by W&B, beside all SLURM_…
 
 
@@ -50,7 +53,7 @@ class NoSecrets(Callback):
         try:
             hydra = _begun(config).hydra
             for part, value in leaves(hydra, "hydra"):
-                if part.split(".")[1] in HYDRA:
+                if part.split(".")[1] in HYDRA and part != TYPED:
                     _check(part, value)
         except InputError as error:
             refuse(str(error))
@@ -113,7 +116,8 @@ def check_config(cfg: DictConfig) -> None:
 def _check(name: str, value: Any, *, named: bool = True) -> None:
     """named: whether the name alone can tell that the value, of whatever looks, is a secret."""
     text, last = str(value), name.rpartition(".")[2]
-    secret = _is_secret(text) or (name.startswith("hydra.") and GIVEN.search(text))
+    given = EXPORTED if name.startswith(SHELLS) else GIVEN
+    secret = _is_secret(text) or (name.startswith("hydra.") and given.search(text))
     if secret or (named and NAME.search(last) and not isinstance(value, bool | None) and text):
         raise InputError(f"{'a setting' if _is_secret(name) else name}: takes no key or token; {WAY_OUT}")
 
@@ -125,7 +129,8 @@ def _is_secret(text: str) -> bool:
 @cache
 def _known() -> frozenset[str]:
     """Return the secrets that this process can see: in its environment, and in the user's netrc, as W&B does."""
-    values = {value for name, value in os.environ.items() if VARIABLE.search(name)} | _netrc()
+    values = {value for name, value in os.environ.items() if VARIABLE.search(name) and name != "PWD"}
+    values |= _netrc()
     return frozenset(value for value in values if len(value) >= SHORTEST and not _is_place(value))
 
 

@@ -9,7 +9,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from submitit.core.utils import UncompletedJobError
 
 from cftransfer.command import one_line
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, as_command
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,12 @@ def test_a_file_is_named(tmp_path):
 
 def test_a_bug_is_not_a_mistake_of_the_user():
     assert one_line(ZeroDivisionError("division by zero")) is None
+
+
+def test_a_closed_output_is_no_error(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    with as_command("cftransfer.store"):
+        pass
 
 
 LIGHT = """

@@ -67,10 +67,29 @@ def test_a_result_that_is_no_file_of_the_folder_is_none(job, tmp_path_factory):
         moved = (job / name).replace(elsewhere / name)
         (job / name).symlink_to(moved)
         assert finished.value(CFG, METRIC) is None
-        (job / "result-replaced.json").replace(job / "result.json")
+        (job / "result-damaged.json").replace(job / "result.json")
         (job / name).unlink()
         moved.rename(job / name)
         assert finished.value(CFG, METRIC) == 0.5
+
+
+def test_a_result_that_was_deleted_is_made_again(job):
+    """Also where a damaged one, of whose tables the next had the same, lies beside it."""
+    result = (job / "result.json").read_bytes()
+    (job / "curves.parquet").write_bytes(b"")
+    assert finished.value(CFG, METRIC) is None
+    (job / "curves.parquet").write_bytes(b"x")
+    (job / "result.json").write_bytes(result)
+    assert finished.value(CFG, METRIC) == 0.5
+    (job / "result.json").unlink()
+    assert finished.value(CFG, METRIC) is None
+
+
+def test_a_training_that_diverged_has_a_result(job):
+    result = json.loads((job / "result.json").read_text())
+    result["metrics"] |= {"train_loss": 2.7e33, "test_loss": 1e300}
+    (job / "result.json").write_text(json.dumps(result))
+    assert finished.value(CFG, METRIC) == 0.5
 
 
 def test_a_result_is_taken_back_once_its_settings_are(job, caplog):

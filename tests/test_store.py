@@ -127,6 +127,27 @@ def test_an_artifact_that_may_not_be_read_is_not_taken_for_none(shared):
     (shared / "models").chmod(0o755)
 
 
+def _replace_and_remove(place, begun):
+    content = store.save(place, "models", "k", TENSORS, ABOUT).read_bytes()
+    begun.set()
+    while True:
+        files.write(place / "models" / "k.safetensors", content)
+        (place / "models" / "k.safetensors").unlink()
+
+
+def test_what_goes_while_it_is_looked_at_is_none(place):
+    context = multiprocessing.get_context("spawn")
+    begun = context.Event()
+    other = context.Process(target=_replace_and_remove, args=(place, begun), daemon=True)
+    other.start()
+    assert begun.wait(60)
+    seen = {store.load(place, "models", "k") is None for _ in range(10_000)}
+    other.kill()
+    other.join()
+    assert seen == {True, False}
+    assert not (place / "damaged").exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="files of two users need root")
 def test_a_dead_lock_of_another_user_ends_nothing(shared, monkeypatch):
     """In a folder like /tmp, where everybody may write, each may remove his own files only."""

@@ -165,6 +165,10 @@ def test_prune_removes_leftovers(place):
     assert said(place, "verify").count("left over: ") == 2
     with mock.patch("cftransfer.store.contents.in_use", return_value={"f00"}):  # or is at it
         assert [path.name for path in contents.leftovers(place)] == [".bb03.safetensors.somewhere-1-0.part"]
+    late = place / "models" / "ee06.safetensors"
+    with mock.patch("cftransfer.store.contents.in_use", side_effect=lambda _: late.touch() or set()):  # it is done now
+        assert [path.name for path in contents.leftovers(place)] == [".bb03.safetensors.somewhere-1-0.part"]
+    late.unlink()
     said(place, "prune", "--leftovers")
     assert contents.leftovers(place) == []
     assert len(keys(place)) == 5

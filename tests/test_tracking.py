@@ -573,3 +573,10 @@ def test_the_dashboard_refuses_what_would_draw_nothing(given):
     words = {"project": "p", "entity": None, "knob": "model.layers", "name": "n", "dry_run": True} | given
     with pytest.raises(InputError, match=f"^--{next(iter(given))}"):
         dashboard(**words)
+
+
+def test_a_password_in_the_servers_address_is_asked_nothing_and_not_repeated(monkeypatch):
+    monkeypatch.setenv("WANDB_BASE_URL", "http://user:hunter2hunter2@127.0.0.1:9")
+    reason = sync._unreached()
+    assert reason.startswith("WANDB_BASE_URL: takes no user or password")
+    assert "hunter2" not in reason

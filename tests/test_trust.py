@@ -630,6 +630,7 @@ def test_a_netrc_is_read_however_it_lies_there(tmp_path, monkeypatch, mode, rest
 def test_what_only_looks_like_a_secret_is_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
     monkeypatch.setenv("OLDPWD", str(tmp_path / "gone"))
+    monkeypatch.setenv("PWD", str(tmp_path / "gone"))  # as in a container
     secrecy._known.cache_clear()
     words = ["paths.store=/cache/" + "ab" * 20, "model.layers=4", "experiment=glob(*)", "model.tokenizer=bert", "-m"]
     words += ["model.num_tokens=16", "+model.tokens_per_row=4", "wandb.project=sk-learn-counterfactuals-transfer"]
@@ -642,6 +643,17 @@ def test_what_only_looks_like_a_secret_is_taken(tmp_path, monkeypatch):
     words += ["model.token=null", "hydra/launcher=slurm", 'hydra.launcher.setup=["export SRUN_CPUS_PER_TASK=2"]']
     check_words(words)
     secrecy.check_config(OmegaConf.create({"model": {"num_tokens": 16, "token": None, "weights": "/x/" + "ab" * 20}}))
+
+
+def test_what_only_looks_exported_is_taken():
+    """`first_pass=2` exports nothing, but in what is for a shell."""
+    hydra = {"launcher": {}, "run": {"dir": "outputs/first_pass=2"}, "sweep": {}, "sweeper": {}, "runtime": {}}
+    words = 'wandb.notes="the token=1"'
+    config = OmegaConf.create({"hydra": hydra | {"job": {"override_dirname": words, "env_set": {}}}})
+    secrecy.NoSecrets().on_run_start(config)
+    config.hydra.job.env_set = {"X": "MY_PASS=2"}
+    with pytest.raises(SystemExit):
+        secrecy.NoSecrets().on_run_start(config)
 
 
 def test_every_installed_distribution_is_pinned():

@@ -99,16 +99,17 @@ def job_folders(folders: Sequence[Path]) -> list[Path]:
 
 
 def _made(folder: Path) -> Iterator[Path]:
-    """Yield the folders below `folder` in which a job has begun or ended, and those that cannot be looked into.
+    """Yield the folders below `folder` in which a job has begun or ended; W&B's own, of many files, are not entered.
 
-    W&B's own, of many files, are not entered.
+    So are those that may not be looked into and have a job's name, which is a number.
     """
     closed: list[OSError] = []
     for above, folders, files in os.walk(folder, onerror=closed.append):
         if "result.json" in files or (".hydra" in folders and Path(above, ".hydra", "overrides.yaml").exists()):
             yield Path(above)
         folders[:] = [name for name in folders if name not in (".hydra", ".submitit", "wandb")]
-    yield from (Path(error.filename) for error in closed)
+    jobs = [Path(error.filename) for error in closed if isinstance(error, PermissionError)]
+    yield from (path for path in jobs if path == folder or path.name.isdigit())
 
 
 def read(folder: Path) -> Job | None:

@@ -1,10 +1,10 @@
 """Artifacts: `<store>/<kind>/<key>.safetensors` holds tensors and a JSON description; nothing is ever unpickled."""
 
-import errno
 import hashlib
 import json
 import logging
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +93,16 @@ def about(path: Path) -> dict[str, Any]:
     return described
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a path leads to a file: not to a folder, a pipe, which would be waited for, or nowhere, as a link may."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        if path.is_symlink():
+            return False
+        raise
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[safe_open]:
     """Open an artifact; InputError if it may not be read, of which safetensors says that it is not there.
@@ -100,19 +110,35 @@ def _opened(path: Path) -> Iterator[safe_open]:
     FileNotFoundError if it is not there, DamagedError if it is no file, or none of safetensors'.
     """
     try:
-        if path.is_symlink() or path.exists():
-            if not path.is_file():  # a folder, a pipe that would be waited for, a link to nowhere
-                raise DamagedError("it is no file")
-            if not os.access(path, os.R_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not _is_file(path):
+            raise DamagedError("it is no file")
         with safe_open(path, framework="pt") as file:
             yield file
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise _absent(path) from error
+    except RuntimeError as error:  # safetensors opens it once more for its tensors, and it may be gone since
+        if "No such file" not in str(error):
+            raise
+        raise FileNotFoundError(path) from error
     except (SafetensorError, ValueError) as error:
         raise DamagedError(str(error)) from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); mend its permissions") from error
+        raise _unreadable(path, error) from error
+
+
+def _absent(path: Path) -> Exception:
+    """Return what a file that safetensors did not find is: absent, or one that may not be read."""
+    try:
+        path.open("rb").close()
+    except PermissionError as error:
+        return _unreadable(path, error)
+    except OSError:
+        pass
+    return FileNotFoundError(path)
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be read ({error.strerror or error}); mend its permissions")
 
 
 def save(store: Path, kind: str, key: str, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> Path:

@@ -94,9 +94,9 @@ def leftovers(store: Path) -> list[Path]:
     A training curve without its model is the work of one who was killed between the two, or is at it.
     """
     parts = [path for kind in KINDS for path in (store / kind).glob(f".{PART}")]
-    curves = [path for path in (store / "models").glob("*.csv") if not path.with_suffix(".safetensors").exists()]
-    if curves and in_use(store):
-        curves = []
+    alone = [path for path in (store / "models").glob("*.csv") if not path.with_suffix(".safetensors").exists()]
+    used = bool(alone) and bool(in_use(store))  # which takes a while: somebody may end meanwhile, with his model made
+    curves = [path for path in alone if not used and not path.with_suffix(".safetensors").exists()]
     rest = [*sorted(parts), *sorted(curves), *sorted((store / DAMAGED).rglob("*.safetensors"))]
     return [path for path in rest if path.is_symlink() or not path.is_dir()]
 

@@ -22,7 +22,7 @@ from cftransfer.errors import InputError, plain
 from cftransfer.secrecy import unrecorded
 from cftransfer.tracking import facts, offline
 from cftransfer.tracking.continued import continued, has_result, run_of
-from cftransfer.tracking.run import SYNC, unreachable
+from cftransfer.tracking.run import SYNC, check_server, unreachable
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def catch_up(cfg: DictConfig) -> None:
 
     That is, where it is to be online, and its run there is not marked as whole. What goes wrong is one line.
     """
-    settings = OmegaConf.to_container(cfg, resolve=True)["wandb"]  # type: ignore[call-overload, index]
+    settings = OmegaConf.to_container(cfg, resolve=True).get("wandb")  # type: ignore[union-attr]
     if not isinstance(settings, Mapping) or settings.get("mode") != "online":
         return
     job = facts.job_folder()
@@ -139,7 +139,10 @@ def _unreached() -> str | None:
     from pydantic import ValidationError
 
     try:
+        check_server()
         wandb.Api(timeout=10).viewer  # noqa: B018  (asks)
+    except InputError as error:
+        return str(error)
     except ValidationError as error:
         return f"W&B: {unreachable({}, error)}"
     except (wandb.Error, ValueError, OSError) as error:

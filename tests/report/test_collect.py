@@ -217,7 +217,9 @@ def test_what_may_not_be_read_fails_its_job_alone(anybodys):
     (anybodys / "1" / "transfer.log").write_text("")
     (anybodys / "1" / "transfer.log").chmod(0o000)
     fail_job(anybodys / "2", [])
-    (anybodys / "2").chmod(0o000)
+    for name in ("2", "lost+found"):  # of which the second is no job's
+        (anybodys / name).mkdir(exist_ok=True)
+        (anybodys / name).chmod(0o000)
     with as_nobody():
         collected = jobs([anybodys])
         lacking = {sweep.folder.name: job.reason for sweep in sweeps([anybodys]) for job in sweep.missing}

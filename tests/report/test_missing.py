@@ -89,7 +89,7 @@ def test_of_other_settings_a_result_in_the_same_folder_is_not_taken(whole, tmp_p
     whole_ = (folder / "pairs.parquet").read_bytes()
     (folder / "pairs.parquet").write_bytes(whole_[:100])  # a result without its tables is none
     again = run_command(tmp_path, "transfer.py", *SMALL, "wandb=disabled", f"hydra.run.dir={folder}")
-    assert "is without pairs.parquet as it was written; it is kept as result-replaced.json" in again.stderr
+    assert "is without pairs.parquet as it was written; it is kept as result-damaged.json" in again.stderr
     assert (folder / "pairs.parquet").read_bytes() == whole_
 
 
