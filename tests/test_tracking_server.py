@@ -301,8 +301,8 @@ def test_sync_says_what_it_cannot_do(folder, server):
     server.stop()
     said = sync(folder, server)
     assert said.returncode == 1
-    line = f"W&B: {server.url} does not answer; try again later, or name your server in WANDB_BASE_URL"
-    assert said.stderr == f"cftransfer.tracking: {line}\n"
+    line = f"W&B: {server.url} does not answer (Connection refused)"
+    assert said.stderr == f"cftransfer.tracking: {line}; try again later, or name your server in WANDB_BASE_URL\n"
 
 
 def test_a_server_that_cannot_be_reached_is_said_before_anything_is_trained(folder, server):

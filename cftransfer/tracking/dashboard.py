@@ -5,6 +5,7 @@ from typing import Any
 
 from cftransfer.errors import InputError
 from cftransfer.tracking import names
+from cftransfer.tracking.run import ask_server
 
 CURVE = ("rate", "rate_low", "rate_high", "rate_conditional", "agreement", "reference_accuracy")
 COLUMNS = ("rate", "rate_low", "rate_high", "found", "agreement", "rate_conditional", "rate_end_to_end", "margin")
@@ -30,6 +31,8 @@ def dashboard(*, project: str, entity: str | None, knob: str, name: str, dry_run
     import wandb
 
     try:
+        if not dry_run:
+            ask_server()
         owner = entity or ("…" if dry_run else wandb.Api(timeout=10).default_entity)
         sections = [workspaces.Section(name=title, panels=panels, is_open=True) for title, panels in _panels(knob)]
         space = workspaces.Workspace(

@@ -12,8 +12,11 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -36,6 +39,7 @@ log = logging.getLogger(__name__)
 
 TABLES = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}  # a file: its name in W&B
 LOSSES = ("not be synced", "not synced", "ignored", "timed out", "dropped")  # W&B's words where data is missing
+ANSWER = 10  # seconds that W&B's server has for its first answer
 DAY = 86400  # seconds: no upload is waited for longer, and W&B takes no number without end
 SYNC = "python -m cftransfer.tracking sync"
 DATA_DIR = "WANDB_DATA_DIR"  # where W&B copies tables to, and uploads them from
@@ -119,6 +123,8 @@ def _wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
     own = _settings(settings["finish_timeout"], disable_git=facts.remotes_hold_credentials())
     try:
         with unrecorded():
+            if settings["mode"] == "online":
+                ask_server()
             run = wandb.init(**known, **place, settings=own)
     except (wandb.Error, OSError, ValueError) as error:
         raise InputError(unreachable(settings, error)) from error
@@ -162,6 +168,25 @@ def check_server() -> None:
     if holds_credentials(os.environ.get("WANDB_BASE_URL", "")):
         way_out = "give the server's address alone, and the key to wandb login or WANDB_API_KEY"
         raise InputError(f"WANDB_BASE_URL: takes no user or password, which would be written down; {way_out}")
+
+
+def ask_server() -> None:
+    """Raise ConnectionError if W&B's server does not answer; any answer is one.
+
+    W&B's client is not what asks: its own process may never end once it has asked a server that is not there, and
+    the command waits for it.
+    """
+    import wandb
+
+    url = wandb.setup().settings.base_url
+    try:
+        urlopen(url, timeout=ANSWER).close()
+    except HTTPError:
+        pass
+    except (OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        said = getattr(reason, "strerror", None) or reason
+        raise ConnectionError(f"{url} does not answer ({_line(str(said))})") from error
 
 
 def _about(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -352,6 +377,8 @@ def _told(
     own = _settings(settings["finish_timeout"], disable_git=True)
     try:
         with unrecorded():
+            if settings["mode"] == "online":
+                ask_server()
             run = wandb.init(**known, **place, settings=own)
     except (wandb.Error, OSError, ValueError) as error:
         return unreachable(settings, error)

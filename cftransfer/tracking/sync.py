@@ -22,7 +22,7 @@ from cftransfer.errors import InputError, plain
 from cftransfer.secrecy import unrecorded
 from cftransfer.tracking import facts, offline
 from cftransfer.tracking.continued import continued, has_result, run_of
-from cftransfer.tracking.run import SYNC, check_server, unreachable
+from cftransfer.tracking.run import SYNC, ask_server, check_server, unreachable
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +140,12 @@ def _unreached() -> str | None:
 
     try:
         check_server()
+        ask_server()
         wandb.Api(timeout=10).viewer  # noqa: B018  (asks)
     except InputError as error:
         return str(error)
+    except ConnectionError as error:
+        return f"W&B: {error}; try again later, or name your server in WANDB_BASE_URL"
     except ValidationError as error:
         return f"W&B: {unreachable({}, error)}"
     except (wandb.Error, ValueError, OSError) as error:
