@@ -101,7 +101,7 @@ def using(store: Path, families: Iterable[str]) -> Iterator[None]:
 
 
 def _remove_dead(seen: Mapping[Path, int | None], began: float) -> None:
-    if time.monotonic() - began > SURELY * LEASE:
+    if time.monotonic() - began > LEASE:  # not more: who has waited for a dead one has waited that long
         for path in [path for path, before in seen.items() if _renewed(path) == before]:
             _remove(path)
 
