@@ -418,7 +418,7 @@ def machines(folder: Path, quiet: Path) -> Iterator[Row]:
     yield row
     row = Row("the other host dies with its locks")
     place = fresh(folder, "host-dies")
-    on_dying = on_host("dying", dies_inside(training, "_train", call=1, after=0.2))
+    on_dying = on_host("dying", dies_before(training, "_train", call=1))
     run(place, on_dying)
     before = whole(place)
     if not list((place / "store" / "locks").iterdir()):
@@ -450,7 +450,7 @@ def clocks(folder: Path, quiet: Path) -> Iterator[Row]:
     row = Row("clock jumps")
     for number, day in enumerate((-400, 400)):
         place = fresh(folder, f"clock-{number}")
-        first = run(place, jumps(day, dies_inside(training, "_train", call=1, after=0.3)))
+        first = run(place, jumps(day, dies_inside(training, "_train", call=1, after=0.05)))
         if first.code != -signal.SIGKILL:
             row.notes.append(f"was to be killed, and ended with {first.code}: {first.said[-200:]}")
         before = whole(place)
