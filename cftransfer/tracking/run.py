@@ -122,10 +122,7 @@ def _wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
     place = where(settings, out, id_=_id(out, finished.what(config)))
     own = _settings(settings["finish_timeout"], disable_git=facts.remotes_hold_credentials())
     try:
-        with unrecorded():
-            if settings["mode"] == "online":
-                ask_server()
-            run = wandb.init(**known, **place, settings=own)
+        run = _begun(**known, **place, settings=own)
     except (wandb.Error, OSError, ValueError) as error:
         raise InputError(unreachable(settings, error)) from error
     tracked = Tracked(run)
@@ -168,6 +165,15 @@ def check_server() -> None:
     if holds_credentials(os.environ.get("WANDB_BASE_URL", "")):
         way_out = "give the server's address alone, and the key to wandb login or WANDB_API_KEY"
         raise InputError(f"WANDB_BASE_URL: takes no user or password, which would be written down; {way_out}")
+
+
+def _begun(**how: Any) -> "wandb.Run":
+    import wandb
+
+    with unrecorded():
+        if how["mode"] == "online":
+            ask_server()
+        return wandb.init(**how)
 
 
 def ask_server() -> None:
@@ -376,10 +382,7 @@ def _told(
 
     own = _settings(settings["finish_timeout"], disable_git=True)
     try:
-        with unrecorded():
-            if settings["mode"] == "online":
-                ask_server()
-            run = wandb.init(**known, **place, settings=own)
+        run = _begun(**known, **place, settings=own)
     except (wandb.Error, OSError, ValueError) as error:
         return unreachable(settings, error)
     tracked = Tracked(run)
