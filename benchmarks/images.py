@@ -19,15 +19,16 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
 
-from cftransfer.counterfactuals.constraint import constraint
 from cftransfer.counterfactuals.gradient import gradient
 from cftransfer.data.cifar10_airplane import cifar10_airplane
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
+from cftransfer.models.build import build
 from cftransfer.models.population import Population, fit
-from cftransfer.models.prediction import build, logits, margin, predicted
+from cftransfer.models.prediction import logits, margin, predicted
+from cftransfer.searching.constraint import constraint
 
-MODEL = {"_target_": "cftransfer.models.cnn.cnn", "layers": 4, "width": 16}
+MODEL = {"_target_": "cnn", "layers": 4, "width": 16}
 BATCH, LR, MEMBERS = 64, 0.0005, 4
 SEARCH = {"iterations": 1000, "lr": 0.0005, "distance_weight": 0.001, "confidence": 0.5}
 

@@ -1,4 +1,4 @@
-"""What a job costs beside training and search: where the milliseconds of a warm sweep go.
+"""What a job costs beside trained and search: where the milliseconds of a warm sweep go.
 
 Every model and search is in the store already; the jobs of one process only look them up, measure, and write. Printed
 are means over the jobs after the first, which pays for the imports.
@@ -47,15 +47,18 @@ def timed_sweep(words: list[str]) -> tuple[dict[str, list[float]], list[float]]:
     """Return the seconds of every call of a job's parts, and when each job ended."""
     from hydra._internal.core_plugins import basic_launcher
 
-    from cftransfer import composition, experiment, tracking, training, transferability
+    from cftransfer import tracking
+    from cftransfer.commands import composition, experiment
+    from cftransfer.measuring import rates
+    from cftransfer.store import trained
 
     took: dict[str, list[float]] = defaultdict(list)
     places: list[tuple[Any, str, str]] = [
         (basic_launcher, "run_job", "the job"),
         (experiment, "plan", "check the settings, find the data"),
         (experiment, "run", "look up and measure"),
-        (training, "trajectory", "  of it, models from the store (per population: twice a job)"),
-        (transferability, "survivorship", "  of it, survivorship"),
+        (trained, "trajectory", "  of it, models from the store (per population: twice a job)"),
+        (rates, "survivorship", "  of it, survivorship"),
         (tracking, "finish", "write tables and result.json, log to W&B"),
     ]
     for owner, name, called in places:

@@ -22,11 +22,11 @@ from machine import describe
 from search import ITERATIONS, LR, ROWS, base, batched
 from torch import Tensor, nn
 
-from cftransfer.counterfactuals.constraint import constraint
 from cftransfer.counterfactuals.minimal import minimal
 from cftransfer.data.compas import compas
 from cftransfer.data.dataset import Dataset
 from cftransfer.models.prediction import logits, margin, predicted
+from cftransfer.searching.constraint import constraint
 
 Method = Callable[[nn.Module, Tensor, Tensor], Tensor]  # of model, x, target → x′
 REPEATS, WARM_UP = 3, 20

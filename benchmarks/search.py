@@ -15,15 +15,16 @@ from machine import describe
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cftransfer.counterfactuals.constraint import constraint
-from cftransfer.counterfactuals.descent import ROUNDING
 from cftransfer.counterfactuals.gradient import gradient
 from cftransfer.data.compas import compas
 from cftransfer.data.dataset import Dataset
+from cftransfer.models.build import build
 from cftransfer.models.population import Population, fit
-from cftransfer.models.prediction import build, logits, margin, predicted
+from cftransfer.models.prediction import logits, margin, predicted
+from cftransfer.searching.constraint import constraint
+from cftransfer.searching.descent import ROUNDING
 
-MODEL = {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64}
+MODEL = {"_target_": "mlp", "layers": 4, "width": 64}
 ROWS, ITERATIONS, LR, WEIGHT, CONFIDENCE = 2000, 1000, 0.01, 0.1, 0.5
 SHOWN = {"iterations": ITERATIONS, "lr": LR, "distance_weight": WEIGHT, "confidence": CONFIDENCE}
 

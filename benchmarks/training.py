@@ -8,7 +8,7 @@ accuracy and AUROC on the test split at every epoch. Rounds alternate, and the m
 machine that drifts, drifts for both.
 """
 
-import cftransfer.torchvision_repair  # noqa: F401, I001 (before Lightning)
+import cftransfer.models.torchvision_repair  # noqa: F401, I001 (before Lightning)
 
 import time
 import warnings
@@ -25,9 +25,9 @@ from torchmetrics.classification import BinaryAccuracy
 
 from cftransfer.data.compas import compas
 from cftransfer.models.population import Population, fit
-from cftransfer.models.prediction import build
+from cftransfer.models.build import build
 
-MODEL = {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64}
+MODEL = {"_target_": "mlp", "layers": 4, "width": 64}
 BATCH, EPOCHS, ROUNDS, SIZES = 64, 5, 9, (1, 8, 32)
 
 

@@ -1,3 +1,77 @@
-"""Does a counterfactual found on one model still hold on another? See README.md."""
+"""Does a counterfactual explanation found on one model still hold on another?
 
-__version__ = "0.1.0"
+search, judge → ask → measure: three steps over anybody's models, data and counterfactuals. Names are imported when they
+are first used, so that importing the package costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cftransfer.data.dataset import Dataset, dataset
+    from cftransfer.data.space import Feature, FeatureSpace
+    from cftransfer.errors import InputError
+    from cftransfer.measuring.asking import Answers, StoredLogits, ask
+    from cftransfer.measuring.measurement import measure
+    from cftransfer.measuring.metric import TransferabilityRate
+    from cftransfer.measuring.result import Result
+    from cftransfer.models.adapter import Model
+    from cftransfer.models.classifier import Classifier
+    from cftransfer.models.training import train
+    from cftransfer.searching.candidates import Candidates, Counterfactuals
+    from cftransfer.searching.engine import search
+    from cftransfer.searching.judging import judge
+
+__version__ = "0.2.0"
+
+_HOMES = {
+    "Answers": "measuring.asking",
+    "Candidates": "searching.candidates",
+    "Classifier": "models.classifier",
+    "Counterfactuals": "searching.candidates",
+    "Dataset": "data.dataset",
+    "Feature": "data.space",
+    "FeatureSpace": "data.space",
+    "InputError": "errors",
+    "Model": "models.adapter",
+    "Result": "measuring.result",
+    "StoredLogits": "measuring.asking",
+    "TransferabilityRate": "measuring.metric",
+    "ask": "measuring.asking",
+    "dataset": "data.dataset",
+    "judge": "searching.judging",
+    "measure": "measuring.measurement",
+    "search": "searching.engine",
+    "train": "models.training",
+}
+
+__all__ = [
+    "Answers",
+    "Candidates",
+    "Classifier",
+    "Counterfactuals",
+    "Dataset",
+    "Feature",
+    "FeatureSpace",
+    "InputError",
+    "Model",
+    "Result",
+    "StoredLogits",
+    "TransferabilityRate",
+    "ask",
+    "dataset",
+    "judge",
+    "measure",
+    "search",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cftransfer' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cftransfer.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

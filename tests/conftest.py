@@ -17,9 +17,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-import cftransfer.composition
+import cftransfer.commands.composition
+import cftransfer.commands.launchers
+import cftransfer.commands.patch  # (resolvers)
 import cftransfer.models
-import cftransfer.spec  # (resolvers)
+import cftransfer.targets
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("any machine")
@@ -77,7 +79,7 @@ def moons():
 
 @pytest.fixture(scope="session")
 def base_spec():
-    from cftransfer.spec import base_spec
+    from cftransfer.commands.patch import base_spec
 
     return base_spec(composed("training.epochs=3"))
 
@@ -86,7 +88,7 @@ def base_spec():
 def trained_models(compas, base_spec, tmp_path_factory):
     """Three MLPs on COMPAS, three epochs old."""
     from cftransfer.store import prepare
-    from cftransfer.training import trained
+    from cftransfer.store.trained import trained
 
     return trained(base_spec, [0, 1, 2], dataset=compas, store=prepare(tmp_path_factory.mktemp("store")))
 
@@ -94,7 +96,20 @@ def trained_models(compas, base_spec, tmp_path_factory):
 @pytest.fixture
 def own_methods(monkeypatch):
     """Let a test search with a method of its own; configs may name those of the package alone."""
-    monkeypatch.setitem(cftransfer.spec.TARGETS, "counterfactual", "")
+
+    def function(part, name, known=cftransfer.targets._function):
+        module, _, own = name.rpartition("__")
+        return getattr(sys.modules[module], own) if module else known(part, name)
+
+    monkeypatch.setattr(cftransfer.targets, "_function", function)
+
+
+def transfer_table(searches, references, **asked):
+    """The table of one group of references."""
+    from cftransfer.measuring.asking import transfer_tables
+
+    (table,) = transfer_tables(searches, [references], **asked)
+    return table
 
 
 SMALL = [

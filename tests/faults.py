@@ -35,13 +35,16 @@ import wandb  # noqa: E402, F401  (before any fork)
 from filelock import SoftFileLease  # noqa: E402
 from wandb_server import environment_of, serving  # noqa: E402
 
-import cftransfer.experiment  # noqa: E402  (before any fork)
+import cftransfer.commands.experiment  # noqa: E402  (before any fork)
 import cftransfer.models.population  # noqa: E402
 import cftransfer.report.collect  # noqa: E402
 import cftransfer.report.figures  # noqa: E402, F401
-from cftransfer import files, tracking, training  # noqa: E402, F401
-from cftransfer.counterfactuals import search  # noqa: E402
-from cftransfer.store import leases  # noqa: E402
+from cftransfer import atomic, tracking  # noqa: E402, F401
+from cftransfer.searching import engine  # noqa: E402
+from cftransfer.store import (
+    locks,  # noqa: E402
+    trained,  # noqa: E402, F401
+)
 
 WORDS = [
     "dataset=moons",
@@ -53,7 +56,7 @@ WORDS = [
     "trainer.threads=1",
 ]
 WORDS += ["replicates.bases=2", "replicates.references=3", "samples=200", "wandb=disabled"]
-KILLS = 24  # a third each in training, in search and in writing
+KILLS = 24  # a third each in trained, in engine and in writing
 SEED = 0
 CLONE_NEWUTS = 0x04000000
 
@@ -220,7 +223,7 @@ def dies_writing(*, call: int, at: str) -> Hook:
     """Return a hook: the job is killed at its write number `call`, before, halfway, or after the file is in place."""
 
     def hook() -> None:
-        real, calls = files._replace, []
+        real, calls = atomic._replace, []
 
         def called(path: Path, content: bytes) -> None:
             calls.append(None)
@@ -232,7 +235,7 @@ def dies_writing(*, call: int, at: str) -> Hook:
                 real(path, content)
             return dies()
 
-        files._replace = called
+        atomic._replace = called
 
     return hook
 
@@ -242,7 +245,7 @@ def counted(place: Path) -> dict[str, list[float]]:
     took: dict[str, list[float]] = {"_train": [], "search": [], "_replace": []}
 
     def hook() -> None:
-        for module, name in ((training, "_train"), (search, "search"), (files, "_replace")):
+        for module, name in ((trained, "_train"), (engine, "search"), (atomic, "_replace")):
             setattr(module, name, timed(getattr(module, name), name))
 
     def timed(real: Callable, name: str) -> Callable:
@@ -265,7 +268,7 @@ def counted(place: Path) -> dict[str, list[float]]:
 def kills(folder: Path, quiet: Path, took: dict[str, list[float]]) -> Iterator[Row]:
     """SIGKILL at drawn moments, each in a folder of its own."""
     draw = random.Random(SEED)
-    parts = {"training": (training, "_train"), "search": (search, "search")}
+    parts = {"training": (trained, "_train"), "search": (engine, "search")}
     for part in ("training", "search", "writing"):
         row = Row(f"SIGKILL in {part}")
         for number in range(KILLS // 3):
@@ -323,7 +326,7 @@ def dies_making_lock(number: int) -> Hook:
 def last_steps(folder: Path, quiet: Path) -> Iterator[Row]:
     """SIGKILL when all models of a pass are stored: nobody will ask for what is left of it."""
     row = Row("SIGKILL when all is made")
-    moments = {"passes": (training, "_drop_done", 1), "locks": (SoftFileLease, "release", 1)}  # of the bases, both
+    moments = {"passes": (trained, "_drop_done", 1), "locks": (SoftFileLease, "release", 1)}  # of the bases, both
     for left, (thing, name, call) in moments.items():
         place = fresh(folder, f"last-{left}")
         first = run(place, dies_before(thing, name, call=call))
@@ -377,7 +380,7 @@ def damages(folder: Path, quiet: Path) -> Iterator[Row]:
         yield row
     row = Row("pass damaged after a kill")
     place = fresh(folder, "pass")
-    run(place, dies_inside(files, "_replace", call=12, after=0))
+    run(place, dies_inside(atomic, "_replace", call=12, after=0))
     for path in (place / "store" / "passes").glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-100])
     judge(row, place, quiet, whole(place), aside=1)
@@ -418,7 +421,7 @@ def machines(folder: Path, quiet: Path) -> Iterator[Row]:
     yield row
     row = Row("the other host dies with its locks")
     place = fresh(folder, "host-dies")
-    on_dying = on_host("dying", dies_before(training, "_train", call=1))
+    on_dying = on_host("dying", dies_before(trained, "_train", call=1))
     run(place, on_dying)
     before = whole(place)
     if not list((place / "store" / "locks").iterdir()):
@@ -432,7 +435,7 @@ def machines(folder: Path, quiet: Path) -> Iterator[Row]:
     place = fresh(folder, "sleeps")
     sleeper = start(
         fresh_in(place, "sleeper"),
-        on_host("sleeper", stops_inside(training, "_train")),
+        on_host("sleeper", stops_inside(trained, "_train")),
         f"paths.store={place / 'store'}",
     )
     os.waitpid(sleeper, os.WUNTRACED)
@@ -450,7 +453,7 @@ def clocks(folder: Path, quiet: Path) -> Iterator[Row]:
     row = Row("clock jumps")
     for number, day in enumerate((-400, 400)):
         place = fresh(folder, f"clock-{number}")
-        first = run(place, jumps(day, dies_inside(training, "_train", call=1, after=0.05)))
+        first = run(place, jumps(day, dies_inside(trained, "_train", call=1, after=0.05)))
         if first.code != -signal.SIGKILL:
             row.notes.append(f"was to be killed, and ended with {first.code}: {first.said[-200:]}")
         before = whole(place)
@@ -490,10 +493,10 @@ def _tracked(row: Row, place: Path, quiet: Path, first: Ended) -> None:
 
 
 def on_host(name: str, then: Hook | None = None) -> Hook:
-    """Return a hook: the job runs on a machine of another name, with leases of two seconds."""
+    """Return a hook: the job runs on a machine of another name, with locks of two seconds."""
 
     def hook() -> None:
-        leases.LEASE = 2.0
+        locks.LEASE = 2.0
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(CLONE_NEWUTS) or libc.sethostname(name.encode(), len(name)):
             raise OSError(ctypes.get_errno(), "cannot take another host name")

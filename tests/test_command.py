@@ -8,7 +8,7 @@ from conftest import DATASETS, ROOT, composed, environment
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from submitit.core.utils import UncompletedJobError
 
-from cftransfer.command import one_line
+from cftransfer.commands.runner import one_line
 from cftransfer.errors import InputError, as_command
 
 

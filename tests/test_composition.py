@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from cftransfer.command import one_line
-from cftransfer.composition import as_value, once_per_choice
+from cftransfer.commands.composition import as_value, once_per_choice
+from cftransfer.commands.runner import one_line
 
 TYPED = ["hydra.sweep.dir=jobs", "+hydra.job.env_set.A=b"]
 

@@ -10,9 +10,10 @@ from omegaconf import OmegaConf
 from photos import put_cifar10, put_tree
 from pums import persons, put
 
+from cftransfer.commands.patch import base_spec, reference_spec
+from cftransfer.commands.plan import plan, plan_training
 from cftransfer.errors import InputError
-from cftransfer.experiment import plan, population
-from cftransfer.spec import base_spec, identified, reference_spec
+from cftransfer.spec import with_hashes
 
 OPTIONS = sorted(
     f"{path.parent.relative_to(ROOT / 'conf').as_posix()}={path.stem}"
@@ -51,8 +52,8 @@ def test_every_option_composes_and_instantiates(option, data, tmp_path):
         return
     assert OmegaConf.to_container(cfg, resolve=True)
     made = plan(cfg)
-    assert made.base == identified(base_spec(cfg), made.dataset.version)
-    assert made.reference == identified(reference_spec(cfg), made.dataset.version)
+    assert made.base == with_hashes(base_spec(cfg), made.dataset.version)
+    assert made.reference == with_hashes(reference_spec(cfg), made.dataset.version)
     assert not list(tmp_path.rglob("*.safetensors"))  # a plan makes nothing
 
 
@@ -74,17 +75,17 @@ def test_there_are_options():
 @pytest.mark.parametrize("dataset", ["cifar10_airplane", "imagenet_orange", "image_folder"])
 def test_data_sets_of_images_bring_what_suits_them_and_a_user_may_choose_otherwise(dataset):
     cfg = composed(f"dataset={dataset}")
-    assert (cfg.model._target_, cfg.counterfactual.lr) == ("cftransfer.models.cnn.cnn", 0.0005)
+    assert (cfg.model._target_, cfg.counterfactual.lr) == ("cnn", 0.0005)
     assert cfg.training.epochs == 20
     other = composed(f"dataset={dataset}", "model=mlp", "training=default", "counterfactual.lr=0.1", "input.rows=8")
-    assert (other.model._target_, other.training.epochs) == ("cftransfer.models.mlp.mlp", 10)
+    assert (other.model._target_, other.training.epochs) == ("mlp", 10)
     assert (other.counterfactual.lr, other.counterfactual.batch_size) == (0.1, 8)
     table = composed("dataset=compas")
     assert (table.counterfactual.lr, table.counterfactual.batch_size, table.training.epochs) == (0.01, 256, 10)
 
 
 def test_train_composes(tmp_path):
-    assert callable(population(composed(f"paths.store={tmp_path}", name="train")))
+    assert plan_training(composed(f"paths.store={tmp_path}", name="train")).seeds == [0]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf").rglob("*.yaml")), ids=lambda path: path.stem)

@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from sklearn.neighbors import NearestNeighbors
 
-from cftransfer.controls import DRAWS, nearest_rows, nearest_share, prior_share, random_points, random_share
-from cftransfer.counterfactuals.search import Counterfactuals, search
+from cftransfer.measuring.controls import DRAWS, nearest_rows, nearest_share, prior_share, random_points, random_share
 from cftransfer.models.prediction import logits, predicted
+from cftransfer.searching.candidates import Counterfactuals
+from cftransfer.store.searched import run_search
 
 SETTINGS = OmegaConf.to_container(composed().counterfactual, resolve=True)
 
 
 @pytest.fixture(scope="module")
 def found(trained_models, compas):
-    return search(trained_models[0], compas.x_test[:300], settings=SETTINGS, dataset=compas)
+    return run_search(trained_models[0], compas.x_test[:300], settings=SETTINGS, dataset=compas)
 
 
 def displaced(x, reached):
@@ -123,8 +124,8 @@ def test_nearest_rows_of_more_than_one_part():
 def test_controls_of_many_inputs_are_computed_in_parts(monkeypatch, found, trained_models, compas):
     """What bounds the memory of images must not change what is computed."""
     whole = nearest_rows(found, trained_models[0], compas.x_train)
-    monkeypatch.setattr("cftransfer.controls.BLOCK", 14 * 37)  # 37 rows of COMPAS at a time
-    monkeypatch.setattr("cftransfer.counterfactuals.search.BLOCK", 14 * 37)
+    monkeypatch.setattr("cftransfer.measuring.controls.BLOCK", 14 * 37)  # 37 rows of COMPAS at a time
+    monkeypatch.setattr("cftransfer.searching.engine.BLOCK", 14 * 37)
     parts = nearest_rows(found, trained_models[0], compas.x_train)
     assert torch.equal(whole.l2, parts.l2)
     share = float(random_share(found, [trained_models[0]], seed=0).mean())

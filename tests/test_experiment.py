@@ -6,9 +6,11 @@ import pytest
 import torch
 from conftest import composed
 
-from cftransfer import experiment
+from cftransfer.commands import experiment
+from cftransfer.commands.plan import plan as plan_of
+from cftransfer.commands.plan import plan_training
 from cftransfer.errors import InputError
-from cftransfer.training import trained
+from cftransfer.store.trained import trained
 
 SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8", "replicates.bases=2", "samples=30"]
 
@@ -51,7 +53,7 @@ SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8"
 def test_what_cannot_be_done_is_refused_before_anything_is_made(override, said, tmp_path):
     store = [] if override.startswith("paths.store") else [f"paths.store={tmp_path}"]
     with pytest.raises(InputError) as caught:
-        experiment.plan(composed(*SMALL, *store, *override.split()))
+        plan_of(composed(*SMALL, *store, *override.split()))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -60,22 +62,21 @@ def test_what_cannot_be_done_is_refused_before_anything_is_made(override, said, 
 def test_train_is_checked_too(tmp_path):
     for override, said in (("population.pool=all", "population.pool=all"), ("population.size=0", "population.size=0")):
         with pytest.raises(InputError, match=said):
-            experiment.population(composed(f"paths.store={tmp_path}", override, name="train"))
+            plan_training(composed(f"paths.store={tmp_path}", override, name="train"))
 
 
 def test_threads_of_one_job_do_not_leak_into_the_next(tmp_path):
-    before = torch.get_num_threads()
-    experiment.plan(composed(*SMALL, f"paths.store={tmp_path}", "trainer.threads=3"))
+    experiment.run(plan_of(composed(*SMALL, f"paths.store={tmp_path}", "trainer.threads=3")))
     assert torch.get_num_threads() == 3
-    experiment.plan(composed(*SMALL, f"paths.store={tmp_path}"))
-    assert torch.get_num_threads() == before
+    experiment.run(plan_of(composed(*SMALL, f"paths.store={tmp_path}")))
+    assert torch.get_num_threads() == 1  # what tables get by default
 
 
 def test_a_patched_reference_and_a_nested_one(tmp_path):
     cfg = composed(
         *SMALL, f"paths.store={tmp_path}", "reference.seeds=base", "training.epochs=12", "+reference.training.epochs=15"
     )
-    plan = experiment.plan(cfg)
+    plan = plan_of(cfg)
     assert plan.base_seeds == plan.reference_seeds == [0, 1]
     result = experiment.run(plan)
     assert result.metrics["pairs"] == 2
@@ -85,7 +86,7 @@ def test_a_patched_reference_and_a_nested_one(tmp_path):
 
 def test_accuracies_are_those_of_their_own_models(tmp_path):
     cfg = composed(*SMALL, f"paths.store={tmp_path}", "+reference.training.epochs=40")
-    plan = experiment.plan(cfg)
+    plan = plan_of(cfg)
     metrics = experiment.run(plan).metrics
     for name, spec, seeds in (
         ("base", plan.base, plan.base_seeds),
@@ -98,7 +99,7 @@ def test_accuracies_are_those_of_their_own_models(tmp_path):
 
 
 def test_a_job_that_finds_nothing_has_a_result(tmp_path):
-    result = experiment.run(experiment.plan(composed(*SMALL, f"paths.store={tmp_path}", "counterfactual.iterations=0")))
+    result = experiment.run(plan_of(composed(*SMALL, f"paths.store={tmp_path}", "counterfactual.iterations=0")))
     assert result.metrics["found"] == result.metrics["rate_end_to_end"] == 0
     assert result.metrics["rate"] != result.metrics["rate"]  # not a number, for there is none
 
@@ -107,7 +108,7 @@ LEARNT = ["training.epochs=15", "training.batch_size=16", "model.width=16"]  # e
 
 
 def run(tmp_path, *words):
-    return experiment.run(experiment.plan(composed(*SMALL, *LEARNT, f"paths.store={tmp_path}", *words)))
+    return experiment.run(plan_of(composed(*SMALL, *LEARNT, f"paths.store={tmp_path}", *words)))
 
 
 def test_continued_training_has_a_curve_from_one_pass(tmp_path, caplog):
@@ -165,22 +166,22 @@ def test_another_architecture_is_compared_with_another_seed(tmp_path):
     [(["experiment=more_layers", "extra_layers=3"], "layers", 4), (["experiment=more_features"], "width", 72)],
 )
 def test_experiments_patch_what_they_say(words, name, value):
-    plan = experiment.plan(composed(*SMALL, *words))
+    plan = plan_of(composed(*SMALL, *words))
     assert {**plan.reference["model"]} == {**plan.base["model"], name: value}
     assert plan.reference["training"] == plan.base["training"]
     assert set(plan.base_seeds).isdisjoint(plan.reference_seeds)
 
 
 def test_another_content_of_the_data_is_another_model(tmp_path):
-    from cftransfer.spec import identified, model_key
+    from cftransfer.spec import model_key, with_hashes
 
-    spec = experiment.plan(composed(*SMALL, f"paths.store={tmp_path}")).base
-    assert identified(spec, "") == spec
-    assert len({model_key(identified(spec, version), 0) for version in ("", "a", "b")}) == 3
+    spec = plan_of(composed(*SMALL, f"paths.store={tmp_path}")).base
+    assert with_hashes(spec, "") == spec
+    assert len({model_key(with_hashes(spec, version), 0) for version in ("", "a", "b")}) == 3
 
 
 def test_the_nearest_row_is_of_the_training_split_and_the_bases_own(tmp_path):
-    plan = experiment.plan(composed(*SMALL, *LEARNT, f"paths.store={tmp_path}"))
+    plan = plan_of(composed(*SMALL, *LEARNT, f"paths.store={tmp_path}"))
     table = experiment.run(plan).tables["counterfactuals"]
     bases = trained(plan.base, plan.base_seeds, dataset=plan.dataset, store=plan.store)
     for (number, target), rows in table.groupby(["base", "target"]):
@@ -193,7 +194,7 @@ def test_the_nearest_row_is_of_the_training_split_and_the_bases_own(tmp_path):
 def test_what_identifies_the_data_is_in_every_spec(tmp_path, monkeypatch):
     load, asked = experiment.load, []
     monkeypatch.setattr(experiment, "load", lambda *words: replace(load(*words), version="abc"))
-    plan = experiment.plan(composed(*SMALL, f"paths.store={tmp_path}"))
+    plan = plan_of(composed(*SMALL, f"paths.store={tmp_path}"))
     assert plan.base["data"] == plan.reference["data"] == "abc"
 
     def asking(spec, *_, **__):
@@ -202,7 +203,7 @@ def test_what_identifies_the_data_is_in_every_spec(tmp_path, monkeypatch):
 
     monkeypatch.setattr(experiment.training, "trained", asking)
     with pytest.raises(KeyboardInterrupt):
-        experiment.population(composed(*SMALL[:2], f"paths.store={tmp_path}", name="train"))()
+        experiment.train(plan_training(composed(*SMALL[:2], f"paths.store={tmp_path}", name="train")))
     assert [spec["data"] for spec in asked] == ["abc"]
 
 

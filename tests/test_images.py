@@ -5,23 +5,22 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, results, run_command, table
+from conftest import ROOT, results, run_command, table, transfer_table
 from offline_run import read
 from photos import put_cifar10, put_tree
 from PIL import Image
 
-from cftransfer import examples
-from cftransfer.counterfactuals.search import search
 from cftransfer.data.cifar10_airplane import cifar10_airplane
 from cftransfer.data.pixels import unit
+from cftransfer.jobs import examples
+from cftransfer.jobs.example_picture import factor, strip
 from cftransfer.store import prepare
-from cftransfer.strip import factor, strip
-from cftransfer.training import trained
-from cftransfer.transferability import transfer_table
+from cftransfer.store.searched import run_search
+from cftransfer.store.trained import trained
 
-CNN = {"_target_": "cftransfer.models.cnn.cnn", "layers": 2, "width": 4}
+CNN = {"_target_": "cnn", "layers": 2, "width": 4}
 SEARCH = {
-    "_target_": "cftransfer.counterfactuals.gradient.gradient",
+    "_target_": "gradient",
     "constraints": "possible",
     "distance": "l2",
     "refine": "none",
@@ -61,7 +60,7 @@ def model(photos, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(photos, model):
-    return search(model, unit(photos.x_test[:30]), settings=SEARCH, dataset=photos)
+    return run_search(model, unit(photos.x_test[:30]), settings=SEARCH, dataset=photos)
 
 
 def test_a_cnn_against_itself_is_1_and_against_its_negated_logits_0(found, model):
@@ -75,7 +74,7 @@ def test_a_cnn_against_itself_is_1_and_against_its_negated_logits_0(found, model
 
 def test_an_image_gets_the_same_counterfactual_alone_and_in_any_company(found, model, photos):
     for rows in ([3], [9, 3, 20, 11]):
-        again = search(model, found.factual[rows], settings=SEARCH, dataset=photos)
+        again = run_search(model, found.factual[rows], settings=SEARCH, dataset=photos)
         torch.testing.assert_close(again.counterfactual, found.counterfactual[rows], atol=1e-5, rtol=0)
         assert torch.equal(again.iterations, found.iterations[rows])
 
@@ -183,10 +182,10 @@ def test_examples_of_a_table_are_cards_in_original_units(trained_models, compas)
     from conftest import composed
     from omegaconf import OmegaConf
 
-    from cftransfer.controls import nearest_rows
+    from cftransfer.measuring.controls import nearest_rows
 
     settings = OmegaConf.to_container(composed().counterfactual, resolve=True)
-    searches = [search(trained_models[0], compas.x_test[:40], settings=settings, dataset=compas)]
+    searches = [run_search(trained_models[0], compas.x_test[:40], settings=settings, dataset=compas)]
     ask = {"base_seeds": [0], "reference_seeds": [1], "nested": False}
     nearest = [nearest_rows(searches[0], trained_models[0], compas.x_train)]
     transfers = transfer_table(searches, trained_models[1:2], nearest=nearest, **ask)
@@ -204,7 +203,7 @@ def test_examples_of_a_table_are_cards_in_original_units(trained_models, compas)
 
 def test_nothing_found_leaves_no_examples(photos, model):
     x = unit(photos.x_test[:4])
-    nothing = search(model, x, settings={**SEARCH, "iterations": 0}, dataset=photos)
+    nothing = run_search(model, x, settings={**SEARCH, "iterations": 0}, dataset=photos)
     nearest = type("Nearest", (), {"rows": x, "l2": torch.zeros(4)})
     transfers = transfer_table([nothing], [model], nearest=[nearest], base_seeds=[0], reference_seeds=[0], nested=True)
     assert examples.examples([nothing], transfers, photos) == []

@@ -16,10 +16,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import MissingConfigException
 from slurm.cluster import CannotStartError, Cluster, cluster
 
-from cftransfer import experiment, launchers, store
-from cftransfer.command import one_line
+from cftransfer import store
+from cftransfer.commands import launchers
+from cftransfer.commands.launchers import check, cores_shared_by
+from cftransfer.commands.plan import plan
+from cftransfer.commands.runner import one_line
 from cftransfer.errors import InputError
-from cftransfer.launchers import check, cores_shared_by
 from cftransfer.spec import family_key, lineage_key
 
 PLAIN = [word for word in SMALL if not word.startswith("model.layers")] + ["wandb=disabled"]
@@ -296,7 +298,7 @@ def disturbed(slurm, tmp_path_factory):
     undisturbed = subprocess.Popen(
         [sys.executable, ROOT / "transfer.py", "-m", *LONG], cwd=quiet, env=environment(), stderr=subprocess.DEVNULL
     )
-    plans = [experiment.plan(composed(*MORE, f"model.layers={n}", f"paths.store={quiet / 'plan'}")) for n in (4, 8)]
+    plans = [plan(composed(*MORE, f"model.layers={n}", f"paths.store={quiet / 'plan'}")) for n in (4, 8)]
     passes = f"store/passes/{family_key(plans[0].base)}-*.safetensors"
     with store.hold(store.prepare(folder / "store"), [lineage_key(plans[1].reference, plans[1].reference_seeds[0])]):
         sweep = submit(slurm, folder, *LONG, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=5")

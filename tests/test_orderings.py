@@ -5,9 +5,10 @@ import functools
 import pytest
 from conftest import composed
 
-from cftransfer.experiment import plan, run
-from cftransfer.statistics import difference_interval
-from cftransfer.transferability import matrix
+from cftransfer.columns import matrix
+from cftransfer.commands.experiment import run
+from cftransfer.commands.plan import plan
+from cftransfer.measuring.statistics import difference_interval
 
 pytestmark = pytest.mark.slow
 SNS, TREX = "sns counterfactual.radius={}", "trex counterfactual.stability={}"

@@ -6,22 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from cftransfer.commands.patch import base_spec, reference_spec
 from cftransfer.errors import InputError
+from cftransfer.settings import check_int
 from cftransfer.spec import (
     POOL_SIZE,
     POOLS,
-    after,
-    base_spec,
-    call,
+    at_epoch,
     family_key,
-    identified,
     key,
     lineage_key,
     member_seeds,
     model_key,
-    reference_spec,
-    whole,
+    with_hashes,
 )
+from cftransfer.targets import call_target
 
 SPEC = base_spec(composed())
 
@@ -68,7 +67,7 @@ def test_the_key_does_not_depend_on_the_order_of_settings(settings):
 
 
 def test_a_lineage_is_shared_by_a_model_and_its_continuation():
-    assert lineage_key(SPEC, 0) == lineage_key(after(SPEC, 30), 0)
+    assert lineage_key(SPEC, 0) == lineage_key(at_epoch(SPEC, 30), 0)
     assert lineage_key(SPEC, 0) != lineage_key(SPEC, 1)
 
 
@@ -111,7 +110,7 @@ def test_a_patch_that_would_give_a_meaningless_rate_is_refused(overrides, said):
 def test_a_whole_model_in_the_patch_replaces_the_bases():
     cfg = composed("experiment=technique", "model@reference.model=svm", "model.width=32", "training.epochs=7")
     reference, base = reference_spec(cfg), base_spec(cfg)
-    assert reference["model"] == {"_target_": "cftransfer.models.techniques.svm", "C": 1.0, "gamma": "scale"}
+    assert reference["model"] == {"_target_": "cftransfer.models.sklearn_models.svm", "C": 1.0, "gamma": "scale"}
     assert {**reference, "model": base["model"]} == base
     assert model_key(reference, 0) != model_key(base, 0)
     other = reference_spec(composed("experiment=technique", "model@reference.model=mlp", "reference.model.layers=6"))
@@ -138,13 +137,13 @@ def test_the_add_resolver_adds():
 
 def test_a_setting_that_its_target_does_not_take_is_named():
     with pytest.raises(InputError, match=r"model.foo: no such key; model has: layers, width"):
-        call("model", {**SPEC["model"], "foo": 3}, input_shape=(2,))
+        call_target("model", {**SPEC["model"], "foo": 3}, input_shape=(2,))
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "4", None, True])
 def test_whole_numbers_are_whole_and_in_range(value):
     with pytest.raises(InputError, match=r"model.layers=.*: takes a whole number ≥ 1"):
-        whole("model.layers", value, least=1)
+        check_int("model.layers", value, least=1)
 
 
 def test_the_key_goes_by_what_is_in_a_file_and_not_by_where_it_lies(tmp_path):
@@ -154,7 +153,7 @@ def test_the_key_goes_by_what_is_in_a_file_and_not_by_where_it_lies(tmp_path):
             "model": {"_target_": "m", "weights": weights},
             "training": {"epochs": 1},
         }
-        known = identified(spec, version)
+        known = with_hashes(spec, version)
         return model_key(known, 0), lineage_key(known, 0), family_key(known)
 
     first, second, third = (tmp_path / name for name in ("a.pt", "b.pt", "c.pt"))

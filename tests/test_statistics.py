@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from cftransfer.statistics import (
+from cftransfer.measuring.statistics import (
     band,
     bootstrap_interval,
     difference_interval,

@@ -16,9 +16,9 @@ from filelock import SoftFileLease, Timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cftransfer import files, store
+from cftransfer import atomic, store
 from cftransfer.errors import InputError
-from cftransfer.store import contents, leases
+from cftransfer.store import inventory, locks
 from cftransfer.store.artifacts import DamagedError, _set_aside
 
 TENSORS = {"a": torch.arange(6, dtype=torch.float32).reshape(2, 3), "b": torch.tensor([True, False])}
@@ -64,7 +64,7 @@ def test_a_flipped_bit_is_noticed(tmp_path_factory, data):
     content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
     assert store.load(place, "models", "k") is None
-    assert contents.leftovers(place) == [place / "damaged" / "models" / "k-0.safetensors"]
+    assert inventory.leftovers(place) == [place / "damaged" / "models" / "k-0.safetensors"]
 
 
 def test_a_good_artifact_that_another_process_has_just_put_in_place_is_not_moved_aside(place):
@@ -76,12 +76,12 @@ def test_a_good_artifact_that_another_process_has_just_put_in_place_is_not_moved
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "result.json"
-    files.write(path, b"old")
+    atomic.write(path, b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # what the kernel says when no more can be written
     try:
         with pytest.raises(InputError, match=r"result.json: cannot be written .* free some space"):
-            files.write(path, b"x" * 1000)
+            atomic.write(path, b"x" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == b"old"
@@ -91,7 +91,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
 def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/report.html: cannot be written"):
-        files.write(tmp_path / "file" / "report.html", b"x")
+        atomic.write(tmp_path / "file" / "report.html", b"x")
 
 
 @pytest.fixture
@@ -119,11 +119,11 @@ def test_an_artifact_that_may_not_be_read_is_not_taken_for_none(shared):
             InputError, match=r"k.safetensors: cannot be read \(Permission denied\); mend its permissions"
         ):
             store.load(shared, "models", "k")
-        assert [entry.described for entry in contents.entries(shared)] == [None]
-        assert "Permission denied" in contents.damaged(shared)[path]
+        assert [entry.described for entry in inventory.entries(shared)] == [None]
+        assert "Permission denied" in inventory.damaged(shared)[path]
     (shared / "models").chmod(0o000)
     with as_nobody(), pytest.raises(InputError, match=r"shared/models: may not be read; mend its permissions"):
-        contents.entries(shared)
+        inventory.entries(shared)
     (shared / "models").chmod(0o755)
 
 
@@ -131,7 +131,7 @@ def _replace_and_remove(place, begun):
     content = store.save(place, "models", "k", TENSORS, ABOUT).read_bytes()
     begun.set()
     while True:
-        files.write(place / "models" / "k.safetensors", content)
+        atomic.write(place / "models" / "k.safetensors", content)
         (place / "models" / "k.safetensors").unlink()
 
 
@@ -151,13 +151,13 @@ def test_what_goes_while_it_is_looked_at_is_none(place):
 @pytest.mark.skipif(os.geteuid() != 0, reason="files of two users need root")
 def test_a_dead_lock_of_another_user_ends_nothing(shared, monkeypatch):
     """In a folder like /tmp, where everybody may write, each may remove his own files only."""
-    monkeypatch.setattr(leases, "LEASE", 0.5)
+    monkeypatch.setattr(locks, "LEASE", 0.5)
     (shared / "locks").chmod(0o1777)
     foreign = shared / "locks" / "use-f00-0.lock"
     foreign.write_text("1\nelsewhere\n")
     with as_nobody():
         with store.using(shared, ["f01"]):
-            time.sleep(leases.SURELY * leases.LEASE + 0.2)
+            time.sleep(locks.SURELY * locks.LEASE + 0.2)
         assert store.in_use(shared) == set()
     assert foreign.exists()
 
@@ -169,11 +169,11 @@ def test_what_is_no_file_in_the_place_of_an_artifact_is_moved_aside(place, make,
     path = place / "models" / "k.safetensors"
     path.parent.mkdir()
     make(path)
-    assert [entry.described for entry in contents.entries(place)] == [None]
-    assert contents.damaged(place) == {path: "it is no file"}
+    assert [entry.described for entry in inventory.entries(place)] == [None]
+    assert inventory.damaged(place) == {path: "it is no file"}
     assert store.load(place, "models", "k") is None
     assert "k.safetensors: damaged (it is no file); moved to" in caplog.text
-    assert contents.entries(place) == []
+    assert inventory.entries(place) == []
 
 
 def test_a_file_in_the_place_of_the_store_is_named(tmp_path):
@@ -225,7 +225,7 @@ def test_who_waits_for_a_lock_holds_none_that_comes_after_it(place):
 
 
 def _hold_for_ever(place, lease, ready):
-    leases.LEASE = lease
+    locks.LEASE = lease
     with store.hold(place, ["k"]), store.using(place, ["f00"]):
         ready.set()
         time.sleep(600)
@@ -233,7 +233,7 @@ def _hold_for_ever(place, lease, ready):
 
 @pytest.fixture
 def holder(place, monkeypatch):
-    monkeypatch.setattr(leases, "LEASE", 2.0)
+    monkeypatch.setattr(locks, "LEASE", 2.0)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     process = context.Process(target=_hold_for_ever, args=(place, 2.0, ready), daemon=True)
@@ -274,7 +274,7 @@ def test_what_a_living_job_holds_is_not_removed(place, holder):
 def _seconds_to_hold(place):
     """Return None where somebody else holds k."""
     try:
-        with SoftFileLease(place / "locks" / "k.lock", lease_duration=leases.LEASE, timeout=0.5):
+        with SoftFileLease(place / "locks" / "k.lock", lease_duration=locks.LEASE, timeout=0.5):
             return True
     except Timeout:
         return None
@@ -313,7 +313,7 @@ def _of_another_machine(path):
 
 @pytest.mark.timeout(60)
 def test_the_locks_of_a_dead_machine_are_waited_for_together(place, monkeypatch):
-    monkeypatch.setattr(leases, "LEASE", 1.0)
+    monkeypatch.setattr(locks, "LEASE", 1.0)
     names = [f"k{number}" for number in range(20)]
     for name in names:
         _of_another_machine(place / "locks" / f"{name}.lock")
@@ -330,7 +330,7 @@ def test_the_locks_of_a_dead_machine_are_waited_for_together(place, monkeypatch)
 
 @pytest.mark.timeout(60)
 def test_a_lock_whose_holder_was_killed_before_it_wrote_its_name_blocks_nobody(place, monkeypatch):
-    monkeypatch.setattr(leases, "LEASE", 0.5)
+    monkeypatch.setattr(locks, "LEASE", 0.5)
     for name in ("k", "use-f00-1"):
         (place / "locks" / f"{name}.lock").touch()
     with store.hold(place, ["k"]):
@@ -339,14 +339,14 @@ def test_a_lock_whose_holder_was_killed_before_it_wrote_its_name_blocks_nobody(p
 
 
 def test_a_machine_that_is_gone_uses_nothing(place, monkeypatch):
-    monkeypatch.setattr(leases, "LEASE", 1.0)
+    monkeypatch.setattr(locks, "LEASE", 1.0)
     _of_another_machine(place / "locks" / "use-f00-1.lock")
     assert store.in_use(place) == set()
     assert list((place / "locks").iterdir()) == []
 
 
 def test_a_job_that_begins_while_others_are_watched_uses_what_it_uses(place, holder, monkeypatch):
-    renewed, begun = leases._renewed, []
+    renewed, begun = locks._renewed, []
 
     def watching(path):
         if not begun:
@@ -354,13 +354,13 @@ def test_a_job_that_begins_while_others_are_watched_uses_what_it_uses(place, hol
             begun[0].__enter__()
         return renewed(path)
 
-    monkeypatch.setattr(leases, "_renewed", watching)
+    monkeypatch.setattr(locks, "_renewed", watching)
     assert store.in_use(place) == {"f00", "f01"}
     begun[0].__exit__(None, None, None)
 
 
 def test_a_lock_that_is_taken_away_is_told(place, caplog, monkeypatch):
-    monkeypatch.setattr(leases, "LEASE", 0.3)
+    monkeypatch.setattr(locks, "LEASE", 0.3)
     with store.hold(place, ["k"]):
         (place / "locks" / "k.lock").unlink()
         time.sleep(0.5)
@@ -373,7 +373,7 @@ def test_ctrl_c_in_a_write_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        files.write(tmp_path / "result.json", b"{}")
+        atomic.write(tmp_path / "result.json", b"{}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -383,18 +383,18 @@ def test_a_slow_writer_whose_part_is_removed_writes_again(tmp_path, monkeypatch)
     def losing(self, target):
         if not parts:
             parts.append(self)
-            files.write(path, b"of another writer")  # who cleans up what it takes for a dead one's
+            atomic.write(path, b"of another writer")  # who cleans up what it takes for a dead one's
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", losing)
-    files.write(path, b"mine")
+    atomic.write(path, b"mine")
     assert path.read_bytes() == b"mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     (tmp_path / ".result.json.somewhere-1-abc.part").write_bytes(b"half")
-    files.write(tmp_path / "result.json", b"whole")
+    atomic.write(tmp_path / "result.json", b"whole")
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 

@@ -15,14 +15,14 @@ import torch
 
 from cftransfer import store
 from cftransfer.spec import family_key
-from cftransfer.store import contents, leases
-from cftransfer.store.__main__ import main
+from cftransfer.store import inventory, locks
+from cftransfer.store.__main__ import command as main
 
 
 def spec(layers):
     return {
-        "dataset": {"_target_": "cftransfer.data.moons.moons"},
-        "model": {"_target_": "cftransfer.models.mlp.mlp", "layers": layers},
+        "dataset": {"_target_": "moons"},
+        "model": {"_target_": "mlp", "layers": layers},
         "training": {"epochs": 3},
     }
 
@@ -163,14 +163,14 @@ def test_prune_removes_leftovers(place):
     (place / "models" / "ee06.csv").write_text("epoch\n")  # of one who was killed before the model was written
     (place / "models" / ".q.part").mkdir()
     assert said(place, "verify").count("left over: ") == 2
-    with mock.patch("cftransfer.store.contents.in_use", return_value={"f00"}):  # or is at it
-        assert [path.name for path in contents.leftovers(place)] == [".bb03.safetensors.somewhere-1-0.part"]
+    with mock.patch("cftransfer.store.inventory.in_use", return_value={"f00"}):  # or is at it
+        assert [path.name for path in inventory.leftovers(place)] == [".bb03.safetensors.somewhere-1-0.part"]
     late = place / "models" / "ee06.safetensors"
-    with mock.patch("cftransfer.store.contents.in_use", side_effect=lambda _: late.touch() or set()):  # it is done now
-        assert [path.name for path in contents.leftovers(place)] == [".bb03.safetensors.somewhere-1-0.part"]
+    with mock.patch("cftransfer.store.inventory.in_use", side_effect=lambda _: late.touch() or set()):  # it is done now
+        assert [path.name for path in inventory.leftovers(place)] == [".bb03.safetensors.somewhere-1-0.part"]
     late.unlink()
     said(place, "prune", "--leftovers")
-    assert contents.leftovers(place) == []
+    assert inventory.leftovers(place) == []
     assert len(keys(place)) == 5
     assert (place / "models" / "aa01.csv").exists()
 
@@ -184,35 +184,35 @@ def test_a_name_steers_no_terminal(place):
 
 
 def _uses(place, family, ready):
-    leases.LEASE = 2.0
+    locks.LEASE = 2.0
     with store.using(place, [family]):
         ready.set()
         time.sleep(600)
 
 
 def test_what_a_living_job_uses_is_not_pruned(place, monkeypatch):
-    monkeypatch.setattr(leases, "LEASE", 2.0)
+    monkeypatch.setattr(locks, "LEASE", 2.0)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     job = context.Process(target=_uses, args=(place, family_key(spec(1)), ready), daemon=True)
     job.start()
     assert ready.wait(60)
-    going, used = contents.to_prune(place, older_than=0.0)
+    going, used = inventory.to_prune(place, older_than=0.0)
     assert [entry.path.stem for entry in going] == ["bb03", "dd05"]
     assert [entry.path.stem for entry in used] == ["aa01", "aa02", "cc04"]
-    going, used = contents.to_prune(place, keep_bytes=9000)  # of what is free, as much as it takes
+    going, used = inventory.to_prune(place, keep_bytes=9000)  # of what is free, as much as it takes
     assert [entry.path.stem for entry in going] == ["bb03", "dd05"]
     assert [entry.path.stem for entry in used] == ["aa01", "aa02", "cc04"]
     job.kill()
     job.join()
-    going, used = contents.to_prune(place, older_than=0.0)
+    going, used = inventory.to_prune(place, older_than=0.0)
     assert (len(going), used) == (5, [])
 
 
 def test_a_clock_that_has_jumped_back_makes_nothing_old(place):
     path = place / "models" / "bb03.safetensors"
     os.utime(path, (time.time() + 10**7,) * 2)
-    assert next(entry for entry in contents.entries(place) if entry.path == path).age == 0.0
+    assert next(entry for entry in inventory.entries(place) if entry.path == path).age == 0.0
 
 
 def test_no_store_is_named(tmp_path):

@@ -8,9 +8,7 @@ import pytest
 import torch
 from conftest import environment
 
-REPAIR = (
-    "from cftransfer.torchvision_repair import repair; import sys; print(sys.modules['torchvision'].__file__, repair())"
-)
+REPAIR = "from cftransfer.models.torchvision_repair import repair; import sys; print(sys.modules['torchvision'].__file__, repair())"
 NMS_MISSING = "raise RuntimeError('operator torchvision::nms does not exist')"
 
 
@@ -40,7 +38,7 @@ def is_broken_here():
 def test_the_real_wheel_beside_a_cpu_only_torch():
     if not is_broken_here():
         pytest.skip("this torchvision was built for this torch")
-    after = "import cftransfer.torchvision_repair, torch, torchvision; "
+    after = "import cftransfer.models.torchvision_repair, torch, torchvision; "
     assert (
         python(after + "from torchvision.transforms import v2; print(v2.functional.hflip(torch.eye(2)))").returncode
         == 0
@@ -76,5 +74,5 @@ def test_another_fault_stays_what_it_is(tmp_path):
 def test_without_torchvision_nothing_happens():
     hide = "import sys; sys.modules['torchvision'] = None\nimport importlib.util as u; f = u.find_spec\n"
     hide += "u.find_spec = lambda name, *rest: None if name == 'torchvision' else f(name, *rest)\n"
-    done = python(hide + "from cftransfer.torchvision_repair import repair; print(repair())")
+    done = python(hide + "from cftransfer.models.torchvision_repair import repair; print(repair())")
     assert done.stdout.strip() == "False", done.stderr

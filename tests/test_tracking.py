@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from cftransfer import finished
+from cftransfer.commands.secrets import unrecorded
 from cftransfer.errors import InputError
+from cftransfer.jobs import provenance, resume
+from cftransfer.jobs.read import PNG
 from cftransfer.report.collect import Jobs
-from cftransfer.report.job import PNG
-from cftransfer.secrecy import unrecorded
-from cftransfer.spec import flat
+from cftransfer.settings import flat
 from cftransfer.tracking import __main__ as tracking_main
-from cftransfer.tracking import continued, facts, names, offline, report_run, run, sync
+from cftransfer.tracking import continued, names, offline, report_run, run, sync
 from cftransfer.tracking.dashboard import dashboard
 
 
@@ -48,23 +48,23 @@ def test_no_setting_is_lost(config):
 
 
 def test_git_state_is_the_commit_of_the_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "__file__", str(tmp_path / "facts.py"))
-    assert facts.git_state() is None
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "facts.py"))
+    assert provenance.git_state() is None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run([*git, *words], check=True)
-    state = facts.git_state()
+    state = provenance.git_state()
     assert len(state["commit"]) == 40
     assert state["dirty"] is False
     (tmp_path / "new").write_text("")
-    assert facts.git_state()["dirty"] is True
+    assert provenance.git_state()["dirty"] is True
 
 
 def named(*overrides: str, config: str = "transfer") -> tuple[str, list[str]]:
     """The name and the tags of the job that these words make."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose(config, overrides=list(overrides), return_hydra_config=True)
-    chosen = {name.rpartition("@")[2]: cfg.hydra.runtime.choices.get(name) for name in facts.GROUPS}
+    chosen = {name.rpartition("@")[2]: cfg.hydra.runtime.choices.get(name) for name in provenance.GROUPS}
     settings = OmegaConf.to_container(composed(*overrides, name=config), resolve=True)
     chosen = {name: option for name, option in chosen.items() if option is not None}
     return names.name(settings, chosen, overrides), names.tags(settings, chosen)
@@ -163,7 +163,7 @@ def test_a_remote_with_a_token_is_kept_from_wandb(tmp_path, monkeypatch, url, ho
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "-q"], check=True)
     subprocess.run(["git", "remote", "add", "origin", url], check=True)
-    assert facts.remotes_hold_credentials.__wrapped__() is holds
+    assert provenance.remotes_hold_credentials.__wrapped__() is holds
 
 
 SETTINGS = {"mode": "offline", "project": "p", "entity": None, "group": None, "notes": None, "finish_timeout": 60}
@@ -305,7 +305,7 @@ def test_a_run_goes_by_what_the_job_is_and_a_report_by_its_folder():
 
 
 def test_where_no_job_has_a_result_there_is_no_report_and_no_traceback(tmp_path, caplog):
-    assert "holds no finished job" in report_run(tmp_path)
+    assert "holds no resume job" in report_run(tmp_path)
     assert "W&B lacks the report of" in caplog.text
 
 
@@ -336,7 +336,7 @@ def put_job(folder: Path, *, content: bytes = b"", **changes) -> Path:
     file, table = put_run(folder, content=content), pd.DataFrame({"base": [0]}).to_parquet()
     chosen = {"experiment": "seed", "dataset": "moons", "model": "mlp"}
     result = {"config": moons_config(), "choices": chosen, "overrides": [], "metrics": {"rate": 0.5}, "versions": {}}
-    result |= {"git": None, "wandb": offline.run_id(file), "files": {"pairs.parquet": finished.digest(table)}} | changes
+    result |= {"git": None, "wandb": offline.run_id(file), "files": {"pairs.parquet": resume.digest(table)}} | changes
     (folder / "pairs.parquet").write_bytes(table)
     (folder / "result.json").write_text(json.dumps(result))
     return file
@@ -415,7 +415,7 @@ ODD = {
     "half": ({}, lambda job: (job / "result.json").write_text("{"), "result.json: cannot be read"),
     "no config": ({"config": {}}, nothing, "result.json: cannot be read"),
     "odd config": ({"config": {"wandb": {"mode": "offline"}}}, nothing, "wandb.project"),
-    "odd table": ({"files": {"pairs.parquet": finished.digest(b"x")}}, odd_table, "pairs.parquet: cannot be read"),
+    "odd table": ({"files": {"pairs.parquet": resume.digest(b"x")}}, odd_table, "pairs.parquet: cannot be read"),
     "no files": ({"files": 3}, nothing, "result.json: cannot be read"),
     "other run": ({"wandb": "xyz"}, nothing, "result.json: is of another run"),
     "no table": ({}, lambda job: (job / "pairs.parquet").unlink(), "pairs.parquet: is no file in the job's folder"),
@@ -427,7 +427,7 @@ ODD = {
     "absolute": ({"files": {"/etc/passwd": ""}}, nothing, "/etc/passwd: is no file in the job's folder"),
     "above": ({"files": {"../other.parquet": ""}}, nothing, "../other.parquet: is no file in the job's folder"),
     "many values": (
-        {"files": {"pairs.parquet": finished.digest(MANY)}},
+        {"files": {"pairs.parquet": resume.digest(MANY)}},
         lambda job: (job / "pairs.parquet").write_bytes(MANY),
         "pairs.parquet: cannot be read (ValueError: it has 33,554,433 values, more than 33,554,432); run the job again",
     ),
@@ -455,7 +455,7 @@ def test_only_tables_that_are_told_are_read(tmp_path, uploads):
     table = pd.DataFrame({"epoch": [1], "seed": [0], "role": ["base"], "test_loss": [0.5]})[
         ["epoch", "seed", "test_loss"]
     ]
-    files = {"curves.parquet": finished.digest(table.to_parquet()), "transfers.parquet": "", "other.parquet": ""}
+    files = {"curves.parquet": resume.digest(table.to_parquet()), "transfers.parquet": "", "other.parquet": ""}
     for name, chosen in (("transfer", {"experiment": "seed"}), ("train", {})):
         put_job(tmp_path / name, files=files, choices={"dataset": "moons", "model": "mlp", **chosen})
         (tmp_path / name / "curves.parquet").write_bytes(table.to_parquet())
@@ -477,7 +477,7 @@ def test_a_pipe_in_place_of_a_runs_file_is_none(tmp_path):
 
 def test_pictures_are_those_of_the_job_and_pngs(tmp_path, uploads):
     contents = {"a": PNG, "b": b"secret", "unlisted": PNG}
-    put_job(tmp_path / "job", files={f"examples/{name}.png": finished.digest(contents[name]) for name in "ab"})
+    put_job(tmp_path / "job", files={f"examples/{name}.png": resume.digest(contents[name]) for name in "ab"})
     (tmp_path / "job" / "examples").mkdir()
     for name, content in contents.items():
         (tmp_path / "job" / "examples" / f"{name}.png").write_bytes(content)

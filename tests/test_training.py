@@ -10,10 +10,11 @@ import torch
 from conftest import composed
 
 from cftransfer import store as artifacts
-from cftransfer import training
+from cftransfer.commands.patch import base_spec
 from cftransfer.data.dataset import load
 from cftransfer.errors import InputError
-from cftransfer.spec import after, base_spec
+from cftransfer.spec import at_epoch
+from cftransfer.store import trained
 
 SPEC = base_spec(composed("dataset=moons", "model.layers=2", "model.width=16", "training.epochs=6"))
 
@@ -42,9 +43,9 @@ def passes(caplog):
 
 def test_what_is_stored_is_not_trained_again(data, place, caplog):
     caplog.set_level("INFO")
-    first = training.trained(SPEC, [0, 1], dataset=data, store=place)
-    assert same(first, training.trained(SPEC, [0, 1], dataset=data, store=place))
-    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    first = trained.trained(SPEC, [0, 1], dataset=data, store=place)
+    assert same(first, trained.trained(SPEC, [0, 1], dataset=data, store=place))
+    trained.trained(SPEC, [0, 1, 2], dataset=data, store=place)
     assert passes(caplog) == [
         "training 2 models (layers=2 width=16), epochs 1 to 6",
         "training 1 model (layers=2 width=16), epochs 1 to 6",
@@ -52,30 +53,30 @@ def test_what_is_stored_is_not_trained_again(data, place, caplog):
 
 
 def test_models_are_frozen_and_in_evaluation_mode(data, place):
-    (model,) = training.trained(SPEC, [0], dataset=data, store=place)
+    (model,) = trained.trained(SPEC, [0], dataset=data, store=place)
     assert not model.training
     assert not any(weight.requires_grad for weight in model.parameters())
 
 
 def test_more_epochs_go_on_from_fewer(data, place, tmp_path, caplog):
     caplog.set_level("INFO")
-    training.trained(after(SPEC, 4), [0, 1], dataset=data, store=place)
-    resumed = training.trained(after(SPEC, 10), [0, 1], dataset=data, store=place)
+    trained.trained(at_epoch(SPEC, 4), [0, 1], dataset=data, store=place)
+    resumed = trained.trained(at_epoch(SPEC, 10), [0, 1], dataset=data, store=place)
     assert passes(caplog)[1] == "training 2 models (layers=2 width=16), epochs 5 to 10"
     elsewhere = artifacts.prepare(tmp_path / "other")
-    assert same(resumed, training.trained(after(SPEC, 10), [0, 1], dataset=data, store=elsewhere))
-    curves = [training.curves(after(SPEC, 10), [0, 1], store=where) for where in (place, elsewhere)]
+    assert same(resumed, trained.trained(at_epoch(SPEC, 10), [0, 1], dataset=data, store=elsewhere))
+    curves = [trained.curves(at_epoch(SPEC, 10), [0, 1], store=where) for where in (place, elsewhere)]
     assert curves[0].equals(curves[1])
     assert len(curves[0]) == 20
 
 
 def test_members_are_trained_one_after_the_other_where_that_is_faster_or_asked_for(data, place, tmp_path, caplog):
     caplog.set_level("INFO")
-    alone = training.trained(SPEC, [0, 1], dataset=data, store=place, hardware=training.Hardware(stacked=False))
+    alone = trained.trained(SPEC, [0, 1], dataset=data, store=place, hardware=trained.Hardware(stacked=False))
     assert passes(caplog) == ["training 1 model (layers=2 width=16), epochs 1 to 6"] * 2
-    assert training.faster_stacked(SPEC, data)
+    assert trained.faster_stacked(SPEC, data)
     elsewhere = artifacts.prepare(tmp_path / "stacked")
-    stacked = training.trained(SPEC, [0, 1], dataset=data, store=elsewhere)
+    stacked = trained.trained(SPEC, [0, 1], dataset=data, store=elsewhere)
     for one, other in zip(weights(alone), weights(stacked), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=0)  # rounding
 
@@ -84,13 +85,13 @@ def test_convolutions_are_trained_member_by_member(data):
     images = type("Images", (), {"input_shape": (3, 32, 32)})
     for model in ("cnn", "resnet18"):
         spec = base_spec(composed("dataset=cifar10_airplane", f"model={model}"))
-        assert not training.faster_stacked(spec, images)
+        assert not trained.faster_stacked(spec, images)
 
 
 def test_members_with_and_without_a_prefix_are_trained_in_two_passes(data, place, caplog):
     caplog.set_level("INFO")
-    training.trained(after(SPEC, 4), [0, 1], dataset=data, store=place)
-    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    trained.trained(at_epoch(SPEC, 4), [0, 1], dataset=data, store=place)
+    trained.trained(SPEC, [0, 1, 2], dataset=data, store=place)
     assert passes(caplog)[1:] == [
         "training 2 models (layers=2 width=16), epochs 5 to 6",
         "training 1 model (layers=2 width=16), epochs 1 to 6",
@@ -99,7 +100,7 @@ def test_members_with_and_without_a_prefix_are_trained_in_two_passes(data, place
 
 @pytest.mark.parametrize("stop", [1, 3, 6])
 def test_an_interrupted_pass_goes_on_where_it_was(data, place, tmp_path, monkeypatch, caplog, stop):
-    expected = training.trained(SPEC, [0, 1, 2], dataset=data, store=artifacts.prepare(tmp_path / "undisturbed"))
+    expected = trained.trained(SPEC, [0, 1, 2], dataset=data, store=artifacts.prepare(tmp_path / "undisturbed"))
     save, saved = artifacts.save, []
 
     def dying(store, kind, *rest):
@@ -110,67 +111,67 @@ def test_an_interrupted_pass_goes_on_where_it_was(data, place, tmp_path, monkeyp
 
     monkeypatch.setattr(artifacts, "save", dying)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+        trained.trained(SPEC, [0, 1, 2], dataset=data, store=place)
     monkeypatch.setattr(artifacts, "save", save)
     caplog.set_level("INFO")
     # A part of the members is asked for first: it too comes from the pass as it was.
-    assert same(expected[:2], training.trained(SPEC, [0, 1], dataset=data, store=place))
-    assert same(expected, training.trained(SPEC, [0, 1, 2], dataset=data, store=place))
+    assert same(expected[:2], trained.trained(SPEC, [0, 1], dataset=data, store=place))
+    assert same(expected, trained.trained(SPEC, [0, 1, 2], dataset=data, store=place))
     assert passes(caplog)[0] == f"training 3 models (layers=2 width=16), epochs {stop + 1} to 6"
     assert not list((place / "passes").glob("*"))
 
 
 def test_a_pass_whose_members_are_all_stored_is_removed_by_the_next_job(data, place, monkeypatch):
     with monkeypatch.context() as killed_on_the_last_step:
-        killed_on_the_last_step.setattr(training, "_drop_done", lambda _: None)
-        training.trained(SPEC, [0, 1], dataset=data, store=place)
+        killed_on_the_last_step.setattr(trained, "_drop_done", lambda _: None)
+        trained.trained(SPEC, [0, 1], dataset=data, store=place)
     assert len(list((place / "passes").glob("*"))) == 1
-    training.trained(SPEC, [0], dataset=data, store=place)
+    trained.trained(SPEC, [0], dataset=data, store=place)
     assert not list((place / "passes").glob("*"))
 
 
 def test_a_curve_lies_beside_its_model(data, place):
-    training.trained(SPEC, [0], dataset=data, store=place)
-    lines = training.model_file(SPEC, 0, store=place).with_suffix(".csv").read_text().splitlines()
+    trained.trained(SPEC, [0], dataset=data, store=place)
+    lines = trained.model_file(SPEC, 0, store=place).with_suffix(".csv").read_text().splitlines()
     assert lines[0] == "epoch,train_loss,test_loss,test_accuracy,test_auroc"
     assert len(lines) == 7
 
 
 def test_an_artifact_carries_its_spec(data, place):
-    training.trained(SPEC, [3], dataset=data, store=place)
-    _, about = artifacts.load(place, "models", training.model_file(SPEC, 3, store=place).stem)
+    trained.trained(SPEC, [3], dataset=data, store=place)
+    _, about = artifacts.load(place, "models", trained.model_file(SPEC, 3, store=place).stem)
     assert about == {"spec": SPEC, "seed": 3, "population": [3]}
 
 
 def test_a_trajectory_is_one_pass_and_each_age_is_what_training_so_long_gives(data, place, tmp_path, caplog):
     caplog.set_level("INFO")
-    training.trained(after(SPEC, 2), [0, 1], dataset=data, store=place)
-    aged = training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
+    trained.trained(at_epoch(SPEC, 2), [0, 1], dataset=data, store=place)
+    aged = trained.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
     assert passes(caplog)[1:] == ["training 2 models (layers=2 width=16), epochs 3 to 6"]
     elsewhere = artifacts.prepare(tmp_path / "other")
     for epoch, models in zip([3, 4, 5, 6], aged):
-        assert same(models, training.trained(after(SPEC, epoch), [0, 1], dataset=data, store=elsewhere))
+        assert same(models, trained.trained(at_epoch(SPEC, epoch), [0, 1], dataset=data, store=elsewhere))
     assert not same(aged[0], aged[1])
-    sizes = [training.model_file(after(SPEC, epoch), 0, store=place).stat().st_size for epoch in (5, 6)]
+    sizes = [trained.model_file(at_epoch(SPEC, epoch), 0, store=place).stat().st_size for epoch in (5, 6)]
     assert sizes[0] < 0.6 * sizes[1]  # the optimiser's state is kept with the last alone
 
 
 def test_a_longer_trajectory_trains_what_is_new(data, place, caplog):
     caplog.set_level("INFO")
-    first = training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
+    first = trained.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
     kept = {path: path.read_bytes() for path in (place / "models").iterdir()}
-    longer = training.trajectory(after(SPEC, 9), [0, 1], epochs=range(3, 10), dataset=data, store=place)
+    longer = trained.trajectory(at_epoch(SPEC, 9), [0, 1], epochs=range(3, 10), dataset=data, store=place)
     assert passes(caplog) == [f"training 2 models (layers=2 width=16), epochs {a} to {b}" for a, b in ((1, 6), (7, 9))]
     assert all(same(a, b) for a, b in zip(first, longer))
     assert {path: path.read_bytes() for path in kept} == kept
 
 
 def test_an_age_that_was_deleted_is_made_again(data, place, caplog):
-    first = training.trajectory(SPEC, [0, 1], epochs=[2, 3, 4, 5, 6], dataset=data, store=place)
+    first = trained.trajectory(SPEC, [0, 1], epochs=[2, 3, 4, 5, 6], dataset=data, store=place)
     for seed in (0, 1):
-        training.model_file(after(SPEC, 4), seed, store=place).unlink()
+        trained.model_file(at_epoch(SPEC, 4), seed, store=place).unlink()
     caplog.set_level("INFO")
-    again = training.trajectory(SPEC, [0, 1], epochs=[2, 3, 4, 5, 6], dataset=data, store=place)
+    again = trained.trajectory(SPEC, [0, 1], epochs=[2, 3, 4, 5, 6], dataset=data, store=place)
     assert passes(caplog) == ["training 2 models (layers=2 width=16), epochs 1 to 4"]  # none before had Adam's state
     assert all(same(a, b) for a, b in zip(first, again))
 
@@ -178,7 +179,7 @@ def test_an_age_that_was_deleted_is_made_again(data, place, caplog):
 @pytest.mark.parametrize("stop", range(1, 14))
 def test_a_trajectory_killed_anywhere_goes_on_to_the_same_store(data, place, tmp_path, monkeypatch, stop):
     undisturbed = artifacts.prepare(tmp_path / "undisturbed")
-    training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=undisturbed)
+    trained.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=undisturbed)
     save, saved = artifacts.save, []
 
     def dying(*words):
@@ -188,9 +189,9 @@ def test_a_trajectory_killed_anywhere_goes_on_to_the_same_store(data, place, tmp
 
     monkeypatch.setattr(artifacts, "save", dying)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
+        trained.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
     monkeypatch.undo()
-    training.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
+    trained.trajectory(SPEC, [0, 1], epochs=[3, 4, 5, 6], dataset=data, store=place)
     names = {path.relative_to(place) for path in place.rglob("*.*") if path.suffix != ".lock"}
     assert names == {path.relative_to(undisturbed) for path in undisturbed.rglob("*.*") if path.suffix != ".lock"}
     assert all((place / name).read_bytes() == (undisturbed / name).read_bytes() for name in names)
@@ -201,14 +202,14 @@ import json, logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 from pathlib import Path
 from cftransfer.data.dataset import load
-from cftransfer.training import trained
+from cftransfer.store.trained import trained
 spec, place = json.loads(sys.argv[1]), Path(sys.argv[2])
 trained(spec, [0, 1, 2], dataset=load(spec["dataset"], Path("data")), store=place)
 """
 
 
 def test_two_processes_at_once_train_each_model_once(place):
-    words = [sys.executable, "-c", TRAIN, json.dumps(after(SPEC, 20)), str(place)]
+    words = [sys.executable, "-c", TRAIN, json.dumps(at_epoch(SPEC, 20)), str(place)]
     makers = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = "".join(maker.communicate(timeout=120)[0] for maker in makers)
     assert [maker.returncode for maker in makers] == [0, 0]
@@ -218,7 +219,7 @@ def test_two_processes_at_once_train_each_model_once(place):
 
 @pytest.mark.slow
 def test_two_processes_that_want_different_members_of_a_killed_pass_share_it(data, place, tmp_path, monkeypatch):
-    expected = training.trained(SPEC, [0, 1, 2, 3], dataset=data, store=artifacts.prepare(tmp_path / "undisturbed"))
+    expected = trained.trained(SPEC, [0, 1, 2, 3], dataset=data, store=artifacts.prepare(tmp_path / "undisturbed"))
     save = artifacts.save
 
     def dying(store, kind, *rest):
@@ -227,21 +228,21 @@ def test_two_processes_that_want_different_members_of_a_killed_pass_share_it(dat
 
     monkeypatch.setattr(artifacts, "save", dying)
     with pytest.raises(KeyboardInterrupt):
-        training.trained(SPEC, [0, 1, 2, 3], dataset=data, store=place)
+        trained.trained(SPEC, [0, 1, 2, 3], dataset=data, store=place)
     monkeypatch.undo()
     ask = TRAIN.replace("[0, 1, 2]", "json.loads(sys.argv[3])")
     words = [sys.executable, "-c", ask, json.dumps(SPEC), str(place)]
     makers = [subprocess.Popen([*words, seeds], stderr=subprocess.PIPE, text=True) for seeds in ("[0, 1]", "[2, 3]")]
     said = [maker.communicate(timeout=120)[1] for maker in makers]
     assert [maker.returncode for maker in makers] == [0, 0], said
-    assert same(expected, training.trained(SPEC, [0, 1, 2, 3], dataset=data, store=place))
+    assert same(expected, trained.trained(SPEC, [0, 1, 2, 3], dataset=data, store=place))
     assert not list((place / "passes").glob("*"))
 
 
 def test_training_that_diverges_is_named_and_not_kept(data, place):
     spec = {**SPEC, "training": {**SPEC["training"], "lr": 1e30}}
-    with pytest.raises(InputError, match=r"training.lr=1e\+30: training diverged"):
-        training.trained(spec, [0, 1], dataset=data, store=place)
+    with pytest.raises(InputError, match=r"training.lr=1e\+30: trained diverged"):
+        trained.trained(spec, [0, 1], dataset=data, store=place)
     assert not list(place.glob("models/*"))
 
 
@@ -249,28 +250,28 @@ def test_training_that_diverges_is_named_and_not_kept(data, place):
 def test_an_impossible_training_is_named(data, setting, value):
     spec = {**SPEC, "training": {**SPEC["training"], setting: value}}
     with pytest.raises(InputError, match=f"training.{setting}={value}"):
-        training.check(spec, data)
+        trained.check(spec, data)
 
 
 @pytest.mark.parametrize("lost", [[1], [0, 2]])
 def test_a_model_that_got_lost_is_made_again_to_the_last_bit(place, data, lost):
     """What rounding does to a member depends on how many it is trained with: it gets its mates back."""
-    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
-    files = {seed: training.model_file(SPEC, seed, store=place) for seed in (0, 1, 2)}
+    trained.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    files = {seed: trained.model_file(SPEC, seed, store=place) for seed in (0, 1, 2)}
     before = {seed: path.read_bytes() for seed, path in files.items()}
     files[lost[0]].write_bytes(before[lost[0]][:-7])  # one is damaged
     for seed in lost[1:]:  # others were deleted
         files[seed].unlink()
-    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    trained.trained(SPEC, [0, 1, 2], dataset=data, store=place)
     assert {seed: path.read_bytes() for seed, path in files.items()} == before
 
 
 def test_a_model_of_a_longer_training_that_got_lost_is_made_again_to_the_last_bit(place, data):
-    training.trained(SPEC, [0, 1, 2], dataset=data, store=place)
-    longer = after(SPEC, SPEC["training"]["epochs"] + 2)
-    training.trained(longer, [0, 1, 2], dataset=data, store=place)
+    trained.trained(SPEC, [0, 1, 2], dataset=data, store=place)
+    longer = at_epoch(SPEC, SPEC["training"]["epochs"] + 2)
+    trained.trained(longer, [0, 1, 2], dataset=data, store=place)
     before = {path: path.read_bytes() for path in (place / "models").iterdir()}
-    training.model_file(longer, 1, store=place).unlink()
-    training.trained(longer, [0, 1, 2], dataset=data, store=place)
+    trained.model_file(longer, 1, store=place).unlink()
+    trained.trained(longer, [0, 1, 2], dataset=data, store=place)
     assert {path: path.read_bytes() for path in (place / "models").iterdir()} == before
     assert list((place / "passes").iterdir()) == []

@@ -7,39 +7,37 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import composed
+from conftest import composed, transfer_table
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from scipy import stats
 
-from cftransfer.controls import Nearest, nearest_rows, nearest_share, prior_share, random_share
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.search import search
-from cftransfer.metric import TransferabilityRate
-from cftransfer.models.prediction import logits, predicted
-from cftransfer.statistics import bootstrap_interval, rate_interval
-from cftransfer.transferability import (
-    CONTROLS,
+from cftransfer.columns import CONTROLS, matrix
+from cftransfer.measuring.asking import counterfactual_table
+from cftransfer.measuring.controls import Nearest, nearest_rows, nearest_share, prior_share, random_share
+from cftransfer.measuring.metric import TransferabilityRate
+from cftransfer.measuring.rates import (
     PER_BASE,
     before_projection,
-    counterfactual_table,
     distance_interval,
     intervals,
-    matrix,
     minus_seed,
     pairs,
     rates,
     survivorship,
-    transfer_table,
 )
+from cftransfer.measuring.statistics import bootstrap_interval, rate_interval
+from cftransfer.models.prediction import logits, predicted
+from cftransfer.searching.candidates import Candidates
+from cftransfer.store.searched import run_search
 
 SETTINGS = OmegaConf.to_container(composed().counterfactual, resolve=True)
 
 
 @pytest.fixture(scope="module")
 def searches(trained_models, compas):
-    return [search(model, compas.x_test[:300], settings=SETTINGS, dataset=compas) for model in trained_models[:2]]
+    return [run_search(model, compas.x_test[:300], settings=SETTINGS, dataset=compas) for model in trained_models[:2]]
 
 
 def measured(searches, references, *, nested=False):
@@ -160,7 +158,7 @@ def test_distances_and_margins_are_those_of_the_stored_points(searches, trained_
 
 
 def test_what_was_not_found_did_not_transfer_and_did_not_fail_to(trained_models, compas):
-    result = search(trained_models[0], compas.x_test[:50], settings={**SETTINGS, "iterations": 3}, dataset=compas)
+    result = run_search(trained_models[0], compas.x_test[:50], settings={**SETTINGS, "iterations": 3}, dataset=compas)
     counterfactuals, transfers, measure = measured([result], trained_models[1:])
     assert 0 < measure["found"] < 1
     assert ((counterfactuals.status == "found") == counterfactuals.found).all()
@@ -177,7 +175,7 @@ def test_what_was_not_found_did_not_transfer_and_did_not_fail_to(trained_models,
 def test_controls_in_the_table_are_of_their_own_base_and_reference(trained_models, compas, nested):
     settings = {**SETTINGS, "iterations": 6}  # some are not found
     bases = trained_models[:2]
-    searches = [search(model, compas.x_test[:150], settings=settings, dataset=compas) for model in bases]
+    searches = [run_search(model, compas.x_test[:150], settings=settings, dataset=compas) for model in bases]
     references = list(reversed(bases)) if nested else trained_models
     nearest = [nearest_rows(found, base, compas.x_train) for found, base in zip(searches, bases)]
     table = transfer_table(
@@ -205,7 +203,7 @@ def test_controls_in_the_table_are_of_their_own_base_and_reference(trained_model
 
 def test_every_pair_weighs_the_same_in_the_controls_and_counts_are_of_rows(trained_models, compas):
     searches = [
-        search(trained_models[0], compas.x_test[:100], settings={**SETTINGS, "iterations": n}, dataset=compas)
+        run_search(trained_models[0], compas.x_test[:100], settings={**SETTINGS, "iterations": n}, dataset=compas)
         for n in (3, 1000)
     ]
     counterfactuals, transfers, measure = measured(searches, trained_models[1:])
@@ -247,7 +245,9 @@ def test_survivorship_ends_at_the_rate_and_found_share_of_the_job(searches, trai
 def test_survivorship_is_what_a_search_with_that_cap_gives(trained_models, compas, cap):
     def asked(iterations):
         settings = {**SETTINGS, "iterations": iterations}
-        found = [search(model, compas.x_test[:200], settings=settings, dataset=compas) for model in trained_models[:2]]
+        found = [
+            run_search(model, compas.x_test[:200], settings=settings, dataset=compas) for model in trained_models[:2]
+        ]
         return measured(found, trained_models[2:])
 
     counterfactuals, transfers, _ = asked(1000)
@@ -258,7 +258,7 @@ def test_survivorship_is_what_a_search_with_that_cap_gives(trained_models, compa
 
 
 def test_survivorship_of_a_search_that_found_nothing(trained_models, compas):
-    result = search(trained_models[0], compas.x_test[:20], settings={**SETTINGS, "iterations": 0}, dataset=compas)
+    result = run_search(trained_models[0], compas.x_test[:20], settings={**SETTINGS, "iterations": 0}, dataset=compas)
     counterfactuals, transfers, _ = measured([result], trained_models[1:])
     (row,) = survivorship(counterfactuals, transfers).to_dict("records")
     assert (row["cap"], row["found"]) == (0, 0.0)
@@ -302,7 +302,7 @@ def test_the_metric_is_what_jobs_count(trained_models, searches):
 
 def test_a_job_that_trains_nothing_imports_nothing_to_train_with():
     """Lightning and torchmetrics take longer to import than such a job takes."""
-    code = "import sys, cftransfer.experiment; print(*{'pytorch_lightning', 'torchmetrics'} & {*sys.modules})"
+    code = "import sys, cftransfer.commands.experiment; print(*{'pytorch_lightning', 'torchmetrics'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
 
@@ -358,7 +358,7 @@ def test_the_metric_refuses_what_it_cannot_count():
 PROCESS = """
 import sys, torch
 import torch.distributed as dist
-from cftransfer.metric import TransferabilityRate
+from cftransfer.measuring.metric import TransferabilityRate
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
 metric = TransferabilityRate()
@@ -392,7 +392,7 @@ def project(model, x, target, *, margin):
     """The point on the base's boundary, and `margin` beyond it; the base's weights are those of the first axis."""
     reached = x.clone()
     reached[:, 0] = 0.5 + margin * (2 * target - 1)
-    return Answer(reached, torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
+    return Candidates(reached, torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
 
 
 def test_the_closed_form_of_linear_models(compas, own_methods):
@@ -400,8 +400,8 @@ def test_the_closed_form_of_linear_models(compas, own_methods):
     n, unit = 200_000, 1 / 12  # σ in units of the box: six σ fit on each side of its middle
     x = (0.5 + unit * torch.randn(n, 3, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     axis = torch.tensor([np.cos(ANGLE), np.sin(ANGLE), 0.0], dtype=torch.float32)
-    settings = {"_target_": f"{__name__}.project", "constraints": "box", "margin": GAMMA * unit}
-    found = search(lambda x: x[:, 0] - 0.5, x, settings=settings, dataset=compas)
+    settings = {"_target_": f"{__name__}__project", "constraints": "box", "margin": GAMMA * unit}
+    found = run_search(lambda x: x[:, 0] - 0.5, x, settings=settings, dataset=compas)
     _, _, measure = measured([found], [lambda x: (x - 0.5) @ axis])
     rate = stats.norm.cdf(GAMMA / np.tan(ANGLE))
     agreement = 1 - ANGLE / np.pi
@@ -435,7 +435,7 @@ def test_before_projection_is_what_the_relaxation_gave(searches, trained_models)
 
 def test_where_nothing_is_projected_there_is_no_before(trained_models, compas):
     settings = {**SETTINGS, "constraints": "box"}
-    boxed = [search(trained_models[0], compas.x_test[:50], settings=settings, dataset=compas)]
+    boxed = [run_search(trained_models[0], compas.x_test[:50], settings=settings, dataset=compas)]
     counterfactuals, transfers, _ = measured(boxed, trained_models)
     assert boxed[0].relaxed is None
     assert "relaxed" not in counterfactuals
@@ -445,8 +445,8 @@ def test_where_nothing_is_projected_there_is_no_before(trained_models, compas):
 def test_the_search_in_the_box_is_the_relaxation_of_the_possible(trained_models, compas):
     """Up to its first crossing the search under `possible` is the one in the box: that is what `before` means."""
     x = compas.x_test[:200]
-    box = search(trained_models[0], x, settings={**SETTINGS, "constraints": "box"}, dataset=compas)
-    possible = search(trained_models[0], x, settings=SETTINGS, dataset=compas)
+    box = run_search(trained_models[0], x, settings={**SETTINGS, "constraints": "box"}, dataset=compas)
+    possible = run_search(trained_models[0], x, settings=SETTINGS, dataset=compas)
     assert possible.relaxed_found[box.found].all()
     torch.testing.assert_close(possible.relaxed[box.found], box.counterfactual[box.found], atol=1e-6, rtol=0)
     assert (possible.iterations >= box.iterations).all()
@@ -455,7 +455,7 @@ def test_the_search_in_the_box_is_the_relaxation_of_the_possible(trained_models,
 def test_failures_say_why(trained_models, compas):
     """With few steps some rows have not crossed at all, and others are on the target's side only between integers."""
     cut = {**SETTINGS, "iterations": 6}
-    few = search(trained_models[0], compas.x_test[:400], settings=cut, dataset=compas)
+    few = run_search(trained_models[0], compas.x_test[:400], settings=cut, dataset=compas)
     status = counterfactual_table(
         [few], [0], nearest=[Nearest(torch.zeros_like(few.factual), few.factual.double().norm(dim=1))]
     ).status

@@ -26,14 +26,15 @@ from PIL import EpsImagePlugin, Image
 from pums import persons, put
 from safetensors.torch import save_file
 
-from cftransfer import secrecy
+from cftransfer.commands import secrets
+from cftransfer.commands.secrets import check_words
 from cftransfer.data import acs_employment, cifar10_airplane, download, image_folder
 from cftransfer.errors import InputError, plain
 from cftransfer.report import report, study
+from cftransfer.report.boundary_data import drawn
 from cftransfer.report.collect import jobs
-from cftransfer.report.drawn import drawn
-from cftransfer.secrecy import check_words
-from cftransfer.spec import call, chosen, content_of
+from cftransfer.spec import content_of
+from cftransfer.targets import call_target, target_function
 
 
 class Planted:
@@ -51,28 +52,28 @@ class Planted:
     [
         ("dataset", "os.system"),
         ("dataset", "builtins.eval"),
-        ("model", "cftransfer.data.moons.moons"),  # of another part
-        ("model", "cftransfer.models.techniques.torch.load"),  # what a module of ours has imported
-        ("model", "cftransfer.models.techniques.real"),
-        ("model", "cftransfer.models.techniques.Technique.fit"),
-        ("model", "cftransfer.models.techniques.Technique"),
+        ("model", "moons"),  # of another part
+        ("model", "cftransfer.models.sklearn_models.torch.load"),  # what a module of ours has imported
+        ("model", "cftransfer.models.sklearn_models.real"),
+        ("model", "cftransfer.models.sklearn_models.Technique.fit"),
+        ("model", "cftransfer.models.sklearn_models.Technique"),
         ("model", "cftransfer.models.resnet18._load"),
         ("model", "cftransfer.models..mlp"),
         ("model", "cftransfer.models.mlp"),
-        ("model", "cftransfer.models.nope.nope"),
+        ("model", "nope"),
         ("model", "cftransfer.models.mlp.nope"),
         ("counterfactual", "cftransfer.modelsx.mlp.mlp"),
         ("dataset", "cftransfer.data.image_folder.os.remove"),
         ("dataset", "cftransfer.data.download.fetch"),
         ("model", "cftransfer.models.prediction.logits"),
-        ("counterfactual", "cftransfer.counterfactuals.descent.positive"),
+        ("counterfactual", "cftransfer.searching.descent.positive"),
         ("dataset", None),
         ("dataset", 3),
     ],
 )
 def test_a_config_chooses_among_this_packages_functions_alone(part, name):
     with pytest.raises(InputError, match=rf"^{part}\._target_=.*: (takes the name|no such function|makes no)"):
-        call(part, {} if name is None else {"_target_": name}, "true")
+        call_target(part, {} if name is None else {"_target_": name}, "true")
 
 
 def test_a_module_that_lacks_something_says_so_itself(monkeypatch, tmp_path):
@@ -80,7 +81,7 @@ def test_a_module_that_lacks_something_says_so_itself(monkeypatch, tmp_path):
     (tmp_path / "mine.py").write_text("import not_installed")
     monkeypatch.setattr("cftransfer.models.__path__", [str(tmp_path)])
     with pytest.raises(ModuleNotFoundError, match="not_installed"):
-        chosen("model", {"_target_": "cftransfer.models.mine.mine"})
+        target_function("model", {"_target_": "mine"})
 
 
 @pytest.mark.parametrize("letter", ["\n", "\x1b", "\x9b", "\u202e", "\u2028", "\ud800", "\x00", "\r", "\u200b"])
@@ -100,21 +101,21 @@ def test_a_pipe_in_the_place_of_weights_is_named_at_once(tmp_path):
 @pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64, torch.bool], ids=str)
 def test_weights_of_a_kind_that_no_network_has_are_named(tmp_path, kind):
     save_file({"conv1.weight": torch.zeros(64, 3, 7, 7).to(kind)}, tmp_path / "w.safetensors")
-    weights = {"_target_": "cftransfer.models.resnet18.resnet18", "weights": str(tmp_path / "w.safetensors")}
+    weights = {"_target_": "resnet18", "weights": str(tmp_path / "w.safetensors")}
     with pytest.raises(InputError, match=rf"^model.weights=.*w.safetensors: holds conv1.weight \({kind}\); it takes"):
-        call("model", weights, input_shape=(3, 32, 32))
+        call_target("model", weights, input_shape=(3, 32, 32))
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8], ids=str)
 def test_weights_of_other_kinds_become_float32(tmp_path, kind):
-    model = {"_target_": "cftransfer.models.resnet18.resnet18", "weights": str(tmp_path / "w.safetensors")}
-    state = call("model", model | {"weights": None}, input_shape=(3, 32, 32))[0].state_dict()
+    model = {"_target_": "resnet18", "weights": str(tmp_path / "w.safetensors")}
+    state = call_target("model", model | {"weights": None}, input_shape=(3, 32, 32))[0].state_dict()
     save_file({name: tensor.to(kind) for name, tensor in state.items()}, tmp_path / "w.safetensors")
-    assert {p.dtype for p in call("model", model, input_shape=(3, 32, 32)).parameters()} == {torch.float32}
+    assert {p.dtype for p in call_target("model", model, input_shape=(3, 32, 32)).parameters()} == {torch.float32}
     state = {name: tensor.to(torch.float64) + 1e300 for name, tensor in state.items()}
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="holds numbers that are not finite"):
-        call("model", model, input_shape=(3, 32, 32))
+        call_target("model", model, input_shape=(3, 32, 32))
 
 
 PICKLED = {
@@ -134,11 +135,11 @@ def test_nothing_is_unpickled(tmp_path, kind):
     image_folder.image_folder(tmp_path, **image_settings)
     (made,) = (tmp_path / "prepared").glob("*.npy")
     made.write_bytes(path.read_bytes())
-    weights = {"_target_": "cftransfer.models.resnet18.resnet18", "weights": str(path)}
+    weights = {"_target_": "resnet18", "weights": str(path)}
     for read in (
         lambda: cifar10_airplane.cifar10_airplane(tmp_path, split_seed=0),
         lambda: image_folder.image_folder(tmp_path, **image_settings),
-        lambda: call("model", weights, input_shape=(3, 32, 32)),
+        lambda: call_target("model", weights, input_shape=(3, 32, 32)),
     ):
         with pytest.raises(InputError, match=r"cannot be read"):
             read()
@@ -597,11 +598,11 @@ def test_a_secret_is_refused_before_anything_is_written(tmp_path, words):
 def test_secrets_of_many_looks_are_known(value, monkeypatch):
     monkeypatch.setenv("SOME_SECRET", "/a-secret-that-begins-with-a-slash")
     monkeypatch.setenv("OPENAI_KEY", "of-another-look")
-    secrecy._known.cache_clear()
+    secrets._known.cache_clear()
     with pytest.raises(InputError, match=r"wandb\.notes: takes no key or token"):
         check_words([f"wandb.notes='{value}'"])
     with pytest.raises(InputError, match=r"wandb\.notes: takes no key or token"):
-        secrecy.check_config(OmegaConf.create({"wandb": {"notes": value}}))
+        secrets.check_config(OmegaConf.create({"wandb": {"notes": value}}))
 
 
 @pytest.mark.parametrize(
@@ -609,7 +610,7 @@ def test_secrets_of_many_looks_are_known(value, monkeypatch):
 )
 def test_a_name_tells_that_any_value_is_a_secret(name):
     with pytest.raises(InputError, match=rf"own\.{name}: takes no key or token"):
-        secrecy.check_config(OmegaConf.create({"own": {name: "short"}}))
+        secrets.check_config(OmegaConf.create({"own": {name: "short"}}))
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644])
@@ -621,17 +622,17 @@ def test_a_netrc_is_read_however_it_lies_there(tmp_path, monkeypatch, mode, rest
     netrc.chmod(mode)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NETRC", raising=False)
-    secrecy._known.cache_clear()
+    secrets._known.cache_clear()
     with pytest.raises(InputError, match=r"wandb\.notes: takes no key or token"):
         check_words([f"wandb.notes=x{PASSWORD}x"])
-    secrecy._known.cache_clear()
+    secrets._known.cache_clear()
 
 
 def test_what_only_looks_like_a_secret_is_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
     monkeypatch.setenv("OLDPWD", str(tmp_path / "gone"))
     monkeypatch.setenv("PWD", str(tmp_path / "gone"))  # as in a container
-    secrecy._known.cache_clear()
+    secrets._known.cache_clear()
     words = ["paths.store=/cache/" + "ab" * 20, "model.layers=4", "experiment=glob(*)", "model.tokenizer=bert", "-m"]
     words += ["model.num_tokens=16", "+model.tokens_per_row=4", "wandb.project=sk-learn-counterfactuals-transfer"]
     words += [
@@ -642,7 +643,7 @@ def test_what_only_looks_like_a_secret_is_taken(tmp_path, monkeypatch):
     words += ["+data.foreign_key=id", "+sort_key=rate", "wandb.notes=eyJ.first", "wandb.group=private-keys"]
     words += ["model.token=null", "hydra/launcher=slurm", 'hydra.launcher.setup=["export SRUN_CPUS_PER_TASK=2"]']
     check_words(words)
-    secrecy.check_config(OmegaConf.create({"model": {"num_tokens": 16, "token": None, "weights": "/x/" + "ab" * 20}}))
+    secrets.check_config(OmegaConf.create({"model": {"num_tokens": 16, "token": None, "weights": "/x/" + "ab" * 20}}))
 
 
 def test_what_only_looks_exported_is_taken():
@@ -650,10 +651,10 @@ def test_what_only_looks_exported_is_taken():
     hydra = {"launcher": {}, "run": {"dir": "outputs/first_pass=2"}, "sweep": {}, "sweeper": {}, "runtime": {}}
     words = 'wandb.notes="the token=1"'
     config = OmegaConf.create({"hydra": hydra | {"job": {"override_dirname": words, "env_set": {}}}})
-    secrecy.NoSecrets().on_run_start(config)
+    secrets.NoSecrets().on_run_start(config)
     config.hydra.job.env_set = {"X": "MY_PASS=2"}
     with pytest.raises(SystemExit):
-        secrecy.NoSecrets().on_run_start(config)
+        secrets.NoSecrets().on_run_start(config)
 
 
 def test_every_installed_distribution_is_pinned():

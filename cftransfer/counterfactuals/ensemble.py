@@ -2,31 +2,31 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.constraint import Constraint
-from cftransfer.counterfactuals.descent import Loss, check_descent, descend
-from cftransfer.counterfactuals.search import Generating
-from cftransfer.models.prediction import Model, margin
-from cftransfer.spec import GENERATING, real, whole
+from cftransfer.models.prediction import Asked, cross_entropy, margin
+from cftransfer.searching.candidates import Candidates
+from cftransfer.searching.constraint import Constraint
+from cftransfer.searching.descent import Loss, check_descent, descend
+from cftransfer.searching.engine import Generating
+from cftransfer.settings import check_float, check_int
+from cftransfer.spec import GENERATING
 
 
 def ensemble(
-    model: Model,
+    model: Asked,
     x: Tensor,
     target: Tensor,
     *,
     constraint: Constraint,
-    generating: Generating | None,
-    models: int,
-    iterations: int,
-    lr: float,
-    distance_weight: float,
-    confidence: float,
-    batch_size: int,
-) -> Answer:
-    """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer.
+    generating: Generating | None = None,
+    models: int = 4,
+    iterations: int = 1000,
+    lr: float = 0.01,
+    distance_weight: float = 0.1,
+    confidence: float = 0.5,
+    batch_size: int = 256,
+) -> Candidates:
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
     Minimises the mean over the base and `models` others of BCE(model(x′), target), plus distance_weight · ‖x′ − x‖², as
     `gradient` does for one, and is done when each of them gives the target class at least the `confidence`. The others
@@ -34,15 +34,16 @@ def ensemble(
     probabilities inside the logarithm; a mean of losses keeps the gradient of a model that is far from the target.
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
-    whole("counterfactual.models", models, least=1, most=GENERATING)
-    real("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
+    check_int("counterfactual.models", models, least=1, most=GENERATING)
+    check_float("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
     every = [model, *(generating(models) if generating else ())]
 
     def objective(moving: Tensor, factual: Tensor, target: Tensor, _: Tensor) -> Loss:
-        logits = torch.stack([one(moving) for one in every])
-        losses = binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
+        answers = [one(moving) for one in every]
+        losses = torch.stack([cross_entropy(answer, target) for answer in answers])
+        margins = torch.stack([margin(answer, target) for answer in answers])
         distance = distance_weight * (moving - factual).square().flatten(1).sum(1)
-        return Loss(losses.mean(0), distance, margin(logits, target).amin(0))
+        return Loss(losses.mean(0), distance, margins.amin(0))
 
     return descend(
         objective,

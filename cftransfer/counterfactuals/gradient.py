@@ -2,36 +2,34 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.constraint import Constraint
-from cftransfer.counterfactuals.descent import Loss, check_descent, descend
-from cftransfer.counterfactuals.refine import bisected
-from cftransfer.counterfactuals.spread import deviations
-from cftransfer.data.dataset import Dataset
-from cftransfer.models.prediction import Model, margin
-from cftransfer.spec import one_of, real
+from cftransfer.models.prediction import Asked, cross_entropy, margin
+from cftransfer.searching.candidates import Background, Candidates
+from cftransfer.searching.constraint import Constraint
+from cftransfer.searching.descent import Loss, check_descent, descend
+from cftransfer.searching.mad import mad_scale
+from cftransfer.searching.refine import bisect
+from cftransfer.settings import check_choice, check_float
 
 DISTANCES = ("l1", "l2", "mad")
 
 
 def gradient(
-    model: Model,
+    model: Asked,
     x: Tensor,
     target: Tensor,
     *,
     constraint: Constraint,
-    dataset: Dataset,
-    iterations: int,
-    lr: float,
-    distance: str,
-    distance_weight: float,
-    confidence: float,
-    refine: str,
-    batch_size: int,
-) -> Answer:
-    """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer.
+    background: Background | None = None,
+    iterations: int = 1000,
+    lr: float = 0.01,
+    distance: str = "l2",
+    distance_weight: float = 0.1,
+    confidence: float = 0.5,
+    refine: str = "none",
+    batch_size: int = 256,
+) -> Candidates:
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
     Minimises BCE(model(x′), target) + distance_weight · d(x′, x) by Adam steps of size `lr`, from x′ = x, where d is
     ‖x′ − x‖² (l2), ‖x′ − x‖₁ (l1) or Σ |x′ₖ − xₖ| / MADₖ (mad). A row is done as soon as the model gives the target
@@ -40,18 +38,18 @@ def gradient(
     of range raise an InputError that names the key.
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
-    real("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
-    one_of("counterfactual.distance", distance, DISTANCES)
-    one_of("counterfactual.refine", refine, ("none", "bisect"))
-    scale = deviations(dataset).to(x.device) if distance == "mad" else torch.ones((), device=x.device)
+    check_float("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
+    check_choice("counterfactual.distance", distance, DISTANCES)
+    check_choice("counterfactual.refine", refine, ("none", "bisect"))
+    scale = mad_scale(background).to(x.device) if distance == "mad" else torch.ones((), device=x.device)
 
     def objective(moving: Tensor, factual: Tensor, target: Tensor, _: Tensor) -> Loss:
         logit = model(moving)
-        loss = binary_cross_entropy_with_logits(logit, target, reduction="none")
+        loss = cross_entropy(logit, target)
         change = (moving - factual).div(scale)
         length = change.square() if distance == "l2" else change.abs()
         return Loss(loss, distance_weight * length.flatten(1).sum(1), margin(logit, target))
 
     search = {"constraint": constraint, "confidence": confidence, "iterations": iterations, "batch_size": batch_size}
     answer = descend(objective, x, target, lr=lr, **search)  # type: ignore[arg-type]
-    return bisected(model, x, target, answer, **search) if refine == "bisect" else answer  # type: ignore[arg-type]
+    return bisect(model, x, target, answer, **search) if refine == "bisect" else answer  # type: ignore[arg-type]

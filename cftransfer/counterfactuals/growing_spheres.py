@@ -3,31 +3,31 @@
 import torch
 from torch import Tensor
 
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.constraint import Constraint
-from cftransfer.counterfactuals.descent import check_confidence, margin_of, positive
-from cftransfer.counterfactuals.draws import normal, row_seeds, uniform
-from cftransfer.counterfactuals.refine import shortened
-from cftransfer.counterfactuals.search import BLOCK
-from cftransfer.counterfactuals.stream import State, stream
-from cftransfer.models.prediction import Model, margin, rows_at_once
-from cftransfer.spec import one_of, whole
+from cftransfer.models.prediction import Asked, margin, rows_at_once
+from cftransfer.searching.candidates import Candidates
+from cftransfer.searching.constraint import Constraint
+from cftransfer.searching.descent import check_confidence, margin_of, positive
+from cftransfer.searching.distance import BLOCK
+from cftransfer.searching.refine import sparsify
+from cftransfer.searching.row_random import normal, row_seeds, uniform
+from cftransfer.searching.rows import State, run_rows
+from cftransfer.settings import check_choice, check_int
 
 
 def growing_spheres(
-    model: Model,
+    model: Asked,
     x: Tensor,
     target: Tensor,
     *,
     constraint: Constraint,
-    iterations: int,
-    draws: int,
-    radius: float,
-    confidence: float,
-    sparse: bool,
-    batch_size: int,
-) -> Answer:
-    """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer; no gradient is needed. iterations: queries, at most.
+    iterations: int = 1000,
+    draws: int = 100,
+    radius: float = 0.1,
+    confidence: float = 0.5,
+    sparse: bool = True,
+    batch_size: int = 64,
+) -> Candidates:
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates; no gradient is needed. iterations: queries, at most.
 
     `draws` points are drawn from the ball of `radius` around x, uniform in direction and in distance, and projected.
     While one of them is of the target class with the `confidence`, the radius is halved and the ball drawn again; then
@@ -36,11 +36,11 @@ def growing_spheres(
     stays (`sparse`; their step 2; of tables). Their radial law is uniform in volume, which in many dimensions leaves
     the inside of a ball empty. A row's draws are its own.
     """
-    whole("counterfactual.iterations", iterations, least=whole("counterfactual.draws", draws, least=1))
-    whole("counterfactual.batch_size", batch_size, least=1)
+    check_int("counterfactual.iterations", iterations, least=check_int("counterfactual.draws", draws, least=1))
+    check_int("counterfactual.batch_size", batch_size, least=1)
     positive("radius", radius)
     check_confidence(confidence)
-    one_of("counterfactual.sparse", sparse, (True, False))
+    check_choice("counterfactual.sparse", sparse, (True, False))
     needed, batch_size = margin_of(confidence), rows_at_once(x, rows=batch_size, numbers=BLOCK // draws)
 
     def begin(x: Tensor, target: Tensor, seeds: Tensor) -> State:
@@ -67,13 +67,13 @@ def growing_spheres(
         standing = {"best": following["best"], "found": following["found"]}
         return standing, state["grows"] & hit, {**following, "grows": grows}
 
-    reached, _, rounds = stream(
+    reached, _, rounds = run_rows(
         begin, step, x, target.to(x), row_seeds(x), iterations=iterations // draws - 1, batch_size=batch_size
     )
-    answer = Answer(reached["best"], reached["found"], (rounds + 1) * draws)
+    answer = Candidates(reached["best"], reached["found"], (rounds + 1) * draws)
     if not sparse or x.dim() > 2:
         return answer
-    return shortened(
+    return sparsify(
         model,
         x,
         target,

@@ -4,15 +4,14 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.constraint import Constraint
-from cftransfer.counterfactuals.descent import Loss, check_descent, descend, margin_of
-from cftransfer.counterfactuals.refine import shortened
-from cftransfer.counterfactuals.stream import in_passes
-from cftransfer.models.prediction import Model, margin
-from cftransfer.spec import whole
+from cftransfer.models.prediction import Asked, cross_entropy, margin
+from cftransfer.searching.candidates import Candidates
+from cftransfer.searching.constraint import Constraint
+from cftransfer.searching.descent import Loss, check_descent, descend, margin_of
+from cftransfer.searching.refine import sparsify
+from cftransfer.searching.rows import in_passes
+from cftransfer.settings import check_int
 
 LINEARISED, MORE = 4, 20  # steps towards the boundary, of every row, and of those still short of it
 CYCLES, HALVINGS, ACROSS, LAST = 2, 4, 3, 8  # of the walk; more brought less than .2 % on COMPAS
@@ -22,39 +21,39 @@ OVERSHOOT = 1e-3  # of a feature's range, beyond a linearised boundary; the real
 
 
 def minimal(
-    model: Model,
+    model: Asked,
     x: Tensor,
     target: Tensor,
     *,
     constraint: Constraint,
-    iterations: int,
-    lr: float,
-    confidence: float,
-    batch_size: int,
-) -> Answer:
-    """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer. iterations: evaluations of the model, at most.
+    iterations: int = 1000,
+    lr: float = 0.01,
+    confidence: float = 0.5,
+    batch_size: int = 256,
+) -> Candidates:
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates. iterations: evaluations of the model, at most.
 
     `closest` to the factual in the relaxation of the constraint, where the target class has the `confidence`. Where
     that does not survive its projection, the search goes on by Adam steps of size `lr` until a projection does
-    (`descend`), and then takes features back one by one, whole or half of the way (`shortened`). The nearest possible
+    (`descend`), and then takes features back one by one, whole or half of the way (`sparsify`). The nearest possible
     point is a problem in integers: what is returned is near, not proven to be the nearest. After DeepFool
     (Moosavi-Dezfooli et al. 2016: linearise and project), the boundary projections of FMN (Pintor et al. 2021) and DDN
     (Rony et al. 2019: norm and direction apart). Unlike them it projects the factual, not the last iterate, and spends
     evaluations on bisections, which need no gradient.
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
-    whole("counterfactual.iterations", iterations, least=EVALUATIONS)
+    check_int("counterfactual.iterations", iterations, least=EVALUATIONS)
     search = {"constraint": constraint, "confidence": confidence, "batch_size": batch_size}
     low, high = constraint.bounds(x)
     near, found, used = closest(
         model, x, target, needed=margin_of(confidence), low=low, high=high, batch_size=batch_size
     )
     if constraint.exact and found.all():
-        return Answer(near, found, used)
+        return Candidates(near, found, used)
 
     def objective(moving: Tensor, _: Tensor, target: Tensor, __: Tensor) -> Loss:
         logit = model(moving)
-        loss = binary_cross_entropy_with_logits(logit, target, reduction="none")
+        loss = cross_entropy(logit, target)
         return Loss(loss, torch.zeros_like(loss), margin(logit, target))
 
     begun = torch.where(found.view(-1, *[1] * (x.dim() - 1)), near, x), found
@@ -63,11 +62,11 @@ def minimal(
     answer = answer._replace(iterations=answer.iterations + used)
     if constraint.exact:
         return answer
-    return shortened(model, x, target, answer, halfway=True, iterations=iterations, **search)  # type: ignore[arg-type]
+    return sparsify(model, x, target, answer, halfway=True, iterations=iterations, **search)  # type: ignore[arg-type]
 
 
 def closest(
-    model: Model, x: Tensor, target: Tensor, *, needed: float, low: Tensor, high: Tensor, batch_size: int
+    model: Asked, x: Tensor, target: Tensor, *, needed: float, low: Tensor, high: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the nearest point seen to x, (n, *input), within low and high, whose margin is at least `needed`.
 
@@ -85,7 +84,7 @@ def closest(
 class _Best:
     """The nearest point of each row that was seen to have the margin."""
 
-    def __init__(self, model: Model, x: Tensor, target: Tensor, needed: float) -> None:
+    def __init__(self, model: Asked, x: Tensor, target: Tensor, needed: float) -> None:
         self.model, self.x, self.target, self.needed = model, x, target, needed
         self.point, self.length = x, torch.full((len(x),), torch.inf, device=x.device)
 
@@ -109,7 +108,7 @@ class _Best:
 
 
 def _walked(
-    model: Model, x: Tensor, target: Tensor, *, needed: float, low: Tensor, high: Tensor
+    model: Asked, x: Tensor, target: Tensor, *, needed: float, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     best = _Best(model, x, target, needed)
     used = torch.full((len(x),), LINEARISED + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST, device=x.device)

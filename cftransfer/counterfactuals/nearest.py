@@ -3,30 +3,29 @@
 import torch
 from torch import Tensor
 
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.constraint import Constraint
-from cftransfer.counterfactuals.descent import check_confidence, margin_of
-from cftransfer.counterfactuals.search import BLOCK
-from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
-from cftransfer.models.prediction import Model, logits, margin, rows_at_once
-from cftransfer.spec import one_of, whole
+from cftransfer.models.prediction import Asked, logits, margin, rows_at_once
+from cftransfer.searching.candidates import Background, Candidates, needs
+from cftransfer.searching.constraint import Constraint
+from cftransfer.searching.descent import check_confidence, margin_of
+from cftransfer.searching.distance import BLOCK
+from cftransfer.settings import check_choice, check_int
 
 ROWS = 64  # factuals at a time
 
 
 def nearest(
-    model: Model,
+    model: Asked,
     x: Tensor,
     target: Tensor,
     *,
     constraint: Constraint,
-    dataset: Dataset,
-    distance: str,
-    confidence: float,
-    iterations: int,
-) -> Answer:
-    """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer; no gradient is needed.
+    background: Background | None = None,
+    distance: str = "l2",
+    confidence: float = 0.5,
+    iterations: int = 100,
+) -> Candidates:
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates; no gradient is needed.
 
     Of the training rows labelled with the target class, to which the model gives it at least the `confidence`, the one
     nearest to the factual in L1 or L2; of equally near ones the first. Rows are projected onto the constraint (under
@@ -34,13 +33,14 @@ def nearest(
     the first that passes is taken. iterations: rows tried. NICE stops at the nearest row's features one by one; this
     takes the whole row, the end point of FACE (Poyiadzi et al. 2020), too.
     """
-    one_of("counterfactual.distance", distance, ("l1", "l2"))
-    whole("counterfactual.iterations", iterations, least=1)
+    check_choice("counterfactual.distance", distance, ("l1", "l2"))
+    check_int("counterfactual.iterations", iterations, least=1)
     check_confidence(confidence)
+    rows_at_hand = needs(background, "nearest")
     needed, reached = margin_of(confidence), x.clone()
     done, tried = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.long)
-    for side in (0, 1) if len(x) else ():
-        candidates = _candidates(model, dataset, side, needed)
+    for side in target.unique().tolist():
+        candidates = _candidates(model, rows_at_hand, side, needed)
         for rows in (target == side).cpu().nonzero().flatten().split(ROWS) if len(candidates) else ():
             order = _order(x[rows], candidates, p=1 if distance == "l1" else 2, most=iterations)
             waiting = torch.arange(len(rows))
@@ -53,14 +53,13 @@ def nearest(
                 waiting = waiting[~right]
                 if not len(waiting):
                     break
-    return Answer(reached, done.to(x.device), tried.to(x.device))
+    return Candidates(reached, done.to(x.device), tried.to(x.device))
 
 
-def _candidates(model: Model, dataset: Dataset, side: int, needed: float) -> Tensor:
+def _candidates(model: Asked, background: Background, side: int, needed: float) -> Tensor:
     """Return the training rows of a class that the model, too, puts there."""
-    logit = logits(model, dataset.x_train)
-    right = margin(logit, torch.full_like(logit, side)) >= needed
-    return dataset.x_train[right & (dataset.y_train == side)]
+    right = margin(logits(model, background.x), torch.full((len(background.x),), side)) >= needed
+    return background.x[right & (background.y == side)]
 
 
 def _order(x: Tensor, candidates: Tensor, *, p: int, most: int) -> Tensor:

@@ -3,34 +3,34 @@
 import torch
 from torch import Tensor
 
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.ascent import ascend
-from cftransfer.counterfactuals.constraint import Constraint
-from cftransfer.counterfactuals.descent import margin_of, positive
-from cftransfer.counterfactuals.draws import normal, row_seeds
 from cftransfer.counterfactuals.minimal import minimal
-from cftransfer.counterfactuals.search import BLOCK
-from cftransfer.models.prediction import Model, margin, rows_at_once
-from cftransfer.spec import whole
+from cftransfer.models.prediction import Asked, margin, rows_at_once
+from cftransfer.searching.ascent import ascend
+from cftransfer.searching.candidates import Candidates
+from cftransfer.searching.constraint import Constraint
+from cftransfer.searching.descent import margin_of, positive
+from cftransfer.searching.distance import BLOCK
+from cftransfer.searching.row_random import normal, row_seeds
+from cftransfer.settings import check_int
 
 JITTER = 1e-3  # standard deviation of where a row begins beside its counterfactual; the authors' too
 
 
 def sns(
-    model: Model,
+    model: Asked,
     x: Tensor,
     target: Tensor,
     *,
     constraint: Constraint,
-    radius: float,
-    points: int,
-    steps: int,
-    lr: float,
-    confidence: float,
-    iterations: int,
-    batch_size: int,
-) -> Answer:
-    """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer.
+    radius: float = 0.3,
+    points: int = 20,
+    steps: int = 100,
+    lr: float = 0.01,
+    confidence: float = 0.5,
+    iterations: int = 1000,
+    batch_size: int = 256,
+) -> Candidates:
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
     From the counterfactual x_c of `minimal`, within the L2 ball of `radius` (the paper's ε) around it: maximises the
     mean of p(target) over `points` points at equal steps on the segment from the factual to x′ (a sum for the paper's
@@ -39,8 +39,8 @@ def sns(
     """
     positive("radius", radius)
     positive("lr", lr)
-    whole("counterfactual.points", points, least=1)
-    whole("counterfactual.steps", steps, least=0)
+    check_int("counterfactual.points", points, least=1)
+    check_int("counterfactual.steps", steps, least=0)
     common = {"constraint": constraint, "confidence": confidence, "iterations": iterations, "batch_size": batch_size}
     begun = minimal(model, x, target, lr=lr, **common)  # type: ignore[arg-type]
     shares = torch.arange(1, points + 1, device=x.device) / points

@@ -5,32 +5,32 @@ from math import prod
 import torch
 from torch import Tensor
 
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.ascent import ascend
-from cftransfer.counterfactuals.constraint import Constraint
-from cftransfer.counterfactuals.descent import margin_of, positive
-from cftransfer.counterfactuals.draws import normal, row_seeds
 from cftransfer.counterfactuals.minimal import minimal
-from cftransfer.counterfactuals.search import BLOCK
-from cftransfer.models.prediction import Model, margin, rows_at_once
-from cftransfer.spec import real, whole
+from cftransfer.models.prediction import Asked, margin, rows_at_once
+from cftransfer.searching.ascent import ascend
+from cftransfer.searching.candidates import Candidates
+from cftransfer.searching.constraint import Constraint
+from cftransfer.searching.descent import margin_of, positive
+from cftransfer.searching.distance import BLOCK
+from cftransfer.searching.row_random import normal, row_seeds
+from cftransfer.settings import check_float, check_int
 
 
 def trex(
-    model: Model,
+    model: Asked,
     x: Tensor,
     target: Tensor,
     *,
     constraint: Constraint,
-    stability: float,
-    sigma: float,
-    draws: int,
-    lr: float,
-    confidence: float,
-    iterations: int,
-    batch_size: int,
-) -> Answer:
-    """x: (n, *input) in [0, 1], target: (n,) 0 or 1 → an Answer.
+    stability: float = 0.6,
+    sigma: float = 0.1,
+    draws: int = 200,
+    lr: float = 0.01,
+    confidence: float = 0.5,
+    iterations: int = 300,
+    batch_size: int = 64,
+) -> Candidates:
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
     From the counterfactual of `minimal`, steps of length `lr` up the gradient of
     R(x′) = meanᵢ p(xᵢ) − meanᵢ |p(xᵢ) − p(x′)|, xᵢ ~ N(x′, sigma² I), i = 1 … draws, p the probability of the target:
@@ -38,10 +38,10 @@ def trex(
     is not after `iterations` steps. A row has draws of its own, the same at every step and in any company, so that R is
     a function of x′ alone.
     """
-    real("counterfactual.stability", stability, inside="between 0 and 1", among=lambda tau: 0 < tau < 1)
+    check_float("counterfactual.stability", stability, inside="between 0 and 1", among=lambda tau: 0 < tau < 1)
     positive("sigma", sigma)
     positive("lr", lr)
-    whole("counterfactual.draws", draws, least=2)
+    check_int("counterfactual.draws", draws, least=2)
     common = {"constraint": constraint, "confidence": confidence, "iterations": iterations, "batch_size": batch_size}
     begun = minimal(model, x, target, lr=lr, **common)  # type: ignore[arg-type]
     size = prod(x.shape[1:])

@@ -5,7 +5,6 @@ those of the Census's own dictionary (2018 ACS PUMS Data Dictionary); blanks are
 """
 
 import csv
-import hashlib
 import random
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -19,7 +18,7 @@ from cftransfer.data.dataset import Dataset, from_table
 from cftransfer.data.download import fetch
 from cftransfer.data.space import Feature, Kind
 from cftransfer.errors import InputError
-from cftransfer.spec import one_of, whole
+from cftransfer.settings import check_choice, check_int
 
 CENSUS = "https://www2.census.gov/programs-surveys/acs/data/pums"
 YEARS = range(2014, 2019)
@@ -142,12 +141,12 @@ FIXED = ("AGEP", "SEX", "RAC1P", "NATIVITY", "ANC", "DIS", "DEAR", "DEYE", "DREM
 def acs_employment(
     folder: Path,
     *,
-    states: Sequence[str],
-    year: int,
-    horizon: str,
-    max_rows: int | None,
-    test_share: float,
-    split_seed: int,
+    states: Sequence[str] = ("NY",),
+    year: int = 2018,
+    horizon: str = "1-Year",
+    max_rows: int | None = 20_000,
+    test_share: float = 0.2,
+    split_seed: int = 0,
 ) -> Dataset:
     """Sixteen features of the persons of `states`; class 1 is a civilian at work (ESR 1), class 0 everybody else.
 
@@ -161,13 +160,12 @@ def acs_employment(
     """
     _check(states, year, horizon)
     if max_rows is not None:
-        whole("dataset.max_rows", max_rows, least=1)
-    whole("dataset.split_seed", split_seed, least=0, most=2**32 - 1)
+        check_int("dataset.max_rows", max_rows, least=1)
+    check_int("dataset.split_seed", split_seed, least=0, most=2**32 - 1)
     from folktables import ACSEmployment
 
     persons = pd.concat([_persons(folder, state, year, horizon) for state in states], ignore_index=True)
     # Of all persons: what max_rows and split_seed draw from them is in the settings already.
-    version = hashlib.sha256(persons.to_numpy("<i2").tobytes()).hexdigest()[:16]
     if max_rows is not None and max_rows < len(persons):
         persons = persons.sample(max_rows, random_state=split_seed)
     features = [_feature(name, persons[name]) for name in ACSEmployment.features if persons[name].nunique() > 1]
@@ -179,7 +177,6 @@ def acs_employment(
         classes=("other", "civilian employed, at work"),
         test_share=test_share,
         split_seed=split_seed,
-        version=version,
     )
 
 
@@ -189,13 +186,13 @@ def _check(states: Sequence[str], year: int, horizon: str) -> None:
     if isinstance(states, str) or not isinstance(states, Sequence) or not states:
         raise InputError(f"dataset.states={states}: takes a list of states, as in dataset.states=[NY]")
     for state in states:
-        one_of("dataset.states", state, state_list)
+        check_choice("dataset.states", state, state_list)
         if list(states).count(state) > 1:
             raise InputError(f"dataset.states=[{','.join(states)}]: has {state} more than once")
     if not isinstance(year, int) or year not in YEARS:
         since = "in 2019 the Census replaced RELP by RELSHIPP, which folktables' ACSEmployment does not know"
         raise InputError(f"dataset.year={year}: takes a whole number from {YEARS[0]} to {YEARS[-1]}; {since}")
-    one_of("dataset.horizon", horizon, HORIZONS)
+    check_choice("dataset.horizon", horizon, HORIZONS)
 
 
 def _persons(folder: Path, state: str, year: int, horizon: str) -> pd.DataFrame:

@@ -10,12 +10,12 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from cftransfer import files
+from cftransfer import atomic
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.download import alone, checked
-from cftransfer.data.images import balanced, digest, from_images
+from cftransfer.data.images import balanced, from_images
 from cftransfer.errors import InputError
-from cftransfer.spec import whole
+from cftransfer.settings import check_int
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def cifar10_airplane(folder: Path, *, split_seed: int) -> Dataset:
     there, it is made from cifar-10-binary.tar.gz, which is downloaded unless it lies beside it. Raises InputError for
     a file that cannot be used.
     """
-    whole("dataset.split_seed", split_seed, least=0)
+    check_int("dataset.split_seed", split_seed, least=0)
     path = folder / "cifar10.npz"
     if not path.is_file():
         _make(folder, path)
@@ -57,7 +57,6 @@ def cifar10_airplane(folder: Path, *, split_seed: int) -> Dataset:
         train=parts[0],
         test=parts[1],
         classes=("other", "airplane"),
-        version=digest(*(array for part in parts for array in part)),
         about=" and ".join(taken),
     )
 
@@ -86,7 +85,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 def _make(folder: Path, path: Path) -> None:
     """Write the arrays of the archive to `path`, unless another process has done so while this one waited."""
     archive = folder / "cifar-10-binary.tar.gz"
-    with files.disk(path):
+    with atomic.disk(path):
         folder.mkdir(parents=True, exist_ok=True)
         with alone(path):
             if path.is_file():
@@ -97,7 +96,7 @@ def _make(folder: Path, path: Path) -> None:
             checked(URL, archive, sha256=SHA256)
             content = io.BytesIO()
             np.savez(content, **_unpacked(archive))
-            files.write(path, content.getvalue())
+            atomic.write(path, content.getvalue())
             if not theirs:
                 archive.unlink()
 

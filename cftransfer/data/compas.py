@@ -44,8 +44,8 @@ def rows() -> pd.DataFrame:
 def compas(
     folder: Path,  # noqa: ARG001 (the contract of all data sets; this one is shipped inside the package)
     *,
-    test_share: float,
-    split_seed: int,
+    test_share: float = 0.2,
+    split_seed: int = 0,
 ) -> Dataset:
     """Nine features in 14 columns; class 1 is a new charge within two years (`two_year_recid`)."""
     table = rows()
@@ -57,4 +57,5 @@ def compas(
         classes=("no new charge", "new charge within two years"),
         test_share=test_share,
         split_seed=split_seed,
+        from_files=False,
     )

@@ -1,9 +1,11 @@
 """What every data set gives: a training and a test split in one fixed input space."""
 
 import functools
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from torch import Tensor
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import Feature, FeatureSpace, fit
 from cftransfer.errors import InputError
-from cftransfer.spec import call, real, whole
+from cftransfer.settings import check_float, check_int
+from cftransfer.targets import call_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +28,7 @@ class Dataset:
 
     Images are bytes, a quarter of the memory, and stand for the numbers that `pixels.unit` makes of them.
 
-    version: what identifies the content of files that are not shipped with the package; "" where nothing was read
-        from any. Two contents of one file have different versions, so that no model serves data it has not seen.
+    from_files: whether the data come out of files that could be replaced, unlike what the package ships or draws.
     about: what of those files was taken, in words.
     """
 
@@ -37,8 +39,25 @@ class Dataset:
     y_test: Tensor
     space: FeatureSpace | PixelSpace
     classes: tuple[str, str]
-    version: str = ""
+    from_files: bool = True
     about: str = ""
+
+    @cached_property
+    def version(self) -> str:
+        """What identifies the data: 16 hex digits of a hash of the tensors, the space and the classes.
+
+        It is a part of every key, so that no model is served for data that it has not seen.
+        """
+        content = hashlib.sha256(repr((self.space, self.classes)).encode())
+        for part in (self.x_train, self.y_train, self.x_test, self.y_test):
+            content.update(f"{part.dtype} {tuple(part.shape)}".encode())
+            content.update(part.contiguous().numpy().data)
+        return content.hexdigest()[:16]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a job's result says of its data."""
+        return {"version": self.version, "about": self.about, "from_files": self.from_files}
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -51,11 +70,27 @@ def load(settings: Mapping[str, Any], folder: Path) -> Dataset:
     return _load(json.dumps(settings, sort_keys=True), folder)
 
 
+def dataset(name: str, *, folder: str | Path = "data", **settings: Any) -> Dataset:
+    """Return a data set by its name, as `dataset=…` does on the command line, with the settings of its function.
+
+    folder: where files lie that the package does not ship.
+
+    >>> data = dataset("moons", rows=200)
+    >>> tuple(data.x_train.shape), data.classes
+    ((160, 2), ('upper', 'lower'))
+    """
+    return _made({"_target_": name, **settings}, Path(folder), complete=False)
+
+
 @functools.lru_cache(maxsize=2)
 def _load(settings: str, folder: Path) -> Dataset:
-    made = call("dataset", json.loads(settings), folder)
+    return _made(json.loads(settings), folder, complete=True)
+
+
+def _made(settings: Mapping[str, Any], folder: Path, *, complete: bool) -> Dataset:
+    made = call_target("dataset", settings, folder, complete=complete)
     if not isinstance(made, Dataset):
-        raise InputError(f"dataset._target_={json.loads(settings)['_target_']}: makes no dataset")
+        raise InputError(f"dataset._target_={settings['_target_']}: makes no dataset")
     return made
 
 
@@ -68,14 +103,15 @@ def from_table(
     classes: tuple[str, str],
     test_share: float,
     split_seed: int,
-    version: str = "",
+    from_files: bool = True,
+    about: str = "",
 ) -> Dataset:
     """Split rows by class, fit the space on the training rows alone, and encode both splits in it.
 
     A test value beyond the training range is put at the range's end: the box [0, 1] is all that models see.
     """
-    real("dataset.test_share", test_share, inside="between 0 and 1", among=lambda share: 0 < share < 1)
-    whole("dataset.split_seed", split_seed, least=0, most=2**32 - 1)  # scikit-learn's limit
+    check_float("dataset.test_share", test_share, inside="between 0 and 1", among=lambda share: 0 < share < 1)
+    check_int("dataset.split_seed", split_seed, least=0, most=2**32 - 1)  # scikit-learn's limit
     counts = np.bincount(label.astype(int), minlength=2)
     if counts.min() < 2:
         raise InputError(
@@ -97,5 +133,6 @@ def from_table(
         y_test=y[test],
         space=space,
         classes=classes,
-        version=version,
+        from_files=from_files,
+        about=about,
     )

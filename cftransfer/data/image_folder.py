@@ -3,7 +3,7 @@
 What the task needs is decoded once, into one memory map under `paths.data`/prepared; a second job starts at once.
 """
 
-import cftransfer.torchvision_repair  # noqa: F401  (before torchvision)
+import cftransfer.models.torchvision_repair  # noqa: F401  (before torchvision)
 
 # isort: split
 import hashlib
@@ -23,12 +23,12 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cftransfer import files
+from cftransfer import atomic
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.download import alone
 from cftransfer.data.images import balanced, from_images
 from cftransfer.errors import InputError, plain
-from cftransfer.spec import one_of, whole
+from cftransfer.settings import check_choice, check_int
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +102,9 @@ def from_tree(
     root, positive = (_name(f"dataset.{key}", value) for key, value in (("root", root), ("positive", positive)))
     if ".." in Path(root).parts:
         raise InputError(f"dataset.root={root}: leads out of paths.data; for another folder, give its whole path")
-    whole("dataset.size", size, least=8, most=4096)
-    whole("dataset.split_seed", split_seed, least=0)
-    one_of("dataset.corrupt", corrupt, ("refuse", "skip"))
+    check_int("dataset.size", size, least=8, most=4096)
+    check_int("dataset.split_seed", split_seed, least=0)
+    check_choice("dataset.corrupt", corrupt, ("refuse", "skip"))
     splits = {split: _listed(folder / root / split) for split in SPLITS}
     _check(splits, folder / root, positive)
     settings = [str((folder / root).resolve()), positive, size, corrupt, split_seed]
@@ -112,7 +112,7 @@ def from_tree(
     described, draw = path.with_suffix(".json"), partial(_drawn, splits, positive, split_seed)
     try:
         if not _holds(described, draw):
-            with files.disk(path), alone(path):
+            with atomic.disk(path), alone(path):
                 if not _holds(described, draw):  # another process may have made it while this one waited
                     path.parent.mkdir(exist_ok=True)
                     _prepare(path, draw, splits, size=size, corrupt=corrupt)
@@ -131,7 +131,6 @@ def from_tree(
         train=(x[:train], y[:train]),
         test=(x[train:], y[train:]),
         classes=classes,
-        version=about["version"],
         about=about["about"],
     )
 
@@ -259,7 +258,7 @@ def _prepare(path: Path, draw: Callable[..., _Task], splits: dict[str, _Tree], *
         "about": about + (f"; {LEFT_OUT}: {len(skipped)}" if skipped else ""),
         "skipped": {str(file): reason for file, reason in skipped.items()},
     }
-    files.write(path.with_suffix(".json"), json.dumps(named, indent=1).encode())
+    atomic.write(path.with_suffix(".json"), json.dumps(named, indent=1).encode())
 
 
 def _decode(task: _Task, path: Path, size: int) -> tuple[dict[Path, str], str, int]:

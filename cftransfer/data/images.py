@@ -1,6 +1,5 @@
 """Balanced binary tasks from labelled images: one class against everything else."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,7 +51,6 @@ def from_images(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     classes: tuple[str, str],
-    version: str,
     about: str,
 ) -> Dataset:
     """train, test: images (n, channels, height, width) uint8, and (n,) whether they are of class 1."""
@@ -67,15 +65,5 @@ def from_images(
         y_test=y_test,
         space=PixelSpace((x_train.shape[1], x_train.shape[2], x_train.shape[3])),
         classes=classes,
-        version=version,
         about=about,
     )
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """Return what identifies the content of arrays: 16 hex digits of their sha256."""
-    content = hashlib.sha256()
-    for array in arrays:
-        content.update(f"{array.dtype} {array.shape}".encode())
-        content.update(np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()[:16]

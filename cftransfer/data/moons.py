@@ -7,7 +7,7 @@ from sklearn.datasets import make_moons
 
 from cftransfer.data.dataset import Dataset, from_table
 from cftransfer.data.space import Feature
-from cftransfer.spec import real, whole
+from cftransfer.settings import check_float, check_int
 
 FEATURES = (Feature(name="horizontal", kind="continuous"), Feature(name="vertical", kind="continuous"))
 
@@ -15,15 +15,15 @@ FEATURES = (Feature(name="horizontal", kind="continuous"), Feature(name="vertica
 def moons(
     folder: Path,  # noqa: ARG001 (the contract of all data sets; this one is made on the spot)
     *,
-    rows: int,
-    noise: float,
-    test_share: float,
-    split_seed: int,
+    rows: int = 2000,
+    noise: float = 0.2,
+    test_share: float = 0.2,
+    split_seed: int = 0,
 ) -> Dataset:
     """Two continuous features; class 1 is the lower half circle. `rows` ≥ 20, `noise` ≥ 0 in units of the radius."""
-    whole("dataset.rows", rows, least=20)
-    real("dataset.noise", noise, inside="≥ 0", among=lambda number: 0 <= number < float("inf"))
-    whole("dataset.split_seed", split_seed, least=0, most=2**32 - 1)
+    check_int("dataset.rows", rows, least=20)
+    check_float("dataset.noise", noise, inside="≥ 0", among=lambda number: 0 <= number < float("inf"))
+    check_int("dataset.split_seed", split_seed, least=0, most=2**32 - 1)
     points, label = make_moons(n_samples=rows, noise=noise, random_state=split_seed)
     return from_table(
         "moons",
@@ -33,4 +33,5 @@ def moons(
         classes=("upper", "lower"),
         test_share=test_share,
         split_seed=split_seed,
+        from_files=False,
     )

@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from cftransfer.errors import InputError
 
@@ -49,8 +51,8 @@ class Feature:
             if self.kind == "categorical":
                 return np.eye(len(self.categories), dtype=np.float32)[codes]
             return (codes[:, None] / self._steps).astype(np.float32)
-        numbers = self._scaled(values.to_numpy(dtype=float))
-        low, high = self._scaled(np.array([self.low, self.high]))
+        numbers = self.scaled(values.to_numpy(dtype=float))
+        low, high = self.scaled(np.array([self.low, self.high]))
         if low == high:  # both ends are 0
             return np.zeros((len(numbers), 1), dtype=np.float32)
         return np.clip((numbers - low) / (high - low), 0, 1)[:, None].astype(np.float32)
@@ -64,7 +66,7 @@ class Feature:
             return np.asarray(self.categories, dtype=object)[x.argmax(1)]
         if self.categories:
             return np.asarray(self.categories, dtype=object)[np.rint(x[:, 0] * self._steps).astype(int)]
-        low, high = self._scaled(np.array([self.low, self.high]))
+        low, high = self.scaled(np.array([self.low, self.high]))
         scaled = low + x[:, 0].astype(float) * (high - low)
         numbers = np.expm1(scaled) if self.scale == "log1p" else scaled
         return np.rint(numbers).astype(int) if self.kind == "integer" else numbers
@@ -84,7 +86,7 @@ class Feature:
     def said(self, x: np.ndarray) -> str:
         """(columns,) in [0, 1] → what stands there, in words, unrounded: a search may stop between what is possible."""
         if not self.categories:
-            low, high = self._scaled(np.array([self.low, self.high]))
+            low, high = self.scaled(np.array([self.low, self.high]))
             number = low + float(x[0]) * (high - low)
             return f"{np.expm1(number) if self.scale == 'log1p' else number:.4g}"
         if self.kind == "categorical":
@@ -106,7 +108,8 @@ class Feature:
     def _steps(self) -> int:
         return len(self.categories) - 1
 
-    def _scaled(self, numbers: np.ndarray) -> np.ndarray:
+    def scaled(self, numbers: np.ndarray) -> np.ndarray:
+        """Return numbers in original units on the feature's own scale, linear or logarithmic."""
         return np.log1p(numbers) if self.scale == "log1p" else numbers
 
 
@@ -115,6 +118,11 @@ class FeatureSpace:
     """The features of a table, in the order of the input's columns."""
 
     features: tuple[Feature, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The features' names, in order."""
+        return [feature.name for feature in self.features]
 
     @property
     def columns(self) -> list[str]:
@@ -148,6 +156,18 @@ class FeatureSpace:
         ends = np.cumsum([feature.columns for feature in self.features])
         parts = np.split(x, ends[:-1], axis=1)
         return pd.DataFrame({f.name: f.decode(part) for f, part in zip(self.features, parts, strict=True)})
+
+    def to_original(self, x: Tensor) -> Tensor:
+        """x: (n, columns) in [0, 1] → (n, columns), numbers in their own units, without rounding, with gradients.
+
+        Columns of binary, ordinal and categorical features stay as they are.
+        """
+        numbers = [feature for feature in self.features for _ in range(feature.columns)]
+        ends = np.array([[0.0, 1.0] if f.categories else f.scaled(np.array([f.low, f.high])) for f in numbers])
+        low, high = torch.from_numpy(ends.astype(np.float32)).to(x.device).unbind(1)
+        scaled = low + x * (high - low)
+        log = torch.tensor([f.scale == "log1p" for f in numbers], device=x.device)
+        return torch.where(log, torch.expm1(torch.where(log, scaled, 0.0)), scaled)
 
 
 def fit(features: Sequence[Feature], training: pd.DataFrame) -> FeatureSpace:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from cftransfer.errors import InputError
-from cftransfer.spec import whole
+from cftransfer.settings import check_int
 
 GROUPS = 8  # channels are normalised in as many groups; fewer where the width is not divisible by it
 LARGEST, SMALLEST = (
@@ -12,7 +12,7 @@ LARGEST, SMALLEST = (
 )  # pixels of the shorter side: what the first block makes of it at most, and where pooling ends
 
 
-def cnn(*, layers: int, width: int, input_shape: tuple[int, ...]) -> nn.Module:
+def cnn(*, layers: int = 4, width: int = 16, input_shape: tuple[int, ...]) -> nn.Module:
     """`layers` ≥ 1 blocks of 3 × 3 convolution, GroupNorm and ReLU: (n, channels, height, width) → (n,) logits.
 
     The first block has `width` ≥ 1 channels. Before each further one the resolution is halved by max pooling and the
@@ -22,8 +22,8 @@ def cnn(*, layers: int, width: int, input_shape: tuple[int, ...]) -> nn.Module:
     rise and fall together, and with them the logit: test accuracy on CIFAR-10 airplane jumps by up to .10 from one
     epoch to the next. No BatchNorm: it couples the rows of a batch.
     """
-    whole("model.layers", layers, least=1)
-    whole("model.width", width, least=1)
+    check_int("model.layers", layers, least=1)
+    check_int("model.width", width, least=1)
     if len(input_shape) != 3:
         raise InputError(f"model=cnn: takes images, not inputs of shape {input_shape}; use model=mlp")
     channels, side = input_shape[0], min(input_shape[1:])

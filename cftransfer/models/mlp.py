@@ -6,13 +6,13 @@ from math import prod
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from cftransfer.spec import whole
+from cftransfer.settings import check_int
 
 
-def mlp(*, layers: int, width: int, input_shape: tuple[int, ...]) -> nn.Module:
+def mlp(*, layers: int = 4, width: int = 64, input_shape: tuple[int, ...]) -> nn.Module:
     """ReLU network with `layers` ≥ 1 hidden layers of `width` ≥ 1 features: (n, *input_shape) → (n,) logits."""
-    whole("model.layers", layers, least=1)
-    whole("model.width", width, least=1)
+    check_int("model.layers", layers, least=1)
+    check_int("model.width", width, least=1)
     sizes = [prod(input_shape)] + [width] * layers
     hidden = [module for size in pairwise(sizes) for module in (_InPlaceLinear(*size), nn.ReLU(inplace=True))]
     return nn.Sequential(nn.Flatten(), *hidden, _InPlaceLinear(width, 1), nn.Flatten(0))

@@ -4,7 +4,7 @@ Their parameters are stacked, and one `vmap` computes all of them on their own b
 losses and an element-wise optimiser, a member gets the updates that it would get alone; only rounding tells them apart.
 """
 
-import cftransfer.torchvision_repair  # noqa: F401  (before Lightning and torchmetrics, which import torchvision)
+import cftransfer.models.torchvision_repair  # noqa: F401  (before Lightning and torchmetrics, which import torchvision)
 
 # isort: split
 import logging

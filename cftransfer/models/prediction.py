@@ -1,28 +1,84 @@
-"""What a model says: one rule for everybody who asks, be it the search, the base's check or the reference."""
+"""What a model says: one rule for search, judging and asking.
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+A model's answer is (n,) logits of class 1 in a binary task, or (n, K) logits of K ≥ 3 classes. Everything else is said
+through the *margin* of a target class, its logit minus the log-sum-exp of the others: sigmoid(margin) is the target's
+probability, softplus(−margin) its cross entropy.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from cftransfer.data.pixels import unit
-from cftransfer.models.techniques import Technique
-from cftransfer.spec import call
+from cftransfer.errors import InputError
 
-Model: TypeAlias = Callable[[Tensor], Tensor]  # (n, *input) in [0, 1] → (n,) logits of class 1
+Asked: TypeAlias = Callable[[Tensor], Tensor]  # (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K)
+Target: TypeAlias = int | Sequence[int] | Tensor | None
 
 ROWS, NUMBERS = 4096, 2**20  # at most, in one pass without gradients; of 224 × 224 pixels, 6 rows
 
 
-def build(settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: int) -> Any:
-    """Return a freshly initialised network, or a technique that is not fitted yet.
+def margin(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the logit of the target class minus the log-sum-exp of the others: (…) float.
 
-    All that is random in it is a function of the settings and `seed` alone.
+    logits: (…) of class 1, or (…, K); target: (…) classes. In a binary task it is ± the logit. It is above 0 where the
+    target has a probability above .5, where the model predicts it whatever the number of classes.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return call("model", settings, input_shape=input_shape)
+    if logits.dim() == target.dim():
+        return torch.where(target == 1, logits, -logits)
+    chosen = target.long().unsqueeze(-1)
+    others = logits.scatter(-1, chosen, -torch.inf).logsumexp(-1)
+    return logits.gather(-1, chosen).squeeze(-1) - others
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return −log of the target's probability, softplus(−margin): (…); arguments as of `margin`.
+
+    In a binary task by torch's own function, to whose bits the paper's search is tied.
+    """
+    if logits.dim() == target.dim():
+        return binary_cross_entropy_with_logits(logits, target.to(logits), reduction="none")
+    return softplus(-margin(logits, target))
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """(n,) logits of class 1, or (n, K) → (n,) predicted classes, int64; a tie is the lowest of the tied classes."""
+    return (logits > 0).long() if logits.dim() == 1 else logits.argmax(-1)
+
+
+def leads(logits: Tensor, target: Tensor) -> Tensor:
+    """Return (n,) bool: whether the target's logit is above that of every other class, which a tie is not."""
+    if logits.dim() == 1:
+        return margin(logits, target) > 0
+    chosen = target.long().unsqueeze(-1)
+    return logits.gather(-1, chosen).squeeze(-1) > logits.scatter(-1, chosen, -torch.inf).amax(-1)
+
+
+def number_of_classes(logits: Tensor) -> int:
+    """Return K ≥ 2."""
+    return 2 if logits.dim() == 1 else logits.shape[-1]
+
+
+def targets(logits: Tensor, target: Target = None) -> Tensor:
+    """Return (n,) int64, the class that each counterfactual aims at; logits: the base's of the factuals.
+
+    target: None for the base's second choice, which in a binary task is the class that it does not predict; a class for
+    all; or (n,) one per row. InputError for a class that is none of the model's.
+    """
+    classes = number_of_classes(logits)
+    if target is None:
+        return 1 - predicted(logits) if classes == 2 else logits.topk(2, dim=-1).indices[..., 1]
+    chosen = torch.as_tensor(target)
+    if chosen.is_floating_point() or chosen.is_complex() or chosen.dtype == torch.bool or chosen.dim() > 1:
+        raise InputError(f"target={target}: takes None, a class, or one class per row")
+    if chosen.dim() and len(chosen) != len(logits):
+        raise InputError(f"target: has {len(chosen)} classes for {len(logits)} rows")
+    if len(logits) and ((chosen < 0) | (chosen >= classes)).any():
+        raise InputError(f"target={int(chosen.max())}: the base has the classes 0 to {classes - 1}")
+    return chosen.long().expand(len(logits)).clone()
 
 
 def rows_at_once(x: Tensor, *, rows: int = ROWS, numbers: int = NUMBERS) -> int:
@@ -30,19 +86,20 @@ def rows_at_once(x: Tensor, *, rows: int = ROWS, numbers: int = NUMBERS) -> int:
     return max(1, min(rows, numbers // max(1, x[:1].numel())))
 
 
-def differentiable(model: Model) -> bool:
-    """Return whether a model's logits have a gradient with respect to its inputs: unless it is a technique without."""
-    return model.differentiable if isinstance(model, Technique) else True
+def differentiable(model: Asked) -> bool:
+    """Return whether a model's logits have a gradient with respect to its inputs; models that cannot say so have."""
+    return bool(getattr(model, "differentiable", True))
 
 
-def device_of(model: Model) -> torch.device:
+def device_of(model: Asked) -> torch.device:
     """Return where a model's weights are; anything else that answers does so on the CPU."""
     weights = model.parameters() if isinstance(model, nn.Module) else iter(())
-    return next((weight.device for weight in weights), torch.device("cpu"))
+    return next((weight.device for weight in weights), getattr(model, "device", torch.device("cpu")))
 
 
-def logits(model: Model, x: Tensor, *, batch_size: int = ROWS) -> Tensor:
-    """x: (n, *input) → (n,) logits of class 1, on the CPU, without gradients, in passes of `batch_size` rows or fewer.
+def logits(model: Asked, x: Tensor, *, batch_size: int = ROWS) -> Tensor:
+    """x: (n, *input) → (n,) logits of class 1, or (n, K), on the CPU, without gradients, in passes of `batch_size` rows
+    or fewer.
 
     Bytes are taken for what they stand for (`pixels.unit`).
     """
@@ -51,13 +108,3 @@ def logits(model: Model, x: Tensor, *, batch_size: int = ROWS) -> Tensor:
         parts = x.split(rows_at_once(x, rows=batch_size))
         answers = [model(unit(rows.to(place))).cpu() for rows in parts if len(rows)]
     return torch.cat(answers) if answers else torch.zeros(0)
-
-
-def predicted(logit: Tensor) -> Tensor:
-    """(…) logits → (…) predicted classes, int64: 1 where the logit is above 0, else 0."""
-    return (logit > 0).long()
-
-
-def margin(logit: Tensor, target: Tensor) -> Tensor:
-    """Logit in favour of the target class: positive where the model predicts it."""
-    return torch.where(target == 1, logit, -logit)

@@ -1,6 +1,6 @@
 """ResNet-18 (He, Zhang, Ren, Sun 2016), from torchvision, with GroupNorm in the place of BatchNorm."""
 
-import cftransfer.torchvision_repair  # noqa: F401  (before torchvision)
+import cftransfer.models.torchvision_repair  # noqa: F401  (before torchvision)
 
 # isort: split
 import logging
@@ -24,7 +24,7 @@ NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, *INTEGER
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's, for which GroupNorm has no use
 
 
-def resnet18(*, weights: str | None, input_shape: tuple[int, ...]) -> nn.Module:
+def resnet18(*, weights: str | None = None, input_shape: tuple[int, ...]) -> nn.Module:
     """(n, 3, height, width) → (n,) logits.
 
     weights: path to a state dict of such a network (.safetensors); None draws all. torch's own format is not read: it

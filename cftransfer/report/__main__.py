@@ -7,7 +7,7 @@ from cftransfer.errors import as_command
 from cftransfer.report import missing, report
 
 
-def main() -> None:
+def command() -> None:
     """Parse the folders, make the report; a mistake of the user is one line and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report", description="Report on jobs of transfer.py.")
     parser.add_argument("folder", nargs="+", type=Path, help="job folders, or folders that hold some at any depth")
@@ -24,4 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command()

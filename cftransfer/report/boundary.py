@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cftransfer.errors import InputError, as_command, plain
+from cftransfer.jobs.read import Job
+from cftransfer.report.boundary_data import ROLES, Drawn, drawn
 from cftransfer.report.collect import jobs
-from cftransfer.report.drawn import ROLES, Drawn, drawn
 from cftransfer.report.figures import COLOURS, GREY, legend, written
-from cftransfer.report.job import Job
-from cftransfer.report.plane import Plane, plane
+from cftransfer.report.projection import Plane, plane
 
 SIZE = (11.0, 7.0)  # inches
 LETTERS = 180  # of the caption, on a line of this width
@@ -28,7 +28,7 @@ FILLS = ListedColormap(["#d5e6f4", "#f8dfcd"])  # class 0 and 1, light, so that 
 MARKERS = {True: ("o", "#111111", 26), False: ("X", "#ffd60a", 42)}  # black and yellow differ to every eye
 
 
-def main() -> None:
+def command() -> None:
     """Parse the jobs, draw each; a mistake of the user is one line, and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report.boundary", description=__doc__)
     parser.add_argument("job", nargs="+", type=Path, help="job folders of transfer.py, or folders that hold some")
@@ -151,4 +151,4 @@ def _places(some: Sequence[Job], out: Path | None) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cftransfer.columns import CONTROLS, matrix
 from cftransfer.errors import InputError, plain
-from cftransfer.report.job import Job, job_folders, natural, read, typed_words, yaml_of
-from cftransfer.results import AGE, is_number
+from cftransfer.jobs.read import Job, job_folders, natural, read, typed_words, yaml_of
+from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
+from cftransfer.measuring.statistics import Sharing, Trend, holm, trend
 from cftransfer.spec import PARTS
-from cftransfer.statistics import Sharing, Trend, holm, trend
-from cftransfer.tables import CONTROLS, matrix
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Panel:
 
     def points(self, job: Job) -> list[Point]:
         """Return where a job stands: at one place, or, with a curve, at one for every extra epoch."""
-        if self.knob == AGE and "curve" in job.result:
+        if self.knob == EXTRA_EPOCHS and "curve" in job.result:
             return [
-                _point(point[AGE], pairs, point, job)
-                for point, (_, pairs) in zip(job.result["curve"], job.pairs.groupby(AGE), strict=True)
+                _point(point[EXTRA_EPOCHS], pairs, point, job)
+                for point, (_, pairs) in zip(job.result["curve"], job.pairs.groupby(EXTRA_EPOCHS), strict=True)
             ]
         x = float(job.settings[self.knob]) if self.knob else float(self.jobs.index(job))
         return [_point(x, _last(job.pairs), job.metrics, job)]
@@ -192,7 +192,7 @@ def _point(x: float, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Po
 
 def _last(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the pairs whose references are as the job's settings say, leaving out those on the way there."""
-    return pairs[pairs[AGE] == pairs[AGE].max()] if AGE in pairs else pairs
+    return pairs[pairs[EXTRA_EPOCHS] == pairs[EXTRA_EPOCHS].max()] if EXTRA_EPOCHS in pairs else pairs
 
 
 def _sharing(points: Sequence[Point]) -> Sharing:
@@ -224,7 +224,7 @@ def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
     numbers = [n for n in kept if n != "seed" and all(is_number(settings.get(n)) for settings in every)]
     numbers.sort(key=lambda name: not name.startswith("extra_"))  # how far the reference is from the base comes first
     if all("curve" in result for result in results):
-        return AGE, kept
+        return EXTRA_EPOCHS, kept
     knob = numbers[0] if numbers else None
     return knob, [name for name in kept if name != knob]
 

@@ -13,12 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cftransfer import files
+from cftransfer import atomic
+from cftransfer.jobs.read import Job
+from cftransfer.measuring.statistics import LEVEL, band, reference_means
 from cftransfer.report.collect import Jobs, Line, Panel, Point
 from cftransfer.report.frontier import frontier
-from cftransfer.report.job import Job
 from cftransfer.report.matrix import matrix
-from cftransfer.statistics import LEVEL, band, reference_means
 
 rcParams["text.parse_math"] = False  # names of data and settings may hold dollars, and none of ours are formulas
 LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
@@ -40,7 +40,7 @@ def save(jobs: Jobs, lines: Sequence[Line], folder: Path) -> dict[str, str]:
     figures |= {name: made for name, made in (("frontier", frontier(jobs)), ("matrix", matrix(jobs))) if made}
     for name in {"frontier", "matrix"} - set(figures):  # of an earlier report on other jobs
         for kind in ("png", "svg"):
-            with files.disk(folder / f"{name}.{kind}"):
+            with atomic.disk(folder / f"{name}.{kind}"):
                 (folder / f"{name}.{kind}").unlink(missing_ok=True)
     return {name: written(figure, folder / name) for name, figure in figures.items()}
 
@@ -54,7 +54,7 @@ def written(figure: Figure, path: Path) -> str:
             figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
         figure.set_layout_engine("none")  # it is laid out once; the second picture is the first in another format
         pictures[kind] = buffer.getvalue()
-        files.write(path.with_name(f"{path.name}.{kind}"), pictures[kind])
+        atomic.write(path.with_name(f"{path.name}.{kind}"), pictures[kind])
     svg = pictures["svg"].decode()
     return svg[svg.index("<svg") :]
 

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cftransfer.jobs.read import Job
 from cftransfer.report.collect import Jobs
-from cftransfer.report.job import Job
 
 COLOURS = ("#0b6fb8", "#c4500e", "#2c8a4b", "#8a4fa8", "#7a6a00", "#a61c4b", "#2b8f96", "#57646f")
 MARKERS = "oDs^vPX*"

@@ -7,8 +7,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cftransfer.jobs.read import Job
 from cftransfer.report.collect import Jobs
-from cftransfer.report.job import Job
 
 REFERENCE = "reference.model"  # what the option of the reference's model is called among a job's settings
 DARK = 0.55  # rate from which on letters are white

@@ -13,10 +13,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from cftransfer.composition import as_value
+from cftransfer.commands.composition import as_value
 from cftransfer.errors import InputError, plain
-from cftransfer.finished import RESULT
-from cftransfer.report.job import job_folders, read, typed_words, why_failed, yaml_of
+from cftransfer.jobs.read import job_folders, read, typed_words, why_failed, yaml_of
+from cftransfer.jobs.resume import RESULT
 
 NEVER = "never began"
 HERE = ("hydra.mode=", "hydra.sweep.dir=")  # said otherwise in the commands

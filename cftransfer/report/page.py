@@ -15,14 +15,14 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cftransfer import files
+from cftransfer import atomic
 from cftransfer.errors import plain
+from cftransfer.jobs.read import Job
+from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.measuring.statistics import Trend
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
-from cftransfer.report.job import Job
-from cftransfer.results import AGE
-from cftransfer.spec import flat
-from cftransfer.statistics import Trend
+from cftransfer.settings import flat
 
 INTERVAL = "95 % interval"
 PICTURED = 8  # jobs whose pictures the page holds, up to 2 MB each; those of others stay in their folders
@@ -111,7 +111,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         commits=sorted({_commit(result["git"]) for result in results}),
     )
     path = folder / "report.html"
-    files.write(path, text.encode())
+    atomic.write(path, text.encode())
     return path
 
 
@@ -169,13 +169,15 @@ def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
         head: PAGE[head] for head in (INTERVAL, "rate", "agreement", "conditional", "found", "reference accuracy")
     }
     pairs = job.pairs.assign(agreeing=job.pairs.found * job.pairs.agreement)
-    tried = pairs.groupby(AGE)[["found", "agreeing"]].sum().round().astype(int)
+    tried = pairs.groupby(EXTRA_EPOCHS)[["found", "agreeing"]].sum().round().astype(int)
     rows = []
     for point in job.result["curve"]:
-        many, agreeing = tried.loc[point[AGE]]
+        many, agreeing = tried.loc[point[EXTRA_EPOCHS]]
         counts = {"n_searched": job.metrics["n_searched"], "n_tried": many, "n_agreeing": agreeing}
-        rows.append([(_text(point[AGE]), "")] + [_cell(point | counts, *metrics) for metrics in columns.values()])
-    return [AGE, *columns], rows
+        rows.append(
+            [(_text(point[EXTRA_EPOCHS]), "")] + [_cell(point | counts, *metrics) for metrics in columns.values()]
+        )
+    return [EXTRA_EPOCHS, *columns], rows
 
 
 def names(some: Sequence[Job]) -> list[str]:

@@ -20,13 +20,13 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from cftransfer import files
+from cftransfer import atomic
 from cftransfer.errors import InputError, as_command, plain
+from cftransfer.jobs.read import Job
+from cftransfer.measuring.statistics import LEVEL, holm
 from cftransfer.report.collect import Jobs, Line, Panel, jobs, lines
 from cftransfer.report.figures import sentence, trend
-from cftransfer.report.job import Job
 from cftransfer.report.page import PAGE, cells, curve
-from cftransfer.statistics import LEVEL, holm
 
 LEFT_OUT = ("to class 0", "to class 1", "base accuracy", "reference accuracy", "pairs")
 BOX = "counterfactual.constraints=box"  # the paper's search, but for features that would leave their range
@@ -156,7 +156,7 @@ class Outcome:
     searches: int
 
 
-def main() -> None:
+def command() -> None:
     """Run the study and write its page; a mistake of the user is one line and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report.study", description=__doc__.partition("\n")[0])
     parser.add_argument("overrides", nargs="*", help="settings for every job, as in replicates.bases=10")
@@ -212,7 +212,7 @@ def write(outcomes: Sequence[Outcome], out: Path, *, name: str) -> Path:
         minutes={d: sum(o.seconds for o in outcomes if o.dataset == d) / 60 for d in {o.dataset: 0 for o in outcomes}},
     )
     path = out / f"{name}.md"
-    files.write(path, text.encode())
+    atomic.write(path, text.encode())
     return path
 
 
@@ -253,7 +253,7 @@ def _outcome(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -
 
 
 def _about(every: Sequence[Job]) -> dict[str, str]:
-    """Return what was taken of each data set that is read from files, in words."""
+    """Return what was taken of each data set that is read from atomic, in words."""
     told = {str(job.settings.get("dataset")): job.result.get("data", {}).get("about", "") for job in every}
     return {dataset: about for dataset, about in told.items() if about}
 
@@ -264,7 +264,7 @@ def _told(outcome: Outcome, out: Path) -> dict[str, Any]:
     name = f"{outcome.dataset.replace(',', '-')}-{outcome.part.name}"
     picture = io.BytesIO()
     trend(outcome.jobs, outcome.lines).savefig(picture, format="png", dpi=110)
-    files.write(out / "figures" / f"{name}.png", picture.getvalue())
+    atomic.write(out / "figures" / f"{name}.png", picture.getvalue())
     heads, rows = cells(panel, COLUMNS)
     aged = [curve(job) for job in panel.jobs if "curve" in job.result]
     return {
@@ -322,4 +322,4 @@ def _commit(git: Mapping[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cftransfer.errors import InputError, as_command, plain
-from cftransfer.store import contents
+from cftransfer.store import inventory
 from cftransfer.store.artifacts import DamagedError, verified
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -19,7 +19,7 @@ SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 SHOWN = ("dataset._target_", "model._target_", "model.layers", "model.width", "training.epochs", "epoch", "seed")
 
 
-def main() -> None:
+def command() -> None:
     """Parse the command and run it; a mistake of the user is one line and exit status 1."""
     options = _parser().parse_args()
     with as_command("cftransfer.store"):
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ls(options: argparse.Namespace) -> int:
-    found = contents.entries(options.store)
+    found = inventory.entries(options.store)
     printed = Table(box=None, padding=(0, 1), header_style="bold")
     for head in ("kind", "key", "what", "size", "age"):
         printed.add_column(head, justify="right" if head in ("size", "age") else "left", no_wrap=True)
@@ -72,7 +72,7 @@ def _ls(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    entry = contents.one(options.store, options.key)
+    entry = inventory.one(options.store, options.key)
     try:
         tensors, description = verified(entry.path)
     except DamagedError as error:
@@ -85,13 +85,13 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    reasons = contents.damaged(options.store)
+    reasons = inventory.damaged(options.store)
     for path, reason in reasons.items():
         print(plain(f"damaged: {path} ({reason})"))
-    rest = contents.leftovers(options.store)
+    rest = inventory.leftovers(options.store)
     for path in rest:
         print(plain(f"left over: {path}"))
-    many = len(contents.entries(options.store))
+    many = len(inventory.entries(options.store))
     print(f"{many} artifacts, {len(reasons)} damaged, {len(rest)} left over")
     if reasons:
         print("a job that needs a damaged one moves it aside and makes it again")
@@ -106,11 +106,11 @@ def _prune(options: argparse.Namespace) -> int:
         if "=" not in word:
             raise InputError(f"--spec {word}: takes KEY=VALUE, as in model.layers=8")
     choice = {"older_than": options.older_than, "matching": options.spec, "keep_bytes": options.keep}
-    going, used = contents.to_prune(options.store, **choice) if chosen else ([], [])
-    rest = contents.leftovers(options.store) if options.leftovers else []
+    going, used = inventory.to_prune(options.store, **choice) if chosen else ([], [])
+    rest = inventory.leftovers(options.store) if options.leftovers else []
     verb = "would remove" if options.dry_run else "removed"
     if not options.dry_run:
-        contents.remove([*(path for entry in going for path in (*entry.files, entry.path)), *rest])
+        inventory.remove([*(path for entry in going for path in (*entry.files, entry.path)), *rest])
     for path in [*(entry.path for entry in going), *rest]:
         print(plain(f"{verb} {path}"))
     for entry in used:
@@ -119,7 +119,7 @@ def _prune(options: argparse.Namespace) -> int:
     return 0
 
 
-def _what(entry: contents.Entry) -> str:
+def _what(entry: inventory.Entry) -> str:
     if entry.described is None:
         return "damaged"
     settings = entry.settings
@@ -166,4 +166,4 @@ def _age(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from cftransfer.atomic import disk, write
 from cftransfer.errors import InputError
-from cftransfer.files import disk, write
-from cftransfer.store.leases import hold, unusable
+from cftransfer.store.locks import hold, unusable
 
 log = logging.getLogger(__name__)
 

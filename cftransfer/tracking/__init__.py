@@ -3,8 +3,7 @@
 Nothing heavy is imported here, so that --help is instant.
 """
 
-from cftransfer.tracking.facts import job_folder
-from cftransfer.tracking.job import finish, logged_failure
+from cftransfer.jobs.provenance import job_folder
 from cftransfer.tracking.run import Tracked, mean_curve, report_run, wandb_run
 
-__all__ = ["Tracked", "finish", "job_folder", "logged_failure", "mean_curve", "report_run", "wandb_run"]
+__all__ = ["Tracked", "job_folder", "mean_curve", "report_run", "wandb_run"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from cftransfer.errors import as_command
 
 
-def main() -> None:
+def command() -> None:
     """Parse the words and do it; a mistake of the user is one line and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m cftransfer.tracking", description="W&B runs of jobs, afterwards.")
     actions = parser.add_subparsers(dest="action", required=True)
@@ -37,7 +37,7 @@ def _done(action: str, options: dict) -> int:
 
     check_server()
     if action == "sync":
-        from cftransfer.secrecy import unrecorded
+        from cftransfer.commands.secrets import unrecorded
         from cftransfer.tracking.sync import sync
 
         with unrecorded():  # W&B's own process starts with the first question
@@ -49,4 +49,4 @@ def _done(action: str, options: dict) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    command()

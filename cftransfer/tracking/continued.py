@@ -12,21 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cftransfer import finished
+from cftransfer.atomic import inside
 from cftransfer.errors import InputError
-from cftransfer.files import inside
+from cftransfer.jobs import resume
 from cftransfer.tracking import offline
-from cftransfer.tracking.run import (
-    TABLES,
-    about,
-    checked,
-    mean_curve,
-    publish,
-    sweep_of,
-    tell,
-    upload_report,
-    where,
-)
+from cftransfer.tracking.run import TABLES, about, checked, mean_curve, publish, sweep_of, tell, upload_report, where
 
 RESULT = "result.json"
 AGAIN = "run the job again"  # which makes anew what is not as it was written
@@ -111,8 +101,8 @@ def _told(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `publish` takes, as it lies in a job's folder."""
     import pandas as pd
 
-    from cftransfer.report.checks import check_size
-    from cftransfer.report.job import is_picture
+    from cftransfer.jobs.read import is_picture
+    from cftransfer.jobs.tables import check_size
 
     learned = "experiment" not in result["choices"]  # train.py
     wanted = {*TABLES, *(["curves"] if learned else [])}
@@ -124,7 +114,7 @@ def _told(job: Path, result: Mapping[str, Any]) -> dict[str, Any]:
         with _readable(name):
             if path.suffix == ".parquet":
                 check_size(path)
-            if finished.digest(content := path.read_bytes()) != digest:
+            if resume.digest(content := path.read_bytes()) != digest:
                 raise InputError(f"{name}: is not as it was written; {AGAIN}")
             if path.suffix == ".parquet":
                 tables[path.stem] = pd.read_parquet(io.BytesIO(content))

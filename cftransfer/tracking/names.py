@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cftransfer.errors import InputError
-from cftransfer.tracking import facts
+from cftransfer.jobs import provenance
 
 LONGEST_NAME, LONGEST_TAG, LONGEST_WORD = 120, 64, 128  # letters; W&B refuses longer ones
 REFUSED = "/\\#?%:"  # by W&B, in the name of a project
@@ -78,7 +78,7 @@ def project(key: str, value: Any) -> str:
 
 def group(sweep: Path) -> str:
     """Return the group of a sweep's jobs: its folder, as one would type it here; of a long one, the end."""
-    text = facts.shown(sweep.absolute()).as_posix()
+    text = provenance.shown(sweep.absolute()).as_posix()
     return text if len(text) <= LONGEST_WORD else f"…{text[1 - LONGEST_WORD :]}"
 
 

@@ -22,11 +22,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from cftransfer import finished
+from cftransfer.commands.secrets import holds_credentials, unrecorded
 from cftransfer.errors import InputError
-from cftransfer.secrecy import holds_credentials, unrecorded
-from cftransfer.spec import one_of, real
-from cftransfer.tracking import facts, names, offline
+from cftransfer.jobs import provenance, resume
+from cftransfer.settings import check_choice, check_float
+from cftransfer.tracking import names, offline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ def wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
 
     Raises InputError for settings that W&B would refuse, and where the run cannot begin.
     """
-    with _staged_in(facts.job_folder()), _wandb_run(cfg) as tracked:
+    with _staged_in(provenance.job_folder()), _wandb_run(cfg) as tracked:
         yield tracked
 
 
@@ -114,13 +114,13 @@ def _staged_in(folder: Path) -> Iterator[None]:
 def _wandb_run(cfg: DictConfig) -> Iterator[Tracked]:
     import wandb
 
-    facts.code()  # what runs now; an edit or a commit during a long job must not be recorded in its place
-    out = facts.job_folder()
+    provenance.code()  # what runs now; an edit or a commit during a long job must not be recorded in its place
+    out = provenance.job_folder()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     settings = checked(config["wandb"])
     known = _about(config) | {"group": settings["group"] or _sweep()}
-    place = where(settings, out, id_=_id(out, finished.what(config)))
-    own = _settings(settings["finish_timeout"], disable_git=facts.remotes_hold_credentials())
+    place = where(settings, out, id_=_id(out, resume.what(config)))
+    own = _settings(settings["finish_timeout"], disable_git=provenance.remotes_hold_credentials())
     try:
         run = _begun(**known, **place, settings=own)
     except (wandb.Error, OSError, ValueError) as error:
@@ -142,11 +142,11 @@ def checked(settings: Any) -> dict[str, Any]:
     if not isinstance(settings, Mapping):
         raise InputError(f"wandb={settings}: takes online, offline or disabled")
     mode, seconds = settings.get("mode"), settings.get("finish_timeout")
-    one_of(_source("mode", mode), mode, ("online", "offline", "disabled"))
+    check_choice(_source("mode", mode), mode, ("online", "offline", "disabled"))
     if mode != "disabled":
         check_server()
     most = f"> 0 and ≤ {DAY} (a day)"
-    real("wandb.finish_timeout", seconds, inside=most, among=lambda seconds: 0 < seconds <= DAY)
+    check_float("wandb.finish_timeout", seconds, inside=most, among=lambda seconds: 0 < seconds <= DAY)
     if not isinstance(settings.get("notes"), str | None):
         raise InputError(f"wandb.notes={settings['notes']}: takes a sentence, or null")
     words = {name: names.word(f"wandb.{name}", settings.get(name)) for name in ("entity", "group")}
@@ -197,15 +197,15 @@ def ask_server() -> None:
 
 def _about(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the run of this job is called, how it is filed, and its config."""
-    chosen, typed = facts.choices(), list(HydraConfig.get().overrides.task)
-    return about(config, chosen, typed, git=facts.code(), versions=facts.versions())
+    chosen, typed = provenance.choices(), list(HydraConfig.get().overrides.task)
+    return about(config, chosen, typed, git=provenance.code(), versions=provenance.versions())
 
 
 def _sweep() -> str | None:
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         return names.group(Path(hydra.sweep.dir))
-    return sweep_of(facts.job_folder())
+    return sweep_of(provenance.job_folder())
 
 
 def sweep_of(job: Path) -> str | None:
@@ -344,7 +344,7 @@ def _close(tracked: Tracked, *, exit_code: int) -> None:
 
 
 def _say(tracked: Tracked, out: Path, *, failed: bool) -> None:
-    folder = facts.shown(out)
+    folder = provenance.shown(out)
     sync = f"{SYNC} {shlex.quote(str(folder))}"
     if tracked.troubles:
         reason = tracked.troubles[0]  # others follow from it
@@ -399,7 +399,7 @@ def report_run(folder: Path) -> str | None:
     except InputError as error:
         lacking = str(error)
     if lacking:
-        log.warning("W&B lacks the report of %s (%s); it is there as report.html", facts.shown(folder), lacking)
+        log.warning("W&B lacks the report of %s (%s); it is there as report.html", provenance.shown(folder), lacking)
     return lacking
 
 
@@ -432,8 +432,8 @@ def _figures(folder: Path, jobs: "Jobs") -> dict[str, Any]:
     import pandas as pd
     import wandb
 
+    from cftransfer.jobs.read import is_picture
     from cftransfer.report import collect
-    from cftransfer.report.job import is_picture
 
     figures = [path for path in sorted(folder.glob("*.png")) if is_picture(folder, path)]
     shown: dict[str, Any] = {f"figure_{path.stem}": wandb.Image(str(path)) for path in figures}

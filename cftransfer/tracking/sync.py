@@ -18,9 +18,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cftransfer.commands.secrets import unrecorded
 from cftransfer.errors import InputError, plain
-from cftransfer.secrecy import unrecorded
-from cftransfer.tracking import facts, offline
+from cftransfer.jobs import provenance
+from cftransfer.tracking import offline
 from cftransfer.tracking.continued import continued, has_result, run_of
 from cftransfer.tracking.run import SYNC, ask_server, check_server, unreachable
 
@@ -62,15 +63,17 @@ def catch_up(cfg: DictConfig) -> None:
     settings = OmegaConf.to_container(cfg, resolve=True).get("wandb")  # type: ignore[union-attr]
     if not isinstance(settings, Mapping) or settings.get("mode") != "online":
         return
-    job = facts.job_folder()
+    job = provenance.job_folder()
     files = offline.files(job, of=run_of(job))
     if not files or not _is_own(job, files[-1]) or offline.is_marked(files[-1]):
         return
     with unrecorded():  # W&B's own process starts with the first question
         reason = _unreached_once() or _continued(job, files[-1], finish_timeout=settings.get("finish_timeout"))
     if reason:
-        way_out = f"upload them with: {SYNC} {shlex.quote(str(facts.shown(job)))}"
-        log.warning("W&B lacks some of this run (%s); all results are in %s; %s", reason, facts.shown(job), way_out)
+        way_out = f"upload them with: {SYNC} {shlex.quote(str(provenance.shown(job)))}"
+        log.warning(
+            "W&B lacks some of this run (%s); all results are in %s; %s", reason, provenance.shown(job), way_out
+        )
     else:
         log.info("W&B lacked some of this run: %s", _marked(files))
 
@@ -103,7 +106,7 @@ def _within(path: Path) -> str | None:
     whole = path.resolve()
     for above in (whole, *whole.parents):
         if above.name == "wandb" and offline.files(above.parent):
-            return f"{path}: is W&B's part of a job; name the job's folder, {facts.shown(above.parent)}"
+            return f"{path}: is W&B's part of a job; name the job's folder, {provenance.shown(above.parent)}"
     return None
 
 
@@ -178,7 +181,7 @@ def _by_wandb(fresh: Mapping[Path, Path]) -> dict[Path, str | None]:
 def _why(file: Path, said: Sequence[str]) -> str:
     """Return what `wandb sync` said last of this file, which it calls by its folder, or by its run's id."""
     about_it = [line for line in said if file.parent.name in line or f"/{offline.run_id(file)}]" in line]
-    folder = str(facts.shown(file.parent))
+    folder = str(provenance.shown(file.parent))
     about_it = [line for line in about_it if folder in line] or about_it  # a copied job has the same names
     return " ".join(about_it[-1].split()) if about_it else "wandb sync did not say why"
 
@@ -201,4 +204,4 @@ def _marked(files: Sequence[Path]) -> str:
 
 
 def _say(job: Path, what: str) -> None:
-    print(plain(f"{facts.shown(job)}: {what}"), flush=True)
+    print(plain(f"{provenance.shown(job)}: {what}"), flush=True)

@@ -13,20 +13,20 @@ from scipy.optimize import LinearConstraint, minimize
 from scipy.stats import kstest
 
 from cftransfer.counterfactuals import wachter as wachter_file
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.ascent import ascend
-from cftransfer.counterfactuals.constraint import constraint
-from cftransfer.counterfactuals.descent import ROUNDING
-from cftransfer.counterfactuals.draws import normal, row_seeds, uniform
 from cftransfer.counterfactuals.growing_spheres import _shell
 from cftransfer.counterfactuals.minimal import OVERSHOOT, halfspace
-from cftransfer.counterfactuals.search import search
-from cftransfer.counterfactuals.spread import deviations
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.space import Feature, FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import logits, margin, predicted
+from cftransfer.searching.ascent import ascend
+from cftransfer.searching.candidates import Candidates
+from cftransfer.searching.constraint import constraint
+from cftransfer.searching.descent import ROUNDING
+from cftransfer.searching.mad import mad_scale
+from cftransfer.searching.row_random import normal, row_seeds, uniform
 from cftransfer.spec import GENERATING, POOL_SIZE, generating_seeds, member_seeds
+from cftransfer.store.searched import run_search
 
 INF = float("inf")
 
@@ -58,7 +58,7 @@ def table_of(x, y=None):
 def asked(name, model, x, *, dataset=None, generating=None, **changes):
     settings = OmegaConf.to_container(composed(f"counterfactual={name}").counterfactual, resolve=True)
     settings = {**settings, **({"batch_size": 16} if "batch_size" in settings else {}), **changes}
-    return search(model, x, settings=settings, dataset=dataset or table_of(x), generating=generating)
+    return run_search(model, x, settings=settings, dataset=dataset or table_of(x), generating=generating)
 
 
 def nearest_by_scipy(x, slope, low, high, level):
@@ -185,7 +185,7 @@ def test_wachters_lambda_grows_after_every_patience_and_the_distance_is_in_mads(
 
     def spy(objective, x, target, **_):
         seen["objective"] = objective
-        return SimpleNamespace(x=x, done=torch.zeros(len(x), dtype=torch.bool), iterations=target * 0, relaxed=None)
+        return SimpleNamespace(x=x, claimed=torch.zeros(len(x), dtype=torch.bool), iterations=target * 0, relaxed=None)
 
     monkeypatch.setattr(wachter_file, "descend", spy)
     rows = torch.stack([random(101), random(101, seed=1) / 10], 1)
@@ -203,7 +203,7 @@ def test_wachters_lambda_grows_after_every_patience_and_the_distance_is_in_mads(
     moved, factual, target = random(6, 2, seed=2), random(6, 2, seed=3), torch.tensor([0.0, 1, 0, 1, 0, 1])
     loss = seen["objective"](moved, factual, target, age)
     scale = torch.tensor([(rows[:, 0] - rows[:, 0].median()).abs().median(), rows[:, 1].std()])
-    torch.testing.assert_close(deviations(data), scale)
+    torch.testing.assert_close(mad_scale(data), scale)
     lam = torch.tensor([0.5, 0.5, 1.5, 1.5, 4.5, 40.5])
     torch.testing.assert_close(loss.prediction, lam * (torch.sigmoid(model(moved)) - target) ** 2)
     torch.testing.assert_close(loss.distance, ((moved - factual).abs() / scale).sum(1))
@@ -214,7 +214,7 @@ def test_wachters_lambda_grows_after_every_patience_and_the_distance_is_in_mads(
 def test_wachter_moves_no_sooner_than_lambda_outweighs_the_distance(patience):
     """One feature, σ(4 (x − .8)): from x = .3 the pull λ · 2 (1 − p) · 4 p (1 − p) has to exceed 1 / MAD."""
     data = table_of(torch.linspace(0, 1, 101)[:, None])
-    assert deviations(data).item() == pytest.approx(0.25)
+    assert mad_scale(data).item() == pytest.approx(0.25)
     x = torch.tensor([[0.3]])
     p = torch.sigmoid(4 * (torch.linspace(0.3, 0.5, 50) - 0.8))  # before it is near enough to be carried by Adam
     needed = (1 / 0.25) / (2 * (1 - p) * 4 * p * (1 - p)).max().item()
@@ -357,7 +357,7 @@ def test_nearest_never_gives_the_factual_itself_for_a_model_that_wavers():
         dataset=data,
         **{"distance": "l2", "confidence": 0.5, "iterations": 5},
     )
-    assert answer.done.all()
+    assert answer.claimed.all()
     assert (answer.iterations == 2).all()
     apart = torch.cdist(rows, rows).fill_diagonal_(INF)
     assert torch.equal(answer.x, rows[apart.argmin(1)])
@@ -453,7 +453,7 @@ def test_sns_keeps_the_best_point_and_not_the_last():
 def test_an_ascent_never_leaves_the_targets_side():
     """What is raised leads away from the target: of the points that still have the margin the best is kept."""
     x = random(5, 2)
-    begun = Answer(x, torch.ones(5, dtype=torch.bool), torch.zeros(5, dtype=torch.long))
+    begun = Candidates(x, torch.ones(5, dtype=torch.bool), torch.zeros(5, dtype=torch.long))
     answer = ascend(
         lambda point, _, start: (point[:, 0], start + 0.205 - point[:, 0]),
         x,
@@ -531,7 +531,7 @@ def test_an_ensemble_with_its_own_opposite_finds_nothing():
     opposite = linear(-weights, -bias)
     model = linear(weights, bias)
     result = asked("ensemble", model, x, generating=lambda many: [opposite] * many, iterations=200)
-    assert not result.done.any()
+    assert not result.claimed.any()
     assert not result.found.any()
     assert (result.iterations == 200).all()
     assert (predicted(result.logit) == 1 - result.target).any()

@@ -8,7 +8,8 @@ from torch import nn
 
 import cftransfer.counterfactuals.minimal as method
 from cftransfer.counterfactuals.minimal import closest, halfspace
-from cftransfer.models.prediction import build, logits, margin, predicted
+from cftransfer.models.build import build
+from cftransfer.models.prediction import logits, margin, predicted
 
 NEEDED = 1e-5
 
@@ -29,9 +30,7 @@ def linear(weights, bias=0.0):
 
 def network(*, input_shape=(16,), seed=0):
     """An untrained network with its logits spread around 0, so that both classes occur."""
-    model = build(
-        {"_target_": "cftransfer.models.mlp.mlp", "layers": 2, "width": 32}, input_shape=input_shape, seed=seed
-    )
+    model = build({"_target_": "mlp", "layers": 2, "width": 32}, input_shape=input_shape, seed=seed)
     with torch.no_grad():
         for name, part in model.named_parameters():
             if name.endswith("weight"):

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cftransfer.counterfactuals.constraint import NAMES, constraint
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import Feature, FeatureSpace
 from cftransfer.errors import InputError
+from cftransfer.searching.constraint import NAMES, constraint
 
 LETTERS = tuple("abcdefgh")
 

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cftransfer.counterfactuals.constraint import Constraint
 from cftransfer.counterfactuals.gradient import gradient
-from cftransfer.counterfactuals.spread import deviations
 from cftransfer.errors import InputError
-from cftransfer.models.prediction import build, logits, margin, predicted
+from cftransfer.models.build import build
+from cftransfer.models.prediction import logits, margin, predicted
+from cftransfer.searching.constraint import Constraint
+from cftransfer.searching.mad import mad_scale
 
 SETTINGS = {
     "iterations": 1000,
@@ -29,7 +30,7 @@ def search(model, x, dataset=None, **changes):
     target = 1 - predicted(logits(model, x))
     box = Constraint(name="box", feature=torch.arange(x[0].numel() if len(x) else 1))
     answer = gradient(model, x, target, constraint=box, dataset=dataset, **{**SETTINGS, **changes})
-    return target, answer.x, answer.done, answer.iterations
+    return target, answer.x, answer.claimed, answer.iterations
 
 
 def linear(*weights, bias=0.0):
@@ -49,7 +50,7 @@ def test_a_row_gets_the_same_counterfactual_alone_and_in_any_batch(trained_model
 
 
 def test_in_a_network_of_odd_sizes_rows_differ_by_no_more_than_rounding(compas):
-    model = build({"_target_": "cftransfer.models.mlp.mlp", "layers": 2, "width": 5}, input_shape=(14,), seed=0)
+    model = build({"_target_": "mlp", "layers": 2, "width": 5}, input_shape=(14,), seed=0)
     x = compas.x_test[:300]
     _, every, done, steps = search(model, x, batch_size=250)
     _, back, back_done, back_steps = search(model, x.flip(0), batch_size=250)
@@ -191,7 +192,7 @@ def test_an_impossible_setting_is_named(setting, value):
 @pytest.mark.parametrize("distance", ["l1", "l2", "mad"])
 def test_the_distance_is_the_one_that_was_asked_for(distance, compas):
     """One step from a point beside the factual, where the prediction has no slope: what is left is the distance's."""
-    scale = {"mad": deviations(compas)}.get(distance, torch.ones(14))
+    scale = {"mad": mad_scale(compas)}.get(distance, torch.ones(14))
     x = compas.x_test[:5].clamp(0.2, 0.8)
     flat, seen = (lambda x: x.sum(1) * 0 - 1), []
 
@@ -227,7 +228,7 @@ def test_deviations_are_the_mad_else_the_standard_deviation_else_one():
     class Rows:
         x_train = x
 
-    torch.testing.assert_close(deviations(Rows()), torch.tensor([0.1, float(x[:, 1].std()), 1.0]))
+    torch.testing.assert_close(mad_scale(Rows()), torch.tensor([0.1, float(x[:, 1].std()), 1.0]))
 
 
 def test_refined_counterfactuals_are_nearer_still_confident_and_within_the_cap(trained_models, compas):

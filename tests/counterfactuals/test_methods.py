@@ -11,12 +11,13 @@ import torch
 from conftest import ROOT, composed
 from omegaconf import OmegaConf
 
-from cftransfer.counterfactuals.constraint import NAMES, constraint
-from cftransfer.counterfactuals.search import check, search
 from cftransfer.data.dataset import from_table
 from cftransfer.data.space import Feature
 from cftransfer.errors import InputError
-from cftransfer.models.prediction import build, logits, margin, predicted
+from cftransfer.models.build import build
+from cftransfer.models.prediction import logits, margin, predicted
+from cftransfer.searching.constraint import NAMES, constraint
+from cftransfer.store.searched import check_search, run_search
 
 OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "counterfactual").glob("*.yaml"))
 METHODS = [name for name in OPTIONS if not name[-1].isdigit()]
@@ -98,7 +99,7 @@ def world(seed):
         test_share=0.2,
         split_seed=seed,
     )
-    mlp = {"_target_": "cftransfer.models.mlp.mlp", "layers": 2, "width": 16}
+    mlp = {"_target_": "mlp", "layers": 2, "width": 16}
     models = [build(mlp, input_shape=data.input_shape, seed=seed) for _ in range(3)]
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -134,12 +135,12 @@ def test_what_is_found_is_a_counterfactual(name, constraints):
     for seed in SPACES:
         data, (model, *others) = world(seed)
         x = data.x_test[:7]
-        result = search(model, x, settings=settings, dataset=data, generating=repeated(others))
+        result = run_search(model, x, settings=settings, dataset=data, generating=repeated(others))
         found, reached, at = result.found, result.counterfactual[result.found], x[result.found]
         many += int(found.sum())
         assert (result.iterations <= settings["iterations"]).all()
-        assert (found <= result.done).all()
-        assert torch.equal(found, result.done)  # what is claimed is no more than what the engine confirms
+        assert (found <= result.claimed).all()
+        assert torch.equal(found, result.claimed)  # what is claimed is no more than what the engine confirms
         assert result.counterfactual.isfinite().all()
         assert (reached != at).any(1).all()
         assert constraint(constraints, data.space).holds(reached, at).all()
@@ -166,11 +167,11 @@ def test_what_is_not_found_says_so(name):
     data, (model, *others) = world(0)
     target = 1 - predicted(logits(model, data.x_test))
     settings = {**cheap(name), "constraints": "actionable", "confidence": 0.999}
-    result = search(model, data.x_test[:9], settings=settings, dataset=data, generating=repeated(others))
+    result = run_search(model, data.x_test[:9], settings=settings, dataset=data, generating=repeated(others))
     short = margin(logits(model, result.counterfactual), target[:9]) < math.log(999)
     assert short.any(), "everything was found, so nothing was tested"
     assert not result.found[short].any()
-    assert not result.done[short].any()
+    assert not result.claimed[short].any()
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -181,7 +182,7 @@ def test_the_row_beside_it_does_not_matter(name, trained_models, compas):
 
     def ask(rows):
         about = {"settings": settings, "dataset": compas, "generating": repeated(trained_models[1:])}
-        return search(trained_models[0], x[rows], **about)
+        return run_search(trained_models[0], x[rows], **about)
 
     every = ask(list(range(40)))
     assert every.found.any()
@@ -202,8 +203,8 @@ def test_a_model_that_never_changes_its_mind(name, constraints):
         return x.flatten(1).sum(1) * 0 + 3
 
     x = data.x_test[:5]
-    result = search(stubborn, x, settings=settings, dataset=data, generating=repeated([stubborn]))
-    assert not result.done.any()
+    result = run_search(stubborn, x, settings=settings, dataset=data, generating=repeated([stubborn]))
+    assert not result.claimed.any()
     assert not result.found.any()
     assert result.counterfactual.isfinite().all()
     assert (result.iterations <= settings["iterations"]).all()
@@ -213,7 +214,7 @@ def test_a_model_that_never_changes_its_mind(name, constraints):
 def test_most_are_found_with_the_settings_it_comes_with(name, trained_models, compas):
     about = {"settings": settings_of(name), "dataset": compas, "generating": repeated(trained_models[1:])}
     assert about["settings"]["constraints"] == "possible"
-    result = search(trained_models[0], compas.x_test[:60], **about)
+    result = run_search(trained_models[0], compas.x_test[:60], **about)
     assert result.found.float().mean() >= 0.95
 
 
@@ -227,12 +228,15 @@ def tree(compas):
 def test_a_base_without_gradients(name, tree, compas):
     settings, x = settings_of(name), compas.x_test[:60]
     if name in WITHOUT_GRADIENTS:
-        check(settings, compas, tree)
-        result = search(tree, x, settings=settings, dataset=compas)
+        check_search(settings, compas, tree)
+        result = run_search(tree, x, settings=settings, dataset=compas)
         assert result.found.float().mean() >= 0.95
         return
     said = "follows gradients, and the base's model has none; counterfactual=nearest and counterfactual=growing_spheres"
-    for refused in (lambda: check(settings, compas, tree), lambda: search(tree, x, settings=settings, dataset=compas)):
+    for refused in (
+        lambda: check_search(settings, compas, tree),
+        lambda: run_search(tree, x, settings=settings, dataset=compas),
+    ):
         with pytest.raises(InputError, match=said) as raised:
             refused()
         assert "\n" not in str(raised.value)
@@ -293,7 +297,7 @@ def test_an_impossible_setting_is_named(name, trained_models, compas):
     assert {setting for setting, _ in cases} | {"_target_"} == set(settings_of(name)), "a setting without a case"
     for setting, value in cases:
         with pytest.raises(InputError) as raised:
-            check(settings_of(name, **{setting: value}), compas, trained_models[0])
+            check_search(settings_of(name, **{setting: value}), compas, trained_models[0])
         assert str(raised.value).startswith(f"counterfactual.{setting}={value}: takes "), (setting, value)
 
 
@@ -301,15 +305,15 @@ def test_an_impossible_setting_is_named(name, trained_models, compas):
 def test_a_setting_too_many_or_too_few_is_named(name, trained_models, compas):
     settings = settings_of(name)
     with pytest.raises(InputError, match=r"counterfactual\.stepsize: no such key"):
-        check({**settings, "stepsize": 1}, compas, trained_models[0])
+        check_search({**settings, "stepsize": 1}, compas, trained_models[0])
     for missing in settings.keys() - {"_target_"}:
         with pytest.raises(InputError, match=rf"counterfactual\.{missing}: is missing"):
-            check({key: value for key, value in settings.items() if key != missing}, compas, trained_models[0])
+            check_search({key: value for key, value in settings.items() if key != missing}, compas, trained_models[0])
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_passes_the_check_before_anything_is_trained(name, trained_models, compas):
-    check(settings_of(name), compas, trained_models[0])
+    check_search(settings_of(name), compas, trained_models[0])
 
 
 def test_a_numbered_option_is_the_same_method_at_another_strength():
@@ -323,7 +327,7 @@ def test_a_numbered_option_is_the_same_method_at_another_strength():
 @pytest.mark.parametrize("name", METHODS)
 def test_no_rows_are_no_trouble(name, trained_models, compas):
     about = {"settings": cheap(name), "dataset": compas, "generating": repeated(trained_models[1:])}
-    result = search(trained_models[0], compas.x_test[:0], **about)
+    result = run_search(trained_models[0], compas.x_test[:0], **about)
     assert result.counterfactual.shape == (0, *compas.input_shape)
     assert len(result.found) == len(result.iterations) == 0
 
@@ -337,6 +341,6 @@ def test_growing_spheres_never_asks_more_than_its_cap(iterations, trained_models
         return trained_models[0](x)
 
     settings = settings_of("growing_spheres", iterations=iterations, batch_size=1, sparse=False)
-    result = search(counting, compas.x_test[:1], settings=settings, dataset=compas)
+    result = run_search(counting, compas.x_test[:1], settings=settings, dataset=compas)
     assert (result.iterations <= iterations).all()
     assert sum(asked) <= iterations + 4  # the engine asks too: at x, at x′, where it was relaxed

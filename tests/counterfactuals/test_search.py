@@ -6,10 +6,11 @@ from conftest import composed
 from omegaconf import OmegaConf
 
 from cftransfer import store as artifacts
-from cftransfer.counterfactuals.answer import Answer
-from cftransfer.counterfactuals.search import check, factuals, search, searched
 from cftransfer.errors import InputError
-from cftransfer.models.prediction import build, logits, predicted
+from cftransfer.models.build import build
+from cftransfer.models.prediction import logits, predicted
+from cftransfer.searching.candidates import Candidates
+from cftransfer.store.searched import check_search, factuals, run_search, searched
 
 SETTINGS = OmegaConf.to_container(composed().counterfactual, resolve=True)
 
@@ -22,32 +23,32 @@ def boastful(model, x, target, *, beyond):
     """A method that claims success for rows it did not touch, and for rows outside the box."""
     reached = x.clone()
     reached[: len(x) // 2] += beyond
-    return Answer(reached, torch.ones(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.long))
+    return Candidates(reached, torch.ones(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.long))
 
 
 @pytest.mark.parametrize("beyond", [0.0, 5.0])
 def test_a_methods_word_is_not_enough(trained_models, compas, beyond, own_methods):
-    settings = {"_target_": f"{__name__}.boastful", "constraints": "box", "beyond": beyond}
-    result = search(trained_models[0], compas.x_test[:40], settings=settings, dataset=compas)
-    assert result.done.all()
+    settings = {"_target_": f"{__name__}__boastful", "constraints": "box", "beyond": beyond}
+    result = run_search(trained_models[0], compas.x_test[:40], settings=settings, dataset=compas)
+    assert result.claimed.all()
     assert not result.found.any()
 
 
 def modest(model, x, target):
     """A method that reaches the target and does not claim it: short of the confidence that it was asked for."""
     reached = torch.where(target[:, None] == 1, torch.ones_like(x), torch.zeros_like(x))
-    return Answer(reached, torch.zeros(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
+    return Candidates(reached, torch.zeros(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
 
 
 def test_what_a_method_does_not_claim_is_not_found(compas, own_methods):
-    settings = {"_target_": f"{__name__}.modest", "constraints": "box"}
-    result = search(lambda x: x.sum(1) - 7, compas.x_test[:40], settings=settings, dataset=compas)
+    settings = {"_target_": f"{__name__}__modest", "constraints": "box"}
+    result = run_search(lambda x: x.sum(1) - 7, compas.x_test[:40], settings=settings, dataset=compas)
     assert (predicted(result.logit) == result.target).all()
     assert not result.found.any()
 
 
 def test_targets_are_the_other_class(trained_models, compas):
-    result = search(trained_models[0], compas.x_test[:40], settings=SETTINGS, dataset=compas)
+    result = run_search(trained_models[0], compas.x_test[:40], settings=SETTINGS, dataset=compas)
     assert torch.equal(result.target, 1 - predicted(logits(trained_models[0], compas.x_test[:40])))
 
 
@@ -75,7 +76,7 @@ def test_stored_counterfactuals_score_as_recorded_in_any_pass(trained_models, co
     assert len(result.factual) == len(compas.x_test)
     for batch_size in (1, 7, 100, 5000):
         fresh = predicted(logits(trained_models[0], result.counterfactual, batch_size=batch_size))
-        assert ((fresh == result.target) == result.found)[result.done].all()
+        assert ((fresh == result.target) == result.found)[result.claimed].all()
 
 
 def test_samples_are_the_first_of_the_test_split(compas):
@@ -87,19 +88,21 @@ def test_samples_are_the_first_of_the_test_split(compas):
 
 def test_settings_are_checked_before_anything_is_searched(compas):
     with pytest.raises(InputError, match=r"counterfactual.iterations=-1"):
-        check({**SETTINGS, "iterations": -1}, compas, lambda x: x.sum(1))
+        check_search({**SETTINGS, "iterations": -1}, compas, lambda x: x.sum(1))
 
 
 def between(model, x, target, *, constraint):
     """A method that claims points which are not what was asked for: half of a category."""
     reached = torch.where(target[:, None] == 1, torch.ones_like(x), torch.zeros_like(x))
-    return Answer(reached.clamp(0.1, 0.9), torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
+    return Candidates(
+        reached.clamp(0.1, 0.9), torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long)
+    )
 
 
 @pytest.mark.parametrize(("constraints", "found"), [("none", True), ("box", True), ("possible", False)])
 def test_what_the_constraint_does_not_allow_is_not_found(compas, constraints, found, own_methods):
-    settings = {"_target_": f"{__name__}.between", "constraints": constraints}
-    result = search(lambda x: x.sum(1) - 7, compas.x_test[:40], settings=settings, dataset=compas)
+    settings = {"_target_": f"{__name__}__between", "constraints": constraints}
+    result = run_search(lambda x: x.sum(1) - 7, compas.x_test[:40], settings=settings, dataset=compas)
     assert (predicted(result.logit) == result.target).all()
     assert bool(result.found.all()) is found
     assert bool(result.found.any()) is found
@@ -107,7 +110,7 @@ def test_what_the_constraint_does_not_allow_is_not_found(compas, constraints, fo
 
 def test_a_search_without_constraints_may_leave_the_box(trained_models, compas):
     x = compas.x_test[:100]
-    free = search(trained_models[0], x, settings={**SETTINGS, "constraints": "none"}, dataset=compas)
+    free = run_search(trained_models[0], x, settings={**SETTINGS, "constraints": "none"}, dataset=compas)
     assert free.found.float().mean() > 0.95
     assert ((free.counterfactual < 0) | (free.counterfactual > 1))[free.found].any()
 
@@ -118,27 +121,27 @@ def test_constraints_are_named_in_every_mistake(compas):
         ({name: value for name, value in SETTINGS.items() if name != "constraints"}, "constraints: is missing"),
     ):
         with pytest.raises(InputError, match=said):
-            check(settings, compas, lambda x: x.sum(1))
+            check_search(settings, compas, lambda x: x.sum(1))
 
 
 def test_a_base_without_a_gradient_is_refused_before_anything_is_trained(compas):
     tree = build(composed("model=decision_tree").model, input_shape=(14,), seed=0)
     with pytest.raises(InputError, match="follows gradients, and the base's model has none; counterfactual=nearest"):
-        check(SETTINGS, compas, tree)
+        check_search(SETTINGS, compas, tree)
 
 
 def test_where_it_was_before_projection_is_kept_to_the_bit(trained_models, compas, base_spec, tmp_path):
     ask = {"spec": base_spec, "settings": SETTINGS, "samples": 30, "dataset": compas, "generating": nobody}
     ask["store"] = artifacts.prepare(tmp_path)
     (result,) = searched(trained_models[:1], [0], **ask)
-    fresh = search(trained_models[0], compas.x_test[:30], settings=SETTINGS, dataset=compas)
+    fresh = run_search(trained_models[0], compas.x_test[:30], settings=SETTINGS, dataset=compas)
     assert torch.equal(result.relaxed, fresh.relaxed)
     assert torch.equal(result.relaxed_found, fresh.relaxed_found)
 
 
 def test_more_bases_than_have_models_of_their_own_are_refused_before_anything_is_trained(compas):
     settings = OmegaConf.to_container(composed("counterfactual=ensemble").counterfactual, resolve=True)
-    check(settings, compas, lambda x: x.sum(1), range(50))
+    check_search(settings, compas, lambda x: x.sum(1), range(50))
     with pytest.raises(InputError, match=r"replicates\.bases: at most 50"):
-        check(settings, compas, lambda x: x.sum(1), range(51))
-    check(SETTINGS, compas, lambda x: x.sum(1), range(1000))
+        check_search(settings, compas, lambda x: x.sum(1), range(51))
+    check_search(SETTINGS, compas, lambda x: x.sum(1), range(1000))

@@ -192,7 +192,7 @@ def test_the_version_is_that_of_the_columns_read(tmp_path, folder, data):
 
 
 def test_folders_do_not_share_a_cached_data_set(tmp_path, folder):
-    settings = {"_target_": "cftransfer.data.acs_employment.acs_employment", **SETTINGS}
+    settings = {"_target_": "acs_employment", **SETTINGS}
     put(tmp_path, persons(80, seed=5))
     first, second = load(settings, folder), load(settings, tmp_path)
     assert load(settings, folder) is first

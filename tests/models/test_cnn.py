@@ -13,11 +13,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from cftransfer.data.cifar10_airplane import cifar10_airplane
 from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
+from cftransfer.models.build import build
 from cftransfer.models.population import Population, fit
-from cftransfer.models.prediction import build, logits
+from cftransfer.models.prediction import logits
 
-CNN = {"_target_": "cftransfer.models.cnn.cnn", "layers": 3, "width": 4}
-RESNET = {"_target_": "cftransfer.models.resnet18.resnet18", "weights": None}
+CNN = {"_target_": "cnn", "layers": 3, "width": 4}
+RESNET = {"_target_": "resnet18", "weights": None}
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from cftransfer.columns import CURVE
 from cftransfer.errors import InputError
+from cftransfer.models.build import build
 from cftransfer.models.population import EpochBatches, Population, fit
-from cftransfer.models.prediction import build, logits, margin, predicted
-from cftransfer.tables import CURVE
+from cftransfer.models.prediction import logits, margin, predicted
 
-MODEL = {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64}
+MODEL = {"_target_": "mlp", "layers": 4, "width": 64}
 
 
 def population(data, seeds, **more):

@@ -9,12 +9,14 @@ import torch
 from conftest import SMALL, composed, run_command
 from skops import io
 
-from cftransfer import experiment, training
 from cftransfer import store as artifacts
+from cftransfer.commands import experiment
+from cftransfer.commands.patch import base_spec
 from cftransfer.errors import InputError
-from cftransfer.models.prediction import build, differentiable, logits, predicted
-from cftransfer.models.techniques import EDGE, TRUSTED, Technique
-from cftransfer.spec import base_spec
+from cftransfer.models.build import build
+from cftransfer.models.prediction import differentiable, logits, predicted
+from cftransfer.models.sklearn_models import EDGE, TRUSTED, SklearnModel
+from cftransfer.store import trained
 
 TECHNIQUES = ("logistic_regression", "decision_tree", "random_forest", "gradient_boosting", "svm", "knn")
 SMOOTH = ("logistic_regression", "svm")
@@ -98,7 +100,7 @@ def test_gradients_are_those_of_finite_differences(smooth, data):
 def test_the_svm_answers_the_same_in_parts(data, monkeypatch):
     technique = fitted("svm", data)
     whole = technique(data.x_test)
-    monkeypatch.setattr("cftransfer.models.techniques.KERNELS", 1000)
+    monkeypatch.setattr("cftransfer.models.sklearn_models.KERNELS", 1000)
     torch.testing.assert_close(technique(data.x_test), whole, rtol=1e-6, atol=1e-7)
 
 
@@ -133,11 +135,11 @@ def test_images_are_flattened(name, moons):
 def test_what_is_stored_is_fitted_once_and_answers_the_same_to_the_bit(name, moons, place, caplog):
     caplog.set_level("INFO")
     spec = spec_of(name)
-    first = training.trained(spec, [0, 1], dataset=moons, store=place)
-    again = training.trained(spec, [0, 1], dataset=moons, store=place)
+    first = trained.trained(spec, [0, 1], dataset=moons, store=place)
+    again = trained.trained(spec, [0, 1], dataset=moons, store=place)
     for seed, one, other in zip((0, 1), first, again, strict=True):
         direct = build(spec["model"], input_shape=moons.input_shape, seed=seed).fit(moons)
-        assert isinstance(one, Technique)
+        assert isinstance(one, SklearnModel)
         assert torch.equal(one(moons.x_test), other(moons.x_test))
         assert torch.equal(one(moons.x_test), direct(moons.x_test))
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("training ")]
@@ -146,8 +148,8 @@ def test_what_is_stored_is_fitted_once_and_answers_the_same_to_the_bit(name, moo
 
 
 def test_a_curve_has_one_row_of_what_the_logits_say(name, moons, place):
-    (technique,) = training.trained(spec_of(name), [4], dataset=moons, store=place)
-    curve = training.curves(spec_of(name), [4], store=place)
+    (technique,) = trained.trained(spec_of(name), [4], dataset=moons, store=place)
+    curve = trained.curves(spec_of(name), [4], store=place)
     assert list(curve.columns) == ["epoch", "train_loss", "test_loss", "test_accuracy", "test_auroc", "seed"]
     (row,) = curve.to_dict("records")
     x, y = moons.x_test.double().numpy(), moons.y_test.numpy()
@@ -157,7 +159,7 @@ def test_a_curve_has_one_row_of_what_the_logits_say(name, moons, place):
     assert row["test_loss"] == pytest.approx(float(loss), rel=1e-5)
     above = (logit[y == 1][:, None] - logit[y == 0][None]).sign()  # AUROC: how often class 1 scores higher
     assert row["test_auroc"] == pytest.approx(float((above + 1).mean() / 2), abs=1e-6)
-    lines = training.model_file(spec_of(name), 4, store=place).with_suffix(".csv").read_text().splitlines()
+    lines = trained.model_file(spec_of(name), 4, store=place).with_suffix(".csv").read_text().splitlines()
     assert lines[0] == "epoch,train_loss,test_loss,test_accuracy,test_auroc"
     assert len(lines) == 2
 
@@ -172,13 +174,13 @@ def test_a_curve_has_one_row_of_what_the_logits_say(name, moons, place):
 )
 def test_a_stored_model_of_another_type_is_refused(content, said, moons, place, capsys):
     spec = spec_of("decision_tree")
-    training.trained(spec, [0], dataset=moons, store=place)
-    file = training.model_file(spec, 0, store=place)
+    trained.trained(spec, [0], dataset=moons, store=place)
+    file = trained.model_file(spec, 0, store=place)
     tensors, about = artifacts.load(place, "models", file.stem)
     foreign = torch.frombuffer(bytearray(content), dtype=torch.uint8)
     artifacts.save(place, "models", file.stem, {**tensors, "skops": foreign}, about)
     with pytest.raises(InputError) as caught:
-        training.trained(spec, [0], dataset=moons, store=place)
+        trained.trained(spec, [0], dataset=moons, store=place)
     assert str(file) in str(caught.value)
     assert said in str(caught.value)
     assert capsys.readouterr().out == ""
@@ -255,10 +257,10 @@ def test_counterfactuals_of_networks_are_tried_on_techniques(name, tmp_path):
     assert result.metrics["found"] > 0.5
     assert 0 <= result.metrics["rate"] <= 1
     assert result.metrics["reference_accuracy"] > 0.8
-    models = training.trained(made.reference, made.reference_seeds, dataset=made.dataset, store=made.store)
+    models = trained.trained(made.reference, made.reference_seeds, dataset=made.dataset, store=made.store)
     counterfactuals, transfers = result.tables["counterfactuals"], result.tables["transfers"]
     assert len(transfers) == 3 * len(counterfactuals) == 3 * 2 * 30
-    assert all(isinstance(model, Technique) for model in models)
+    assert all(isinstance(model, SklearnModel) for model in models)
     curves = result.tables["curves"]
     assert (curves[curves.role == "reference"].groupby("seed").size() == 1).all()
 

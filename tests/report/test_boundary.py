@@ -17,10 +17,10 @@ from cftransfer.data.space import Feature
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import logits, predicted
 from cftransfer.report import boundary
-from cftransfer.report import plane as planes
+from cftransfer.report import projection as planes
+from cftransfer.report.boundary_data import PAIRS, _balanced, drawn
 from cftransfer.report.collect import jobs
-from cftransfer.report.drawn import PAIRS, _balanced, drawn
-from cftransfer.report.plane import plane
+from cftransfer.report.projection import plane
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,14 @@ import pyarrow.parquet
 import pytest
 from conftest import as_nobody
 
+from cftransfer.columns import CONTROLS
 from cftransfer.errors import InputError
+from cftransfer.jobs.read import yaml_of
+from cftransfer.measuring.rates import pairs
+from cftransfer.measuring.statistics import holm, trend
 from cftransfer.report import report
 from cftransfer.report.collect import commands, common, differences, jobs, lines
-from cftransfer.report.job import yaml_of
 from cftransfer.report.missing import sweeps
-from cftransfer.statistics import holm, trend
-from cftransfer.transferability import CONTROLS, pairs
 
 FACTUALS = 20
 
@@ -24,7 +25,7 @@ FACTUALS = 20
 def write_job(folder, *, rates, overrides=(), curve=None, experiment="seed", choices=None, **settings):
     """A job whose pair (i, j) transfers the share rates[i][j] of 20 counterfactuals; curve: such rates, per epoch."""
     config = {
-        "model": {"_target_": "cftransfer.models.mlp.mlp", "layers": 4, "width": 64},
+        "model": {"_target_": "mlp", "layers": 4, "width": 64},
         "seed": 0,
         "samples": FACTUALS,
         "paths": {"store": str(folder)},

@@ -1,0 +1,164 @@
+"""One job, from its plan to its result: the data flow of the whole project on one screen."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+
+from cftransfer.commands.hardware import use
+from cftransfer.commands.plan import Plan, Training
+from cftransfer.data.dataset import Dataset
+from cftransfer.data.pixels import PixelSpace
+from cftransfer.jobs import examples
+from cftransfer.jobs.write import JobResult
+from cftransfer.measuring import rates
+from cftransfer.measuring.asking import counterfactual_table, transfer_tables
+from cftransfer.measuring.controls import nearest_rows
+from cftransfer.models.prediction import Asked, logits, predicted
+from cftransfer.searching.candidates import Counterfactuals
+from cftransfer.spec import family_key, generating_seeds
+from cftransfer.store import using
+from cftransfer.store.searched import searched, searches_file
+from cftransfer.store.trained import curves, model_file, trained, trajectory
+
+log = logging.getLogger(__name__)
+
+CURVE = ["rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy"]
+
+
+def run(plan: Plan) -> JobResult:
+    """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found."""
+    use(plan.hardware, images=isinstance(plan.dataset.space, PixelSpace))
+    shared: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store, "hardware": plan.hardware}
+    with using(plan.store, [family_key(plan.base), family_key(plan.reference)]):
+        bases = trained(plan.base, plan.base_seeds, **shared)
+        searches = _searched(plan, bases, shared)
+        references = trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **shared)
+        same_spec = [trained(plan.base, plan.reference_seeds, **shared)] if plan.by_seed else []
+        nearest = [nearest_rows(found, base, plan.dataset.x_train) for found, base in zip(searches, bases, strict=True)]
+        asked = transfer_tables(
+            searches,
+            [*references, *same_spec],
+            nearest=nearest,
+            base_seeds=plan.base_seeds,
+            reference_seeds=plan.reference_seeds,
+            nested=plan.nested,
+        )
+        counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest)
+        accuracies = {
+            "base_accuracy": _accuracy(bases, plan.dataset),
+            "reference_accuracy": [_accuracy(models, plan.dataset) for models in references],
+        }
+        metrics, tables, curve = _measured(plan, counterfactuals, asked, accuracies)
+        if isinstance(plan.dataset.space, PixelSpace):
+            metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
+        tables["curves"] = _curves(plan)
+    return _result(plan, searches, asked[len(plan.epochs) - 1], metrics, tables, curve)
+
+
+def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> list[Counterfactuals]:
+    return searched(
+        bases,
+        plan.base_seeds,
+        spec=plan.base,
+        settings=plan.search,
+        samples=plan.samples,
+        dataset=plan.dataset,
+        store=plan.store,
+        generating=lambda seed, count: trained(plan.base, generating_seeds(seed, count), **shared),
+    )
+
+
+def _measured(
+    plan: Plan, counterfactuals: pd.DataFrame, asked: Sequence[pd.DataFrame], accuracies: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame], pd.DataFrame | None]:
+    """Return metrics, tables, and of continued training the curve; asked: by the references' epochs, then their seed."""
+    *_, last = by_epoch = asked[: len(plan.epochs)]
+    pairs = [rates.pairs(transfers) for transfers in by_epoch]
+    measured = [
+        _metrics(counterfactuals, transfers, table)
+        | {"base_accuracy": accuracies["base_accuracy"], "reference_accuracy": accuracy}
+        for transfers, table, accuracy in zip(by_epoch, pairs, accuracies["reference_accuracy"], strict=True)
+    ]
+    metrics = measured[-1]
+    tables = {"counterfactuals": counterfactuals, "transfers": last, "pairs": pairs[-1]}
+    if plan.by_seed:
+        tables["transfers_seed"] = asked[-1]
+        tables["pairs"]["rate_seed"] = rates.pairs(asked[-1]).rate
+        metrics |= rates.minus_seed(tables["pairs"])
+    tables["survivorship"] = rates.survivorship(counterfactuals, last)
+    if not plan.continued:
+        return metrics, tables, None
+    joined = partial(_by_epoch, plan)
+    curve = joined([pd.DataFrame([numbers])[CURVE] for numbers in measured])
+    return metrics, tables | {"transfers": joined(by_epoch), "pairs": joined(pairs)}, curve
+
+
+def _metrics(counterfactuals: pd.DataFrame, transfers: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
+    return (
+        rates.rates(counterfactuals, transfers)
+        | rates.intervals(pairs)
+        | rates.distance_interval(counterfactuals)
+        | rates.before_projection(counterfactuals, transfers)
+    )
+
+
+def _by_epoch(plan: Plan, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the tables of all epochs in one, whose first column says how many extra epochs the references had."""
+    extra = [epochs - plan.base["training"]["epochs"] for epochs in plan.epochs]
+    return pd.concat(dict(zip(extra, tables, strict=True)), names=["extra_epochs"]).reset_index(level=0)
+
+
+def _curves(plan: Plan) -> pd.DataFrame:
+    """Return the training curves of bases and references: one row per role, seed and epoch."""
+    roles = (("base", plan.base, plan.base_seeds), ("reference", plan.reference, plan.reference_seeds))
+    tables = [curves(spec, seeds, store=plan.store).assign(role=role) for role, spec, seeds in roles]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _result(
+    plan: Plan,
+    searches: Sequence[Counterfactuals],
+    transfers: pd.DataFrame,
+    metrics: dict[str, Any],
+    tables: dict[str, pd.DataFrame],
+    curve: pd.DataFrame | None,
+) -> JobResult:
+    shown = examples.examples(searches, transfers, plan.dataset)
+    files = [
+        searches_file(plan.base, seed, settings=plan.search, many=len(searches[0]), store=plan.store)
+        for seed in plan.base_seeds
+    ]
+    return JobResult(
+        metrics=metrics,
+        tables=tables | ({"examples": examples.table(shown, plan.dataset)} if shown else {}),
+        curve=curve,
+        pictures=examples.pictures(shown, plan.dataset),
+        kept=[path.relative_to(plan.store).as_posix() for path in files],
+        data=plan.dataset.identity,
+    )
+
+
+def train(plan: Training) -> JobResult:
+    """Train, or fetch, the models of a pool."""
+    use(plan.hardware, images=isinstance(plan.dataset.space, PixelSpace))
+    with using(plan.store, [family_key(plan.spec)]):
+        trained(plan.spec, plan.seeds, dataset=plan.dataset, store=plan.store, hardware=plan.hardware)
+        table = curves(plan.spec, plan.seeds, store=plan.store)
+    last = table[table.epoch == table.epoch.max()].drop(columns=["epoch", "seed"]).mean()
+    many = f"{len(plan.seeds)} models" if len(plan.seeds) > 1 else "1 model"
+    log.info("%s: test accuracy %.3f, AUROC %.3f on average", many, last.test_accuracy, last.test_auroc)
+    for seed in plan.seeds:
+        file = model_file(plan.spec, seed, store=plan.store)
+        log.info("seed %d: %s, its curve in %s", seed, file, file.with_suffix(".csv").name)
+    metrics = {**last.to_dict(), "models": len(plan.seeds)}
+    return JobResult(metrics=metrics, tables={"curves": table}, data=plan.dataset.identity)
+
+
+def _accuracy(models: Sequence[Asked], dataset: Dataset) -> float:
+    """Mean over models of the share of the test split that a model puts in its class."""
+    right = [(predicted(logits(model, dataset.x_test)) == dataset.y_test).float().mean() for model in models]
+    return float(torch.stack(right).mean())

@@ -1,0 +1,184 @@
+"""A composed config → everything that a job needs, checked, in the order in which the job will use it."""
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cftransfer import store
+from cftransfer.commands.hardware import hardware_of
+from cftransfer.commands.patch import base_spec, reference_spec, unread
+from cftransfer.commands.secrets import check_config, leaves
+from cftransfer.data.dataset import Dataset, load
+from cftransfer.errors import InputError
+from cftransfer.jobs.schema import MAX_NUMBER
+from cftransfer.models.build import Hardware, build, check_training, without_epochs
+from cftransfer.settings import check_choice, check_int, check_keys
+from cftransfer.spec import POOL_SIZE, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
+from cftransfer.store.searched import check_search
+from cftransfer.targets import parameters
+
+log = logging.getLogger(__name__)
+
+GROUPS = {
+    "trainer": ("accelerator", "threads", "stacked"),
+    "input": ("step", "rows", "distance_weight"),
+    "paths": ("data", "store"),
+    "wandb": ("mode", "project", "entity", "group", "tags", "notes", "finish_timeout"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything a job needs, checked: nothing has been trained, searched or written when a bad setting is refused."""
+
+    base: Spec
+    reference: Spec
+    base_seeds: list[int]
+    reference_seeds: list[int]
+    nested: bool  # each base meets a reference of its own seed alone, instead of all references
+    search: dict[str, Any]
+    samples: int | None
+    dataset: Dataset
+    store: Path
+    hardware: Hardware
+
+    @property
+    def continued(self) -> bool:
+        """Whether the references are the bases themselves, trained on."""
+        return self.nested and at_epoch(self.reference, self.base["training"]["epochs"]) == self.base
+
+    @property
+    def epochs(self) -> list[int]:
+        """Epochs after which references are asked: once, or, of bases trained on, after every extra one."""
+        first, last = (spec["training"]["epochs"] for spec in (self.base, self.reference))
+        return list(range(first + 1, last + 1)) if self.continued else [last]
+
+    @property
+    def by_seed(self) -> bool:
+        """Whether references of the bases' own spec are to be asked too.
+
+        A new architecture is also a new seed: what would the seed alone have done to the same counterfactuals?
+        """
+        return not self.nested and self.reference != self.base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What train.py needs, checked: the models of one pool of one spec."""
+
+    spec: Spec
+    seeds: list[int]
+    dataset: Dataset
+    store: Path
+    hardware: Hardware
+
+
+def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
+    """Return the plan of a composed config; InputError, naming the key, for what cannot be done.
+
+    typed: the names of the settings that the user, or the sweep, has given.
+    """
+    check_settings(cfg)
+    bases, references = _replicates(cfg)
+    _check_distances(cfg, typed)
+    specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"
+    dataset = _dataset(cfg)  # late, since it may have to be downloaded
+    base, reference = (with_hashes(spec, dataset.version) for spec in specs)
+    _check_models(base, reference, dataset, nested=nested)
+    base_seeds = member_seeds(cfg.seed, "base", bases)
+    search = _search(cfg, base, dataset, base_seeds)
+    if cfg.samples is not None and check_int("samples", cfg.samples, least=1) > len(dataset.x_test):
+        log.info("samples=%d: the test split has %d factuals; taking all", cfg.samples, len(dataset.x_test))
+    return Plan(
+        base=base,
+        reference=reference,
+        base_seeds=base_seeds,
+        reference_seeds=base_seeds if nested else member_seeds(cfg.seed, "reference", references),
+        nested=nested,
+        search=search,
+        samples=cfg.samples,
+        dataset=dataset,
+        store=store.prepare(cfg.paths.store),
+        hardware=hardware_of(cfg.trainer),
+    )
+
+
+def plan_training(cfg: DictConfig) -> Training:
+    """Return the plan of a composed config of train.py; InputError, naming the key, for what cannot be done."""
+    check_settings(cfg)
+    check_keys("population", cfg.population, ("pool", "size"))
+    pool = check_choice("population.pool", cfg.population.pool, ("base", "reference"))
+    size = check_int("population.size", cfg.population.size, least=1, most=POOL_SIZE)
+    seeds, spec, dataset = member_seeds(cfg.seed, pool, size), base_spec(cfg), _dataset(cfg)
+    spec = with_hashes(spec, dataset.version)
+    check_training(spec, dataset)
+    place, hardware = store.prepare(cfg.paths.store), hardware_of(cfg.trainer)
+    return Training(spec=spec, seeds=seeds, dataset=dataset, store=place, hardware=hardware)
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse keys that no part of the config has, secrets, and numbers that no result.json can hold.
+
+    Checked up front, also where nothing reads the setting: writing result.json would fail at the very end.
+    """
+    check_config(cfg)
+    for group, names in GROUPS.items():
+        check_keys(group, cfg[group], names)
+    for name, value in leaves(cfg):
+        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # false for nan, too
+            raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
+    threads = cfg.trainer.threads
+    if threads is not None:
+        check_int("trainer.threads", threads, least=1)
+
+
+def _replicates(cfg: DictConfig) -> tuple[int, int]:
+    check_keys("replicates", cfg.replicates, ("bases", "references"))
+    bases, references = (
+        check_int(f"replicates.{name}", cfg.replicates[name], least=1, most=POOL_SIZE)
+        for name in ("bases", "references")
+    )
+    return bases, references
+
+
+def _check_distances(cfg: DictConfig, typed: Collection[str]) -> None:
+    """Check what says how far the reference is from the base (`extra_…`), and that the experiment reads it."""
+    for name in [str(name) for name in cfg if str(name).startswith("extra_")]:
+        check_int(name, cfg[name], least=1)
+        if unread(cfg, name) and name in typed:
+            raise InputError(f"{name}: nothing in this experiment's patch depends on it; choose another experiment")
+
+
+def _dataset(cfg: DictConfig) -> Dataset:
+    if not isinstance(cfg.paths.data, str) or not cfg.paths.data:
+        raise InputError(f"paths.data={cfg.paths.data}: takes a folder")
+    return load(base_spec(cfg)["dataset"], Path(cfg.paths.data))
+
+
+def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool) -> None:
+    """Refuse specs that cannot be trained, and a reference that would be its own base."""
+    check_training(base, dataset)
+    try:
+        check_training(reference, dataset)
+    except InputError as error:
+        raise InputError(f"reference.{error}") from error
+    if base["model"] == reference["model"] and base != reference and without_epochs(base, dataset):
+        way_out = "choose a network, as in model=mlp, or another experiment"
+        name = base["model"]["_target_"].rpartition(".")[2]
+        raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")
+    if nested and reference["training"]["epochs"] < base["training"]["epochs"]:
+        raise InputError("reference.training.epochs: with reference.seeds=base, takes no fewer than training.epochs")
+
+
+def _search(cfg: DictConfig, base: Spec, dataset: Dataset, seeds: list[int]) -> dict[str, Any]:
+    """Return the search's settings; refuse those that the method, or a model like the base, does not take."""
+    settings: dict[str, Any] = OmegaConf.to_container(cfg.counterfactual, resolve=True)  # type: ignore[assignment]
+    if "generating" in parameters("counterfactual", settings):
+        for seed in seeds:
+            generating_seeds(seed, 1)
+    check_search(settings, dataset, build(base["model"], input_shape=dataset.input_shape, seed=0))
+    return settings

@@ -1,0 +1,86 @@
+"""A few counterfactuals to look at: what changed, and what both models say of it.
+
+They are the first found in the table of transfers, some that transferred and some that did not: nobody picked them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cftransfer.data.dataset import Dataset
+from cftransfer.data.pixels import PixelSpace
+from cftransfer.jobs.example_picture import factor, strip
+from cftransfer.searching.distance import distance
+from cftransfer.searching.engine import Counterfactuals
+
+EACH = 3  # that transferred, and that did not
+
+
+@dataclass(frozen=True)
+class Example:
+    """x, counterfactual: (*input). told: what is known of it, by the names of docs/output.md."""
+
+    x: Tensor
+    counterfactual: Tensor
+    told: dict[str, object]
+
+
+def examples(searches: Sequence[Counterfactuals], transfers: pd.DataFrame, dataset: Dataset) -> list[Example]:
+    """Return the first EACH found counterfactuals that transferred, and the first EACH that did not."""
+    tried = transfers[transfers.found]
+    groups = [tried[tried.transferred], tried[~tried.transferred.astype(bool)]]
+    rows = pd.concat([group.head(EACH) for group in groups])
+    return [_example(searches[row["base"]], row, dataset) for row in rows.to_dict("records")]
+
+
+def table(some: Sequence[Example], dataset: Dataset) -> pd.DataFrame:
+    """Return one row per example, or, of a table's rows, one per example and changed feature: old and new in words."""
+    rows = []
+    for index, example in enumerate(some):
+        told = {"example": index, **example.told}
+        if isinstance(dataset.space, PixelSpace):
+            rows.append({**told, "magnified": factor(example.x, example.counterfactual)})
+        else:
+            changes = dataset.space.changes(example.x.numpy(), example.counterfactual.numpy())
+            rows += [{**told, "feature": name, "old": old, "new": new} for name, old, new in changes]
+    return pd.DataFrame(rows)
+
+
+def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]:
+    """Return a strip per example of images, (height, width, 3) bytes, by its name; none for rows of tables."""
+    if not isinstance(dataset.space, PixelSpace):
+        return {}
+    return {
+        f"{index}-{'transferred' if example.told['transferred'] else 'not-transferred'}": strip(
+            example.x, example.counterfactual, example.told
+        )
+        for index, example in enumerate(some)
+    }
+
+
+def _example(search: Counterfactuals, row: dict, dataset: Dataset) -> Example:
+    place, sign = row["factual"], 1 if row["target"] == 1 else -1
+    x, reached = search.factual[place], search.counterfactual[place]
+    said = {
+        "base_factual": search.factual_logit[place],
+        "base_counterfactual": search.logit[place],
+        "reference_factual": torch.tensor(row["factual_logit"]),
+        "reference_counterfactual": torch.tensor(sign * row["margin"]),
+    }
+    told = {
+        "transferred": bool(row["transferred"]),
+        "factual": place,
+        "base_seed": row["base_seed"],
+        "reference_seed": row["reference_seed"],
+        "from_class": dataset.classes[1 - row["target"]],
+        "target_class": dataset.classes[row["target"]],
+        # All as the probability of the target class.
+        **{name: float(torch.sigmoid(sign * logit)) for name, logit in said.items()},
+        "l2": float(distance(x[None], reached[None])),
+        "linf": float(distance(x[None], reached[None], p=float("inf"))),
+    }
+    return Example(x, reached, told)

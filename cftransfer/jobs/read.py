@@ -1,0 +1,218 @@
+"""A job's folder → what a report reads of it, checked: a job that cannot be read is named, and ends no report."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from cftransfer.atomic import inside
+from cftransfer.errors import InputError, plain
+from cftransfer.jobs.resume import ELSEWHERE
+from cftransfer.jobs.schema import check_result
+from cftransfer.jobs.tables import CELLS, NUMBERS, check_pairs, check_size, check_table
+from cftransfer.settings import flat
+
+# Files and needed columns; more of pairs and examples are used where they are there.
+TABLES = {
+    **NUMBERS,
+    "curves": ("role", *NUMBERS["curves"]),
+    "examples": ("example", "transferred", "from_class", "target_class"),
+}
+EXAMPLES_CELLS = 2**20  # at most; a dozen examples of a table of 1,000 features have 2 × 10⁵
+BYTES = 2**24  # of a text file of a job at most; those of the largest jobs have some 100 kB
+PNG = b"\x89PNG\r\n\x1a\n"
+# What readers of Parquet raise for a damaged file; pyarrow's own errors are among them.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its folder, its `result.json`, and its tables but for the large ones.
+
+    examples: None where nothing was found, or the job is older than they are.
+    """
+
+    folder: Path
+    result: dict[str, Any]
+    pairs: pd.DataFrame
+    survivorship: pd.DataFrame
+    curves: pd.DataFrame
+    examples: pd.DataFrame | None = None
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The job's pictures of examples, if its inputs are images; no other files, which a page would pass on."""
+        found = sorted((self.folder / "examples").glob("*.png"))
+        return [path for path in found if is_picture(self.folder, path)]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of `result.json`."""
+        return self.result["metrics"]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The job's settings, flat, with one name per group (`model`: mlp) instead of its `_target_`."""
+        kept = {name: part for name, part in self.result["config"].items() if name not in ELSEWHERE}
+        settings = {name: value for name, value in flat(kept).items() if not name.endswith("_target_")}
+        return {**self.result["choices"], **settings}
+
+
+class _NoAliases(yaml.SafeLoader):
+    """YAML without `*this`: a few lines of them make a list of more words than memory holds, and Hydra writes none."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias, which Hydra does not write")
+        return super().compose_node(parent, index)
+
+
+def yaml_of(folder: Path, name: str) -> Any:
+    """Return what a YAML file of a job says, as typed: ${oc.env:…} is not looked up; InputError if it is unreadable."""
+    try:
+        return yaml.load(_text(folder, name), _NoAliases)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{folder / name}: cannot be read ({' '.join(str(error).split())})") from error
+
+
+def typed_words(overrides: Any) -> list[str]:
+    """Return overrides out of YAML as typed; TypeError for what is no list of words and numbers."""
+    if not isinstance(overrides, list) or not all(isinstance(word, str | int | float) for word in overrides):
+        raise TypeError("its overrides are no list of words")
+    return [str(word) for word in overrides]
+
+
+def job_folders(folders: Sequence[Path]) -> list[Path]:
+    """Return every folder that Hydra made for a job, once, however often and by whatever name it is given."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
+        for job in sorted(_made(folder), key=natural):
+            found.setdefault(job.resolve(), job)
+    return list(found.values())
+
+
+def _made(folder: Path) -> Iterator[Path]:
+    """Yield the folders below `folder` in which a job has begun or ended; W&B's own, of many files, are not entered.
+
+    So are those that may not be looked into and have a job's name, which is a number.
+    """
+    closed: list[OSError] = []
+    for above, folders, files in os.walk(folder, onerror=closed.append):
+        if "result.json" in files or (".hydra" in folders and Path(above, ".hydra", "overrides.yaml").exists()):
+            yield Path(above)
+        folders[:] = [name for name in folders if name not in (".hydra", ".submitit", "wandb")]
+    jobs = [Path(error.filename) for error in closed if isinstance(error, PermissionError)]
+    yield from (path for path in jobs if path == folder or path.name.isdigit())
+
+
+def read(folder: Path) -> Job | None:
+    """Return a job of transfer.py, or None for one of train.py; InputError, with the reason, for one that failed."""
+    name = "result.json"
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError("its folder cannot be read; mend its permissions")
+    if not (folder / name).exists():
+        why = why_failed(folder)
+        raise InputError(_typed(folder) + (f"; {why}" if why else ""))
+    try:
+        result = json.loads(_text(folder, name))
+        check_result(result)
+        result = _plain(result)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{name} cannot be read ({error}); run the job again") from error
+    if "rate" not in result["metrics"]:
+        return None
+    pairs = table(folder, "pairs", TABLES["pairs"])
+    try:
+        check_pairs(pairs, result.get("curve"))
+    except ValueError as error:
+        raise InputError(f"pairs.parquet cannot be read ({error}); run the job again") from error
+    survivorship, curves = (table(folder, name, TABLES[name])[[*TABLES[name]]] for name in ("survivorship", "curves"))
+    examples = None
+    if (folder / "examples.parquet").exists():
+        examples = table(folder, "examples", TABLES["examples"], cells=EXAMPLES_CELLS).map(_plain)
+    return Job(folder, result, pairs, survivorship, curves, examples)
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with all words in it, keys among them, made `plain`."""
+    if isinstance(value, dict):
+        return {plain(str(name)): _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return plain(value) if isinstance(value, str) else value
+
+
+def _text(folder: Path, name: str) -> str:
+    """Return the text of a job's file; OSError for one that leads elsewhere or is larger than any job's."""
+    path = folder / name
+    if not inside(folder, path):
+        raise OSError(f"{name} is no file in this folder")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(BYTES + 1)
+    if len(text) > BYTES:
+        raise OSError(f"{name} has more than {BYTES:,} letters")
+    return text
+
+
+def is_picture(folder: Path, path: Path) -> bool:
+    """Whether a file of a job is a PNG of its own; a page, or W&B, would pass on what else it is."""
+    if not inside(folder, path):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(PNG)) == PNG
+
+
+def _typed(folder: Path) -> str:
+    """Return the overrides of a failed job in one line."""
+    try:
+        text = _text(folder, ".hydra/overrides.yaml")
+    except OSError as error:
+        return f"overrides cannot be read ({error})"
+    return " ".join(text.replace("- ", "").split()) or "no overrides"
+
+
+def table(folder: Path, name: str, columns: Sequence[str], *, cells: int = CELLS) -> pd.DataFrame:
+    """Return a table of a job; InputError, with the reason, if it cannot be read or lacks one of `columns`.
+
+    cells: values that it has at most, of all columns.
+    """
+    path = folder / f"{name}.parquet"
+    try:
+        if not inside(folder, path):
+            raise OSError("it is no file in this folder")
+        check_size(path, cells)
+        read = pd.read_parquet(path)
+        if absent := set(columns) - set(read.columns):
+            raise KeyError(f"no {', '.join(sorted(absent))}")
+        if name in NUMBERS:
+            check_table(name, read)
+    except UNREADABLE as error:
+        raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
+    return read
+
+
+def why_failed(folder: Path) -> str | None:
+    """Return what a job's log says of its end, "failed: …" or "interrupted", or None where it ended without a word."""
+    logs = [path.name for path in folder.glob("*.log") if inside(folder, path) and path.stat().st_size <= BYTES]
+    try:
+        said = [line for log in logs for line in _text(folder, log).splitlines()]
+    except OSError as error:
+        return f"failed: its log cannot be read ({error.strerror or error})"
+    for line in reversed(said):
+        if " failed: " in line:
+            return plain(f"failed: {line.partition(' failed: ')[2]}")
+        if " interrupted" in line:
+            return "interrupted"
+    return None
+
+
+def natural(folder: Path) -> tuple[str, int, str]:
+    """Return what sorts folders as people count: 9 before 10."""
+    return str(folder.parent), int(folder.name) if folder.name.isdigit() else -1, folder.name

@@ -1,0 +1,69 @@
+"""What a job's tables have to hold for a report; what is otherwise is named, and fails that job alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cftransfer.columns import CONTROLS, PAIR
+from cftransfer.jobs.schema import EXTRA_EPOCHS, INTERVAL_COLUMNS, MAX_NUMBER
+
+CELLS = 2**25  # of a table: 1,000 × 1,000 pairs have 1.2 × 10⁷
+# Numbers that a report reads of each table; of examples, a card has more.
+NUMBERS = {
+    "pairs": (*PAIR, "found", "agreement", "rate", *CONTROLS),
+    "survivorship": ("cap", "found", *("rate", *INTERVAL_COLUMNS)),
+    "curves": ("epoch", "test_accuracy", "test_loss"),
+    "examples": ("example",),
+}
+CARD = tuple(f"{role}_{of}" for role in ("base", "reference") for of in ("factual", "counterfactual"))
+WHOLE = ("base", "reference", EXTRA_EPOCHS, "cap", "epoch", "example")  # numbers that count or name something
+UNBOUNDED = ("test_loss",)  # of a training that diverged
+
+
+def check_table(name: str, table: pd.DataFrame) -> None:
+    """Refuse a table that is not as jobs write it: KeyError or ValueError, naming the column."""
+    if not table.columns.is_unique:
+        raise ValueError("a column stands in it twice")
+    numbers = [*NUMBERS[name], *(more for more in (EXTRA_EPOCHS, "rate_seed") if more in table)]
+    if name == "examples" and "feature" in table:
+        numbers += [*CARD]
+    for column in numbers:
+        if column not in table:
+            raise KeyError(f"no {column}")
+        kind = table[column].dtype
+        if not isinstance(kind, np.dtype) or kind.kind not in ("iu" if column in WHOLE else "iuf"):
+            raise ValueError(f"{column} holds {kind}, not {'whole ' if column in WHOLE else ''}numbers")
+        if column not in UNBOUNDED and (table[column].abs() > MAX_NUMBER).any():
+            raise ValueError(f"{column} holds a number above {MAX_NUMBER:.0e}")
+    if name == "curves" and not pd.api.types.is_string_dtype(table.role):
+        raise ValueError("role holds no words")
+    if name == "examples" and table.transferred.dtype != np.dtype(bool):
+        raise ValueError("transferred holds something else than true and false")
+
+
+def check_pairs(pairs: pd.DataFrame, curve: Sequence[Mapping[str, Any]] | None) -> None:
+    """Refuse pairs that are not each base with each reference, or its own, at every age of the curve: ValueError."""
+    ages = pairs[EXTRA_EPOCHS] if EXTRA_EPOCHS in pairs else pd.Series(0, pairs.index)
+    nested = bool((pairs.base == pairs.reference).all())
+    whole = ages.nunique() * pairs.base.nunique() * (1 if nested else pairs.reference.nunique())
+    if pairs.empty or len(pairs) != whole or pairs.assign(age=ages).duplicated(["age", "base", "reference"]).any():
+        raise ValueError("not each base with each reference, once")
+    if curve is not None and (
+        EXTRA_EPOCHS not in pairs or sorted(set(ages)) != [point[EXTRA_EPOCHS] for point in curve]
+    ):
+        raise ValueError(f"{EXTRA_EPOCHS} are not those of the curve")
+
+
+def check_size(path: Path, cells: int = CELLS) -> None:
+    """Refuse a Parquet file of more values than any job's, before they are read: ValueError."""
+    from pyarrow import parquet
+
+    about = parquet.read_metadata(path)
+    groups = [about.row_group(index) for index in range(about.num_row_groups)]
+    columns = range(about.num_columns)
+    many = sum(max(group.num_rows, group.column(column).num_values) for group in groups for column in columns)
+    if many > cells:
+        raise ValueError(f"it has {many:,} values, more than {cells:,}")

@@ -1,0 +1,100 @@
+"""What a transferability rate is to be compared with: the same question about points that are no counterfactuals.
+
+A rate of .6 says little by itself: a reference puts many points in the target class whatever the search did.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cftransfer.data.pixels import unit
+from cftransfer.models.prediction import Asked, device_of, logits, number_of_classes, predicted, rows_at_once
+from cftransfer.searching.candidates import Counterfactuals
+from cftransfer.searching.distance import BLOCK, distance
+
+DRAWS = 5  # random directions per counterfactual; the share of a pair of 1,000 is then known to within .01
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The training row nearest to each factual. rows: (n, *input) as the data set has them; l2: (n,), NaN for none."""
+
+    rows: Tensor
+    l2: Tensor
+
+
+def random_points(x: Tensor, reached: Tensor, *, generator: torch.Generator) -> Iterator[Tensor]:
+    """x, reached: (n, *input) → DRAWS times (n, *input): x, each displaced as far (L2) as `reached` is, anywhere.
+
+    Directions are uniform on the sphere; a component that would leave the box [0, 1] is mirrored, which keeps the
+    length, and cut off only where neither side has room for it.
+    """
+    length = (reached - x).flatten(1).norm(dim=1)
+    for _ in range(DRAWS):
+        step = torch.randn(x.shape, generator=generator)
+        step = step * (length / step.flatten(1).norm(dim=1)).view(-1, *[1] * (x.dim() - 1))
+        outside = (x + step < 0) | (x + step > 1)
+        yield torch.where(outside, x - step, x + step).clamp(0, 1)
+
+
+def random_share(search: Counterfactuals, references: Sequence[Asked]) -> Tensor:
+    """Return (references, n): the share of a factual's random points that a reference puts in the target class."""
+    shares = torch.zeros(len(references), len(search.factual), dtype=torch.double)
+    generator = control_generator(search)
+    for rows in torch.arange(len(search.factual)).split(rows_at_once(search.factual, numbers=BLOCK)):
+        factual, reached, target = search.factual[rows], search.counterfactual[rows], search.target[rows]
+        for points in random_points(factual, reached, generator=generator):
+            for index, reference in enumerate(references):
+                shares[index, rows] += (predicted(logits(reference, points)) == target).double() / DRAWS
+    return shares
+
+
+def control_generator(search: Counterfactuals) -> torch.Generator:
+    """Return the stream of the random control: a hash of the factuals and counterfactuals themselves.
+
+    A stream seeded by a base's number would be that of any data drawn from the same small seed, and directions would
+    follow the rows.
+    """
+    content = hashlib.sha256(b"control_random")
+    for part in (search.factual, search.counterfactual):
+        content.update(part.contiguous().numpy().data)
+    return torch.Generator().manual_seed(int.from_bytes(content.digest()[:8]) >> 1)
+
+
+def nearest_rows(search: Counterfactuals, base: Asked, x_train: Tensor) -> Nearest:
+    """Return the training row nearest (L2) to each factual among those that the base puts in its target class."""
+    classes, place = predicted(logits(base, x_train)), device_of(base)
+    nearest = torch.zeros(len(search.factual), dtype=torch.long)
+    least = torch.full((len(search.factual),), float("inf"))
+    for side in search.target.unique().tolist():
+        candidates, asking = (classes == side).nonzero().flatten(), (search.target == side).nonzero().flatten()
+        # Distances of a few rows to some candidates at a time, since these may be many; or none.
+        for rows in asking.split(256) if len(candidates) else ():
+            x = search.factual[rows].flatten(1).to(place)
+            for some in candidates.split(rows_at_once(x_train, numbers=BLOCK)):
+                apart = torch.cdist(x, unit(x_train[some].to(place)).flatten(1))
+                closest, index = (answer.cpu() for answer in apart.min(1))
+                closer = closest < least[rows]
+                nearest[rows[closer]], least[rows[closer]] = some[index[closer]], closest[closer]
+    rows = x_train[nearest]
+    l2 = distance(search.factual, rows)  # once more, since cdist rounds
+    return Nearest(rows, l2.masked_fill(least.isinf(), float("nan")))
+
+
+def nearest_share(search: Counterfactuals, nearest: Nearest, reference: Asked) -> Tensor:
+    """Return (n,): 1 where the reference puts the row of `nearest_rows` in the target class, else 0; NaN for no row."""
+    answer = (predicted(logits(reference, nearest.rows)) == search.target).double()
+    return answer.masked_fill(nearest.l2.isnan(), float("nan"))
+
+
+def prior_share(target: Tensor, factual_logit: Tensor) -> Tensor:
+    """Return (n,): the probability that a die gives the target class.
+
+    The die falls on a class as often as the reference does; factual_logit: (n,) or (n, K), its logits at the factuals.
+    """
+    classes = predicted(factual_logit)
+    shares = classes.bincount(minlength=number_of_classes(factual_logit)).double() / max(1, len(classes))
+    return shares[target]

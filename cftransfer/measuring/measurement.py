@@ -1,0 +1,77 @@
+"""measure: search, ask and count in one call, or count answers that are there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cftransfer.errors import InputError
+from cftransfer.measuring.asking import Answers, Groups, ask
+from cftransfer.measuring.result import Result
+from cftransfer.searching.engine import Method, Space, search
+from cftransfer.searching.judging import judge
+
+
+def measure(
+    bases: Answers | Any,
+    references: Groups = None,
+    x: Any = None,
+    *,
+    counterfactuals: Any = None,
+    space: Space | None = None,
+    method: Method = "gradient",
+    constraints: str | None = None,
+    target: Any = None,
+    background: tuple[Any, Any] | None = None,
+    generating: Any = None,
+    nested: bool = False,
+    seeds: Sequence[int] | None = None,
+    **settings: Any,
+) -> Result:
+    """Measure how many counterfactuals of the bases the references agree with.
+
+    Args:
+        bases: what `ask` returned, and nothing else is needed; or a base model, or a list of them.
+        references: models, a list of them, or named groups (`ask`).
+        x: (n, *input) factuals in [0, 1], or a DataFrame in original units (`search`).
+        counterfactuals: points made elsewhere, (n, *input) of one base or a list with those of every base; they are
+            judged (`judge`) and nothing is searched.
+        space, method, constraints, target, background, settings: of the search (`search`).
+        generating: other models for methods that search on several: a list, or a function of the base's number and of
+            how many.
+        nested, seeds: of the asking (`ask`).
+
+    Returns:
+        Result: rates by group, with intervals over models.
+
+    >>> import torch
+    >>> def line(bias):
+    ...     model = torch.nn.Linear(2, 1)
+    ...     state = {"weight": torch.tensor([[1.0, 1.0]]), "bias": torch.tensor([bias])}
+    ...     return model.load_state_dict(state) and model
+    >>> x = torch.tensor([[0.2, 0.2], [0.3, 0.1]])
+    >>> measure(line(-1.0), [line(-0.9), line(-1.1)], x, method="minimal").rate
+    0.5
+    """
+    if isinstance(bases, Answers):
+        if references is not None or x is not None:
+            raise InputError("measure: takes answers alone, or bases, references and x")
+        return Result(bases.counterfactuals, bases.transfers, bases.settings)
+    if references is None or x is None:
+        raise InputError("measure: takes answers alone, or bases, references and x")
+    every = list(bases) if isinstance(bases, list | tuple) else [bases]
+    if counterfactuals is not None:
+        several = counterfactuals if isinstance(counterfactuals, list | tuple) else [counterfactuals]
+        if len(several) != len(every):
+            raise InputError(f"counterfactuals: of {len(several)} bases, and there are {len(every)}")
+        judging = {"space": space, "target": target, "constraints": constraints}
+        found = [judge(base, x, made, **judging) for base, made in zip(every, several, strict=True)]
+    else:
+        how = {"space": space, "method": method, "constraints": constraints, "target": target}
+        found = [
+            search(base, x, background=background, generating=_of(generating, index), **how, **settings)
+            for index, base in enumerate(every)
+        ]
+    return measure(ask(found, references, background=background, nested=nested, seeds=seeds))
+
+
+def _of(generating: Any, base: int) -> Any:
+    return (lambda count: generating(base, count)) if callable(generating) else generating

@@ -1,0 +1,90 @@
+"""The named rates as a metric of torchmetrics. Jobs count by the same functions, and do not import so much for it."""
+
+import cftransfer.models.torchvision_repair  # noqa: F401  (before torchmetrics, which imports torchvision)
+
+# isort: split
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+def counted(target: Tensor, agreement: Tensor, transferred: Tensor) -> Tensor:
+    """Count found rows: (n,) each, of 0 and 1 → (2, 2, 2), by target, agreement and transfer."""
+    return torch.bincount(4 * target.long() + 2 * agreement.long() + transferred.long(), minlength=8).view(2, 2, 2)
+
+
+def named_rates(cells: Tensor) -> dict[str, Tensor]:
+    """cells: (2, 2, 2) shares or counts of found rows by target, agreement and transfer → rates; NaN for 0 / 0."""
+
+    def rate(part: Tensor) -> Tensor:
+        return part[..., 1].sum() / part.sum()
+
+    return {
+        "rate": rate(cells),
+        "agreement": cells[:, 1].sum() / cells.sum(),
+        "rate_conditional": rate(cells[:, 1]),
+        "rate_disagree": rate(cells[:, 0]),
+        "rate_to_0": rate(cells[0]),
+        "rate_to_1": rate(cells[1]),
+    }
+
+
+class TransferabilityRate(Metric):
+    """The named rates of one pair of models, for any Lightning or torchmetrics code.
+
+    Counts alone are kept, and added over batches and processes: any split of the rows gives the same rates.
+
+    >>> rate = TransferabilityRate()
+    >>> rate.update(base_pred=torch.tensor([[0, 1], [1, 0]]), reference_pred=torch.tensor([[0, 1], [1, 1]]),
+    ...             target=torch.tensor([1, 0]), found=torch.tensor([True, True]))
+    >>> float(rate.compute()["rate"])
+    0.5
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    rows: Tensor
+    cells: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("rows", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("cells", torch.zeros(2, 2, 2, dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, base_pred: Tensor, reference_pred: Tensor, target: Tensor, found: Tensor) -> None:
+        """Count rows.
+
+        base_pred, reference_pred: (n, 2) classes, 0 or 1, that each model gives to the factual and to the
+        counterfactual; target: (n,) 0 or 1; found: (n,) bool. ValueError for other shapes, and for a row that is said
+        to be found though the base puts its factual in the target class, or its counterfactual not.
+        """
+        rows = (len(target),)
+        for name, given, shape in (
+            ("base_pred", base_pred, (*rows, 2)),
+            ("reference_pred", reference_pred, (*rows, 2)),
+            ("target", target, rows),
+            ("found", found, rows),
+        ):
+            if given.shape != shape:
+                raise ValueError(f"{name}: has shape {tuple(given.shape)}, not {shape}; predictions are (n, 2)")
+        found, target = found.bool(), target.long()
+        if (found & ((base_pred[:, 1] != target) | (base_pred[:, 0] == target))).any():
+            raise ValueError("found: says so of a row that the base does not move from another class to the target")
+        agreement = base_pred[:, 0] == reference_pred[:, 0]
+        transferred = reference_pred[:, 1] == target
+        self.rows += len(target)
+        self.cells += counted(target[found], agreement[found], transferred[found])
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return found, rate, agreement, rate_conditional, rate_disagree, rate_end_to_end, rate_to_0 and rate_to_1.
+
+        NaN for a share of nothing.
+        """
+        cells = self.cells.double()
+        found = cells.sum() / self.rows
+        named = named_rates(cells)
+        return {"found": found, **named, "rate_end_to_end": found * named["rate"].nan_to_num(0)}

@@ -1,0 +1,202 @@
+"""Long tables → rates, with intervals over models. docs/output.md describes every number.
+
+Every pair of a base and a reference weighs the same, however many counterfactuals its base found.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cftransfer.columns import CONTROLS, PAIR, matrix
+from cftransfer.data.pixels import GREYS
+from cftransfer.measuring.statistics import bootstrap_interval, difference_interval, rate_interval, two_way_interval
+from cftransfer.models.prediction import Asked, logits, predicted
+from cftransfer.searching.candidates import Counterfactuals
+
+PER_BASE = ["distance_l2", "distance_linf", "pixel_l2", "pixel_linf", "nearest_l2", "iterations", "margin"]
+ROUNDING = 1e-12  # of a share: less is none
+CAPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
+
+
+def pairs(transfers: pd.DataFrame) -> pd.DataFrame:
+    """One row per base × reference, over the counterfactuals found on the base.
+
+    found: their number; agreement: share whose factual both models put in the same class; rate: share transferred;
+    rate_conditional: share transferred among those with agreement; controls: shares of control points that the
+    reference puts in the target class. NaN for a share of nothing.
+    """
+    counts = _counts(transfers)
+    table = pd.DataFrame(
+        {
+            "found": counts.found.astype(int),
+            "agreement": counts.agreement / counts.found,
+            "rate": counts.transferred / counts.found,
+            "rate_conditional": counts.both / counts.agreement,
+        }
+    ).reset_index()
+    controls = transfers[transfers.found].groupby(PAIR)[CONTROLS].mean().reset_index()
+    return table.merge(controls, on=PAIR, how="left", validate="one_to_one")
+
+
+def by_target(transfers: pd.DataFrame) -> pd.DataFrame:
+    """One row per target class: n_tried, the number of counterfactuals asked about, and their rate.
+
+    A class's share among the found counterfactuals, and of these that transferred, is a mean over pairs: the rates of
+    all classes, weighed by these shares, add up to the rate.
+    """
+    counts = _counts(transfers)
+    rows = []
+    for target, some in transfers[transfers.found].groupby("target"):
+        part = _counts(some).reindex(counts.index).fillna(0)
+        share = (part.found / counts.found).mean()
+        transferred = (part.transferred / counts.found).mean()
+        rows.append({"target": target, "n_tried": int(part.found.sum()), "rate": transferred / share})
+    return pd.DataFrame(rows, columns=["target", "n_tried", "rate"])
+
+
+def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, Any]:
+    """Return the named rates of a job from its two tables; NaN for a share of nothing.
+
+    Every pair weighs the same in all of them, so that the parts add up:
+    rate = agreement · rate_conditional + (1 − agreement) · rate_disagree, and likewise over the targets. A factual that
+    was in its target class to begin with is not counted as searched.
+    """
+    counts = _counts(transfers)
+    agreement, rate, both = ((counts[name] / counts.found).mean() for name in ("agreement", "transferred", "both"))
+    to = by_target(transfers).set_index("target")
+    eligible = counterfactuals[counterfactuals.status != "in_target"]
+    found = float(eligible.found.mean()) if len(eligible) else float("nan")
+    measured_there = [name for name in PER_BASE if name in counterfactuals]
+    per_base = counterfactuals[counterfactuals.found].groupby("base")[measured_there].mean()
+    per_pair = transfers[transfers.found].groupby(PAIR)[CONTROLS].mean()
+    return {
+        "rate": float(rate),
+        "found": found,
+        "agreement": float(agreement),
+        "rate_conditional": _share(both, agreement),
+        "rate_disagree": _share(rate - both, 1 - agreement),
+        **{f"rate_to_{target}": float(to.rate.get(target, np.nan)) for target in sorted({0, 1, *to.index})},
+        "rate_end_to_end": found * float(rate) if found else 0.0,
+        **{str(name): float(mean) for table in (per_pair, per_base) for name, mean in table.mean().items()},
+        "pairs": len(counts),
+        "n_searched": len(eligible),
+        "n_found": int(eligible.found.sum()),
+        "n_tried": int(counts.found.sum()),
+        "n_agreeing": int(counts.agreement.sum()),
+        **{f"n_to_{target}": int(to.n_tried.get(target, 0)) for target in sorted({0, 1, *to.index})},
+    }
+
+
+def _counts(transfers: pd.DataFrame) -> pd.DataFrame:
+    """Return, by pair, how many counterfactuals were found, and of these with agreement, transferred, and with both."""
+    found = transfers.found.to_numpy(dtype=bool)
+    agreement = transfers.agreement.to_numpy(dtype=bool) & found
+    transferred = transfers.transferred.fillna(False).to_numpy(dtype=bool) & found
+    flags = {"found": found, "agreement": agreement, "transferred": transferred, "both": agreement & transferred}
+    counts = pd.DataFrame(flags, index=pd.MultiIndex.from_frame(transfers[PAIR])).groupby(level=PAIR).sum()
+    return counts.astype(float)
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole > ROUNDING else float("nan")
+
+
+def share_as_bytes(searches: Sequence[Counterfactuals], bases: Sequence[Asked]) -> float:
+    """Return the mean over bases of the share of found counterfactuals that survive being rounded to bytes.
+
+    Images are: what is scored are floats, what a file can hold are whole grey levels.
+    """
+    shares = []
+    for search, base in zip(searches, bases, strict=True):
+        rounded = search.counterfactual[search.found].mul(GREYS).round().to(torch.uint8)
+        shares.append((predicted(logits(base, rounded)) == search.target[search.found]).double().mean())
+    return float(torch.stack(shares).nanmean())
+
+
+def before_projection(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, float]:
+    """Return found share, distance and rate of where searches were before anything was projected; {} where nothing was.
+
+    As after projection: distances are means over bases, rates over pairs.
+    """
+    if "found_relaxed" not in counterfactuals:
+        return {}
+    crossed = counterfactuals[counterfactuals.found_relaxed]
+    rate = transfers.groupby(PAIR).transferred_relaxed.mean().astype(float)
+    return {
+        "found_relaxed": float(counterfactuals.found_relaxed.mean()),
+        "distance_l2_relaxed": float(crossed.groupby("base").distance_l2_relaxed.mean().mean()),
+        "rate_relaxed": float(rate.mean()),
+    }
+
+
+def distance_interval(counterfactuals: pd.DataFrame) -> dict[str, float]:
+    """Return the 95 % interval, over bases, of the mean distance of what was found."""
+    lengths = counterfactuals[counterfactuals.found].groupby("base").distance_l2.mean().to_numpy()
+    interval = two_way_interval(lengths[:, None])
+    return {"distance_l2_low": max(interval.low, 0.0), "distance_l2_high": interval.high}
+
+
+def intervals(table: pd.DataFrame) -> dict[str, Any]:
+    """Pairs → the 95 % interval of their mean rate, what it is over, and the bootstrap's as a check on it."""
+    values = matrix(table)
+    interval, check = rate_interval(values, found=int(table.found.sum())), bootstrap_interval(values)
+    return {
+        "rate_low": interval.low,
+        "rate_high": interval.high,
+        "interval": interval.method,
+        "rate_bootstrap_low": check.low,
+        "rate_bootstrap_high": check.high,
+    }
+
+
+def minus_seed(table: pd.DataFrame) -> dict[str, Any]:
+    """Pairs with `rate_seed` → the mean of rate − rate_seed, with an interval over the differences of pairs.
+
+    Both rates of a pair are of the same counterfactuals, so that what is particular to a base cancels.
+    """
+    difference = difference_interval(matrix(table), matrix(table, "rate_seed"))
+    return {
+        "rate_seed": float(np.nanmean(matrix(table, "rate_seed"))) if table.found.any() else float("nan"),
+        "rate_minus_seed": difference.mean,
+        "rate_minus_seed_low": difference.low,
+        "rate_minus_seed_high": difference.high,
+        "rate_minus_seed_p": difference.p,
+    }
+
+
+def survivorship(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> pd.DataFrame:
+    """Return found share and rate, with its 95 % interval, had the search been ended after fewer iterations.
+
+    A search that ends at its first success gives the same counterfactual under every cap that it stays below: the rows
+    that survive a cap are those found within it, and they may be the easier ones. One row per cap; the last is the cap
+    that was used, so its rate is the job's.
+    """
+    most = int(counterfactuals.iterations.max())
+    steps = counterfactuals[["base", "factual", "iterations"]]
+    found = transfers[transfers.found].merge(steps, on=["base", "factual"], validate="many_to_one")
+    kinds = transfers[PAIR].drop_duplicates(ignore_index=True)
+    which = found[PAIR].merge(kinds.reset_index(), on=PAIR, how="left")["index"].to_numpy()  # counting is by pair
+    places = matrix(kinds.assign(rate=kinds.index)).astype(int)
+    transferred, iterations = found.transferred.to_numpy(dtype=float), found.iterations.to_numpy()
+    rows = []
+    for cap in [cap for cap in CAPS if cap < most] + [most]:
+        within = counterfactuals.found & (counterfactuals.iterations <= cap)
+        kept = iterations <= cap
+        many = np.bincount(which[kept], minlength=len(kinds))
+        sums = np.bincount(which[kept], weights=transferred[kept], minlength=len(kinds))
+        shares = np.divide(sums, many, out=np.full(len(kinds), np.nan), where=many > 0)
+        interval = rate_interval(shares[places], found=int(within.sum()))
+        rate = float(np.nanmean(shares)) if many.any() else float("nan")
+        rows.append(
+            {
+                "cap": cap,
+                "found": float(within.mean()),
+                "rate": rate,
+                "rate_low": interval.low,
+                "rate_high": interval.high,
+            }
+        )
+    return pd.DataFrame(rows)

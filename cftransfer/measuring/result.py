@@ -1,0 +1,220 @@
+"""What came out of a measurement: long tables that answer when they are printed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cftransfer.columns import CONTROLS, PAIR, matrix
+from cftransfer.errors import InputError
+from cftransfer.measuring import rates
+from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUMMARY = ["group", "rate", "low", "high", "agreement", "rate_conditional", "pairs", "over", *CONTROLS]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """Transferability rates of groups of references, with intervals over models.
+
+    counterfactuals: one row per base × factual. table: one row per group × base × reference × factual. settings: how
+    the counterfactuals were made. docs/output.md describes every column.
+    """
+
+    counterfactuals: pd.DataFrame
+    table: pd.DataFrame
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> list[str]:
+        """The names of the groups of references, in the order in which they were asked."""
+        return list(dict.fromkeys(self.table.group))
+
+    @property
+    def rate(self) -> float | dict[str, float]:
+        """The mean over pairs of the share of found counterfactuals that the reference puts in the target class.
+
+        The paper's equation 1. With several groups of references, by group.
+        """
+        return self._by_group(
+            {group: float(rates.rates(self.counterfactuals, some)["rate"]) for group, some in self._parts()}
+        )
+
+    @property
+    def found(self) -> float:
+        """The share of factuals for which a counterfactual was found; those in their target class do not count."""
+        eligible = self.counterfactuals[self.counterfactuals.status != "in_target"]
+        return float(eligible.found.mean())
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """One row per group × base × reference: `rates.pairs` has the columns."""
+        tables = [rates.pairs(some).assign(group=group) for group, some in self._parts()]
+        return pd.concat(tables, ignore_index=True)[
+            ["group", *PAIR, "found", "agreement", "rate", "rate_conditional", *CONTROLS]
+        ]
+
+    @property
+    def by_target(self) -> pd.DataFrame:
+        """One row per group × target class: `n_tried` and `rate`."""
+        tables = [rates.by_target(some).assign(group=group) for group, some in self._parts()]
+        return pd.concat(tables, ignore_index=True)[["group", "target", "n_tried", "rate"]]
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row per group: rate with its 95 % interval, agreement, conditional rate, pairs and controls."""
+        return self.summarised()
+
+    def summarised(self, level: float = LEVEL) -> pd.DataFrame:
+        """Return `summary` with intervals of another level, between 0 and 1."""
+        rows = []
+        for group, some in self._parts():
+            numbers, interval = rates.rates(self.counterfactuals, some), self._interval(some, level)
+            row = {"group": group, "low": interval.low, "high": interval.high, "over": interval.method}
+            rows.append({name: row.get(name, numbers.get(name, np.nan)) for name in SUMMARY})
+        return pd.DataFrame(rows, columns=SUMMARY)
+
+    def interval(self, level: float = LEVEL) -> Interval | dict[str, Interval]:
+        """Return the interval of the rate over models, at a level between 0 and 1; with several groups, by group.
+
+        Crossed bases and references have a two-way random-effects interval, nested ones an interval over bases; a
+        single pair has Wilson's over its counterfactuals, and `method` says so.
+        """
+        return self._by_group({group: self._interval(some, level) for group, some in self._parts()})
+
+    def __getitem__(self, group: str) -> "Result":
+        """Return the result of one group of references."""
+        if group not in self.groups:
+            raise InputError(f"group {group!r}: was not asked; there are: {', '.join(self.groups)}")
+        return Result(self.counterfactuals, self.table[self.table.group == group].reset_index(drop=True), self.settings)
+
+    def __add__(self, other: "Result") -> "Result":
+        """Join references that were asked later, about the same counterfactuals; InputError for others."""
+        columns = [name for name in self.counterfactuals if name != "nearest_l2"]
+        if not self.counterfactuals[columns].equals(other.counterfactuals.reindex(columns=columns)):
+            raise InputError(
+                "results of other counterfactuals cannot be joined; ask the references about the same ones"
+            )
+        if both := set(self.groups) & set(other.groups):
+            raise InputError(f"group {both.pop()!r}: is in both results; give one of them another name")
+        return Result(self.counterfactuals, pd.concat([self.table, other.table], ignore_index=True), self.settings)
+
+    def plot(self, ax: "Axes | None" = None, *, level: float = LEVEL) -> Any:
+        """Draw every group's rate with its interval, beside its random control; return what was drawn, by name.
+
+        ax: matplotlib axes; new ones by default.
+        """
+        if ax is None:
+            from matplotlib import pyplot
+
+            _, ax = pyplot.subplots(figsize=(6, 0.8 + 0.5 * len(self.groups)), layout="constrained")
+        table = self.summarised(level)[::-1].reset_index(drop=True)
+        spread = np.abs(table[["low", "high"]].to_numpy().T - table.rate.to_numpy())
+        drawn = {
+            "rates": ax.errorbar(
+                table.rate, table.index, xerr=np.nan_to_num(spread), fmt="o", color="#1b6ca8", label="rate"
+            ),
+            "controls": ax.scatter(
+                table.control_random, table.index, marker="|", s=120, color="#777777", label="random step"
+            ),
+        }
+        ax.set_yticks(table.index, table.group)
+        ax.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(table) - 0.4), xlabel=f"transferability rate, {level:.0%} interval")
+        ax.legend(frameon=False, fontsize="small")
+        return drawn
+
+    def to_parquet(self, folder: str | Path) -> list[Path]:
+        """Write counterfactuals.parquet, transfers.parquet and pairs.parquet into a folder; return their paths."""
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        tables = {"counterfactuals": self.counterfactuals, "transfers": self.table, "pairs": self.pairs}
+        paths = [place / f"{name}.parquet" for name in tables]
+        for path, table in zip(paths, tables.values(), strict=True):
+            table.to_parquet(path, index=False)
+        return paths
+
+    def to_latex(self, *, level: float = LEVEL) -> str:
+        """Return the summary as a LaTeX table with booktabs rules."""
+        rows = [" & ".join(cells).replace("%", r"\%").replace("_", r"\_") + r" \\" for cells in self._lines(level)]
+        head, *body = rows
+        return "\n".join(
+            [r"\begin{tabular}{lrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+        )
+
+    def __str__(self) -> str:
+        """Say in one screen what was searched, found and asked, and what came out."""
+        lines = self._lines(LEVEL)
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = [
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in lines
+        ]
+        over = "; ".join(f"{row.group}: {row.over or 'none'}" for row in self.summary.itertuples())
+        return "\n".join([self._searched(), *table, f"intervals over {over}", *self._warnings()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        head, *body = self._lines(LEVEL)
+        rows = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+        heads = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+        return f"<p>{escape(self._searched())}</p><table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+    def _searched(self) -> str:
+        made = ", ".join(f"{name}={value}" for name, value in self.settings.items() if name != "method")
+        method = f"{self.settings.get('method', 'counterfactuals')}{f' ({made})' if made else ''}"
+        bases, many = self.counterfactuals.base.nunique(), len(self.counterfactuals)
+        here = self.counterfactuals[self.counterfactuals.found]
+        apart = f", at a mean L2 distance of {here.groupby('base').distance_l2.mean().mean():.3f}" if len(here) else ""
+        return f"{method}: found {len(here):,} of {many:,} counterfactuals on {bases} base{'s' * (bases > 1)} ({self.found:.3f}){apart}"
+
+    def _warnings(self) -> list[str]:
+        reasons = self.counterfactuals.status[~self.counterfactuals.found].value_counts()
+        return (
+            [f"not found: {', '.join(f'{many:,} {reason}' for reason, many in reasons.items())}"]
+            if len(reasons)
+            else []
+        )
+
+    def _lines(self, level: float) -> list[list[str]]:
+        """Return the summary's cells in words, heads first."""
+        rows = [["references", "pairs", "rate", f"{level:.0%} interval", "conditional", "random step"]]
+        for row in self.summarised(level).itertuples():
+            interval = "–" if np.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+            rows.append(
+                [
+                    row.group,
+                    str(row.pairs),
+                    _number(row.rate),
+                    interval,
+                    _number(row.rate_conditional),
+                    _number(row.control_random),
+                ]
+            )
+        return rows
+
+    def _parts(self) -> list[tuple[str, pd.DataFrame]]:
+        return [(group, self.table[self.table.group == group]) for group in self.groups]
+
+    def _interval(self, some: pd.DataFrame, level: float) -> Interval:
+        if not 0 < level < 1:
+            raise InputError(f"level={level}: takes a number between 0 and 1")
+        table = rates.pairs(some)
+        return rate_interval(matrix(table), found=int(table.found.sum()), level=level)
+
+    def _by_group(self, values: dict[str, Any]) -> Any:
+        return values if len(values) > 1 else next(iter(values.values()))
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"

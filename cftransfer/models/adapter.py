@@ -1,0 +1,230 @@
+"""Anybody's model → a function of (n, *input) in [0, 1] that gives logits, so that searches and measures can ask it.
+
+A model keeps its own units, columns and classes: the feature space maps between [0, 1] and those, and with gradients
+where the model has them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cftransfer.data.pixels import PixelSpace
+from cftransfer.data.space import FeatureSpace
+from cftransfer.errors import InputError
+from cftransfer.models.sklearn_models import EDGE
+
+Output = Literal["logits", "probabilities", "labels"]
+Units = Literal["unit", "original"]
+Takes = Literal["tensor", "array", "frame"]
+Space = FeatureSpace | PixelSpace | None
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model, and how to ask it; `as_model` makes one of torch modules and scikit-learn estimators by itself.
+
+    Args:
+        f: a function of n rows, or a torch module.
+        output: what it gives: logits or probabilities, (n,) or (n, 1) of class 1, or (n, K) of all classes; or labels,
+            (n,) of `classes`.
+        units: unit for inputs in [0, 1], in the space's own columns; original for numbers in their own units (ranges
+            and log scales undone; binary, ordinal and one-hot columns stay as they are encoded).
+        takes: tensor (float32, with gradients where the output has any), array (numpy, float64), or frame (a DataFrame
+            of original columns, categories as words; always in original units).
+        classes: what its outputs or labels stand for, in order; None for 0, 1, …
+        space, origin: filled in by `as_model`: what inputs mean, and the object that was given, by which a reference is
+            recognised that is its own base.
+
+    >>> import torch
+    >>> richer = Model(lambda x: x[:, 0] > 30_000, output="labels", units="original")
+    >>> from cftransfer import Feature, FeatureSpace
+    >>> space = FeatureSpace((Feature(name="income", kind="continuous", low=0, high=100_000),))
+    >>> (as_model(richer, space=space)(torch.tensor([[0.2], [0.4]])) > 0).tolist()
+    [False, True]
+    """
+
+    f: Callable[[Any], Any]
+    output: Output = "logits"
+    units: Units = "unit"
+    takes: Takes = "tensor"
+    classes: Sequence[Any] | None = None
+    space: Space = None
+    origin: Any = None
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("output", self.output, ("logits", "probabilities", "labels")),
+            ("units", self.units, ("unit", "original")),
+            ("takes", self.takes, ("tensor", "array", "frame")),
+        ):
+            if value not in allowed:
+                raise InputError(f"Model({name}={value}): takes one of {', '.join(allowed)}")
+        if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
+            raise InputError(f"Model(classes={list(self.classes)}): takes two different classes or more")
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether its logits have a gradient with respect to the inputs."""
+        return self.takes == "tensor" and self.output != "labels" and bool(getattr(self.f, "differentiable", True))
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; what is no torch module answers on the CPU."""
+        weights = self.f.parameters() if isinstance(self.f, nn.Module) else iter(())
+        return next((weight.device for weight in weights), torch.device("cpu"))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K) of K ≥ 3 classes, float32, on the device of x."""
+        answer = self.f(self._inputs(x))
+        if not isinstance(answer, Tensor):
+            answer = np.asarray(answer)
+            answer = self._codes(answer) if self.output == "labels" else torch.from_numpy(answer.astype(np.float64))
+        elif self.output == "labels":
+            answer = self._codes(answer.detach().cpu().numpy())
+        logits = _as_logits(
+            self._checked(answer, len(x)), self.output, None if self.classes is None else len(self.classes)
+        )
+        if not torch.is_grad_enabled() and logits.isnan().any():
+            raise InputError("model: gives logits that are not a number; check what it was trained on")
+        return logits.float().to(x.device)
+
+    def _inputs(self, x: Tensor) -> Any:
+        if self.takes == "frame":
+            return _feature_space(self.space, "takes='frame'").decode(x.detach().cpu().numpy())
+        if self.units == "original":
+            x = _feature_space(self.space, "units='original'").to_original(x)
+        return x if self.takes == "tensor" else x.detach().cpu().double().numpy()
+
+    def _codes(self, labels: np.ndarray) -> Tensor:
+        """(n,) labels → (n,) places in `classes`."""
+        known = list(self.classes) if self.classes is not None else [0, 1]
+        codes = np.full(labels.shape, -1)
+        for code, label in enumerate(known):
+            codes[labels == label] = code
+        if (codes < 0).any():
+            way_out = "Model(…, classes=[…]) says what there is"
+            raise InputError(
+                f"model: gives the label {labels[codes < 0].flat[0]!r}, which is none of {known}; {way_out}"
+            )
+        return torch.from_numpy(codes)
+
+    def _checked(self, answer: Tensor, rows: int) -> Tensor:
+        if answer.dim() == 2 and answer.shape[1] == 1:
+            answer = answer.squeeze(1)
+        wide = {"labels": (1,)}.get(self.output, (1, 2))
+        if answer.dim() not in wide or len(answer) != rows:
+            takes = "(n,)" if self.output == "labels" else "(n,), (n, 1) or (n, K)"
+            raise InputError(
+                f"model: gives {self.output} of shape {tuple(answer.shape)} for {rows} rows; takes {takes}"
+            )
+        classes = 2 if answer.dim() == 1 and self.output != "labels" else answer.shape[-1]
+        if self.classes is not None and self.output != "labels" and classes != len(self.classes):
+            raise InputError(f"model: gives {classes} columns for its {len(self.classes)} classes")
+        return answer
+
+
+def as_model(model: Any, *, space: Space = None, classes: Sequence[Any] | None = None) -> Model:
+    """Return a model as searches and measures ask it.
+
+    A torch module gives (n,), (n, 1) or (n, K) logits of inputs in [0, 1], and is put in evaluation mode. A scikit-learn
+    estimator or pipeline is asked in the columns that it was fitted with: of a DataFrame's original columns, in original
+    units; else in [0, 1]. Its `classes_` decide what it says, whatever their order and type. Any other function is taken
+    for one of tensors in [0, 1] that gives logits; `Model` says how to ask others.
+
+    space: what inputs mean. classes: of the base, in whose order the answers of a reference are put.
+    """
+    if isinstance(model, Model):
+        asked = replace(model, space=model.space or space, origin=model.origin or model.f)
+    elif isinstance(model, nn.Module):
+        asked = Model(model.eval(), space=space, origin=model)
+    elif hasattr(model, "predict") and hasattr(model, "get_params"):
+        asked = _of_sklearn(model, space)
+    elif callable(model):
+        asked = Model(model, space=space, origin=model)
+    else:
+        raise InputError(f"model: {type(model).__name__} cannot be asked; wrap it in Model(function, output=…)")
+    return asked if classes is None else _in_order(asked, classes)
+
+
+def _of_sklearn(estimator: Any, space: Space) -> Model:
+    name = type(estimator).__name__
+    if not hasattr(estimator, "classes_"):
+        raise InputError(f"model: {name} is no fitted classifier (it has no classes_)")
+    classes = tuple(np.asarray(estimator.classes_).tolist())
+    if len(classes) < 2:
+        raise InputError(f"model: {name} was fitted on one class, {classes[0]!r}, and can change no decision")
+    if hasattr(estimator, "decision_function"):
+        answer, output = estimator.decision_function, "logits"
+    elif hasattr(estimator, "predict_proba"):
+        answer, output = estimator.predict_proba, "probabilities"
+    else:
+        answer, output = estimator.predict, "labels"
+    columns = [str(column) for column in getattr(estimator, "feature_names_in_", ())]
+    how: dict[str, Any] = {"output": output, "classes": classes, "space": space, "origin": estimator}
+    if not columns:
+        return Model(answer, takes="array", **how)
+    if not isinstance(space, FeatureSpace):
+        raise InputError(f"model: {name} was fitted on columns with names; space=FeatureSpace(…) says what they are")
+    if columns == space.columns and columns != space.names:
+        return Model(lambda x: answer(_named(x, columns)), takes="array", **how)
+    if absent := [column for column in columns if column not in space.names]:
+        raise InputError(f"model: {name} was fitted with column {absent[0]!r}, which the space does not have")
+    return Model(lambda frame: answer(frame[columns]), takes="frame", **how)
+
+
+def _named(x: np.ndarray, columns: Sequence[str]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(x, columns=list(columns))
+
+
+def _as_logits(answer: Tensor, output: Output, classes: int | None) -> Tensor:
+    """(n,) or (n, K) of any kind → (n,) logits of class 1, or (n, K) of K ≥ 3."""
+    if output == "labels":
+        classes = classes or 2
+        sure = float(np.log((1 - EDGE) / EDGE))
+        if classes == 2:
+            return torch.where(answer == 1, sure, -sure)
+        return sure * torch.nn.functional.one_hot(answer.long(), classes)
+    if output == "probabilities":
+        share = answer.clamp(EDGE, 1 - EDGE)
+        if answer.dim() == 1:
+            return share.log() - (1 - share).log()
+        answer = share.log()
+    return answer[:, 1] - answer[:, 0] if answer.dim() == 2 and answer.shape[1] == 2 else answer
+
+
+def _in_order(model: Model, classes: Sequence[Any]) -> Model:
+    """Return the model with its answers in the order of the base's classes; InputError if they are not the same."""
+    own = tuple(range(len(classes))) if model.classes is None else tuple(model.classes)
+    if set(own) != set(classes):
+        way_out = "Model(…, classes=[…]) says what a model's outputs stand for"
+        raise InputError(f"reference: has the classes {list(own)}, and the base {list(classes)}; {way_out}")
+    if own == tuple(classes):
+        return model
+    order = [own.index(label) for label in classes]
+
+    def reordered(x: Tensor) -> Tensor:
+        logits = model(x)
+        return -logits if logits.dim() == 1 else logits[:, order]
+
+    return Model(_Differentiable(reordered, model.differentiable), classes=tuple(classes), origin=model.origin)
+
+
+@dataclass(frozen=True)
+class _Differentiable:
+    f: Callable[[Tensor], Tensor]
+    differentiable: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.f(x)
+
+
+def _feature_space(space: Space, what: str) -> FeatureSpace:
+    if not isinstance(space, FeatureSpace):
+        raise InputError(f"model: {what} needs space=FeatureSpace(…), which says what the original units are")
+    return space

@@ -1,0 +1,234 @@
+"""Classifiers that are not networks, from scikit-learn: fitted in one go, without epochs or batches.
+
+Each function gives one that is not fitted yet. Its settings have scikit-learn's names; inputs are flattened.
+"""
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cftransfer.data.dataset import Dataset
+from cftransfer.data.pixels import unit
+from cftransfer.errors import InputError
+from cftransfer.models.prediction import cross_entropy, logits, predicted
+from cftransfer.settings import check_float, check_int
+
+Estimator: TypeAlias = Any  # a scikit-learn classifier of the classes 0 and 1; the package has no types
+
+EDGE = 1e-6  # a probability is taken for at least this, and at most 1 less this, so that its logit is finite
+KERNELS = 2**22  # at once: rows × support vectors; 32 MiB
+# What skops does not trust of itself: trees of decisions, and of neighbours, are made of these.
+TRUSTED = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+)
+
+
+@dataclass(frozen=True)
+class SklearnModel:
+    """A classifier that stands where a network could: called with (n, *input_shape) in [0, 1], it gives (n,) logits.
+
+    A logit is above 0 where `estimator` predicts class 1 (a tie, as of a probability of .5, is class 0). It is the log
+    odds of the estimator's own probability, but for the SVM's: that is a distance, calibrated to nothing.
+
+    estimator: sees float64, in which no float32 is rounded. answer: (estimator, (n, inputs) float64) → (n,) float64.
+    """
+
+    estimator: Estimator
+    input_shape: tuple[int, ...]
+    answer: Callable[[Estimator, Tensor], Tensor]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: (n, *input_shape) in [0, 1] → (n,) float32 logits, on the device of x."""
+        rows = self._flat(x)
+        return (self.answer(self.estimator, rows) if len(rows) else rows.sum(1)).float()
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether logits have a gradient with respect to the input."""
+        return self.answer in (_line, _kernels)
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise an InputError, naming the key, for a setting that does not fit the data."""
+        neighbours, rows = self.estimator.get_params().get("n_neighbors", 0), len(dataset.x_train)
+        if neighbours > rows:
+            raise InputError(f"model.n_neighbors={neighbours}: the training split has no more than {rows} rows")
+
+    def fit(self, dataset: Dataset) -> "SklearnModel":
+        """Return the same model, fitted on the training split."""
+        from sklearn.base import clone
+
+        x, y = self._flat(unit(dataset.x_train)).numpy(), dataset.y_train.long().numpy()
+        return replace(self, estimator=clone(self.estimator).fit(x, y))
+
+    def _flat(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), prod(self.input_shape)).double()
+
+
+def logistic_regression(*, C: float = 1.0, input_shape: tuple[int, ...]) -> SklearnModel:
+    """Linear in the inputs; the L2 penalty on its coefficients weighs 1 / `C`, `C` > 0. Every seed gives the same."""
+    from sklearn.linear_model import LogisticRegression
+
+    return SklearnModel(LogisticRegression(C=_positive("C", C), max_iter=1000), input_shape, _line)
+
+
+def decision_tree(
+    *, min_samples_leaf: int = 20, max_depth: int | None = None, input_shape: tuple[int, ...]
+) -> SklearnModel:
+    """One tree (CART), its leaves with `min_samples_leaf` ≥ 1 rows; the seed decides between equally good splits."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    grown = _grown(min_samples_leaf, max_depth)
+    return SklearnModel(DecisionTreeClassifier(**grown, random_state=_random_state()), input_shape, _odds)
+
+
+def random_forest(
+    *, n_estimators: int = 100, min_samples_leaf: int = 5, max_depth: int | None = None, input_shape: tuple[int, ...]
+) -> SklearnModel:
+    """`n_estimators` ≥ 1 trees, averaged; the seed draws the rows of each and the features of its splits."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    grown = _grown(min_samples_leaf, max_depth) | {
+        "n_estimators": check_int("model.n_estimators", n_estimators, least=1)
+    }
+    return SklearnModel(RandomForestClassifier(**grown, random_state=_random_state()), input_shape, _odds)
+
+
+def gradient_boosting(
+    *, n_estimators: int = 100, learning_rate: float = 0.1, subsample: float = 0.5, input_shape: tuple[int, ...]
+) -> SklearnModel:
+    """`n_estimators` ≥ 1 trees of depth 3, each fitted to what those before it got wrong, on a share of the rows.
+
+    learning_rate: > 0, the weight of each. subsample: that share, in (0, 1]; the seed draws the rows.
+    """
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    boosted = GradientBoostingClassifier(
+        n_estimators=check_int("model.n_estimators", n_estimators, least=1),
+        learning_rate=_positive("learning_rate", learning_rate),
+        subsample=check_float("model.subsample", subsample, inside="in (0, 1]", among=lambda share: 0 < share <= 1),
+        random_state=_random_state(),
+    )
+    return SklearnModel(boosted, input_shape, _score)
+
+
+def svm(*, C: float = 1.0, gamma: float | str = "scale", input_shape: tuple[int, ...]) -> SklearnModel:
+    """Support vector machine with the kernel exp(-gamma ‖x - s‖²); `C` > 0 is the price of an error of training.
+
+    gamma: > 0, or "scale" for 1 / (inputs × their variance). Every seed gives the same model.
+    """
+    from sklearn.svm import SVC
+
+    width = gamma if gamma == "scale" else _positive("gamma", gamma, inside="> 0, or scale")
+    return SklearnModel(SVC(C=_positive("C", C), gamma=width), input_shape, _kernels)
+
+
+def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...]) -> SklearnModel:
+    """Vote of the `n_neighbors` ≥ 1 nearest (L2) training rows; a tie is class 0. Every seed gives the same model.
+
+    Of rows equally far away, the tree's order decides, for each row alone. scikit-learn's other way multiplies
+    matrices, whose rounding, and so the neighbours among many alike (COMPAS), depends on what else is asked.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    count = check_int("model.n_neighbors", n_neighbors, least=1)
+    return SklearnModel(KNeighborsClassifier(count, algorithm="kd_tree"), input_shape, _odds)
+
+
+def packed(model: SklearnModel) -> Tensor:
+    """Return a fitted model's estimator as skops writes it: (bytes,) uint8."""
+    from skops import io
+
+    content = io.dumps(model.estimator, compression=zipfile.ZIP_DEFLATED)
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+def unpacked(model: SklearnModel, content: Tensor, *, path: Path) -> SklearnModel:
+    """Return `model` with the estimator that `packed` wrote.
+
+    Raises InputError, naming the file at `path`, for anything else, of which nothing is run: skops makes objects of
+    the types that it knows and of those in TRUSTED alone.
+    """
+    from skops import io
+
+    try:
+        estimator = io.loads(content.numpy().tobytes(), trusted=list(TRUSTED))
+    except Exception as error:  # of content that is something else, skops raises whatever comes
+        raise InputError(_foreign(path, " ".join(str(error).split()) or type(error).__name__)) from error
+    if type(estimator) is not type(model.estimator):
+        raise InputError(_foreign(path, f"{type(estimator).__name__} for {type(model.estimator).__name__}"))
+    if estimator.get_params() != model.estimator.get_params():  # of an earlier version
+        raise InputError(_foreign(path, " ".join(f"{estimator} for {model.estimator}".split())))
+    return replace(model, estimator=estimator)
+
+
+def curve_row(model: SklearnModel, dataset: Dataset) -> Tensor:
+    """Return (1, 4), in the order of `columns.CURVE`: the losses are the cross entropies of the logits."""
+    from sklearn.metrics import roc_auc_score
+
+    train, test = logits(model, dataset.x_train), logits(model, dataset.x_test)
+    losses = [cross_entropy(train, dataset.y_train).mean(), cross_entropy(test, dataset.y_test).mean()]
+    right = (predicted(test) == dataset.y_test).float().mean()
+    auroc = roc_auc_score(dataset.y_test.numpy(), test.numpy())
+    return torch.tensor([[*map(float, losses), float(right), float(auroc)]])
+
+
+def _foreign(path: Path, reason: str) -> str:
+    return f"{path}: is not what cftransfer wrote ({reason}); delete this file and run again, and it will be made again"
+
+
+def _line(estimator: Estimator, rows: Tensor) -> Tensor:
+    coefficients = torch.from_numpy(estimator.coef_[0]).to(rows.device)
+    return rows @ coefficients + float(estimator.intercept_[0])
+
+
+def _kernels(estimator: Estimator, rows: Tensor) -> Tensor:
+    vectors = torch.from_numpy(estimator.support_vectors_).to(rows.device)
+    weights = torch.from_numpy(estimator.dual_coef_[0]).to(rows.device)
+    gamma = float(estimator._gamma)  # the number that "scale" came to
+    lengths = vectors.square().sum(1)
+
+    def answer(some: Tensor) -> Tensor:
+        apart = some.square().sum(1, keepdim=True) + lengths - 2 * some @ vectors.T
+        return (-gamma * apart).exp() @ weights
+
+    parts = rows.split(max(1, KERNELS // len(vectors)))
+    return torch.cat([answer(some) for some in parts]) + float(estimator.intercept_[0])
+
+
+def _odds(estimator: Estimator, rows: Tensor) -> Tensor:
+    share = estimator.predict_proba(_array(rows)).clip(EDGE, 1 - EDGE)
+    # Of both columns: where they are told apart by rounding alone, so is their logit.
+    return torch.from_numpy(np.log(share[:, 1] / share[:, 0])).to(rows.device)
+
+
+def _score(estimator: Estimator, rows: Tensor) -> Tensor:
+    return torch.from_numpy(estimator.decision_function(_array(rows))).to(rows.device)
+
+
+def _array(rows: Tensor) -> np.ndarray:
+    return rows.detach().cpu().numpy()
+
+
+def _grown(min_samples_leaf: int, max_depth: int | None) -> dict[str, int | None]:
+    return {
+        "min_samples_leaf": check_int("model.min_samples_leaf", min_samples_leaf, least=1),
+        "max_depth": None if max_depth is None else check_int("model.max_depth", max_depth, least=1),
+    }
+
+
+def _positive(name: str, value: Any, *, inside: str = "> 0") -> float:
+    return check_float(f"model.{name}", value, inside=inside, among=lambda number: 0 < number < float("inf"))
+
+
+def _random_state() -> int:
+    """Draw scikit-learn's seed, which has 32 bits, from torch's generator: `prediction.build` has seeded that."""
+    return int(torch.randint(2**31, ()))

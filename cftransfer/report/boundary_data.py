@@ -1,0 +1,157 @@
+"""One job → what a boundary picture shows of it: a pair of models, and counterfactuals of both kinds."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from cftransfer import store
+from cftransfer.commands.patch import base_spec, reference_spec
+from cftransfer.data.dataset import Dataset, load
+from cftransfer.errors import InputError
+from cftransfer.jobs.read import Job, table
+from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.models.prediction import Asked, logits, predicted
+from cftransfer.settings import flat
+from cftransfer.spec import Spec, with_hashes
+from cftransfer.store.trained import trained
+
+ROLES = ("base", "reference")
+TRANSFERS = ("base", "reference", "base_seed", "reference_seed", "factual", "transferred")  # needed columns
+CELLS = 2**28  # of a table at most: 100 × 100 pairs of 1,000 counterfactuals have 10⁸
+PAIRS = 60  # drawn at most: more lines hide what is behind them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What is drawn of one job: n pairs of (n, columns) factuals and counterfactuals, and the two models.
+
+    classes: (n,), the base's of the factuals; transferred: (n,) bool; every: the same of all found, drawn or not.
+    otherwise: how many of these each model puts in another class than the tables say, as one trained again might.
+    """
+
+    dataset: Dataset
+    models: tuple[Asked, Asked]
+    titles: tuple[str, str]
+    factuals: Tensor
+    counterfactuals: Tensor
+    classes: np.ndarray
+    transferred: np.ndarray
+    every: np.ndarray
+    otherwise: tuple[int, int]
+
+
+def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
+    """Return what is drawn of a job: its chosen pair of models, and what the tables say of its counterfactuals.
+
+    reference: the first that the base met by default. InputError, without the folder, for what cannot be drawn.
+    """
+    transfers = table(job.folder, "transfers", TRANSFERS, cells=CELLS)
+    asked = _asked(transfers, base=base, reference=reference)
+    found = _found(job.folder, asked, base=base)
+    if "${" in json.dumps(job.result["config"]):  # it was written resolved; who resolves it again may read secrets
+        raise InputError(
+            "result.json: its config has a formula, ${…}, which cftransfer did not write; run the job again"
+        )
+    config = OmegaConf.create(job.result["config"])
+    specs = base_spec(config), reference_spec(config)
+    dataset = load(specs[0]["dataset"], Path(config.paths.data))
+    if dataset.version != job.result.get("data", {}).get("version", ""):
+        raise InputError(f"dataset {dataset.name}: its files have changed since; run the job again")
+    _fits(found, dataset)
+    place = store.prepare(config.paths.store)
+    seeds, models = [], []
+    for role, spec in zip(ROLES, specs, strict=True):
+        pool = sorted(
+            {int(seed) for seed in transfers[f"{role}_seed"]}
+        )  # all, in one pass as in the job, should they be missing
+        seeds.append(int(asked[f"{role}_seed"].iloc[0]))
+        population = trained(with_hashes(spec, dataset.version), pool, dataset=dataset, store=place)
+        models.append(population[pool.index(seeds[-1])])
+    changed = _changed(*specs)
+    model = str(job.settings.get("model", "model"))
+    rows = found.loc[_balanced(found.transferred.to_numpy())]
+    return Drawn(
+        dataset=dataset,
+        models=(models[0], models[1]),
+        titles=(f"base: {model}, seed {seeds[0]}", f"reference: {changed or model}, seed {seeds[1]}"),
+        factuals=_inputs(rows.x),
+        counterfactuals=_inputs(rows.counterfactual),
+        classes=1 - rows.target.to_numpy(),
+        transferred=rows.transferred.to_numpy(),
+        every=found.transferred.to_numpy(),
+        otherwise=_otherwise(found, models),
+    )
+
+
+def _asked(transfers: pd.DataFrame, *, base: int, reference: int | None) -> pd.DataFrame:
+    """Return the rows of one pair; of references that were trained on, those of the oldest."""
+    bases = sorted(transfers.base.unique())
+    if base not in bases:
+        raise InputError(f"--base {base}: no such base; there are: {', '.join(map(str, bases))}")
+    asked = transfers[transfers.base == base]
+    met = sorted(asked.reference.unique())
+    chosen = met[0] if reference is None else reference
+    if chosen not in met:
+        raise InputError(f"--reference {chosen}: base {base} did not meet it; it met: {', '.join(map(str, met))}")
+    asked = asked[asked.reference == chosen]
+    return asked[asked[EXTRA_EPOCHS] == asked[EXTRA_EPOCHS].max()] if EXTRA_EPOCHS in asked else asked
+
+
+def _found(folder: Path, asked: pd.DataFrame, *, base: int) -> pd.DataFrame:
+    """Return the counterfactuals that the base found, and whether each `transferred`."""
+    searched = table(folder, "counterfactuals", ("base", "factual", "target", "found"), cells=CELLS)
+    if not {"x", "counterfactual"} <= set(searched.columns):
+        raise InputError("its inputs are images, which no plane shows; boundary pictures are of tables")
+    searched = searched[(searched.base == base) & searched.found]
+    if searched.empty:
+        raise InputError(f"--base {base}: found no counterfactual, so there is none to draw")
+    try:
+        found = searched.merge(asked[["factual", "transferred"]], on="factual", validate="one_to_one")
+        if len(found) < len(searched):
+            raise ValueError("it lacks some")
+        return found.astype({"transferred": bool})
+    except (ValueError, TypeError) as error:  # pandas says so of a factual that is there twice, or was not asked about
+        reason = f"transfers.parquet is not of the same counterfactuals ({error})"
+        raise InputError(f"{reason}; run the job again") from error
+
+
+def _fits(found: pd.DataFrame, dataset: Dataset) -> None:
+    """Refuse counterfactuals that are no inputs of the data set."""
+    columns = dataset.x_train.shape[1]
+    try:
+        shapes = [_inputs(found[name]).shape for name in ("x", "counterfactual")]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"counterfactuals.parquet cannot be read ({error}); run the job again") from error
+    if shapes != [(len(found), columns)] * 2:
+        raise InputError(f"counterfactuals.parquet: has not the {columns} columns of {dataset.name}; run the job again")
+
+
+def _changed(base: Spec, reference: Spec) -> str:
+    """Return the settings in which the reference differs from its base: "model.layers=6"."""
+    before, after = flat(base), flat(reference)
+    return " ".join(f"{name}={value}" for name, value in after.items() if before.get(name) != value)
+
+
+def _inputs(column: pd.Series) -> Tensor:
+    return torch.from_numpy(np.stack(list(column)).astype(np.float32))
+
+
+def _otherwise(found: pd.DataFrame, models: Sequence[Asked]) -> tuple[int, int]:
+    """Return how many counterfactuals base and reference put in another class than the tables say."""
+    counterfactuals, target = _inputs(found.counterfactual), found.target.to_numpy()
+    in_target = [predicted(logits(model, counterfactuals)).numpy() == target for model in models]
+    return int((~in_target[0]).sum()), int((in_target[1] != found.transferred).sum())
+
+
+def _balanced(transferred: np.ndarray) -> np.ndarray:
+    """Return the rows to draw, ascending: the first of each kind, half of `PAIRS` or what the other kind leaves."""
+    kinds = [np.flatnonzero(transferred), np.flatnonzero(~transferred)]
+    room = [max(PAIRS // 2, PAIRS - len(other)) for other in reversed(kinds)]
+    return np.sort(np.concatenate([kind[:most] for kind, most in zip(kinds, room, strict=True)]))

@@ -1,0 +1,105 @@
+"""What a method proposes, and what the base and the constraint confirm of it."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cftransfer.data.pixels import PixelSpace
+from cftransfer.data.space import FeatureSpace
+from cftransfer.errors import InputError
+from cftransfer.models.prediction import Asked, margin, predicted
+
+
+class Background(NamedTuple):
+    """The training split, for methods that look at it. x: (n, *input) in [0, 1] or bytes; y: (n,) classes."""
+
+    x: Tensor
+    y: Tensor
+
+
+def needs(background: Background | None, what: str) -> Background:
+    """Return the training split; InputError, naming what needs it, where there is none."""
+    if background is None:
+        raise InputError(f"counterfactual: {what} needs the training split, as background=(x_train, y_train)")
+    return background
+
+
+class Candidates(NamedTuple):
+    """What a method proposes. x: (n, *input), the counterfactuals, or where the search stood.
+
+    claimed: (n,) bool, what the method takes for a counterfactual. iterations: (n,) int64, steps or queries taken.
+    relaxed, crossed: (n, *input) and (n,) bool, where the relaxation of the constraint first was on the target's side
+    and whether it ever was, before anything was projected; None where there is no such moment.
+    """
+
+    x: Tensor
+    claimed: Tensor
+    iterations: Tensor
+    relaxed: Tensor | None = None
+    crossed: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactuals:
+    """What was found on one base, one entry per factual.
+
+    factual, counterfactual: (n, *input) float32; x′ is where the search ended, found or not.
+    target: (n,) int64, the class aimed at.
+    factual_logit, logit: (n,), or (n, K), the base's logits at x and at x′, each by a fresh forward pass.
+    claimed: (n,) bool, what the method proposed as a counterfactual; found: (n,) bool, what the base and the constraint
+    confirm of it; possible: (n,) bool, whether x′ satisfies the constraint.
+    iterations: (n,) int64, steps or queries taken; 0 where nothing was searched.
+    relaxed: (n, *input) float32, where the search first was on the target's side before anything was projected;
+    relaxed_found: (n,) bool, whether it ever was, confirmed by the base. None where nothing had to be projected.
+    base, space: the model and the space that they were found with; None where they come out of a store.
+    settings: how they were made: method, constraints and the method's own settings.
+    """
+
+    factual: Tensor
+    counterfactual: Tensor
+    target: Tensor
+    factual_logit: Tensor
+    logit: Tensor
+    claimed: Tensor
+    found: Tensor
+    possible: Tensor
+    iterations: Tensor
+    relaxed: Tensor | None = None
+    relaxed_found: Tensor | None = None
+    base: Asked | None = field(default=None, repr=False)
+    space: FeatureSpace | PixelSpace | None = field(default=None, repr=False)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.factual)
+
+    @property
+    def margin(self) -> Tensor:
+        """(n,) float32: the base's margin of the target at x′ (`prediction.margin`)."""
+        return margin(self.logit, self.target)
+
+    @property
+    def in_target(self) -> Tensor:
+        """(n,) bool: whether the base puts the factual itself in the target class, so that there is nothing to find."""
+        return predicted(self.factual_logit) == self.target
+
+    @property
+    def status(self) -> np.ndarray:
+        """(n,) words: found, or the reason why not.
+
+        in_target: the factual was of the target class to begin with. lost_by_projection: a counterfactual before it was
+        projected onto the constraint. not_found: the method gave up. not_possible: the constraint forbids it. lost: the
+        base does not confirm it.
+        """
+        crossed = self.relaxed_found if self.relaxed_found is not None else torch.zeros_like(self.found)
+        reasons = [
+            (self.found, "found"),
+            (self.in_target, "in_target"),
+            (~self.claimed & crossed, "lost_by_projection"),
+            (~self.claimed, "not_found"),
+            (~self.possible, "not_possible"),
+        ]
+        return np.select([flags.numpy() for flags, _ in reasons], [word for _, word in reasons], "lost")

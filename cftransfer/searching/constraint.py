@@ -1,0 +1,143 @@
+"""What a counterfactual may be, from anything at all to what a person could do, and the nearest such point."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cftransfer.data.pixels import PixelSpace
+from cftransfer.data.space import Feature, FeatureSpace
+from cftransfer.errors import InputError
+from cftransfer.settings import check_choice
+
+NAMES = ("none", "box", "possible", "actionable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraint:
+    """Points that a search may give as counterfactuals of a factual, and a relaxation in which gradients can move.
+
+    none: every point, the paper's own search. box: every feature in its range. possible: integers are integers,
+    binaries and ordinals one of their categories, one-hot groups one-hot. actionable: possible, and features that a
+    person cannot change are as they were, others move only the way they can. Of images every point of the box is
+    possible, and may be reached.
+
+    feature: (columns,) which feature a column belongs to, features being numbered from 0; of images every value of a
+        pixel is a feature of its own.
+    discrete: columns with levels; levels: (discrete, most) ascending, padded with infinity.
+    groups: (groups, most) columns of each one-hot group, padded with the number of columns.
+    fixed, rising, falling: (columns,) bool, which may not change, or change one way only.
+    """
+
+    name: str
+    feature: Tensor
+    discrete: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    levels: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    groups: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.long))
+    fixed: Tensor | None = None
+    rising: Tensor | None = None
+    falling: Tensor | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the relaxation is the constraint itself, so that projecting changes nothing."""
+        return not len(self.discrete) and not len(self.groups)
+
+    def to(self, device: torch.device) -> "Constraint":
+        """Return the same constraint with its tensors on a device."""
+        tensors = {name: part.to(device) for name, part in vars(self).items() if isinstance(part, Tensor)}
+        return replace(self, **tensors)  # type: ignore[arg-type]
+
+    def bounds(self, factual: Tensor) -> tuple[Tensor, Tensor]:
+        """factual: (n, *input) → the least and the largest value of each input, (n, *input) both."""
+        if self.name == "none":
+            return torch.full_like(factual, -torch.inf), torch.full_like(factual, torch.inf)
+        low, high = torch.zeros_like(factual), torch.ones_like(factual)
+        if self.fixed is None or self.rising is None or self.falling is None:
+            return low, high
+        return (
+            torch.where(self.fixed | self.rising, factual, low),
+            torch.where(self.fixed | self.falling, factual, high),
+        )
+
+    def relax(self, z: Tensor, factual: Tensor) -> Tensor:
+        """z, factual: (n, *input) → the nearest point within the bounds of each factual."""
+        return z.clamp(0, 1) if self.fixed is None and self.name != "none" else z.clamp(*self.bounds(factual))
+
+    def project(self, z: Tensor, factual: Tensor) -> Tensor:
+        """z, factual: (n, *input) → the nearest point (L2) that satisfies the constraint exactly.
+
+        A direction is kept before nearness: where the nearest level lies on the wrong side of the factual, the factual
+        stays.
+        """
+        point = self.relax(z, factual)
+        if self.exact:
+            return point
+        point = point.clone()
+        if len(self.discrete):
+            point[:, self.discrete] = self._nearest_levels(point[:, self.discrete])
+        if len(self.groups):
+            # Of z itself: within the bounds, what lies beyond them would be equally large.
+            largest = torch.nn.functional.pad(z, (0, 1), value=-torch.inf)[:, self.groups].argmax(2)  # (n, groups)
+            padded = torch.nn.functional.pad(point, (0, 1))
+            chosen = self.groups.expand(len(point), -1, -1).gather(2, largest.unsqueeze(2)).squeeze(2)
+            padded[:, self.groups.flatten()] = 0
+            point = padded.scatter(1, chosen, 1.0)[:, :-1]
+        return self.relax(point, factual)
+
+    def holds(self, x: Tensor, factual: Tensor) -> Tensor:
+        """x, factual: (n, *input) → (n,) bool: whether x satisfies the constraint exactly, to the last bit."""
+        same = self.project(x, factual) == x
+        return (same & x.isfinite()).flatten(1).all(1)
+
+    def _nearest_levels(self, values: Tensor) -> Tensor:
+        """values: (n, discrete) → the same, each the nearest of its column's levels; the lower of two as near."""
+        columns = values.T.contiguous()
+        above = torch.searchsorted(self.levels, columns).clamp(max=self.levels.shape[1] - 1)
+        below = (above - 1).clamp(min=0)
+        upper, lower = self.levels.gather(1, above), self.levels.gather(1, below)
+        return torch.where(upper - columns < columns - lower, upper, lower).T
+
+
+def constraint(name: str, space: FeatureSpace | PixelSpace | None, *, inputs: Tensor | None = None) -> Constraint:
+    """Return the constraint of that name on a space; InputError for a name that is none.
+
+    inputs: (n, *input), whose shape takes the place of a space for none and box, which need no other knowledge.
+    """
+    check_choice("counterfactual.constraints", name, NAMES)
+    if space is None and (name not in ("none", "box") or inputs is None):
+        raise InputError(f"constraints={name}: needs space=FeatureSpace(…), which says what is possible")
+    if not isinstance(space, FeatureSpace):
+        shape = space.shape if space is not None else inputs.shape[1:]  # type: ignore[union-attr]
+        return Constraint(name=name, feature=torch.arange(int(np.prod(shape))))
+    owner = np.repeat(np.arange(len(space.features)), [feature.columns for feature in space.features])
+    feature = torch.from_numpy(owner)
+    if name in ("none", "box"):
+        return Constraint(name=name, feature=feature)
+    kept = _discrete(space.features)
+    if name == "actionable":
+        columns = [f for f in space.features for _ in range(f.columns)]
+        ways = {"rising": "up", "falling": "down"}
+        kept["fixed"] = torch.tensor([not f.mutable for f in columns])
+        kept |= {part: torch.tensor([f.direction == way for f in columns]) for part, way in ways.items()}
+    return Constraint(name=name, feature=feature, **kept)
+
+
+def _discrete(features: Sequence[Feature]) -> dict[str, Tensor]:
+    """Return where the columns of features that are not continuous stand, and what they can be."""
+    first = np.cumsum([0, *(feature.columns for feature in features)])
+    levels = {int(at): f.levels for at, f in zip(first, features, strict=False) if f.levels is not None}
+    groups = [np.arange(at, at + f.columns) for at, f in zip(first, features, strict=False) if f.kind == "categorical"]
+    columns = int(first[-1])
+
+    def padded(rows: Sequence[np.ndarray], value: float) -> np.ndarray:
+        most = max(map(len, rows), default=0)
+        return np.array([np.pad(row, (0, most - len(row)), constant_values=value) for row in rows])
+
+    return {
+        "discrete": torch.tensor(list(levels), dtype=torch.long),
+        "levels": torch.from_numpy(padded(list(levels.values()), np.inf).astype(np.float32)),
+        "groups": torch.from_numpy(padded(groups, columns).astype(np.int64)),
+    }

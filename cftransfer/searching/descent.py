@@ -1,0 +1,121 @@
+"""Adam on a loss per row, through the relaxation of a constraint, until its projection is on the target's side."""
+
+from collections.abc import Callable
+from math import log
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cftransfer.errors import InputError
+from cftransfer.models.prediction import Asked, differentiable
+from cftransfer.searching.candidates import Candidates
+from cftransfer.searching.constraint import Constraint
+from cftransfer.searching.rows import State, run_rows
+from cftransfer.settings import check_float, check_int
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as in Kingma and Ba 2015
+ROUNDING = 1e-5  # logits; whoever scores x′ in passes of another shape must get the same class
+
+
+class Loss(NamedTuple):
+    """prediction, distance: (n,) parts of a row's loss, to be added. margin: (n,) logit in favour of the target."""
+
+    prediction: Tensor
+    distance: Tensor
+    margin: Tensor
+
+
+Objective = Callable[[Tensor, Tensor, Tensor, Tensor], Loss]  # of x′, factual, target (float), age
+
+
+def descend(
+    objective: Objective,
+    x: Tensor,
+    target: Tensor,
+    *,
+    constraint: Constraint,
+    confidence: float,
+    iterations: int,
+    lr: float,
+    batch_size: int,
+    start: tuple[Tensor, Tensor] | None = None,
+) -> Candidates:
+    """x: (n, *input), target: (n,) classes → Candidates; every row moves at its own pace, in steps of size `lr`.
+
+    Until a row's relaxation z first has the `confidence` in its target, it follows the gradient of prediction +
+    distance at z; if the projection of z is z itself, it is done. From then on it is judged at the projection, and
+    follows the gradient of the prediction alone, taken there and applied to z (a straight-through estimator), until the
+    projection has the confidence, too. A row that is not done after `iterations` steps comes back where it stands.
+
+    start: (n, *input) and (n,) bool, where rows begin, and which have crossed before: these are judged at their
+    projections at once. None: at x.
+    """
+    needed = margin_of(confidence)
+
+    def begin(x: Tensor, target: Tensor, z: Tensor, crossed: Tensor) -> State:
+        still = torch.zeros_like(x)
+        state = {"z": z, "factual": x, "target": target, "mean": still, "square": still, "relaxed": z}
+        return {name: part.clone() for name, part in {**state, "crossed": crossed}.items()}
+
+    def step(state: State, age: Tensor) -> tuple[State, Tensor, State]:
+        z, factual, crossed = state["z"], state["factual"], state["crossed"]
+        projected = z if constraint.exact else constraint.project(z, factual)
+        point = torch.where(_rows(crossed, z), projected, z).requires_grad_()
+        loss = objective(point, factual, state["target"], age)
+        (slope,) = torch.autograd.grad((loss.prediction + loss.distance * ~crossed).sum(), point)  # rows do not meet
+        convinced = loss.margin.detach() >= needed
+        fits = crossed if not constraint.exact else torch.ones_like(crossed)
+        fits = fits | (projected == z).flatten(1).all(1)
+        crossing = convinced & ~crossed
+        relaxed = torch.where(_rows(crossed, z), state["relaxed"], z)
+        standing = {"x": projected, "relaxed": relaxed, "crossed": crossed | convinced}
+        following = _adam(state, slope, age + 1, lr)
+        # A row that is crossing waits for the verdict on its projection.
+        following["z"] = torch.where(_rows(crossing, z), z, constraint.relax(following["z"], factual))
+        return standing, convinced & fits, {**following, "relaxed": relaxed, "crossed": crossed | convinced}
+
+    begun = start or (x, torch.zeros(len(x), dtype=torch.bool, device=x.device))
+    reached, done, steps = run_rows(begin, step, x, target.to(x), *begun, iterations=iterations, batch_size=batch_size)
+    return Candidates(reached["x"], done, steps, reached["relaxed"], reached["crossed"])
+
+
+def margin_of(confidence: float) -> float:
+    """Return the logit, in favour of the target, of a probability in [.5, 1); a trifle more, for rounding."""
+    return log(confidence / (1 - confidence)) + ROUNDING
+
+
+def check_descent(model: Asked, *, confidence: float, iterations: int, lr: float, batch_size: int) -> None:
+    """Raise an InputError that names the key for settings of methods that follow gradients, or for a model without."""
+    if not differentiable(model):
+        queries = "counterfactual=nearest and counterfactual=growing_spheres need none"
+        raise InputError(f"counterfactual: this method follows gradients, and the base's model has none; {queries}")
+    check_int("counterfactual.iterations", iterations, least=0)
+    check_int("counterfactual.batch_size", batch_size, least=1)
+    positive("lr", lr)
+    check_confidence(confidence)
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise an InputError unless `confidence` is a probability in [.5, 1)."""
+    inside = "from 0.5 up to, not including, 1"
+    check_float("counterfactual.confidence", confidence, inside=inside, among=lambda p: 0.5 <= p < 1)
+
+
+def positive(name: str, value: float) -> None:
+    """Raise an InputError unless the setting `name` is a finite number above 0."""
+    check_float(f"counterfactual.{name}", value, inside="> 0", among=lambda number: 0 < number < float("inf"))
+
+
+def _rows(flags: Tensor, x: Tensor) -> Tensor:
+    """Return flags, (n,), as (n, 1, …), to stand beside x: (n, *input)."""
+    return flags.view(-1, *[1] * (x.dim() - 1))
+
+
+def _adam(state: State, slope: Tensor, age: Tensor, lr: float) -> State:
+    """One step of every row, each with the bias correction of its own age: (n,) ≥ 1."""
+    mean = torch.lerp(slope, state["mean"], BETAS[0])
+    square = torch.lerp(slope.square(), state["square"], BETAS[1])
+    age = _rows(age, slope).to(slope)
+    direction = (mean / (1 - BETAS[0] ** age)) / ((square / (1 - BETAS[1] ** age)).sqrt() + EPSILON)
+    return {**state, "z": state["z"] - lr * direction, "mean": mean, "square": square}

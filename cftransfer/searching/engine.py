@@ -1,0 +1,133 @@
+"""The engine around a method: it poses the question, and has the answers judged."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from inspect import signature
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from cftransfer.data.pixels import PixelSpace
+from cftransfer.data.space import FeatureSpace
+from cftransfer.errors import InputError
+from cftransfer.models.adapter import as_model
+from cftransfer.models.prediction import Asked, Target, device_of, logits, targets
+from cftransfer.searching.candidates import Background, Candidates, Counterfactuals
+from cftransfer.searching.constraint import Constraint, constraint
+from cftransfer.searching.inputs import as_background, as_inputs
+from cftransfer.searching.judging import judged
+from cftransfer.targets import call_target
+
+Generating: TypeAlias = Callable[[int], Sequence[Asked]]  # how many → models of the base's spec, of other seeds
+Space: TypeAlias = FeatureSpace | PixelSpace
+Inputs: TypeAlias = Tensor | np.ndarray | pd.DataFrame
+Method: TypeAlias = str | Callable[..., Candidates]
+
+
+def search(
+    model: Any,
+    x: Inputs,
+    *,
+    space: Space | None = None,
+    method: Method = "gradient",
+    target: Target = None,
+    constraints: str | None = None,
+    background: tuple[Any, Any] | None = None,
+    generating: Generating | Sequence[Any] | None = None,
+    **settings: Any,
+) -> Counterfactuals:
+    """Search a counterfactual of every factual on one base model; `judge` then confirms or refuses each.
+
+    Args:
+        model: the base: a torch module, a fitted scikit-learn estimator or pipeline, or a `Model` (`as_model`).
+        x: (n, *input) factuals in [0, 1], or a DataFrame in original units, which `space` encodes.
+        space: what the inputs mean; needed for the constraints possible and actionable, and for DataFrames.
+        method: a name of `cftransfer.counterfactuals`, or of an installed entry point, or a function like those.
+        target: None for the base's second choice (in a binary task the other class), one class, or one per row. A
+            factual that is in its target class already is a failure with the status `in_target`.
+        constraints: none, box, possible or actionable (`constraint`); by default possible with a space, else box.
+        background: (x_train, y_train), for methods that look at the training split (nearest, wachter).
+        generating: other models of the base's kind, for methods that search on several (ensemble): a list, or a
+            function of how many.
+        settings: the method's own, as in its docstring, such as confidence=.9.
+
+    Returns:
+        Counterfactuals: one entry per factual, in order.
+
+    Raises:
+        InputError: for a setting, a target or a space that does not fit, and for a method that follows gradients on a
+            model without any.
+
+    >>> import torch
+    >>> base = torch.nn.Linear(2, 1)
+    >>> _ = base.load_state_dict({"weight": torch.tensor([[1.0, 1.0]]), "bias": torch.tensor([-1.0])})
+    >>> found = search(base, torch.tensor([[0.2, 0.2]]), method="minimal")
+    >>> [round(float(v), 3) for v in found.counterfactual[0]], bool(found.found[0])
+    ([0.5, 0.5], True)
+    """
+    base, rows = as_model(model, space=space), as_inputs(x, space)
+    factual_logit = logits(base, rows)
+    aims = targets(factual_logit, target)
+    kept = constraint(constraints or default_constraints(space), space, inputs=rows)
+    candidates = proposed(
+        method,
+        base,
+        rows,
+        aims,
+        constraint=kept,
+        background=as_background(background, space),
+        generating=_generating(generating, space),
+        settings=settings,
+    )
+    found = judged(base, rows, candidates, target=aims, constraint=kept, factual_logit=factual_logit)
+    name = method if isinstance(method, str) else getattr(method, "__name__", type(method).__name__)
+    made = {"method": name, "constraints": kept.name, **settings}
+    return replace(found, base=base, space=space, settings=made)
+
+
+def proposed(
+    method: Method,
+    model: Asked,
+    x: Tensor,
+    target: Tensor,
+    *,
+    constraint: Constraint,
+    background: Background | None,
+    generating: Generating | None,
+    settings: dict[str, Any],
+    complete: bool = False,
+) -> Candidates:
+    """Return what a method proposes, which names what it needs in its signature: constraint, background, generating.
+
+    complete: whether every setting of the method has to be given, as in a config.
+    """
+    place = device_of(model)
+    offered = {"constraint": constraint.to(place), "background": background, "generating": generating}
+    asked = (model, x.to(place), target.to(place))
+    if callable(method):
+        takes = signature(method).parameters
+        candidates = method(*asked, **{name: part for name, part in offered.items() if name in takes}, **settings)
+    else:
+        settings = {"_target_": method, **settings}
+        candidates = call_target("counterfactual", settings, *asked, offered=offered, complete=complete)
+    return candidates._replace(relaxed=None, crossed=None) if constraint.exact else candidates
+
+
+def default_constraints(space: Space | None) -> str:
+    """Return what x′ may be by default: possible where a space says what that is, else in the box."""
+    return "box" if space is None else "possible"
+
+
+def _generating(models: Generating | Sequence[Any] | None, space: Space | None) -> Generating | None:
+    if models is None or callable(models):
+        return models
+    every = [as_model(model, space=space) for model in models]
+
+    def first(count: int) -> Sequence[Asked]:
+        if count > len(every):
+            raise InputError(f"generating: has {len(every)} models, of which the method wants {count}")
+        return every[:count]
+
+    return first

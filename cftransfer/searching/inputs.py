@@ -1,0 +1,52 @@
+"""What a caller gives as inputs → float32 tensors in the space's own columns."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cftransfer.data.pixels import PixelSpace, unit
+from cftransfer.data.space import FeatureSpace
+from cftransfer.errors import InputError
+from cftransfer.searching.candidates import Background
+
+
+def as_inputs(x: Any, space: FeatureSpace | PixelSpace | None, *, name: str = "x") -> Tensor:
+    """Return (n, *input) float32 in [0, 1]: of a DataFrame in original units, encoded; of bytes, what they stand for.
+
+    InputError for a DataFrame without a feature space, for numbers that are not finite, and for inputs that do not have
+    the space's shape.
+    """
+    if isinstance(x, pd.DataFrame):
+        if not isinstance(space, FeatureSpace):
+            raise InputError(f"{name}: a DataFrame is in original units; space=FeatureSpace(…) says what they are")
+        x = space.encode(x)
+    rows = unit(torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else torch.as_tensor(x))
+    rows = rows.float()
+    shape = _shape(space)
+    if rows.dim() < 2 or (shape is not None and tuple(rows.shape[1:]) != shape):
+        raise InputError(f"{name}: has shape {tuple(rows.shape)}; takes (rows, {', '.join(map(str, shape or ['…']))})")
+    if not rows.isfinite().all():
+        first = int((~rows.isfinite()).flatten(1).any(1).nonzero()[0])
+        raise InputError(f"{name}: has numbers that are not finite, first in row {first}")
+    return rows
+
+
+def as_background(background: Any, space: FeatureSpace | PixelSpace | None) -> Background | None:
+    """Return the training split that a caller gives as (x, y)."""
+    if background is None or isinstance(background, Background):
+        return background
+    x, y = background
+    rows = x if isinstance(x, Tensor) and x.dtype == torch.uint8 else as_inputs(x, space, name="background")
+    labels = torch.as_tensor(np.asarray(y))
+    if len(labels) != len(rows):
+        raise InputError(f"background: has {len(rows)} rows and {len(labels)} labels")
+    return Background(rows, labels)
+
+
+def _shape(space: FeatureSpace | PixelSpace | None) -> tuple[int, ...] | None:
+    if space is None:
+        return None
+    return (len(space.columns),) if isinstance(space, FeatureSpace) else space.shape

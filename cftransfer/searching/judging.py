@@ -1,0 +1,86 @@
+"""The second opinion: whether candidates, wherever they come from, are counterfactuals of the base."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cftransfer.data.pixels import PixelSpace
+from cftransfer.data.space import FeatureSpace
+from cftransfer.errors import InputError
+from cftransfer.models.adapter import as_model
+from cftransfer.models.prediction import Asked, Target, leads, logits, predicted, targets
+from cftransfer.searching.candidates import Candidates, Counterfactuals
+from cftransfer.searching.constraint import Constraint, constraint
+from cftransfer.searching.inputs import as_inputs
+
+
+def judge(
+    model: Any,
+    x: Any,
+    counterfactuals: Any,
+    *,
+    space: FeatureSpace | PixelSpace | None = None,
+    target: Target = None,
+    constraints: str | None = None,
+) -> Counterfactuals:
+    """Check counterfactuals that were made elsewhere, by another library or by hand, as the engine checks its own.
+
+    Args:
+        model: the base (`as_model`).
+        x: (n, *input) factuals in [0, 1], or a DataFrame in original units, which `space` encodes.
+        counterfactuals: the same for the points proposed, row by row.
+        space: what the inputs mean; needed for the constraints possible and actionable, and for DataFrames.
+        target: None for the base's second choice of the factual, one class, or one per row.
+        constraints: none, box, possible or actionable; by default possible with a space, else box.
+
+    Returns:
+        Counterfactuals: `found` where the base puts x′, but not x, in the target class and the constraint allows it;
+        every other row has its reason as `status`.
+
+    >>> import torch
+    >>> base = torch.nn.Linear(1, 1)
+    >>> _ = base.load_state_dict({"weight": torch.tensor([[1.0]]), "bias": torch.tensor([-0.5])})
+    >>> judge(base, torch.tensor([[0.2], [0.2]]), torch.tensor([[0.6], [0.4]])).status.tolist()
+    ['found', 'lost']
+    """
+    base, rows, reached = (
+        as_model(model, space=space),
+        as_inputs(x, space),
+        as_inputs(counterfactuals, space, name="counterfactuals"),
+    )
+    if rows.shape != reached.shape:
+        raise InputError(f"counterfactuals: have shape {tuple(reached.shape)}, their factuals {tuple(rows.shape)}")
+    factual_logit = logits(base, rows)
+    aims = targets(factual_logit, target)
+    kept = constraint(constraints or ("box" if space is None else "possible"), space, inputs=rows)
+    claimed = torch.ones(len(rows), dtype=torch.bool)
+    candidates = Candidates(reached, claimed, torch.zeros(len(rows), dtype=torch.long))
+    found = judged(base, rows, candidates, target=aims, constraint=kept, factual_logit=factual_logit)
+    return replace(found, base=base, space=space, settings={"method": "imported", "constraints": kept.name})
+
+
+def judged(
+    model: Asked,
+    x: Tensor,
+    candidates: Candidates,
+    *,
+    target: Tensor,
+    constraint: Constraint,
+    factual_logit: Tensor,
+) -> Counterfactuals:
+    """Return what the base and the constraint confirm of the candidates: x′, as stored in float32, is asked once more.
+
+    x: (n, *input); target: (n,); factual_logit: (n,) or (n, K), the base's at x.
+    """
+    reached, claimed = candidates.x.cpu(), candidates.claimed.cpu()
+    logit = logits(model, reached)
+    possible = constraint.to(torch.device("cpu")).holds(reached, x)
+    found = claimed & possible & leads(logit, target) & (predicted(factual_logit) != target)
+    before: tuple[Tensor, ...] = ()
+    if candidates.relaxed is not None and candidates.crossed is not None:
+        relaxed = candidates.relaxed.cpu()
+        before = (relaxed, candidates.crossed.cpu() & leads(logits(model, relaxed), target))
+    iterations = candidates.iterations.cpu()
+    return Counterfactuals(x, reached, target, factual_logit, logit, claimed, found, possible, iterations, *before)

@@ -1,0 +1,140 @@
+"""The counterfactuals of bases: out of the store, or searched and stored."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cftransfer import store as artifacts
+from cftransfer.data.dataset import Dataset
+from cftransfer.data.pixels import unit
+from cftransfer.errors import InputError
+from cftransfer.models.adapter import as_model
+from cftransfer.models.prediction import Asked, differentiable
+from cftransfer.searching.candidates import Background, Counterfactuals
+from cftransfer.searching.constraint import constraint
+from cftransfer.searching.engine import Generating, proposed, search
+from cftransfer.settings import check_int
+from cftransfer.spec import Spec, key, model_key
+from cftransfer.targets import source_of
+
+log = logging.getLogger(__name__)
+
+TRIES = 3  # of making what is damaged or gone as soon as it is made
+
+
+def factuals(dataset: Dataset, samples: int | None) -> Tensor:
+    """Return the first `samples` inputs of the test split, or all for None: the same for every base."""
+    return unit(dataset.x_test if samples is None else dataset.x_test[: check_int("samples", samples, least=1)])
+
+
+def check_search(settings: Mapping[str, Any], dataset: Dataset, model: Asked) -> None:
+    """Raise an InputError, naming the key, for settings that the method, or a model like this one, refuses.
+
+    The method is asked about no rows at all, and the model is one that has not been trained.
+    """
+    method, constraints, others = _parts(settings)
+    nothing = unit(dataset.x_test[:0])
+    proposed(
+        method,
+        as_model((lambda x: x.flatten(1).sum(1)) if differentiable(model) else model),
+        nothing,
+        nothing.new_zeros(0),
+        constraint=constraint(constraints, dataset.space),
+        background=_background(dataset),
+        generating=None,
+        settings=others,
+        complete=True,
+    )
+
+
+def run_search(
+    model: Asked,
+    x: Tensor,
+    *,
+    settings: Mapping[str, Any],
+    dataset: Dataset,
+    generating: Generating | None = None,
+) -> Counterfactuals:
+    """Return `search` as a config's settings have it: x, (n, *input), on one base model."""
+    method, constraints, others = _parts(settings)
+    return search(
+        model,
+        x,
+        space=dataset.space,
+        method=method,
+        constraints=constraints,
+        background=_background(dataset),
+        generating=generating,
+        **others,
+    )
+
+
+def searched(
+    bases: Sequence[Asked],
+    seeds: Sequence[int],
+    *,
+    spec: Spec,
+    settings: Mapping[str, Any],
+    samples: int | None,
+    dataset: Dataset,
+    store: Path,
+    generating: Callable[[int, int], Sequence[Asked]],
+) -> list[Counterfactuals]:
+    """Return the counterfactuals of every base, from the store or searched and stored.
+
+    generating: of a base's seed and a number, as many models of its spec, of seeds that neither it nor any other has.
+    """
+    x = factuals(dataset, samples)
+    files = {seed: searches_file(spec, seed, settings=settings, many=len(x), store=store) for seed in seeds}
+    keys = {seed: path.stem for seed, path in files.items()}
+
+    def lacking() -> list[int]:
+        return [seed for seed in seeds if not files[seed].exists()]
+
+    def make(seed: int) -> None:
+        base = bases[list(seeds).index(seed)]
+        result = run_search(base, x, settings=settings, dataset=dataset, generating=partial(generating, seed))
+        log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, result.found.sum())
+        about = {"base": {**spec, "seed": seed}, "counterfactual": settings, "samples": len(x)}
+        kept = {name: part for name, part in vars(result).items() if isinstance(part, Tensor) and name != "factual"}
+        artifacts.save(store, "counterfactuals", keys[seed], kept, about)
+
+    for _ in range(TRIES):  # what turns out to be damaged has been moved aside when it is loaded
+        if lacking():
+            with artifacts.hold(store, keys.values()):
+                for seed in lacking():
+                    make(seed)
+        stored = [_stored(store, keys[seed], x) for seed in seeds]
+        whole = [found for found in stored if found is not None]
+        if len(whole) == len(seeds):
+            return whole
+    raise InputError(f"paths.store={store}: searches are damaged or gone as soon as they are made; check its disk")
+
+
+def searches_file(spec: Spec, seed: int, *, settings: Mapping[str, Any], many: int, store: Path) -> Path:
+    """Return where the counterfactuals of `many` factuals on one base are, or would be, kept."""
+    code = source_of("counterfactual", settings)
+    name = key("counterfactuals", model_key(spec, seed), dict(settings), many, *([code] if code else []))
+    return artifacts.artifact(store, "counterfactuals", name)
+
+
+def _stored(store: Path, name: str, x: Tensor) -> Counterfactuals | None:
+    """Return stored counterfactuals of the factuals x, which all bases share in memory and none keeps in its file."""
+    loaded = artifacts.load(store, "counterfactuals", name)
+    return None if loaded is None else Counterfactuals(**{**loaded[0], "factual": x})
+
+
+def _background(dataset: Dataset) -> Background:
+    return Background(dataset.x_train, dataset.y_train)
+
+
+def _parts(settings: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Return the method, the constraints and the method's own settings out of a config's."""
+    if "constraints" not in settings:
+        raise InputError("counterfactual.constraints: is missing")
+    others = {name: value for name, value in settings.items() if name not in ("_target_", "constraints")}
+    return settings.get("_target_", ""), settings["constraints"], others

@@ -1,0 +1,117 @@
+"""Short names → functions: the one place where a config chooses code.
+
+`_target_: mlp` in a model's config names the function `mlp` of `cftransfer/models/mlp.py`, or of `sklearn_models.py`, or of
+an installed package that offers it as an entry point (`cftransfer.models`, `cftransfer.methods`, `cftransfer.datasets`). A
+config may be a stranger's, or come out of a result.json: it can name nothing else, and keys hash these names, so that
+files may move without orphaning a store.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from cftransfer.errors import InputError
+from cftransfer.settings import check_keys
+
+MODULES = {  # of each part: the modules in which a name is looked for
+    "dataset": ("cftransfer.data.{name}",),
+    "model": ("cftransfer.models.{name}", "cftransfer.models.sklearn_models"),
+    "counterfactual": ("cftransfer.counterfactuals.{name}",),
+}
+ENTRY_POINTS = {
+    "dataset": "cftransfer.datasets",
+    "model": "cftransfer.models",
+    "counterfactual": "cftransfer.methods",
+}
+TAKES = {"dataset": "folder", "model": "input_shape", "counterfactual": "target"}  # each function of a part takes it
+# What the project ships. Its code changes with FORMAT (spec.py); the source of all other code is a part of its keys.
+OWN = {
+    "dataset": {"acs_employment", "cifar10_airplane", "compas", "image_folder", "imagenet_orange", "moons"},
+    "model": {
+        "cnn", "decision_tree", "gradient_boosting", "knn", "logistic_regression", "mlp", "random_forest", "resnet18",
+        "svm",
+    },
+    "counterfactual": {
+        "ensemble", "gradient", "growing_spheres", "minimal", "nearest", "sns", "trex", "wachter",
+    },
+}  # fmt: skip
+
+
+def call_target(
+    part: str,
+    settings: Mapping[str, Any],
+    *args: Any,
+    offered: Mapping[str, Any] | None = None,
+    complete: bool = True,
+    **kwargs: Any,
+) -> Any:
+    """Call the function that `settings._target_` names with the other settings.
+
+    InputError, naming it, for a setting that the function does not take, or lacks.
+
+    offered: what it gets if its signature asks for it by name.
+    complete: whether all of its settings have to be there, as in a config; else those without a default.
+    """
+    function = target_function(part, settings)
+    options = {name: value for name, value in settings.items() if name != "_target_"}
+    takes = dict(list(inspect.signature(function).parameters.items())[len(args) :])
+    given = kwargs | {name: value for name, value in (offered or {}).items() if name in takes}
+    names = [name for name in takes if name not in given]
+    required = [name for name in names if complete or takes[name].default is inspect.Parameter.empty]
+    check_keys(part, options, names, required=required)
+    return function(*args, **options, **given)
+
+
+def parameters(part: str, settings: Mapping[str, Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of the function that `settings._target_` names."""
+    return inspect.signature(target_function(part, settings)).parameters
+
+
+def target_function(part: str, settings: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the function that `settings._target_` names; InputError unless it is one of the part's."""
+    name = settings.get("_target_")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"{part}._target_={name}: takes one of the names of {part}s, as {_some(part)}")
+    function = _function(part, name)
+    if TAKES[part] not in inspect.signature(function).parameters:
+        raise InputError(f"{part}._target_={name}: makes no {part}; {part}=… takes an option of conf/{part}")
+    return function
+
+
+def source_of(part: str, settings: Mapping[str, Any]) -> str:
+    """Return what identifies the code of a function that the project does not ship; "" for one that it does.
+
+    It is a hash of the function's whole file, in 16 hex digits: a store that holds models of an edited network must not
+    serve the old weights.
+    """
+    if settings.get("_target_") in OWN[part]:
+        return ""
+    file = inspect.getsourcefile(target_function(part, settings))
+    return hashlib.sha256(Path(str(file)).read_bytes()).hexdigest()[:16]
+
+
+@cache
+def _function(part: str, name: str) -> Callable[..., Any]:
+    for pattern in MODULES[part]:
+        module = pattern.format(name=name)
+        if importlib.util.find_spec(module) is not None:
+            function = getattr(importlib.import_module(module), name, None)
+            if inspect.isfunction(function) and function.__module__ == module:
+                return function
+    for entry in entry_points(group=ENTRY_POINTS[part], name=name):
+        function = entry.load()
+        if inspect.isfunction(function):
+            return function
+        raise InputError(f"{part}._target_={name}: the entry point {entry.value} is no function")
+    raise InputError(f"{part}._target_={name}: no such function; {part}=… takes an option of conf/{part}")
+
+
+def _some(part: str) -> str:
+    return ", ".join(sorted(OWN[part])[:3])
