@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,9 @@ def _report(*, expected: bool) -> None:
     results, lost = any(Landing.folder.rglob("result.json")), _lost() if expected else []
     if results and Landing.rated:
         from cftransfer.report import report
+        from cftransfer.tracking import publish_report
 
-        report([Landing.folder])
-        if Landing.sweep:
-            from cftransfer.tracking import report_run
-
-            report_run(Landing.folder)
+        report([Landing.folder], then=partial(publish_report, Landing.folder) if Landing.sweep else None)
     elif lost:
         from cftransfer.jobs.read import why_failed
 

@@ -1,1 +1,1 @@
-""""""
+"""A job's folder: written once, read everywhere."""
