@@ -4,7 +4,7 @@
 not disabled.
 """
 
-from cftransfer.tracking.publish import catch_up, id_of, opened, publish, publish_job
-from cftransfer.tracking.report import publish_report
+from cftransfer.tracking.job_run import catch_up, id_of, opened, publish, publish_job
+from cftransfer.tracking.report_run import publish_report
 
 __all__ = ["catch_up", "id_of", "opened", "publish", "publish_job", "publish_report"]

@@ -8,8 +8,8 @@ from cftransfer.errors import InputError, plain
 from cftransfer.jobs.provenance import shown
 from cftransfer.jobs.read import job_folders, natural
 from cftransfer.jobs.schema import RESULT, read_result
-from cftransfer.tracking.publish import has_run, is_published, publish, unreached
-from cftransfer.tracking.report import PAGE, sync_report
+from cftransfer.tracking.job_run import has_run, is_published, publish, unreached
+from cftransfer.tracking.report_run import PAGE, sync_report
 
 
 def sync(folders: Sequence[Path]) -> int:

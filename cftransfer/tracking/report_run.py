@@ -9,7 +9,7 @@ from cftransfer.errors import InputError
 from cftransfer.jobs.provenance import shown
 from cftransfer.tracking import names
 from cftransfer.tracking.connection import begin, checked, end, environment
-from cftransfer.tracking.publish import mark_published
+from cftransfer.tracking.job_run import mark_published
 
 if TYPE_CHECKING:
     from cftransfer.report.collect import Jobs, Line
