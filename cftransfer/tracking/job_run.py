@@ -98,7 +98,7 @@ def publish(folder: Path, *, run: Run | None = None, finish_timeout: Any = 600) 
                 stack.enter_context(environment(own))
                 settings = checked({**result.config["wandb"], "mode": "online", "finish_timeout": finish_timeout})
                 known = names.described(result, git=result.git, versions=result.versions)
-                run = begin(settings, own, id=result.wandb, **known)
+                run = begin(settings, own, id=result.wandb or names.run_id(folder.resolve(), result.what), **known)
         except InputError as error:
             if run is not None:
                 end(run, exit_code=1)
