@@ -132,16 +132,17 @@ def begin(settings: Mapping[str, Any], folder: Path, **known: Any) -> Run:
         x_save_requirements=False,  # all that is installed, a tenth of a second a job; `versions` has what matters
     )
     place = {name: settings[name] for name in ("mode", "project", "entity")}
+    warnings: list[str] = []
     try:
         with _changed({name: None for name in os.environ if SECRET.fullmatch(name)}):
+            wandb.setup()
+            terminal = SimpleNamespace(info=log.debug, warning=warnings.append, error=warnings.append)
+            wandb.termsetup(wandb.Settings(silent=True), terminal)
             if settings["mode"] == "online":
                 ask_server()
             run = wandb.init(**place, **known, resume="allow", dir=folder, settings=own)
     except (wandb.Error, OSError, ValueError) as error:
         raise InputError(unreachable(settings, error)) from error
-    warnings: list[str] = []
-    terminal = SimpleNamespace(info=log.debug, warning=warnings.append, error=warnings.append)
-    wandb.termsetup(wandb.Settings(silent=True), terminal)
     return Run(run, warnings)
 
 
