@@ -121,7 +121,7 @@ def read(folder: Path) -> Job | None:
         return None
     pairs = table(folder, "pairs", TABLES["pairs"])
     try:
-        check_pairs(pairs, result.curve)
+        check_pairs(pairs, result.curve or None)
     except ValueError as error:
         raise InputError(f"pairs.parquet cannot be read ({error}); run the job again") from error
     survivorship, curves = (table(folder, name, TABLES[name])[[*TABLES[name]]] for name in ("survivorship", "curves"))

@@ -120,7 +120,7 @@ class Result(BaseModel):
     metrics: Annotated[dict[str, Any], AfterValidator(_metrics)]
     versions: dict[str, str]
     git: Git | None
-    curve: Annotated[list[Point], Field(min_length=1)] | None = None
+    curve: list[Point] = Field(default_factory=list, min_length=1)  # [] is the default alone: a job has a curve or none
     data: Data = Field(default_factory=Data)
     files: dict[str, str] = Field(default_factory=dict)
     wandb: Annotated[str, Field(pattern=r"^[\w-]{1,64}$")] | None = None

@@ -117,10 +117,8 @@ def jobs(folders: Sequence[Path]) -> Jobs:
     if not done:
         lost = "".join(f"; failed: {folder} ({reason})" for folder, reason in failed.items())
         raise InputError(f"{', '.join(map(str, folders))}: holds no finished job of transfer.py{lost}")
-    experiments = sorted({(_experiment(job), job.result.curve is not None) for job in done})
-    together = [
-        [job for job in done if (_experiment(job), job.result.curve is not None) == kind] for kind in experiments
-    ]
+    experiments = sorted({(_experiment(job), bool(job.result.curve)) for job in done})
+    together = [[job for job in done if (_experiment(job), bool(job.result.curve)) == kind] for kind in experiments]
     return Jobs([_panel(name, group) for (name, _), group in zip(experiments, together, strict=True)], failed)
 
 

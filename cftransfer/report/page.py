@@ -171,7 +171,7 @@ def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
     pairs = job.pairs.assign(agreeing=job.pairs.found * job.pairs.agreement)
     tried = pairs.groupby(EXTRA_EPOCHS)[["found", "agreeing"]].sum().round().astype(int)
     rows = []
-    for point in job.result.curve or []:
+    for point in job.result.curve:
         many, agreeing = tried.loc[point[EXTRA_EPOCHS]]
         counts = {"n_searched": job.metrics["n_searched"], "n_tried": many, "n_agreeing": agreeing}
         rows.append(

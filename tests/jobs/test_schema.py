@@ -66,6 +66,7 @@ def test_nothing_found_is_a_result(tmp_path):
         ({"wandb": "../other"}, "wandb"),
         ({"files": {"pairs.parquet": 3}}, "files"),
         ({"curve": []}, "curve"),
+        ({"curve": None}, "curve"),
         ({"curve": [POINT | {"rate": "0.5"}]}, "curve.0"),
         ({"curve": [POINT | {"extra_epochs": None}]}, "curve.0"),
         ({"curve": [{"rate": 0.5}]}, "curve.0"),
