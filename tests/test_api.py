@@ -129,7 +129,7 @@ def test_an_interval_has_the_level_that_one_asks_for(result):
 def test_a_result_says_what_was_done(result):
     said = str(result)
     assert said == repr(result)
-    assert "gradient (constraints=possible): found 150 of 150 counterfactuals on 2 bases" in said
+    assert "gradient (constraints=possible): found 300 of 300 counterfactuals on 2 bases" in said
     assert f"{result.rate:.3f}" in said
     assert "bases × references" in said
     assert result._repr_html_().count("<tr>") == 2
