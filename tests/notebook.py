@@ -18,7 +18,11 @@ def outputs(source: str, names: dict[str, Any]) -> list[dict[str, Any]]:
     from matplotlib import pyplot
 
     tree, said, value = ast.parse(source), io.StringIO(), None
-    last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
+    last = (
+        ast.Expression(tree.body.pop().value)
+        if isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";")
+        else None
+    )
     with contextlib.redirect_stdout(said):
         exec(compile(tree, "cell", "exec"), names)
         if last is not None:
