@@ -149,7 +149,7 @@ def _formulas_named() -> Iterator[None]:
         key, reason = error.full_key or "the config", str(error).partition("\n")[0].rstrip(".")
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
             raise InputError(f"{key}: is missing ({reason}); leave out what removes it, as ~{key}") from error
-        raise InputError(f"{key}: cannot be looked up ({reason}); mend its formula, or give a value") from error
+        raise InputError(f"{key}: cannot be looked up ({reason}); fix its formula, or give a value") from error
 
 
 def _end_single_job() -> None:

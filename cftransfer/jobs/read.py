@@ -45,7 +45,8 @@ class Job:
     @property
     def pictures(self) -> list[Path]:
         """The job's pictures of examples, if its inputs are images; no other files, which a page would pass on."""
-        return pictures(self.folder)
+        found = sorted((self.folder / "examples").glob("*.png"))
+        return [path for path in found if is_picture(self.folder, path)]
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def _made(folder: Path) -> Iterator[Path]:
 def read(folder: Path) -> Job | None:
     """Return a job of transfer.py, or None for one of train.py; InputError, with the reason, for one that failed."""
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise InputError("its folder cannot be read; mend its permissions")
+        raise InputError("its folder cannot be read; change its permissions")
     if not (folder / RESULT).exists():
         why = why_failed(folder)
         raise InputError(_typed(folder) + (f"; {why}" if why else ""))
@@ -138,11 +139,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return plain(value) if isinstance(value, str) else value
-
-
-def pictures(folder: Path) -> list[Path]:
-    """Return the pictures of a job's examples."""
-    return [path for path in sorted((folder / "examples").glob("*.png")) if is_picture(folder, path)]
 
 
 def is_picture(folder: Path, path: Path) -> bool:
@@ -200,11 +196,6 @@ def why_failed(folder: Path) -> str | None:
         if " interrupted" in line:
             return "interrupted"
     return None
-
-
-def sweep_of(job: Path) -> Path | None:
-    """Return the folder of the sweep that a job is in, also where it is run alone in there; None without one."""
-    return job.parent if (job.parent / "multirun.yaml").exists() else None
 
 
 def natural(folder: Path) -> tuple[str, int, str]:

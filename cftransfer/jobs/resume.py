@@ -20,7 +20,7 @@ OTHER, OTHER_DATA = "of other settings", "of other data"
 
 
 def earlier_metric(job: RunningJob, metric: str, *, version: str | None = None) -> float | None:
-    """Return a metric of this job's earlier result, and log that; None if there is none, or one of something else.
+    """Return a metric of this job's earlier result, and log that; None without one, or with one of another job.
 
     A result of something else is renamed with a warning, so that it cannot pass for this job's if this job fails. So is
     one whose tables are not as they were written. A renamed result that turns out to be this job's is named back.
@@ -52,7 +52,7 @@ def earlier_metric(job: RunningJob, metric: str, *, version: str | None = None) 
 
 
 def _foreign(job: RunningJob, result: Result, metric: str, version: str | None) -> str:
-    """Return why a result is none of this job, or ""."""
+    """Return why a result is not this job's, or ""."""
     if result.what != what(job.config):
         return OTHER
     if metric not in result.metrics or not result.files:

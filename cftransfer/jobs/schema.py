@@ -6,6 +6,7 @@ wrong, or end a report on other jobs. Nothing heavy is imported, so that a finis
 
 import hashlib
 import json
+from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,7 +143,7 @@ def what(config: dict[str, Any]) -> str:
     return json.dumps({name: part for name, part in config.items() if name not in ELSEWHERE}, sort_keys=True)
 
 
-def read_result(folder: Path, name: str = RESULT, *, words: Any = lambda text: text) -> Result:
+def read_result(folder: Path, name: str = RESULT, *, words: Callable[[Any], Any] = lambda content: content) -> Result:
     """Return the result in a job's folder; InputError, with the reason, for one that no job has written.
 
     words: what is made of the JSON before it is checked.

@@ -179,7 +179,7 @@ def is_published(folder: Path, of: str = RESULT) -> bool:
 def mark_published(folder: Path, of: str = RESULT) -> None:
     """Remember that W&B has all of what lies in a folder, if it can be written; else it is uploaded once more.
 
-    W&B's own mark is set, too, so that `wandb sync` does not add its file of the run to what is there.
+    W&B's own mark is set as well: `wandb sync` would otherwise add its file of the run to what is there.
     """
     with suppress(OSError):
         (folder / UPLOADED).parent.mkdir(exist_ok=True)

@@ -69,7 +69,7 @@ def tags(config: Settings, choices: Settings) -> list[str]:
 
 
 def word(key: str, value: Any, *, otherwise: str = ", or null") -> str | None:
-    """Return what the user calls something in W&B, or None; a whole number is a word, too.
+    """Return what the user calls something in W&B, or None; a whole number counts as a word.
 
     Raises InputError, by `key`, for what W&B would refuse. otherwise: what else may be given.
     """
@@ -108,7 +108,7 @@ def _shape(model: Settings) -> str:
 
 
 def _other(model: Settings, reference: Settings, choices: Settings) -> str | None:
-    """Return what the reference is, if another model than the base; its option only if that differs, too."""
+    """Return what the reference is, if another model than the base; its option only if that differs as well."""
     if reference == model:
         return None
     if reference["_target_"] != model["_target_"]:

@@ -227,11 +227,11 @@ def test_what_may_not_be_read_fails_its_job_alone(anybodys):
     assert [job.folder.name for job in collected.jobs] == ["0"]
     assert {folder.name: reason for folder, reason in collected.failed.items()} == {
         "1": "no overrides; failed: its log cannot be read (Permission denied)",
-        "2": "its folder cannot be read; mend its permissions",
+        "2": "its folder cannot be read; change its permissions",
     }
     assert lacking == {
         "1": "failed: its log cannot be read (Permission denied)",
-        "2": "its folder cannot be read; mend its permissions",
+        "2": "its folder cannot be read; change its permissions",
     }
 
 
