@@ -37,12 +37,12 @@ class Classifier(pl.LightningModule):
     def __init__(self, net: nn.Module, lr: float = 1e-3) -> None:
         super().__init__()
         self.save_hyperparameters("lr")  # by name: of a subclass, Lightning would copy all arguments, its data included
-        self.net = net
-        self.metrics = nn.ModuleDict(self.configure_metrics())
+        self.net, self.lr = net, lr
+        self.accuracy, self.auroc = self.configure_metrics()
 
-    def configure_metrics(self) -> dict[str, Metric]:
-        """Return the metrics of an epoch by name; each is given probabilities of class 1 and classes."""
-        return {"accuracy": BinaryAccuracy(), "auroc": BinaryAUROC()}
+    def configure_metrics(self) -> tuple[Metric, Metric]:
+        """Return accuracy and AUROC, to be updated with probabilities of class 1 and with classes."""
+        return BinaryAccuracy(), BinaryAUROC()
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (n, *input) in [0, 1], or bytes → (n,) logits of class 1."""
@@ -52,29 +52,33 @@ class Classifier(pl.LightningModule):
         """Return the mean cross entropy over rows: logits and y, (…, n) → (…)."""
         return cross_entropy(logits, y).mean(-1)
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor:
         """Log and return the loss of a batch: x (n, *input) and y (n,), 0 or 1."""
         x, y = batch
         loss = self.loss(self(x), y)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(y))
         return loss
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def validation_step(self, batch: Batch) -> None:
         """Log `val_loss`, `val_accuracy` and `val_auroc`."""
         self._score(batch, "val")
 
-    def test_step(self, batch: Batch, _: int) -> None:
+    def test_step(self, batch: Batch) -> None:
         """Log `test_loss`, `test_accuracy` and `test_auroc`."""
         self._score(batch, "test")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam: element-wise, so that the members of a population do not meet in it."""
-        return torch.optim.Adam(self.net.parameters(), lr=self.hparams["lr"], fused=True)  # a fifth off a step
+        return torch.optim.Adam(self.net.parameters(), lr=self.lr, fused=True)  # a fifth off a step
 
     def _score(self, batch: Batch, split: str) -> None:
         x, y = batch
         logits = self(x)
-        self.log(f"{split}_loss", self.loss(logits, y), batch_size=len(y))
-        for name, metric in self.metrics.items():
-            metric.update(logits.sigmoid(), y.long())
-            self.log(f"{split}_{name}", metric, batch_size=len(y))
+        self.accuracy.update(logits.sigmoid(), y.long())
+        self.auroc.update(logits.sigmoid(), y.long())
+        scores: dict[str, Tensor | Metric] = {
+            f"{split}_loss": self.loss(logits, y),
+            f"{split}_accuracy": self.accuracy,
+            f"{split}_auroc": self.auroc,
+        }
+        self.log_dict(scores, batch_size=len(y))

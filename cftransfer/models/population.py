@@ -124,14 +124,14 @@ class Population(Classifier):
         """The parameters: (members, *shape) each."""
         return self.net.weights
 
-    def configure_metrics(self) -> dict[str, Metric]:
+    def configure_metrics(self) -> tuple[Metric, Metric]:
         """Return the metrics of `Classifier` with a number per member: one call scores all of them.
 
         Every member is a label of one multi-label problem whose truth is the same for all. Without validate_args, which
         would refuse a population of one.
         """
         each: dict[str, Any] = {"num_labels": self.net.size, "average": "none", "validate_args": False}
-        return {"accuracy": MultilabelAccuracy(**each), "auroc": MultilabelAUROC(**each)}
+        return MultilabelAccuracy(**each), MultilabelAUROC(**each)
 
     def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
         """x: (members, n, *input) in [0, 1] or bytes, or (n, *input) if `shared` by all → (members, n) logits."""
@@ -144,10 +144,10 @@ class Population(Classifier):
 
     def on_fit_start(self) -> None:
         """Refuse a Trainer that would repeat the first epoch's order in every epoch."""
-        if self.trainer.reload_dataloaders_every_n_epochs != 1:
+        if self.trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]  # undeclared
             raise InputError("Trainer.reload_dataloaders_every_n_epochs: must be 1 to train a Population; or use fit")
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: Batch) -> Tensor:
         """Return the sum of the members' losses: the gradient of each is that of its own loss."""
         x, y = batch
         losses = self.loss(self(x), y)
@@ -161,7 +161,7 @@ class Population(Classifier):
             scores = torch.cat([self(rows, shared=True) for rows in parts], dim=1)
         truth = self.y_test.expand_as(scores)
         row = [self.loss_sum / len(self.x_train), self.loss(scores, truth)]
-        for metric in self.metrics.values():
+        for metric in (self.accuracy, self.auroc):
             metric.update(scores.sigmoid().T, truth.T.long())
             row.append(metric.compute().reshape(-1))  # of one member: a scalar
             metric.reset()

@@ -115,12 +115,10 @@ class BatchesOf:
         self.data, self.seed, self.epoch = data, seed, 0
 
     def __len__(self):
-        return -(-len(self.data.x_train) // 64)
+        return (len(self.data.x_train) + 63) // 64
 
     def __iter__(self):
-        batches = EpochBatches(
-            self.data.x_train, self.data.y_train, seeds=[self.seed], epoch=self.epoch, batch_size=64
-        )
+        batches = EpochBatches(self.data.x_train, self.data.y_train, seeds=[self.seed], epoch=self.epoch, batch_size=64)
         self.epoch += 1  # by the first batch, not by iter(): Lightning makes more iterators than it uses
         for x, y in batches:
             yield x[0], y[0]
@@ -147,7 +145,7 @@ def test_a_population_logs_the_means_of_its_members_under_the_names_of_the_curve
     seen = []
 
     class Look(Callback):
-        def on_train_epoch_start(self, trainer, module):
+        def on_train_epoch_start(self, trainer, _):
             seen.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
     together = population(moons, [0, 1])

@@ -188,9 +188,7 @@ def test_a_stored_model_of_another_type_is_refused(content, said, moons, place, 
 
 
 def test_only_types_of_scikit_learn_are_trusted_and_no_more_than_are_needed(data):
-    needed = {
-        kind for name in NAMES for kind in io.get_untrusted_types(data=io.dumps(fitted(name, data).estimator))
-    }
+    needed = {kind for name in NAMES for kind in io.get_untrusted_types(data=io.dumps(fitted(name, data).estimator))}
     assert needed == set(TRUSTED)
     assert all(kind.startswith("sklearn.") for kind in TRUSTED)
 
