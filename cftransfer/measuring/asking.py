@@ -72,7 +72,7 @@ def ask(
     nested: bool = False,
     seeds: Sequence[int] | None = None,
 ) -> Answers:
-    """Ask references about counterfactuals: what class do they give to x and to x′?
+    """Ask references which class they give to the factuals and to the counterfactuals.
 
     Args:
         found: what `search` or `judge` returned, of one base or of several.
