@@ -20,7 +20,7 @@ def test_the_example_runs(tmp_path, monkeypatch):
     assert all(f"`{name}`" in PAGE for name in logged)
     assert names["best"].best_model_score > 0.6
     assert (tmp_path / names["best"].best_model_path).is_file()
-    assert len(names["found"].x) == 20
+    assert len(names["found"].found) == 20
 
 
 def test_the_page_names_files_that_exist():
