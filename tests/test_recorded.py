@@ -17,7 +17,7 @@ def marked(job):
     return pytest.param(job, id=" ".join(words[:2]), marks=[] if words[0] in QUICK else own)
 
 
-@pytest.mark.parametrize("job", map(marked, RECORDED))
+@pytest.mark.parametrize("job", [marked(job) for job in RECORDED])
 def test_a_job_gives_the_numbers_that_it_gave(job, tmp_path):
     folder = [f"paths.data={ROOT / 'data'}"] if job["words"][0] in NEEDS_DATA else []
     done = run_command(tmp_path, "transfer.py", *job["words"], *folder, "wandb=disabled", "hydra.run.dir=job")

@@ -157,8 +157,16 @@ class Result:
             )
             for row in lines
         ]
-        over = "; ".join(f"{row['group']}: {row['over'] or 'none'}" for row in self.summary.to_dict("records"))
-        return "\n".join([self._searched(), *table, f"intervals over {over}", *self._warnings()])
+        over = {str(row["group"]): str(row["over"] or "nothing") for row in self.summary.to_dict("records")}
+        said = "; ".join(f"{group}: {method}" for group, method in over.items())
+        return "\n".join(
+            [
+                self._searched(),
+                *self._failures(),
+                *table,
+                f"intervals over {over.popitem()[1] if len(set(over.values())) == 1 else said}",
+            ]
+        )
 
     __repr__ = __str__
 
@@ -180,13 +188,10 @@ class Result:
         where = f"on {bases} base{'s' * (bases > 1)}"
         return f"{method}: found {len(here):,} of {many:,} counterfactuals {where} ({self.found:.3f}){apart}"
 
-    def _warnings(self) -> list[str]:
+    def _failures(self) -> list[str]:
         reasons = self.counterfactuals.status[~self.counterfactuals.found].value_counts()
-        return (
-            [f"not found: {', '.join(f'{many:,} {reason}' for reason, many in reasons.items())}"]
-            if len(reasons)
-            else []
-        )
+        listed = ", ".join(f"{many:,} {reason}" for reason, many in reasons.items())
+        return [f"not found: {listed}"] if listed else []
 
     def _lines(self, level: float) -> list[list[str]]:
         """Return the summary's cells in words, heads first."""
