@@ -40,7 +40,7 @@ class Result:
     def rate(self) -> float | dict[str, float]:
         """The mean over pairs of the share of found counterfactuals that the reference puts in the target class.
 
-        The paper's equation 1. With several groups of references, by group.
+        Equation 1 of the paper that the README names. With several groups of references, by group.
         """
         return self._by_group(
             {group: float(rates.rates(self.counterfactuals, some)["rate"]) for group, some in self._parts()}
