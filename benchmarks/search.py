@@ -35,7 +35,7 @@ def by_row(model: nn.Module, x: Tensor, target: Tensor, *, lr: float = LR, weigh
         adam = torch.optim.Adam([moving], lr=lr)
         for _ in range(ITERATIONS):
             logit = model(moving)
-            if margin(logit.detach(), wanted) >= ROUNDING:
+            if margin(logit.detach(), wanted[None]) >= ROUNDING:
                 break
             loss = binary_cross_entropy_with_logits(logit, wanted[None]) + weight * (moving - row).square().sum()
             adam.zero_grad()
