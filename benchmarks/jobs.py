@@ -48,7 +48,7 @@ def timed_sweep(words: list[str]) -> tuple[dict[str, list[float]], list[float]]:
     from hydra._internal.core_plugins import basic_launcher
 
     from cftransfer import tracking
-    from cftransfer.commands import composition, experiment
+    from cftransfer.commands import composition, experiment, plan
     from cftransfer.jobs import write
     from cftransfer.measuring import rates
     from cftransfer.store import trained
@@ -56,7 +56,7 @@ def timed_sweep(words: list[str]) -> tuple[dict[str, list[float]], list[float]]:
     took: dict[str, list[float]] = defaultdict(list)
     places: list[tuple[Any, str, str]] = [
         (basic_launcher, "run_job", "the job"),
-        (experiment, "plan", "check the settings, find the data"),
+        (plan, "plan", "check the settings, find the data"),
         (experiment, "run", "look up and measure"),
         (trained, "trajectory", "  of it, models from the store (per population: twice a job)"),
         (rates, "survivorship", "  of it, survivorship"),
