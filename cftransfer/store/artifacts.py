@@ -126,7 +126,7 @@ def _read(path: Path, *, header: bool = False) -> bytes:
         if isinstance(error, FileNotFoundError):
             raise
         reason = error.strerror or error
-        raise InputError(f"{path}: cannot be read ({reason}); change its permissions") from error
+        raise InputError(f"{path}: cannot be read ({reason}); fix its permissions") from error
 
 
 def _metadata(content: bytes) -> tuple[str, str]:

@@ -57,7 +57,7 @@ def entries(store: Path) -> list[Entry]:
         raise InputError(f"{store}: no such folder; name the store that paths.store names")
     for folder in [store, *(store / kind for kind in KINDS)]:
         if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
-            raise InputError(f"{folder}: may not be read; change its permissions")
+            raise InputError(f"{folder}: may not be read; fix its permissions")
     every = [_entry(path) for kind in KINDS for path in (store / kind).glob("*.safetensors")]
     found = [entry for entry in every if entry is not None]
     return sorted(found, key=lambda entry: (KINDS.index(entry.kind), -entry.unused, entry.path.name))

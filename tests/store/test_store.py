@@ -118,13 +118,13 @@ def test_an_artifact_that_may_not_be_read_is_not_taken_for_none(shared):
     path.chmod(0o000)
     with as_nobody():
         with pytest.raises(
-            InputError, match=r"k.safetensors: cannot be read \(Permission denied\); change its permissions"
+            InputError, match=r"k.safetensors: cannot be read \(Permission denied\); fix its permissions"
         ):
             store.load(shared, "models", "k")
         assert [entry.described for entry in inventory.entries(shared)] == [None]
         assert "Permission denied" in inventory.damaged(shared)[path]
     (shared / "models").chmod(0o000)
-    with as_nobody(), pytest.raises(InputError, match=r"shared/models: may not be read; change its permissions"):
+    with as_nobody(), pytest.raises(InputError, match=r"shared/models: may not be read; fix its permissions"):
         inventory.entries(shared)
     (shared / "models").chmod(0o755)
 
