@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import zipfile
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -55,7 +56,9 @@ class Census(BaseHTTPRequestHandler):
         if self.server.announced is not None:
             self.send_header("Content-Length", str(len(content) + self.server.announced))
         self.end_headers()
-        return self.wfile.write(content)
+        with suppress(ConnectionError):  # the other side has given up
+            self.wfile.write(content)
+        return None
 
     def log_message(self, *_):
         pass
