@@ -61,8 +61,10 @@ def test_a_person_cannot_change_age_sex_and_race(compas):
     assert fixed == {"age", "sex", "race"}
 
 
-def test_data_that_are_shipped_have_no_version(compas, moons):
-    assert compas.version == moons.version == ""
+def test_data_that_no_file_of_the_user_can_replace_say_so(compas, moons):
+    assert not compas.from_files
+    assert not moons.from_files
+    assert compas.version == load(FOLDER, test_share=0.2, split_seed=0).version != moons.version
 
 
 def test_split_seed_moves_the_split():

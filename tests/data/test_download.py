@@ -1,5 +1,6 @@
 """Downloads from a server on this machine: a whole and checked file, or one line and nothing left behind."""
 
+import hashlib
 import io
 import logging
 import resource
@@ -255,3 +256,20 @@ def test_an_interrupt_leaves_nothing(census, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         acs(tmp_path)
     assert files(tmp_path) == []
+
+
+def test_a_file_with_a_known_checksum_is_fetched_once_and_another_file_is_refused(census, tmp_path):
+    content, target = archive(), tmp_path / "archive.zip"
+    checksum = hashlib.sha256(content).hexdigest()
+    census.files[PATH] = content
+    with pytest.raises(InputError, match=rf"cannot be downloaded .*does not match the known hash.*put it at {target}"):
+        download.checked(census.url + PATH, target, sha256="0" * 64)
+    assert files(tmp_path) == []
+    for _ in range(2):
+        download.checked(census.url + PATH, target, sha256=checksum)
+    assert target.read_bytes() == content
+    assert census.asked == [PATH, PATH]
+    target.write_bytes(b"the user's")
+    with pytest.raises(InputError, match=r"archive.zip: cannot be used \(it has the checksum .*\); delete it"):
+        download.checked(census.url + PATH, target, sha256=checksum)
+    assert target.read_bytes() == b"the user's"
