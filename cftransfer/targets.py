@@ -1,9 +1,9 @@
 """Short names → functions: the one place where a config chooses code.
 
-`_target_: mlp` in a model's config names the function `mlp` of `cftransfer/models/mlp.py`, or of `sklearn_models.py`, or of
-an installed package that offers it as an entry point (`cftransfer.models`, `cftransfer.methods`, `cftransfer.datasets`). A
-config may be a stranger's, or come out of a result.json: it can name nothing else, and keys hash these names, so that
-files may move without orphaning a store.
+`_target_: mlp` in a model's config names the function `mlp` of `cftransfer/models/mlp.py`, or of `sklearn_models.py`,
+or of an installed package that offers it as an entry point (`cftransfer.models`, `cftransfer.methods`,
+`cftransfer.datasets`). A config may be a stranger's, or come out of a result.json: it can name nothing else. Keys hash
+these names, so that files may move without orphaning a store.
 """
 
 import hashlib

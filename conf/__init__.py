@@ -1,0 +1,1 @@
+"""What Hydra composes; ships inside the wheel as cftransfer.conf."""

@@ -1,1 +1,1 @@
-""""""
+"""Commands: what Hydra composes is planned and run; everything that knows Hydra."""
