@@ -23,7 +23,7 @@ SHOWN = (
     "seed",
     "counterfactual._target_",
 )
-DAY = 86400.0  # what was used since then stays, unless --older-than says otherwise: a running job may need it
+DAY = 86400.0  # artifacts used since then stay, unless --older-than says otherwise: a running job may need it
 
 
 def command() -> None:
@@ -91,11 +91,10 @@ def _show(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     reasons = inventory.damaged(options.store)
     rest = inventory.leftovers(options.store)
-    for line in [
-        *(f"damaged: {path} ({reason})" for path, reason in reasons.items()),
-        *map("left over: {}".format, rest),
-    ]:
-        print(plain(line))
+    for path, reason in reasons.items():
+        print(plain(f"damaged: {path} ({reason})"))
+    for path in rest:
+        print(plain(f"left over: {path}"))
     many = len(inventory.entries(options.store))
     print(f"{many} artifacts, {len(reasons)} damaged, {len(rest)} left over")
     if reasons:
@@ -128,12 +127,9 @@ def _prune(options: argparse.Namespace) -> int:
 
 def _what(entry: inventory.Entry) -> str:
     """Return the settings that tell artifacts apart: names of functions alone, others as in layers=4."""
-    words = []
-    for name in SHOWN:
-        if name in (held := entry.settings):
-            last = name.rpartition(".")[2]
-            words.append(f"{held[name]}" if last == "_target_" else f"{last}={held[name]}")
-    return " ".join(words)
+    held = {name: entry.settings[name] for name in SHOWN if name in entry.settings}
+    words = {name: "" if name.endswith("._target_") else f"{name.rpartition('.')[2]}=" for name in held}
+    return " ".join(f"{words[name]}{value}" for name, value in held.items())
 
 
 def _seconds(text: str) -> float:

@@ -40,7 +40,8 @@ class Entry:
     @property
     def old_format(self) -> bool:
         """Whether an earlier version of cftransfer made it, under a key that this version never asks for."""
-        return self.described is not None and self.described.get("format", 1) != FORMAT
+        made_by = (self.described or {"format": FORMAT}).get("format", 1)
+        return isinstance(made_by, int) and made_by < FORMAT
 
     @property
     def settings(self) -> dict[str, Any]:
