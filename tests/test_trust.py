@@ -161,7 +161,7 @@ def test_a_csv_of_any_size_is_not_read(tmp_path, monkeypatch, limit, most, said)
     path = put(tmp_path, persons(60))
     acs(tmp_path)
     monkeypatch.setattr(acs_employment, limit, most)
-    with pytest.raises(InputError, match=rf"{path.name}: has .*{said}.*; mend it"):
+    with pytest.raises(InputError, match=rf"{path.name}: has .*{said}.*; fix it"):
         acs(tmp_path)
 
 

@@ -54,8 +54,8 @@ def acs_employment(
 ) -> Dataset:
     """Sixteen features of the persons of `states`; class 1 is a civilian at work (ESR 1), class 0 everybody else.
 
-    Reads `folder`/folktables/`year`/`horizon`/psam_p36.csv and the like through folktables, after downloading what is
-    not there. `max_rows` persons are drawn at random, None takes all of them.
+    Reads `folder`/folktables/`year`/`horizon`/psam_p36.csv and the like through folktables, after downloading missing
+    files. `max_rows` persons are drawn at random, None takes all of them.
 
     Age is an integer, schooling (SCHL) ordinal from the blank of those under 3 to a doctorate; a person can only raise
     it. All others are categories under the Census's names. A category that none of the rows is in is left out, for a
@@ -69,7 +69,6 @@ def acs_employment(
     from folktables import ACSEmployment
 
     persons = pd.concat([_persons(folder, state, year, horizon) for state in states], ignore_index=True)
-    # Of all persons: what max_rows and split_seed draw from them is in the settings already.
     if max_rows is not None and max_rows < len(persons):
         persons = persons.sample(max_rows, random_state=split_seed)
     features = [_feature(name, persons[name]) for name in ACSEmployment.features if persons[name].nunique() > 1]
@@ -132,7 +131,7 @@ def _columns() -> list[str]:
 
 
 def _wrong(path: Path) -> str:
-    """Say what keeps a file from being read, as far as its size and its first line tell; "" if nothing does."""
+    """Return why a file cannot be read, as far as its size and its first line tell; "" if it can."""
     if not path.is_file() or (size := path.stat().st_size) > BYTES:
         return f"has {size:,} bytes, more than {BYTES:,}" if path.is_file() else "is no file"
     try:
@@ -178,7 +177,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _codes(column: pd.Series, path: Path) -> pd.Series:
-    """Return a column of the file as int16, BLANK where it is blank; InputError for what is no code of the Census."""
+    """Return a column of the file as int16, BLANK where it is blank; InputError for a value that is no code of the Census."""
     known = CODES[str(column.name)]
     numbers = pd.to_numeric(column.astype(str), errors="coerce")  # through str, for True would count as 1
     right = numbers.isin([code for code in known if code != BLANK]) | (column.isna() & (BLANK in known))

@@ -23,7 +23,7 @@ AIRPLANE, CLASSES = 0, 10
 SIDE, BATCH = 32, 10_000  # pixels; images of one file of the archive
 SIZES = {"train": 50_000, "test": 10_000}  # of the whole of CIFAR-10
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-# The version for C programs: bytes. That for Python is pickles, and loading one runs what it says.
+# The version for C programs: bytes. The version for Python is pickles, and loading one can run any code.
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 MEMBERS = {

@@ -123,7 +123,7 @@ def _one_line(url: str, target: Path, what: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what the innermost error says: requests wraps those of urllib3, which wraps those of the system."""
+    """Return the message of the innermost error: requests wraps those of urllib3, which wraps those of the system."""
     while error.args and isinstance(inner := getattr(error.args[0], "reason", error.args[0]), BaseException):
         error = inner
     said = getattr(error, "strerror", None) or " ".join(str(error.args[0] if error.args else "").split())

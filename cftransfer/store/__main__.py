@@ -56,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--spec", action="append", default=[], metavar="KEY=VALUE", help="model.layers=8, kind=passes")
     prune.add_argument("--old-format", action="store_true", help="made by an earlier version, of no use for this one")
     prune.add_argument("--keep", type=_bytes, metavar="SIZE", help="least recently used first, down to a size as 500M")
-    prune.add_argument("--leftovers", action="store_true", help="damaged files, and what killed jobs left")
-    prune.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+    prune.add_argument("--leftovers", action="store_true", help="damaged artifacts, and parts and locks of killed jobs")
+    prune.add_argument("--dry-run", action="store_true", help="list the files, and remove nothing")
     prune.set_defaults(command=_prune)
     return parser
 

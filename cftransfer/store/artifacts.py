@@ -28,25 +28,25 @@ log = logging.getLogger(__name__)
 
 METADATA = "cftransfer"  # one entry: safetensors writes several in any order, and equal artifacts are equal files
 KINDS = ("models", "counterfactuals", "passes")
-DAMAGED = "damaged"  # folder for artifacts whose content is no longer what was written
+DAMAGED = "damaged"  # folder for artifacts that have changed since they were written
 HEADER = 10**8  # bytes at most, as for safetensors
 
 
 class DamagedError(Exception):
-    """The content of an artifact is not what was written."""
+    """An artifact has changed since it was written, or is none."""
 
 
 def prepare(folder: str | Path) -> Path:
     """Return the store's folder, created if necessary, without the locks of this machine's dead jobs.
 
-    A store that can only be read serves what it has. InputError for a folder that cannot be used.
+    A store that can only be read serves the artifacts it has. InputError for a folder that cannot be used.
     """
     if not folder:
         raise InputError(f"paths.store={folder}: takes a folder")
     store = Path(folder)
     try:
         if store.is_dir() and os.access(store, os.R_OK | os.X_OK) and not os.access(store, os.W_OK):
-            log.warning("paths.store=%s: can only be read; what it lacks cannot be made", store)
+            log.warning("paths.store=%s: can only be read; missing models and searches cannot be made", store)
             return store
         (store / "locks").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -87,7 +87,7 @@ def save(store: Path, kind: str, key: str, tensors: Mapping[str, Tensor], descri
 
 
 def verified(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the content of an artifact; DamagedError if it is not what was written."""
+    """Return the content of an artifact; DamagedError if it has changed since it was written."""
     content = _read(path)
     try:
         tensors = deserialise(content)

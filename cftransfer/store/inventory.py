@@ -1,4 +1,4 @@
-"""What a store holds: of which spec, how large, when last used, whole or damaged."""
+"""The artifacts of a store: of which spec, how large, when last used, whole or damaged."""
 
 import difflib
 import fnmatch
@@ -74,7 +74,7 @@ def one(store: Path, key: str) -> Entry:
 
 
 def damaged(store: Path) -> dict[Path, str]:
-    """Return the artifacts that are not what was written, each with the reason; every byte is read."""
+    """Return the artifacts that have changed since they were written, each with the reason; every byte is read."""
     reasons = {}
     for entry in entries(store):
         try:

@@ -155,7 +155,7 @@ def train_pass(
 
     The optimiser's state is kept with the last epoch.
     """
-    from cftransfer.models.population import Population, fit  # Lightning: only where something is trained
+    from cftransfer.models.population import Population, Snapshots, fit  # Lightning: only where something is trained
 
     spec, settings, pass_key = models.spec, models.spec["training"], models.pass_key(start.seeds)
     lacking = {seed: missing[seed] for seed in start.seeds if seed in missing}
@@ -169,7 +169,7 @@ def train_pass(
                 tensors = {name: tensor[index] for name, tensor in reached.tensors.items()}
                 models.save(tensors, seed, reached.epoch, population=reached.seeds, resumable=resumable)
 
-    def after_epoch() -> None:
+    def keep_epoch(population: Population) -> None:
         reached = Snapshot(len(population.curve), start.seeds, population.state())
         if not all(weight.isfinite().all() for weight in population.weights):
             raise InputError(f"training.lr={settings['lr']}: training diverged, weights are not finite; lower it")
@@ -188,8 +188,7 @@ def train_pass(
             epoch=start.epoch,
             state=start.tensors,
         )
-        population.after_epoch = after_epoch
-        fit(population, epochs=last - start.epoch, accelerator=accelerator)
+        fit(population, epochs=last - start.epoch, accelerator=accelerator, callbacks=[Snapshots(keep_epoch)])
     drop_done(models)
 
 
