@@ -177,7 +177,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _codes(column: pd.Series, path: Path) -> pd.Series:
-    """Return a column of the file as int16, BLANK where it is blank; InputError for a value that is no code of the Census."""
+    """Return a column of the file as int16, BLANK where it is blank; InputError for a value that is no code."""
     known = CODES[str(column.name)]
     numbers = pd.to_numeric(column.astype(str), errors="coerce")  # through str, for True would count as 1
     right = numbers.isin([code for code in known if code != BLANK]) | (column.isna() & (BLANK in known))

@@ -76,7 +76,7 @@ class Dataset:
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> Dataset:
-    """Return the data set of a spec, its files under `folder`; jobs of one process share it, and none writes into it."""
+    """Return the data set of a spec, its files under `folder`; jobs of one process share it, and none changes it."""
     return _load(json.dumps(settings, sort_keys=True), folder)
 
 

@@ -34,7 +34,8 @@ SPLITS = ("train", "val")
 MARGIN = 8 / 7  # the shorter side before the crop, in units of the crop: ImageNet's usual 256 for 224
 LEFT_OUT = "left out as unreadable"
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; it would clip them, mostly to white
-# Names that torchvision lists, and formats that a file may have: Pillow goes by content alone, and would start Ghostscript for an EPS.
+# Names that torchvision lists, and formats that a file may have: by content alone, Pillow would start Ghostscript for
+# an EPS.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 SYSTEM = ("__MACOSX", "@eaDir")  # folders that archives and file servers add; hidden ones (.git) are no classes either
