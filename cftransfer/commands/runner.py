@@ -69,10 +69,11 @@ def _jobs_of(settings: DictConfig) -> int | None:
     """Return how many jobs Hydra's own sweeper makes of what was typed and of conf/sweep; None if that is not known."""
     if not str(settings.sweeper._target_).endswith(".BasicSweeper"):
         return None
-    words = [f"{name}={values}" for name, values in (settings.sweeper.params or {}).items()]
+    plain_settings: Any = OmegaConf.to_container(settings, resolve=False)
+    words = [f"{name}={values}" for name, values in (plain_settings["sweeper"].get("params") or {}).items()]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:
-        overrides = parser.parse_overrides([*words, *settings.overrides.task])
+        overrides = parser.parse_overrides([*words, *plain_settings["overrides"]["task"]])
         values = {o.get_key_element(): len(list(o.sweep_string_iterator())) for o in overrides if o.is_sweep_override()}
     except HydraException:  # as Hydra itself will say
         return None
