@@ -1,4 +1,4 @@
-"""The words that start a command of this package, where one is: `python transfer.py` in a clone, else `cftransfer transfer`."""
+"""The words that start a command here: `python transfer.py` in a clone, `cftransfer transfer` where it is installed."""
 
 from pathlib import Path
 

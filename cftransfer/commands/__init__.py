@@ -1,1 +1,1 @@
-""""""
+"""The commands: what Hydra composes becomes plans, jobs and sweeps."""

@@ -1,7 +1,7 @@
 """Composes the jobs of a sweep once per choice of groups, instead of twice per job.
 
-Why this patches a private method: Hydra 1.3 reads every file and rebuilds every defaults list twice for each job, once to
-validate it and once to run it. That takes .25 s a job, more than a job whose models are in the store. Which files a job
+Why this patches a private method: Hydra 1.3 reads every file and rebuilds every defaults list twice for each job, to
+validate it and to run it. That takes .25 s a job, more than a job whose models are in the store. Which files a job
 consists of depends only on its choices of groups; values are laid over the composed files afterwards, here as in Hydra,
 by Hydra's own function. No public API separates the two. `test_hydra_still_composes_every_job_twice` fails once Hydra
 does this by itself: then delete this file. If Hydra renames what is used here, sweeps are composed Hydra's way.

@@ -30,9 +30,9 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 class OutputFolder(Callback):
-    """Remembers the folder of the jobs for `run_command`: Hydra makes the callback, and names the folder to it alone."""
+    """Remembers the folder of the jobs for `run_command`: Hydra makes the callback and tells the folder to it alone."""
 
-    last: ClassVar["OutputFolder | None"] = None  # the one that Hydra has made in this process; None after --help
+    last: ClassVar["OutputFolder | None"] = None  # of this process; None after --help
     path: Path
     sweep: bool
     rated: bool  # whether its jobs have a rate to report on; those of train.py have none
@@ -49,9 +49,9 @@ class OutputFolder(Callback):
         many = config.hydra.sweeper.get("max_batch_size")
         if many is not None and many < 1:
             refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
-        if config.hydra.output_subdir != ".hydra":
-            refuse(f"hydra.output_subdir={config.hydra.output_subdir}: a job that fails is found by .hydra; leave it out")
-        with read_write(config.hydra), open_dict(config.hydra):  # into multirun.yaml, for reports on sweeps that broke off
+        if (subdir := config.hydra.output_subdir) != ".hydra":
+            refuse(f"hydra.output_subdir={subdir}: a job that fails is found by its .hydra; leave this setting out")
+        with read_write(config.hydra), open_dict(config.hydra):  # for multirun.yaml, where reports look
             config.hydra.callbacks.output.jobs = _jobs_of(config.hydra)
         self._remember(config, config.hydra.sweep.dir, sweep=True)
 
@@ -89,7 +89,7 @@ def run_command(main: Callable[[], Any]) -> None:
     full = os.environ.get(FULL_ERROR) == "1"
     if not _succeeds(lambda: check_words(sys.argv[1:]), full=full):
         sys.exit(1)
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # argparse wants -m first or last
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # else only first or last
     os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
     succeeded = _succeeds(main, full=full)
     reported = _succeeds(lambda: _report(expected=succeeded), full=full)

@@ -6,7 +6,6 @@ A secret is recognised by the name that it is given to, and the two that W&B and
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -14,9 +13,8 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cftransfer.errors import InputError, refuse
+from cftransfer.secrets import NAME
 
-# Numbers of tokens and tokenizers are none.
-NAME = r"(?:(?:api|access|private)_?key|token(?!iz|s(?![a-z]))|passw|passphrase|(?<![a-z:])pwd|secret|credential|jwt)\w*"
 # api_key=…, {password: …}, export MY_TOKEN=…; a name with a value that holds nothing is not refused.
 GIVEN = re.compile(
     rf"""(?<![\w.])([\w.]*{NAME})["']?(?:=(?=[^\s=])|:\s*(?=\S))(?!(?:null|true|false|''|"")(?!\w))""", re.I
@@ -24,7 +22,7 @@ GIVEN = re.compile(
 LOOKED_UP = re.compile(rf"\$\{{[^}},]*_?{NAME}", re.I)  # ${oc.env:MY_TOKEN}
 BY_VALUE = ("WANDB_API_KEY", "SLURM_JWT")
 SHORTEST = 8  # letters; a shorter value may stand in any word by chance
-WAY_OUT = "settings are written down; give it to wandb login, or put it into WANDB_API_KEY, and make a new one if it leaked"
+WAY_OUT = "settings are written down; give it to wandb login or WANDB_API_KEY, and make a new one if it leaked"
 
 
 class RefuseSecrets(Callback):
@@ -56,33 +54,6 @@ def check_words(words: Iterable[str]) -> None:
 def check_config(cfg: DictConfig) -> None:
     """Raise the same for a composed config, whose formulas are not looked up."""
     check_words(OmegaConf.to_yaml(cfg).splitlines())
-
-
-@contextmanager
-def unrecorded() -> Iterator[None]:
-    """Take the secrets out of the environment that W&B would record with a run: around what starts W&B.
-
-    W&B records all variables of SLURM, and the address of a git remote; the server process of its client keeps those
-    with which it was started.
-    """
-    kept = {name: value for name, value in os.environ.items() if name.startswith("SLURM_") and _is_named(name)}
-    if holds_credentials(remote := os.environ.get("WANDB_GIT_REMOTE_URL", "")):
-        kept["WANDB_GIT_REMOTE_URL"] = remote
-    for name in kept:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(kept)
-
-
-def _is_named(name: str) -> bool:
-    return re.search(NAME, name, re.I) is not None
-
-
-def holds_credentials(url: str) -> bool:
-    """Return whether a user, a password or a token stands before the host of an address."""
-    return "@" in url.partition("://")[2].partition("/")[0]
 
 
 def leaves(node: Container, name: str = "") -> Iterator[tuple[str, Any]]:

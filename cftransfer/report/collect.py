@@ -181,7 +181,8 @@ def _never_began(begun: Sequence[Path], folders: Sequence[Path]) -> int:
     never = 0
     for sweep in [parent for parent in parents if asked & {parent, *parent.parents}]:
         try:
-            never += max(0, int(yaml_of(sweep, "multirun.yaml")["hydra"]["callbacks"]["output"]["jobs"]) - parents[sweep])
+            noted = yaml_of(sweep, "multirun.yaml")["hydra"]["callbacks"]["output"]["jobs"]
+            never += max(0, int(noted) - parents[sweep])
         except (InputError, KeyError, TypeError, ValueError):  # no sweep, or of an earlier version
             continue
     return never

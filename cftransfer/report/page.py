@@ -84,9 +84,8 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         console.print(f"failed: {plain(str(folder))} ({reason})", style="red")
     if lacking := len(jobs.failed) + jobs.never:
         never = f" ({jobs.never} never began)" if jobs.never else ""
-        have = "has" if lacking == 1 else "have"
-        total = jobs.begun + jobs.never
-        console.print(f"{lacking} of {total} jobs {have} no result{never}; the same command again makes what is missing")
+        have = f"of {jobs.begun + jobs.never} jobs {'has' if lacking == 1 else 'have'}"
+        console.print(f"{lacking} {have} no result{never}; the same command again makes what is missing")
 
 
 def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder: Path) -> Path:
