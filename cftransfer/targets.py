@@ -1,9 +1,9 @@
 """Short names → functions: the one place where a config chooses code.
 
-`_target_: mlp` in a model's config names the function `mlp` of `cftransfer/models/mlp.py`, or of `sklearn_models.py`, or of
-an installed package that offers it as an entry point (`cftransfer.models`, `cftransfer.methods`, `cftransfer.datasets`). A
-config may be a stranger's, or come out of a result.json: it can name nothing else, and keys hash these names, so that
-files may move without orphaning a store.
+`_target_: mlp` in a model's config names the function `mlp` of `cftransfer/models/mlp.py`, or of `sklearn_models.py`,
+or of an installed package that offers it as an entry point (`cftransfer.models`, `cftransfer.methods`,
+`cftransfer.datasets`). A config may be a stranger's, or come out of a result.json: it can name nothing else. Keys hash
+these names, so that files may move without orphaning a store.
 """
 
 import hashlib
@@ -88,8 +88,8 @@ def target_function(part: str, settings: Mapping[str, Any]) -> Callable[..., Any
 def source_of(part: str, settings: Mapping[str, Any]) -> str:
     """Return what identifies the code of a function that the project does not ship; "" for one that it does.
 
-    It is a hash of the function's whole file, in 16 hex digits: a store that holds models of an edited network must not
-    serve the old weights.
+    It is a hash of the function's whole file, in 16 hex digits: the store must not serve the weights of a network that
+    has been edited since.
     """
     if settings.get("_target_") in OWN[part]:
         return ""
@@ -106,7 +106,12 @@ def _function(part: str, name: str) -> Callable[..., Any]:
             if inspect.isfunction(function) and function.__module__ == module:
                 return function
     for entry in entry_points(group=ENTRY_POINTS[part], name=name):
-        function = entry.load()
+        try:
+            function = entry.load()
+        except AttributeError as error:
+            raise InputError(
+                f"{part}._target_={name}: the entry point {entry.value} cannot be loaded ({error})"
+            ) from error
         if inspect.isfunction(function):
             return function
         raise InputError(f"{part}._target_={name}: the entry point {entry.value} is no function")
