@@ -1,6 +1,6 @@
-"""Does a counterfactual explanation found on one model still hold on another?
+"""cftransfer measures whether a counterfactual explanation found on one model still holds on another.
 
-search, judge → ask → measure: three steps over anybody's models, data and counterfactuals. Names are imported when they
+search or judge, ask, measure: three steps over anybody's models, data and counterfactuals. Names are imported when they
 are first used, so that importing the package costs nothing.
 """
 

@@ -7,7 +7,7 @@ COMMANDS = {
     "transfer": ("cftransfer.commands.transfer", "search counterfactuals and ask reference models; -m sweeps"),
     "train": ("cftransfer.commands.train", "put the models of one pool into the store"),
     "report": ("cftransfer.report.__main__", "make the report of any job folders"),
-    "boundary": ("cftransfer.report.boundary", "draw decision regions in two dimensions"),
+    "boundary": ("cftransfer.commands.boundary", "draw decision regions in two dimensions"),
     "study": ("cftransfer.report.study", "repeat one of the paper's two studies"),
     "store": ("cftransfer.store.__main__", "look at, check and shrink a store"),
     "tracking": ("cftransfer.tracking.__main__", "upload W&B runs; make a dashboard"),

@@ -1,1 +1,1 @@
-"""The configs of a clone, shipped as cftransfer.conf: Hydra finds them as a package."""
+"""What Hydra composes; ships inside the wheel as cftransfer.conf."""

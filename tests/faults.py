@@ -42,8 +42,8 @@ import cftransfer.report.figures  # noqa: E402, F401
 from cftransfer import atomic, tracking  # noqa: E402, F401
 from cftransfer.searching import engine  # noqa: E402
 from cftransfer.store import (
-    locks,  # noqa: E402
-    trained,  # noqa: E402, F401
+    locks,
+    trained,
 )
 
 WORDS = [

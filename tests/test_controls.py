@@ -1,5 +1,7 @@
 """The controls: points that are no counterfactuals, and what a reference says of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,15 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from sklearn.neighbors import NearestNeighbors
 
-from cftransfer.measuring.controls import DRAWS, nearest_rows, nearest_share, prior_share, random_points, random_share
+from cftransfer.measuring.controls import (
+    DRAWS,
+    control_generator,
+    nearest_rows,
+    nearest_share,
+    prior_share,
+    random_points,
+    random_share,
+)
 from cftransfer.models.prediction import logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.store.searched import run_search
@@ -25,7 +35,7 @@ def found(trained_models, compas):
 def displaced(x, reached):
     """A search whose every row ended at `reached`."""
     rows = torch.ones(len(x))
-    return Counterfactuals(x, reached, rows.long(), rows, rows, rows.bool(), rows.bool(), rows.long())
+    return Counterfactuals(x, reached, rows.long(), rows, rows, rows.bool(), rows.bool(), rows.bool(), rows.long())
 
 
 @given(st.integers(0, 2**32), st.integers(1, 20), st.floats(0, 0.5))
@@ -70,17 +80,17 @@ def test_random_directions_are_uniform_on_the_circle():
 
 def test_a_random_direction_turns_far_fewer_than_the_search(found, trained_models):
     """DESIGN's figures: 2 % at L2 .11, 28 % at .49; the search itself turns all that it found."""
-    near = random_share(found, [trained_models[0]], seed=0)[0].mean()
+    near = random_share(found, [trained_models[0]])[0].mean()
     far = displaced(found.factual, found.factual + (found.counterfactual - found.factual) * 4)
-    far = Counterfactuals(*[getattr(found, n) if n == "target" else getattr(far, n) for n in far.__dataclass_fields__])
+    far = replace(far, target=found.target)
     assert near < 0.25 < found.found.double().mean()
-    assert random_share(far, [trained_models[0]], seed=0)[0].mean() > near + 0.05
+    assert random_share(far, [trained_models[0]])[0].mean() > near + 0.05
 
 
 def test_shares_are_of_the_references_they_name(found, trained_models):
-    generator = torch.Generator().manual_seed(0)
+    generator = control_generator(found)
     points = torch.stack(list(random_points(found.factual, found.counterfactual, generator=generator)))
-    shares = random_share(found, trained_models, seed=0)
+    shares = random_share(found, trained_models)
     for model, share in zip(trained_models, shares):
         flipped = torch.stack([(model(part) > 0).long() == found.target for part in points]).double().mean(0)
         torch.testing.assert_close(share, flipped)
@@ -125,9 +135,27 @@ def test_controls_of_many_inputs_are_computed_in_parts(monkeypatch, found, train
     """What bounds the memory of images must not change what is computed."""
     whole = nearest_rows(found, trained_models[0], compas.x_train)
     monkeypatch.setattr("cftransfer.measuring.controls.BLOCK", 14 * 37)  # 37 rows of COMPAS at a time
-    monkeypatch.setattr("cftransfer.searching.engine.BLOCK", 14 * 37)
+    monkeypatch.setattr("cftransfer.searching.distance.BLOCK", 14 * 37)
     parts = nearest_rows(found, trained_models[0], compas.x_train)
     assert torch.equal(whole.l2, parts.l2)
-    share = float(random_share(found, [trained_models[0]], seed=0).mean())
+    share = float(random_share(found, [trained_models[0]]).mean())
     monkeypatch.undo()
-    assert share == pytest.approx(float(random_share(found, [trained_models[0]], seed=0).mean()), abs=0.04)
+    assert share == pytest.approx(float(random_share(found, [trained_models[0]]).mean()), abs=0.04)
+
+
+def test_the_stream_of_the_random_control_is_its_own(found):
+    """Rows drawn from a small seed are no reason for directions that follow them: the mean cosine is 0."""
+    x = torch.randn(500, 40, generator=torch.Generator().manual_seed(0)) * 0.01 + 0.5
+    search = displaced(x, x + 0.05)
+    (first, *_) = random_points(x, search.counterfactual, generator=control_generator(search))
+    cosine = torch.cosine_similarity(first - x, x - 0.5, dim=1).mean()
+    assert abs(cosine) < 4 / (500 * 40) ** 0.5
+    (same, *_) = random_points(x, search.counterfactual, generator=torch.Generator().manual_seed(0))
+    assert torch.cosine_similarity(same - x, x - 0.5, dim=1).mean() > 0.99  # what a shared stream would do
+
+
+def test_the_stream_of_the_random_control_belongs_to_its_search(found):
+    again = replace(found, counterfactual=found.counterfactual + 0.01)
+    first, other = (torch.randn(3, generator=control_generator(search)) for search in (found, again))
+    assert torch.equal(first, torch.randn(3, generator=control_generator(found)))
+    assert not torch.equal(first, other)

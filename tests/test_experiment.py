@@ -1,7 +1,5 @@
 """A job's plan: everything is checked before anything is made."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from conftest import composed
@@ -192,19 +190,18 @@ def test_the_nearest_row_is_of_the_training_split_and_the_bases_own(tmp_path):
 
 
 def test_what_identifies_the_data_is_in_every_spec(tmp_path, monkeypatch):
-    load, asked = experiment.load, []
-    monkeypatch.setattr(experiment, "load", lambda *words: replace(load(*words), version="abc"))
+    asked = []
     plan = plan_of(composed(*SMALL, f"paths.store={tmp_path}"))
-    assert plan.base["data"] == plan.reference["data"] == "abc"
+    assert plan.base["data"] == plan.reference["data"] == plan.dataset.version
 
     def asking(spec, *_, **__):
         asked.append(spec)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment.training, "trained", asking)
+    monkeypatch.setattr(experiment, "trained", asking)
     with pytest.raises(KeyboardInterrupt):
         experiment.train(plan_training(composed(*SMALL[:2], f"paths.store={tmp_path}", name="train")))
-    assert [spec["data"] for spec in asked] == ["abc"]
+    assert [spec["data"] for spec in asked] == [plan.dataset.version]
 
 
 def test_tables_are_of_their_own_age(tmp_path):

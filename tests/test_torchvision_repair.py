@@ -8,7 +8,10 @@ import pytest
 import torch
 from conftest import environment
 
-REPAIR = "from cftransfer.models.torchvision_repair import repair; import sys; print(sys.modules['torchvision'].__file__, repair())"
+REPAIR = (
+    "from cftransfer.models.torchvision_repair import repair; import sys; "
+    "print(sys.modules['torchvision'].__file__, repair())"
+)
 NMS_MISSING = "raise RuntimeError('operator torchvision::nms does not exist')"
 
 

@@ -24,10 +24,10 @@ from PIL import EpsImagePlugin, Image
 from pums import persons, put
 from safetensors.torch import save_file
 
+from cftransfer.commands.boundary import drawn
 from cftransfer.data import acs_employment, cifar10_airplane, download, image_folder
 from cftransfer.errors import InputError, plain
 from cftransfer.report import report, study
-from cftransfer.report.boundary_data import drawn
 from cftransfer.report.collect import jobs
 from cftransfer.spec import content_of
 from cftransfer.targets import call_target, target_function

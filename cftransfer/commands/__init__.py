@@ -1,1 +1,1 @@
-"""The commands: what Hydra composes becomes plans, jobs and sweeps."""
+"""Commands: what Hydra composes is planned and run; everything that knows Hydra."""

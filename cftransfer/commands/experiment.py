@@ -55,8 +55,16 @@ def run(plan: Plan) -> JobResult:
         metrics, tables, curve = _measured(plan, counterfactuals, asked, accuracies)
         if isinstance(plan.dataset.space, PixelSpace):
             metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
-        tables["curves"] = _curves(plan)
-    return _result(plan, searches, asked[len(plan.epochs) - 1], metrics, tables, curve)
+        shown = examples.examples(searches, asked[len(plan.epochs) - 1], plan.dataset)
+        tables |= {"curves": _curves(plan)} | ({"examples": examples.table(shown, plan.dataset)} if shown else {})
+    return JobResult(
+        metrics=metrics,
+        tables=tables,
+        curve=curve,
+        pictures=examples.pictures(shown, plan.dataset),
+        kept=_kept(plan, many=len(searches[0])),
+        data=plan.dataset.identity,
+    )
 
 
 def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> list[Counterfactuals]:
@@ -75,7 +83,10 @@ def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> lis
 def _measured(
     plan: Plan, counterfactuals: pd.DataFrame, asked: Sequence[pd.DataFrame], accuracies: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame], pd.DataFrame | None]:
-    """Return metrics, tables, and of continued training the curve; asked: by the references' epochs, then their seed."""
+    """Return metrics, tables, and of continued training the curve.
+
+    asked: what the references said after each number of epochs; then, if asked, those of other seeds alone.
+    """
     *_, last = by_epoch = asked[: len(plan.epochs)]
     pairs = [rates.pairs(transfers) for transfers in by_epoch]
     measured = [
@@ -119,27 +130,12 @@ def _curves(plan: Plan) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _result(
-    plan: Plan,
-    searches: Sequence[Counterfactuals],
-    transfers: pd.DataFrame,
-    metrics: dict[str, Any],
-    tables: dict[str, pd.DataFrame],
-    curve: pd.DataFrame | None,
-) -> JobResult:
-    shown = examples.examples(searches, transfers, plan.dataset)
+def _kept(plan: Plan, *, many: int) -> list[str]:
+    """Return the files of the store that hold the counterfactuals of each base."""
     files = [
-        searches_file(plan.base, seed, settings=plan.search, many=len(searches[0]), store=plan.store)
-        for seed in plan.base_seeds
+        searches_file(plan.base, seed, settings=plan.search, many=many, store=plan.store) for seed in plan.base_seeds
     ]
-    return JobResult(
-        metrics=metrics,
-        tables=tables | ({"examples": examples.table(shown, plan.dataset)} if shown else {}),
-        curve=curve,
-        pictures=examples.pictures(shown, plan.dataset),
-        kept=[path.relative_to(plan.store).as_posix() for path in files],
-        data=plan.dataset.identity,
-    )
+    return [path.relative_to(plan.store).as_posix() for path in files]
 
 
 def train(plan: Training) -> JobResult:

@@ -1,5 +1,5 @@
-"""Searches for counterfactuals: one file per method, and the engine around them (search.py).
+"""Search methods and nothing else, one file each.
 
-A method is one function, `method(model, x, target, *, space, …)` → x′, done, iterations. References are none of its
-business.
+A method is a function of all rows at once, `method(model, x, target, *, constraint, …) → Candidates`. It never knows
+the references; `searching.judging` has the last word on what it proposes.
 """

@@ -115,7 +115,16 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """The features of a table, in the order of the input's columns."""
+    """The features of a table, in the order of the input's columns.
+
+    >>> age = Feature(name="age", kind="integer", low=18, high=68, mutable=False)
+    >>> job = Feature(name="job", kind="categorical", categories=("none", "part", "full"))
+    >>> space = FeatureSpace((age, job))
+    >>> space.columns
+    ['age', 'job=none', 'job=part', 'job=full']
+    >>> space.encode(pd.DataFrame({"age": [43], "job": ["full"]})).tolist()
+    [[0.5, 0.0, 0.0, 1.0]]
+    """
 
     features: tuple[Feature, ...]
 

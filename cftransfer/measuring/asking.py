@@ -72,7 +72,7 @@ def ask(
     nested: bool = False,
     seeds: Sequence[int] | None = None,
 ) -> Answers:
-    """Ask references about counterfactuals: what class do they give to x and to x′?
+    """Ask references which class they give to the factuals and to the counterfactuals.
 
     Args:
         found: what `search` or `judge` returned, of one base or of several.
@@ -86,6 +86,15 @@ def ask(
 
     Raises:
         InputError: for a reference that is its own base, has other classes, or cannot be asked.
+
+    >>> import torch
+    >>> from cftransfer import measure, search
+    >>> def line(bias):
+    ...     return lambda x: x.sum(1) + bias
+    >>> found = search(line(-1.0), torch.tensor([[0.2, 0.2], [0.3, 0.1]]), method="minimal")
+    >>> answers = ask(found, {"lower": [line(-0.9)], "higher": [line(-1.1)]})
+    >>> measure(answers).rate
+    {'lower': 1.0, 'higher': 0.0}
     """
     searches = [found] if isinstance(found, Counterfactuals) else list(found)
     if not searches:

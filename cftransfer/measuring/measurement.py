@@ -34,10 +34,16 @@ def measure(
         x: (n, *input) factuals in [0, 1], or a DataFrame in original units (`search`).
         counterfactuals: points made elsewhere, (n, *input) of one base or a list with those of every base; they are
             judged (`judge`) and nothing is searched.
-        space, method, constraints, target, background, settings: of the search (`search`).
+        space: what inputs mean.
+        method: which search (`search`).
+        constraints: none, box, possible or actionable.
+        target: the class to aim at.
+        background: (x_train, y_train), for methods that look at it and for the control of the nearest row.
         generating: other models for methods that search on several: a list, or a function of the base's number and of
             how many.
-        nested, seeds: of the asking (`ask`).
+        nested: whether each base has a reference of its own (`ask`).
+        seeds: what the bases are called in the tables.
+        settings: of the search method.
 
     Returns:
         Result: rates by group, with intervals over models.

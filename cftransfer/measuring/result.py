@@ -157,7 +157,7 @@ class Result:
             )
             for row in lines
         ]
-        over = "; ".join(f"{row.group}: {row.over or 'none'}" for row in self.summary.itertuples())
+        over = "; ".join(f"{row['group']}: {row['over'] or 'none'}" for row in self.summary.to_dict("records"))
         return "\n".join([self._searched(), *table, f"intervals over {over}", *self._warnings()])
 
     __repr__ = __str__
@@ -168,7 +168,8 @@ class Result:
         head, *body = self._lines(LEVEL)
         rows = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
         heads = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        return f"<p>{escape(self._searched())}</p><table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        return f"<p>{escape(self._searched())}</p>{table}"
 
     def _searched(self) -> str:
         made = ", ".join(f"{name}={value}" for name, value in self.settings.items() if name != "method")
@@ -176,7 +177,8 @@ class Result:
         bases, many = self.counterfactuals.base.nunique(), len(self.counterfactuals)
         here = self.counterfactuals[self.counterfactuals.found]
         apart = f", at a mean L2 distance of {here.groupby('base').distance_l2.mean().mean():.3f}" if len(here) else ""
-        return f"{method}: found {len(here):,} of {many:,} counterfactuals on {bases} base{'s' * (bases > 1)} ({self.found:.3f}){apart}"
+        where = f"on {bases} base{'s' * (bases > 1)}"
+        return f"{method}: found {len(here):,} of {many:,} counterfactuals {where} ({self.found:.3f}){apart}"
 
     def _warnings(self) -> list[str]:
         reasons = self.counterfactuals.status[~self.counterfactuals.found].value_counts()
@@ -189,18 +191,11 @@ class Result:
     def _lines(self, level: float) -> list[list[str]]:
         """Return the summary's cells in words, heads first."""
         rows = [["references", "pairs", "rate", f"{level:.0%} interval", "conditional", "random step"]]
-        for row in self.summarised(level).itertuples():
-            interval = "–" if np.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
-            rows.append(
-                [
-                    row.group,
-                    str(row.pairs),
-                    _number(row.rate),
-                    interval,
-                    _number(row.rate_conditional),
-                    _number(row.control_random),
-                ]
-            )
+        for row in self.summarised(level).to_dict("records"):
+            low, high = row["low"], row["high"]
+            interval = "–" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
+            shares = [_number(row[name]) for name in ("rate_conditional", "control_random")]
+            rows.append([str(row["group"]), str(row["pairs"]), _number(row["rate"]), interval, *shares])
         return rows
 
     def _parts(self) -> list[tuple[str, pd.DataFrame]]:

@@ -21,7 +21,7 @@ NONE = (float("nan"), float("nan"), float("nan"))  # no low, no high, no p
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its interval, of 95 % by default; NaN where the design gives none. method: what the interval is over."""
+    """A mean and its interval (95 % by default), NaN where the design gives none. method: what the interval is over."""
 
     mean: float
     low: float

@@ -78,16 +78,15 @@ class Model:
         return next((weight.device for weight in weights), torch.device("cpu"))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x: (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K) of K ≥ 3 classes, float32, on the device of x."""
+        """x: (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K) of K ≥ 3 classes, float32."""
         answer = self.f(self._inputs(x))
         if not isinstance(answer, Tensor):
             answer = np.asarray(answer)
             answer = self._codes(answer) if self.output == "labels" else torch.from_numpy(answer.astype(np.float64))
         elif self.output == "labels":
             answer = self._codes(answer.detach().cpu().numpy())
-        logits = _as_logits(
-            self._checked(answer, len(x)), self.output, None if self.classes is None else len(self.classes)
-        )
+        classes = None if self.classes is None else len(self.classes)
+        logits = _as_logits(self._checked(answer, len(x)), self.output, classes)
         if not torch.is_grad_enabled() and logits.isnan().any():
             raise InputError("model: gives logits that are not a number; check what it was trained on")
         return logits.float().to(x.device)
@@ -107,9 +106,9 @@ class Model:
             codes[labels == label] = code
         if (codes < 0).any():
             way_out = "Model(…, classes=[…]) says what there is"
-            raise InputError(
-                f"model: gives the label {labels[codes < 0].flat[0]!r}, which is none of {known}; {way_out}"
-            )
+            strange = labels[codes < 0].tolist()[0]
+            raise InputError(f"model: gives the label {strange!r}, which is none of {known}; {way_out}")
+
         return torch.from_numpy(codes)
 
     def _checked(self, answer: Tensor, rows: int) -> Tensor:
@@ -130,10 +129,10 @@ class Model:
 def as_model(model: Any, *, space: Space = None, classes: Sequence[Any] | None = None) -> Model:
     """Return a model as searches and measures ask it.
 
-    A torch module gives (n,), (n, 1) or (n, K) logits of inputs in [0, 1], and is put in evaluation mode. A scikit-learn
-    estimator or pipeline is asked in the columns that it was fitted with: of a DataFrame's original columns, in original
-    units; else in [0, 1]. Its `classes_` decide what it says, whatever their order and type. Any other function is taken
-    for one of tensors in [0, 1] that gives logits; `Model` says how to ask others.
+    A torch module gives (n,), (n, 1) or (n, K) logits of inputs in [0, 1], and is put in evaluation mode. A
+    scikit-learn estimator or pipeline is asked in the columns that it was fitted with: of a DataFrame's original
+    columns, in original units; otherwise in [0, 1]. Its `classes_` decide what it says, whatever their order and type.
+    Any other function is taken for one of tensors in [0, 1] that gives logits; `Model` says how to ask others.
 
     space: what inputs mean. classes: of the base, in whose order the answers of a reference are put.
     """

@@ -30,7 +30,9 @@ def train(
         model: a name of conf/model, such as mlp, cnn or random_forest.
         seeds: whole numbers ≥ 0; each decides a model's initialisation and the order of its batches. References take
             other seeds than bases.
-        epochs, lr, batch_size: of Adam on binary cross entropy; scikit-learn's models are fitted in one go.
+        epochs: passes over the training split; scikit-learn's models are fitted in one go.
+        lr: Adam's step size, on binary cross entropy.
+        batch_size: rows per step.
         hardware: where to train (`Hardware`).
         settings: the model's own, such as layers=4, width=64.
 
@@ -56,7 +58,8 @@ def train(
     together = faster_stacked(members[0]) if hardware.stacked is None else hardware.stacked
     groups = [list(range(len(names)))] if together else [[index] for index in range(len(names))]
     for group in groups:
-        _fit([members[i] for i in group], [names[i] for i in group], data, epochs, lr, batch_size, hardware)
+        some = [members[index] for index in group], [names[index] for index in group]
+        _fit(*some, data, epochs=epochs, lr=lr, batch_size=batch_size, hardware=hardware)
     return [member.requires_grad_(False).eval().to(hardware.device) for member in members]
 
 
@@ -64,6 +67,7 @@ def _fit(
     members: list[torch.nn.Module],
     seeds: list[int],
     data: Dataset,
+    *,
     epochs: int,
     lr: float,
     batch_size: int,

@@ -1,12 +1,11 @@
-"""python -m cftransfer.report.boundary JOB…: factuals, counterfactuals and both models' regions in two dimensions."""
+"""The boundary picture: factuals, counterfactuals and both models' regions in two dimensions.
 
-import argparse
-import logging
-import os
-import sys
+`python -m cftransfer.report.boundary JOB…` is the command (commands/boundary.py).
+"""
+
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,51 +13,37 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from torch import Tensor
 
-from cftransfer.errors import InputError, as_command, plain
-from cftransfer.jobs.read import Job
-from cftransfer.report.boundary_data import ROLES, Drawn, drawn
-from cftransfer.report.collect import jobs
-from cftransfer.report.figures import COLOURS, GREY, legend, written
-from cftransfer.report.projection import Plane, plane
+from cftransfer.data.dataset import Dataset
+from cftransfer.models.prediction import Asked
+from cftransfer.report.figures import COLOURS, GREY, legend
+from cftransfer.report.projection import Plane
 
+ROLES = ("base", "reference")
 SIZE = (11.0, 7.0)  # inches
 LETTERS = 180  # of the caption, on a line of this width
 FILLS = ListedColormap(["#d5e6f4", "#f8dfcd"])  # class 0 and 1, light, so that markers stand out
 MARKERS = {True: ("o", "#111111", 26), False: ("X", "#ffd60a", 42)}  # black and yellow differ to every eye
 
 
-def command() -> None:
-    """Parse the jobs, draw each; a mistake of the user is one line, and exit status 1."""
-    parser = argparse.ArgumentParser(prog="python -m cftransfer.report.boundary", description=__doc__)
-    parser.add_argument("job", nargs="+", type=Path, help="job folders of transfer.py, or folders that hold some")
-    parser.add_argument("--projection", choices=("pca", "tsne"), default="pca", help="default: pca")
-    parser.add_argument("--base", type=int, default=0, help="number of the base model; default: 0")
-    parser.add_argument("--reference", type=int, help="number of the reference; default: the first that the base met")
-    parser.add_argument("--out", type=Path, help="where the pictures go; default: beside each job")
-    options = parser.parse_args()
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("cftransfer").setLevel(logging.INFO)
-    with as_command("cftransfer.report.boundary"):
-        collected = jobs(options.job)
-    failures = [f"{folder}: {reason}" for folder, reason in collected.failed.items()]
-    for job, place in zip(collected.jobs, _places(collected.jobs, options.out), strict=True):
-        try:
-            print(plain(f"boundary picture: {_draw(job, options, place)}"))
-        except InputError as error:
-            failures.append(f"{job.folder}: {error}")
-    for failure in failures:
-        print(plain(f"cftransfer.report.boundary: {failure}"), file=sys.stderr)
-    sys.exit(1 if failures else 0)
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What is drawn of one job: n pairs of (n, columns) factuals and counterfactuals, and the two models.
 
+    classes: (n,), the base's of the factuals; transferred: (n,) bool; every: the same of all found, drawn or not.
+    otherwise: how many of these each model puts in another class than the tables say, as one trained again might.
+    """
 
-def _draw(job: Job, options: argparse.Namespace, place: Path) -> str:
-    """Write the picture of one job, its name starting with `place`; return the names of both files."""
-    shown = drawn(job, base=options.base, reference=options.reference)
-    where = plane(options.projection, shown.dataset, factuals=shown.factuals, counterfactuals=shown.counterfactuals)
-    path = place.with_name(f"{place.name}-{where.name}")
-    written(picture(shown, where), path)
-    return f"{path}.png, {path.name}.svg"
+    dataset: Dataset
+    models: tuple[Asked, Asked]
+    titles: tuple[str, str]
+    factuals: Tensor
+    counterfactuals: Tensor
+    classes: np.ndarray
+    transferred: np.ndarray
+    every: np.ndarray
+    otherwise: tuple[int, int]
 
 
 def picture(shown: Drawn, where: Plane) -> Figure:
@@ -139,16 +124,7 @@ def _points(axes: Axes, shown: Drawn, where: Plane) -> None:
                      label=f"counterfactual, {'transferred' if transferred else 'did not transfer'}")  # fmt: skip
 
 
-def _places(some: Sequence[Job], out: Path | None) -> list[Path]:
-    """Return the folder and the first part of the name of each job's picture: named by the job if there are several."""
-    if out is None:
-        return [job.folder / "boundary" for job in some]
-    if len(some) == 1:
-        return [out / "boundary"]
-    folders = [job.folder.resolve() for job in some]
-    shared = os.path.commonpath(folders)
-    return [out / "-".join(["boundary", *folder.relative_to(shared).parts]) for folder in folders]
-
-
 if __name__ == "__main__":
+    from cftransfer.commands.boundary import command
+
     command()

@@ -78,9 +78,21 @@ def judged(
     logit = logits(model, reached)
     possible = constraint.to(torch.device("cpu")).holds(reached, x)
     found = claimed & possible & leads(logit, target) & (predicted(factual_logit) != target)
-    before: tuple[Tensor, ...] = ()
+    before: dict[str, Tensor] = {}
     if candidates.relaxed is not None and candidates.crossed is not None:
         relaxed = candidates.relaxed.cpu()
-        before = (relaxed, candidates.crossed.cpu() & leads(logits(model, relaxed), target))
-    iterations = candidates.iterations.cpu()
-    return Counterfactuals(x, reached, target, factual_logit, logit, claimed, found, possible, iterations, *before)
+        crossed = candidates.crossed.cpu() & leads(logits(model, relaxed), target)
+        before = {"relaxed": relaxed, "relaxed_found": crossed}
+    return Counterfactuals(
+        factual=x,
+        counterfactual=reached,
+        target=target,
+        factual_logit=factual_logit,
+        logit=logit,
+        claimed=claimed,
+        found=found,
+        possible=possible,
+        iterations=candidates.iterations.cpu(),
+        relaxed=before.get("relaxed"),
+        relaxed_found=before.get("relaxed_found"),
+    )

@@ -125,7 +125,7 @@ def searches_file(spec: Spec, seed: int, *, settings: Mapping[str, Any], many: i
 def _stored(store: Path, name: str, x: Tensor) -> Counterfactuals | None:
     """Return stored counterfactuals of the factuals x, which all bases share in memory and none keeps in its file."""
     loaded = artifacts.load(store, "counterfactuals", name)
-    return None if loaded is None else Counterfactuals(**{**loaded[0], "factual": x})
+    return None if loaded is None else Counterfactuals(**{**loaded[0], "factual": x})  # type: ignore[arg-type]
 
 
 def _background(dataset: Dataset) -> Background:

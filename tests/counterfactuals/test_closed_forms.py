@@ -20,7 +20,7 @@ from cftransfer.data.space import Feature, FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import logits, margin, predicted
 from cftransfer.searching.ascent import ascend
-from cftransfer.searching.candidates import Candidates
+from cftransfer.searching.candidates import Background, Candidates
 from cftransfer.searching.constraint import constraint
 from cftransfer.searching.descent import ROUNDING
 from cftransfer.searching.mad import mad_scale
@@ -196,14 +196,14 @@ def test_wachters_lambda_grows_after_every_patience_and_the_distance_is_in_mads(
         rows[:1],
         torch.ones(1, dtype=torch.long),
         constraint=constraint("box", data.space),
-        dataset=data,
+        background=Background(data.x_train, data.y_train),
         **{"iterations": 9, "lr": 0.1, "confidence": 0.5, "weight": 0.5, "factor": 3, "patience": 10, "batch_size": 4},
     )
     age = torch.tensor([0, 9, 10, 19, 20, 45])
     moved, factual, target = random(6, 2, seed=2), random(6, 2, seed=3), torch.tensor([0.0, 1, 0, 1, 0, 1])
     loss = seen["objective"](moved, factual, target, age)
     scale = torch.tensor([(rows[:, 0] - rows[:, 0].median()).abs().median(), rows[:, 1].std()])
-    torch.testing.assert_close(mad_scale(data), scale)
+    torch.testing.assert_close(mad_scale(Background(data.x_train, data.y_train)), scale)
     lam = torch.tensor([0.5, 0.5, 1.5, 1.5, 4.5, 40.5])
     torch.testing.assert_close(loss.prediction, lam * (torch.sigmoid(model(moved)) - target) ** 2)
     torch.testing.assert_close(loss.distance, ((moved - factual).abs() / scale).sum(1))
@@ -214,7 +214,7 @@ def test_wachters_lambda_grows_after_every_patience_and_the_distance_is_in_mads(
 def test_wachter_moves_no_sooner_than_lambda_outweighs_the_distance(patience):
     """One feature, σ(4 (x − .8)): from x = .3 the pull λ · 2 (1 − p) · 4 p (1 − p) has to exceed 1 / MAD."""
     data = table_of(torch.linspace(0, 1, 101)[:, None])
-    assert mad_scale(data).item() == pytest.approx(0.25)
+    assert mad_scale(Background(data.x_train, data.y_train)).item() == pytest.approx(0.25)
     x = torch.tensor([[0.3]])
     p = torch.sigmoid(4 * (torch.linspace(0.3, 0.5, 50) - 0.8))  # before it is near enough to be carried by Adam
     needed = (1 / 0.25) / (2 * (1 - p) * 4 * p * (1 - p)).max().item()
@@ -354,7 +354,7 @@ def test_nearest_never_gives_the_factual_itself_for_a_model_that_wavers():
         rows,
         torch.ones(10, dtype=torch.long),
         constraint=constraint("box", data.space),
-        dataset=data,
+        background=Background(data.x_train, data.y_train),
         **{"distance": "l2", "confidence": 0.5, "iterations": 5},
     )
     assert answer.claimed.all()

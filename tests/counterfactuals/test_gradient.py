@@ -11,6 +11,7 @@ from cftransfer.counterfactuals.gradient import gradient
 from cftransfer.errors import InputError
 from cftransfer.models.build import build
 from cftransfer.models.prediction import logits, margin, predicted
+from cftransfer.searching.candidates import Background
 from cftransfer.searching.constraint import Constraint
 from cftransfer.searching.mad import mad_scale
 
@@ -25,11 +26,11 @@ SETTINGS = {
 }
 
 
-def search(model, x, dataset=None, **changes):
+def search(model, x, background=None, **changes):
     """In the box, which all inputs have alike."""
     target = 1 - predicted(logits(model, x))
     box = Constraint(name="box", feature=torch.arange(x[0].numel() if len(x) else 1))
-    answer = gradient(model, x, target, constraint=box, dataset=dataset, **{**SETTINGS, **changes})
+    answer = gradient(model, x, target, constraint=box, background=background, **{**SETTINGS, **changes})
     return target, answer.x, answer.claimed, answer.iterations
 
 
@@ -192,7 +193,7 @@ def test_an_impossible_setting_is_named(setting, value):
 @pytest.mark.parametrize("distance", ["l1", "l2", "mad"])
 def test_the_distance_is_the_one_that_was_asked_for(distance, compas):
     """One step from a point beside the factual, where the prediction has no slope: what is left is the distance's."""
-    scale = {"mad": mad_scale(compas)}.get(distance, torch.ones(14))
+    scale = {"mad": mad_scale(Background(compas.x_train, compas.y_train))}.get(distance, torch.ones(14))
     x = compas.x_test[:5].clamp(0.2, 0.8)
     flat, seen = (lambda x: x.sum(1) * 0 - 1), []
 
@@ -202,7 +203,7 @@ def test_the_distance_is_the_one_that_was_asked_for(distance, compas):
 
     box = Constraint(name="box", feature=torch.arange(14))
     gradient(
-        watching, x, torch.ones(5).long(), constraint=box, dataset=compas,
+        watching, x, torch.ones(5).long(), constraint=box, background=Background(compas.x_train, compas.y_train),
         **{**SETTINGS, "distance": distance, "distance_weight": 2.0, "iterations": 3},
     )  # fmt: skip
     # Without a slope of the prediction nothing moves at first, and the distance stays at its minimum.
@@ -213,7 +214,7 @@ def test_the_distance_is_the_one_that_was_asked_for(distance, compas):
 
     target = torch.ones(5).long()
     ends = [
-        gradient(steep, x, target, constraint=box, dataset=compas,
+        gradient(steep, x, target, constraint=box, background=Background(compas.x_train, compas.y_train),
                  **{**SETTINGS, "distance": distance, "distance_weight": weight, "iterations": 60}).x
         for weight in (0.0, 10.0)
     ]  # fmt: skip
@@ -224,11 +225,7 @@ def test_the_distance_is_the_one_that_was_asked_for(distance, compas):
 
 def test_deviations_are_the_mad_else_the_standard_deviation_else_one():
     x = torch.tensor([[0.0, 0.0, 0.5], [0.1, 0.0, 0.5], [0.2, 0.0, 0.5], [0.3, 0.0, 0.5], [0.4, 1.0, 0.5]])
-
-    class Rows:
-        x_train = x
-
-    torch.testing.assert_close(mad_scale(Rows()), torch.tensor([0.1, float(x[:, 1].std()), 1.0]))
+    torch.testing.assert_close(mad_scale(Background(x, x[:, 0])), torch.tensor([0.1, float(x[:, 1].std()), 1.0]))
 
 
 def test_refined_counterfactuals_are_nearer_still_confident_and_within_the_cap(trained_models, compas):

@@ -1,6 +1,7 @@
 """Every option of conf/counterfactual, through the engine: what none of them may do, whatever the space and model."""
 
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 import torch
 from conftest import ROOT, composed
 from omegaconf import OmegaConf
+from torch import nn
 
+from cftransfer import search
 from cftransfer.data.dataset import from_table
 from cftransfer.data.space import Feature
 from cftransfer.errors import InputError
 from cftransfer.models.build import build
-from cftransfer.models.prediction import logits, margin, predicted
+from cftransfer.models.prediction import logits, margin, predicted, targets
 from cftransfer.searching.constraint import NAMES, constraint
 from cftransfer.store.searched import check_search, run_search
 
@@ -23,6 +26,8 @@ OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "counterfactual").glob("
 METHODS = [name for name in OPTIONS if not name[-1].isdigit()]
 WITHOUT_GRADIENTS = ("growing_spheres", "nearest")
 SPACES = range(5)
+# Every option on binary models; every method on models of three classes, too, in fewer spaces.
+ON_CLASSES = [*((name, 2) for name in OPTIONS), *((name, 3) for name in METHODS)]
 
 # The same code, sooner: draws and steps that a test can wait for, and passes in which kernels do not round differently.
 CHEAP = {
@@ -78,8 +83,19 @@ def features_of(generator):
     return made
 
 
+def network(data, seed, classes):
+    """A random network of that many classes, two hidden layers of 16."""
+    if classes == 2:
+        mlp = {"_target_": "mlp", "layers": 2, "width": 16}
+        return build(mlp, input_shape=data.input_shape, seed=seed)
+    torch.manual_seed(seed)
+    (inputs,) = data.input_shape
+    hidden = [nn.Linear(inputs, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU()]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(16, classes))
+
+
 @cache
-def world(seed):
+def world(seed, classes=2):
     """A data set in a random feature space, a random network on it, and two that resemble this network."""
     generator = np.random.default_rng(seed)
     features, columns = features_of(generator), {}
@@ -99,8 +115,8 @@ def world(seed):
         test_share=0.2,
         split_seed=seed,
     )
-    mlp = {"_target_": "mlp", "layers": 2, "width": 16}
-    models = [build(mlp, input_shape=data.input_shape, seed=seed) for _ in range(3)]
+    data = replace(data, y_train=torch.from_numpy(generator.integers(0, classes, len(data.y_train))).float())
+    models = [network(data, seed, classes) for _ in range(3)]
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for index, model in enumerate(models):
@@ -108,7 +124,7 @@ def world(seed):
                 weight.mul_(6 if "weight" in name else 1)
                 weight.add_(0.02 * index * torch.randn(weight.shape, generator=noise))
             last = [module for module in model.modules() if hasattr(module, "bias")][-1]
-            last.bias.sub_(model(data.x_train).median())  # so that both classes are predicted
+            last.bias.sub_(model(data.x_train).median(0).values)  # so that all classes are predicted
             model.requires_grad_(False).eval()
     return data, models
 
@@ -128,16 +144,17 @@ def possible(space, x):
 
 
 @pytest.mark.parametrize("constraints", NAMES)
-@pytest.mark.parametrize("name", OPTIONS)
-def test_what_is_found_is_a_counterfactual(name, constraints):
+@pytest.mark.parametrize(("name", "classes"), ON_CLASSES)
+def test_what_is_found_is_a_counterfactual(name, classes, constraints):
     many = 0
     settings = {**cheap(name), "constraints": constraints}
-    for seed in SPACES:
-        data, (model, *others) = world(seed)
+    for seed in SPACES if classes == 2 else SPACES[:2]:
+        data, (model, *others) = world(seed, classes)
         x = data.x_test[:7]
         result = run_search(model, x, settings=settings, dataset=data, generating=repeated(others))
         found, reached, at = result.found, result.counterfactual[result.found], x[result.found]
         many += int(found.sum())
+        assert torch.equal(result.target, targets(logits(model, x)))
         assert (result.iterations <= settings["iterations"]).all()
         assert (found <= result.claimed).all()
         assert torch.equal(found, result.claimed)  # what is claimed is no more than what the engine confirms
@@ -162,16 +179,38 @@ def test_what_is_found_is_a_counterfactual(name, constraints):
     assert many > 0, "nothing was found in any space, so nothing was tested"
 
 
+@pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("name", METHODS)
-def test_what_is_not_found_says_so(name):
-    data, (model, *others) = world(0)
-    target = 1 - predicted(logits(model, data.x_test))
+def test_what_is_not_found_says_so(name, classes):
+    data, (model, *others) = world(0, classes)
+    target = targets(logits(model, data.x_test))
     settings = {**cheap(name), "constraints": "actionable", "confidence": 0.999}
     result = run_search(model, data.x_test[:9], settings=settings, dataset=data, generating=repeated(others))
     short = margin(logits(model, result.counterfactual), target[:9]) < math.log(999)
     assert short.any(), "everything was found, so nothing was tested"
     assert not result.found[short].any()
     assert not result.claimed[short].any()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_row_beside_it_does_not_matter_among_three_classes(name):
+    data, (model, *others) = world(1, 3)
+    settings, x = {**cheap(name), "constraints": "possible"}, data.x_test[:20]
+    aims = (predicted(logits(model, x)) + 1) % 3
+
+    def ask(rows):
+        method, given = settings["_target_"], {k: v for k, v in settings.items() if k not in ("_target_",)}
+        background = (data.x_train, data.y_train)
+        asked = {"method": method, "target": aims[rows], "background": background, "generating": list(others) * 2}
+        return search(model, x[rows], space=data.space, **asked, **given)
+
+    every = ask(list(range(20)))
+    assert every.found.any()
+    assert torch.equal(predicted(every.logit[every.found]), aims[every.found])
+    for rows in ([0], [17, 3, 19], list(range(19, -1, -1))):
+        some = ask(rows)
+        torch.testing.assert_close(some.counterfactual, every.counterfactual[rows], atol=1e-5, rtol=0)
+        assert torch.equal(some.found, every.found[rows])
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -6,6 +6,7 @@ from conftest import composed
 from omegaconf import OmegaConf
 
 from cftransfer import store as artifacts
+from cftransfer.commands.plan import plan
 from cftransfer.errors import InputError
 from cftransfer.models.build import build
 from cftransfer.models.prediction import logits, predicted
@@ -139,9 +140,10 @@ def test_where_it_was_before_projection_is_kept_to_the_bit(trained_models, compa
     assert torch.equal(result.relaxed_found, fresh.relaxed_found)
 
 
-def test_more_bases_than_have_models_of_their_own_are_refused_before_anything_is_trained(compas):
-    settings = OmegaConf.to_container(composed("counterfactual=ensemble").counterfactual, resolve=True)
-    check_search(settings, compas, lambda x: x.sum(1), range(50))
+def test_more_bases_than_have_models_of_their_own_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fifty, one_more = (composed("counterfactual=ensemble", f"replicates.bases={n}") for n in (50, 51))
+    plan(fifty)
     with pytest.raises(InputError, match=r"replicates\.bases: at most 50"):
-        check_search(settings, compas, lambda x: x.sum(1), range(51))
-    check_search(SETTINGS, compas, lambda x: x.sum(1), range(1000))
+        plan(one_more)
+    plan(composed("replicates.bases=1000"))

@@ -1,5 +1,6 @@
 """COMPAS against the figures that ProPublica and the issue state."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from cftransfer.data import compas as module
 from cftransfer.data.compas import compas as load
 from cftransfer.data.dataset import from_table
+from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 
 FOLDER = Path("data")  # not there, and not looked at
@@ -61,8 +63,19 @@ def test_a_person_cannot_change_age_sex_and_race(compas):
     assert fixed == {"age", "sex", "race"}
 
 
-def test_data_that_are_shipped_have_no_version(compas, moons):
-    assert compas.version == moons.version == ""
+def test_the_identity_of_data_is_their_content(compas):
+    same = load(FOLDER, test_share=0.2, split_seed=0)
+    assert compas.version == same.version
+    assert not compas.from_files
+    moved = compas.x_test.clone()
+    moved[3, 2] += 1e-6
+    changed = [
+        replace(compas, x_test=moved),
+        replace(compas, y_train=1 - compas.y_train),
+        replace(compas, space=FeatureSpace((replace(compas.space.features[0], high=97.0), *compas.space.features[1:]))),
+        replace(compas, classes=compas.classes[::-1]),
+    ]
+    assert len({data.version for data in (compas, *changed)}) == 5
 
 
 def test_split_seed_moves_the_split():

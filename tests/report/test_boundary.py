@@ -12,13 +12,14 @@ import torch
 from conftest import ROOT, SMALL, run_command
 from PIL import Image
 
+from cftransfer.commands.boundary import PAIRS, _balanced, drawn
+from cftransfer.commands.boundary import command as boundary_command
 from cftransfer.data.dataset import from_table
 from cftransfer.data.space import Feature
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import logits, predicted
 from cftransfer.report import boundary
 from cftransfer.report import projection as planes
-from cftransfer.report.boundary_data import PAIRS, _balanced, drawn
 from cftransfer.report.collect import jobs
 from cftransfer.report.projection import plane
 
@@ -51,7 +52,7 @@ def shown(folder, projection="pca", **pair):
 def command(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["boundary", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
-        boundary.main()
+        boundary_command()
     return ended.value.code
 
 

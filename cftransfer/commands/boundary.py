@@ -1,8 +1,11 @@
-"""One job → what a boundary picture shows of it: a pair of models, and counterfactuals of both kinds."""
+"""`cftransfer boundary JOB…`: boundary pictures of jobs, whose models come out of the store."""
 
+import argparse
 import json
+import logging
+import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,37 +17,56 @@ from torch import Tensor
 from cftransfer import store
 from cftransfer.commands.patch import base_spec, reference_spec
 from cftransfer.data.dataset import Dataset, load
-from cftransfer.errors import InputError
+from cftransfer.errors import InputError, as_command, plain
 from cftransfer.jobs.read import Job, table
 from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.models.prediction import Asked, logits, predicted
+from cftransfer.report.boundary import ROLES, Drawn, picture
+from cftransfer.report.collect import jobs
+from cftransfer.report.figures import written
+from cftransfer.report.projection import plane
 from cftransfer.settings import flat
 from cftransfer.spec import Spec, with_hashes
 from cftransfer.store.trained import trained
 
-ROLES = ("base", "reference")
 TRANSFERS = ("base", "reference", "base_seed", "reference_seed", "factual", "transferred")  # needed columns
 CELLS = 2**28  # of a table at most: 100 × 100 pairs of 1,000 counterfactuals have 10⁸
 PAIRS = 60  # drawn at most: more lines hide what is behind them
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """What is drawn of one job: n pairs of (n, columns) factuals and counterfactuals, and the two models.
+def command() -> None:
+    """Parse the jobs, draw each; a mistake of the user is one line, and exit status 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cftransfer.report.boundary", description="Decision regions in two dimensions."
+    )
+    parser.add_argument("job", nargs="+", type=Path, help="job folders of transfer.py, or folders that hold some")
+    parser.add_argument("--projection", choices=("pca", "tsne"), default="pca", help="default: pca")
+    parser.add_argument("--base", type=int, default=0, help="number of the base model; default: 0")
+    parser.add_argument("--reference", type=int, help="number of the reference; default: the first that the base met")
+    parser.add_argument("--out", type=Path, help="where the pictures go; default: beside each job")
+    options = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cftransfer").setLevel(logging.INFO)
+    with as_command("cftransfer.report.boundary"):
+        collected = jobs(options.job)
+    failures = [f"{folder}: {reason}" for folder, reason in collected.failed.items()]
+    for job, place in zip(collected.jobs, _places(collected.jobs, options.out), strict=True):
+        try:
+            print(plain(f"boundary picture: {_draw(job, options, place)}"))
+        except InputError as error:
+            failures.append(f"{job.folder}: {error}")
+    for failure in failures:
+        print(plain(f"cftransfer.report.boundary: {failure}"), file=sys.stderr)
+    sys.exit(1 if failures else 0)
 
-    classes: (n,), the base's of the factuals; transferred: (n,) bool; every: the same of all found, drawn or not.
-    otherwise: how many of these each model puts in another class than the tables say, as one trained again might.
-    """
 
-    dataset: Dataset
-    models: tuple[Asked, Asked]
-    titles: tuple[str, str]
-    factuals: Tensor
-    counterfactuals: Tensor
-    classes: np.ndarray
-    transferred: np.ndarray
-    every: np.ndarray
-    otherwise: tuple[int, int]
+def _draw(job: Job, options: argparse.Namespace, place: Path) -> str:
+    """Write the picture of one job, its name starting with `place`; return the names of both files."""
+    shown = drawn(job, base=options.base, reference=options.reference)
+    where = plane(options.projection, shown.dataset, factuals=shown.factuals, counterfactuals=shown.counterfactuals)
+    path = place.with_name(f"{place.name}-{where.name}")
+    written(picture(shown, where), path)
+    return f"{path}.png, {path.name}.svg"
 
 
 def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
@@ -155,3 +177,14 @@ def _balanced(transferred: np.ndarray) -> np.ndarray:
     kinds = [np.flatnonzero(transferred), np.flatnonzero(~transferred)]
     room = [max(PAIRS // 2, PAIRS - len(other)) for other in reversed(kinds)]
     return np.sort(np.concatenate([kind[:most] for kind, most in zip(kinds, room, strict=True)]))
+
+
+def _places(some: Sequence[Job], out: Path | None) -> list[Path]:
+    """Return the folder and the first part of the name of each job's picture: named by the job if there are several."""
+    if out is None:
+        return [job.folder / "boundary" for job in some]
+    if len(some) == 1:
+        return [out / "boundary"]
+    folders = [job.folder.resolve() for job in some]
+    shared = os.path.commonpath(folders)
+    return [out / "-".join(["boundary", *folder.relative_to(shared).parts]) for folder in folders]

@@ -1,0 +1,363 @@
+"""The public API: anybody's models, and the numbers of the sweep."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import run_command, table
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from torch import nn
+
+import cftransfer as cft
+from cftransfer.errors import InputError
+
+JOB = ["samples=150", "training.epochs=3", "replicates.bases=2", "replicates.references=3", "wandb=disabled"]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return cft.dataset("compas")
+
+
+@pytest.fixture(scope="module")
+def bases(data):
+    return cft.train(data, model="mlp", layers=4, seeds=range(2), epochs=3)
+
+
+@pytest.fixture(scope="module")
+def references(data):
+    return cft.train(data, model="mlp", layers=4, seeds=range(1000, 1003), epochs=3)
+
+
+@pytest.fixture(scope="module")
+def result(data, bases, references):
+    return cft.measure(bases, references, data.x_test[:150], space=data.space, background=(data.x_train, data.y_train))
+
+
+def test_every_public_name_is_there_and_typed():
+    assert all(getattr(cft, name) is not None for name in cft.__all__)
+    assert callable(cft.search)
+    assert callable(cft.measure)  # and no module, whatever has been imported before
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = cft.nothing
+
+
+def test_a_job_by_the_command_and_by_the_api_is_the_same_to_the_last_bit(tmp_path, result):
+    done = run_command(tmp_path, "transfer.py", *JOB, "hydra.run.dir=job")
+    assert done.returncode == 0, done.stderr
+    for name, ours in (
+        ("counterfactuals", result.counterfactuals),
+        ("transfers", result.table.drop(columns="group")),
+        ("pairs", result.pairs.drop(columns="group")),
+    ):
+        theirs = table(tmp_path, name)
+        seeds = ["reference_seed"] if name != "counterfactuals" else []  # which the API numbers from 0
+        for column in theirs.columns.drop(seeds):
+            left, right = theirs[column], ours[column]
+            if left.dtype == object and isinstance(left.iloc[0], np.ndarray):
+                left, right = (pd.Series(np.stack(list(part)).tolist()) for part in (left, right))
+            pd.testing.assert_series_equal(left, right, check_dtype=False, check_names=False, rtol=0, atol=0)
+    text = f"{result.rate:.3f}"
+    assert text in done.stdout
+    assert f"{result.interval().low:.3f}–{result.interval().high:.3f}" in done.stdout
+
+
+def test_the_sweeps_settings_are_the_apis_defaults_for_every_constraint(data, bases, references):
+    for constraints in ("none", "box", "actionable"):
+        found = cft.search(bases[0], data.x_test[:40], space=data.space, constraints=constraints)
+        assert found.settings["constraints"] == constraints
+        assert found.found.any()
+
+
+def test_three_steps_are_one(data, bases, references, result):
+    found = [cft.search(base, data.x_test[:150], space=data.space) for base in bases]
+    answers = cft.ask(found, references, background=(data.x_train, data.y_train))
+    steps = cft.measure(answers)
+    pd.testing.assert_frame_equal(steps.pairs, result.pairs)
+    assert str(steps) == str(result)
+
+
+def test_groups_have_names_and_their_own_numbers(data, bases, references):
+    forest = cft.train(data, model="random_forest", n_estimators=10, seeds=[5])
+    groups = {"other seeds": references, "forest": forest}
+    both = cft.measure(bases, groups, data.x_test[:60], space=data.space)
+    assert both.groups == ["other seeds", "forest"]
+    assert set(both.rate) == set(both.interval()) == set(groups)
+    assert both["forest"].rate == both.rate["forest"]
+    assert list(both.summary.pairs) == [6, 2]
+    seeds = cft.measure(bases, {"other seeds": references}, data.x_test[:60], space=data.space)
+    later = cft.measure(bases, {"forest": forest}, data.x_test[:60], space=data.space)
+    pd.testing.assert_frame_equal((seeds + later).table, both.table)
+    with pytest.raises(InputError, match="'forest': is in both"):
+        _ = both + later
+    with pytest.raises(InputError, match="other counterfactuals"):
+        _ = seeds + cft.measure(bases, {"late": forest}, data.x_test[60:120], space=data.space)
+    with pytest.raises(InputError, match="there are: other seeds, forest"):
+        _ = both["trees"]
+
+
+def test_stored_logits_stand_for_models(data, bases, references):
+    found = [cft.search(base, data.x_test[:60], space=data.space) for base in bases]
+    with torch.no_grad():
+        stored = [
+            cft.StoredLogits(
+                torch.stack([model(one.factual) for one in found]),
+                np.stack([model(one.counterfactual).numpy() for one in found]),
+            )
+            for model in references
+        ]
+    asked, told = cft.measure(cft.ask(found, references)), cft.measure(cft.ask(found, stored))
+    columns = ["base", "reference", "factual", "found", "agreement", "transferred", "margin", "control_prior"]
+    pd.testing.assert_frame_equal(asked.table[columns], told.table[columns])
+    assert told.table.control_random.isna().all()
+    with pytest.raises(InputError, match=r"StoredLogits.factual: has shape \(3,\)"):
+        cft.ask(found[0], cft.StoredLogits(np.zeros(3), np.zeros(60)))
+
+
+def test_an_interval_has_the_level_that_one_asks_for(result):
+    wide, narrow = result.interval(0.99), result.interval(0.5)
+    assert wide.low < result.interval().low < narrow.low < result.rate < narrow.high < wide.high
+    assert result.summary.low[0] == result.interval().low
+    with pytest.raises(InputError, match="level=95"):
+        result.interval(95)
+
+
+def test_a_result_says_what_was_done(result):
+    said = str(result)
+    assert said == repr(result)
+    assert "gradient (constraints=possible): found 300 of 300 counterfactuals on 2 bases" in said
+    assert f"{result.rate:.3f}" in said
+    assert "bases × references" in said
+    assert result._repr_html_().count("<tr>") == 2
+    assert r"95\% interval" in result.to_latex()
+    assert max(map(len, said.splitlines())) <= 120
+
+
+def test_a_result_draws_itself_and_goes_to_parquet(result, tmp_path):
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    drawn = result.plot(axes, level=0.9)
+    assert drawn["rates"][0].get_xdata()[0] == pytest.approx(result.rate)
+    assert axes.get_yticklabels()[0].get_text() == "references"
+    for path, name in zip(result.to_parquet(tmp_path / "out"), ("counterfactuals", "transfers", "pairs")):
+        assert path.name == f"{name}.parquet"
+        assert len(pd.read_parquet(path)) > 0
+
+
+def test_per_target_rates_add_up(result):
+    both = result.by_target
+    assert list(both.target) == [0, 1]
+    assert both.n_tried.sum() == result.table.found.sum()
+
+
+# --- anybody's models ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def loans():
+    """A table in original units, with a category, and its feature space."""
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "income": draw.uniform(10_000, 90_000, 400).round(),
+            "age": draw.integers(18, 80, 400),
+            "job": draw.choice(["none", "part", "full"], 400),
+        }
+    )
+    score = frame.income / 10_000 + 2 * (frame.job == "full") - frame.age / 40 + draw.normal(0, 0.5, 400)
+    label = np.where(score > 4.5, "yes", "no")
+    space = cft.FeatureSpace(
+        (
+            cft.Feature(name="income", kind="continuous", low=10_000, high=90_000),
+            cft.Feature(name="age", kind="integer", low=18, high=80, mutable=False),
+            cft.Feature(name="job", kind="categorical", categories=("none", "part", "full")),
+        )
+    )
+    return frame, label, space
+
+
+def pipeline(estimator):
+    columns = make_column_transformer((OneHotEncoder(), ["job"]), (StandardScaler(), ["income", "age"]))
+    return make_pipeline(columns, estimator)
+
+
+def test_a_pipeline_on_a_dataframe_is_asked_in_its_own_columns_and_units(loans):
+    frame, label, space = loans
+    base = pipeline(LogisticRegression()).fit(frame[:300], label[:300])
+    forest = pipeline(RandomForestClassifier(20, random_state=0)).fit(
+        frame[["job", "age", "income"]][:300], label[:300]
+    )
+    result = cft.measure(
+        base, {"forest": forest}, frame[300:], space=space, method="growing_spheres", constraints="actionable",
+        iterations=3000, draws=50,
+    )  # fmt: skip
+    found = result.counterfactuals[result.counterfactuals.found]
+    assert result.found > 0.7
+    assert 0 < result.rate < 1
+    x, reached = (space.decode(np.stack(list(found[name]))) for name in ("x", "counterfactual"))
+    assert (x.age == reached.age).all()
+    before, after = base.predict(x), base.predict(reached)
+    assert (before != after).all()
+    transfers = result.table[result.table.found]
+    agree = forest.predict(reached[["job", "age", "income"]]) == np.where(found.target == 1, "yes", "no")
+    assert (transfers.transferred.to_numpy(bool) == agree).all()
+
+
+def test_a_torch_module_of_three_outputs_keeps_its_units():
+    """A linear softmax model in dollars; the same model in [0, 1] has the same counterfactuals."""
+    low, high = torch.tensor([0.0, -50.0]), torch.tensor([1000.0, 50.0])
+    space = cft.FeatureSpace(
+        tuple(cft.Feature(name=f"f{i}", kind="continuous", low=float(low[i]), high=float(high[i])) for i in range(2))
+    )
+    torch.manual_seed(0)
+    inside = nn.Linear(2, 3)
+    outside = nn.Linear(2, 3)
+    with torch.no_grad():
+        inside.weight.mul_(8), inside.bias.copy_(-inside.weight @ torch.full((2,), 0.5))
+        outside.weight.copy_(inside.weight / (high - low))
+        outside.bias.copy_(inside.bias - outside.weight @ low)
+    x = torch.rand(60, 2, generator=torch.Generator().manual_seed(1))
+    asked = {"space": space, "method": "minimal"}
+    ours = cft.search(inside, x, **asked)
+    theirs = cft.search(cft.Model(outside, units="original"), x, **asked)
+    frame = cft.search(cft.Model(outside, units="original"), space.decode(x.numpy()), **asked)
+    assert ours.found.all()
+    torch.testing.assert_close(theirs.counterfactual, ours.counterfactual, atol=1e-4, rtol=0)
+    torch.testing.assert_close(frame.counterfactual, ours.counterfactual, atol=1e-4, rtol=0)
+    rate = cft.measure(cft.ask(ours, cft.Model(outside, units="original"))).rate
+    assert rate > 0.95  # of points a hair beyond the boundary, rounding turns some
+
+
+def test_a_plain_function_is_a_model_too(loans):
+    frame, _, space = loans
+    rich = cft.Model(lambda x: x[:, 0] > 50_000, output="labels", units="original", classes=[False, True])
+    clerk = cft.Model(
+        lambda frame: np.where(frame.job == "full", 0.9, 0.2),
+        output="probabilities",
+        takes="frame",
+        classes=[False, True],
+    )
+    found = cft.search(rich, frame[:50], space=space, method="growing_spheres", iterations=2000, draws=50)
+    assert found.found.all()
+    result = cft.measure(cft.ask(found, {"clerk": clerk}))
+    jobs = space.decode(found.counterfactual.numpy()).job
+    assert result.rate == pytest.approx(((jobs == "full").to_numpy() == (found.target == 1).numpy()).mean())
+
+
+def test_what_was_made_elsewhere_is_judged_like_our_own(data, bases):
+    x = data.x_test[:40]
+    ours = cft.search(bases[0], x, space=data.space)
+    theirs = cft.judge(bases[0], x, ours.counterfactual, space=data.space)
+    assert torch.equal(theirs.found, ours.found)
+    table = cft.judge(bases[0], data.space.decode(x.numpy()), data.space.decode(ours.counterfactual.numpy()),
+                      space=data.space)  # fmt: skip
+    assert torch.equal(table.found, ours.found)
+    nothing = cft.judge(bases[0], x, x, space=data.space)
+    assert set(nothing.status) == {"lost"}
+    between = ours.counterfactual.clone()
+    between[:, 0] = (between[:, 0] + 0.003).clamp(max=1)  # a third of a year
+    impossible = cft.judge(bases[0], x, between, space=data.space)
+    assert "not_possible" in set(impossible.status)
+    assert cft.judge(bases[0], x, between, space=data.space, constraints="box").found.sum() >= impossible.found.sum()
+
+
+def test_a_factual_in_its_target_class_is_no_success(data, bases):
+    target = 1
+    found = cft.search(bases[0], data.x_test[:80], space=data.space, target=target)
+    already = (bases[0](data.x_test[:80]) > 0).numpy()
+    assert (found.status[already] == "in_target").all()
+    assert not found.found[torch.from_numpy(already)].any()
+    result = cft.measure(cft.ask(found, lambda x: x[:, 0] * 0 + 1.0))
+    assert result.found == found.found.numpy()[~already].mean()
+    assert (result.counterfactuals[result.counterfactuals.found].target == 1).all()
+
+
+def test_classes_in_any_order_and_of_any_type(loans):
+    frame, label, space = loans
+    x = torch.from_numpy(space.encode(frame))
+    base = LogisticRegression().fit(x.numpy(), label)
+    same = LogisticRegression().fit(x.numpy(), np.where(label == "yes", "A yes", "no"))  # its classes come first
+    turned = cft.Model(same.predict_proba, output="probabilities", takes="array", classes=["yes", "no"])
+    found = cft.search(base, x[:60], space=space, method="growing_spheres", iterations=3000, draws=50)
+    assert found.found.any()
+    assert cft.measure(cft.ask(found, turned)).rate == 1.0
+    with pytest.raises(InputError, match=r"has the classes \['A yes', 'no'\], and the base \['no', 'yes'\]"):
+        cft.ask(found, same)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda x: cft.search(RandomForestClassifier(5).fit(x, x[:, 0] > 0.5), x), "this method follows gradients"),
+        (lambda x: cft.search(RandomForestClassifier(5), x), "is no fitted classifier"),
+        (lambda x: cft.search(RandomForestClassifier(5).fit(x, [1] * len(x)), x), "was fitted on one class"),
+        (lambda x: cft.search(lambda x: x, x[:, :1].repeat(1, 4).unsqueeze(0)), "gives logits of shape"),
+        (lambda x: cft.search(lambda x: x.sum(1)[:3], x), "gives logits of shape (3,) for 30 rows"),
+        (lambda x: cft.search(lambda x: x.sum(1) * torch.nan, x), "gives logits that are not a number"),
+        (lambda x: cft.search("model", x), "str cannot be asked"),
+        (lambda x: cft.search(lambda x: x.sum(1), x * torch.inf), "has numbers that are not finite, first in row 0"),
+        (lambda x: cft.search(lambda x: x.sum(1), x, method="gradent"), "counterfactual._target_=gradent"),
+        (lambda x: cft.search(lambda x: x.sum(1), x, step=3), "counterfactual.step: no such key"),
+        (lambda x: cft.search(lambda x: x.sum(1), x, constraints="possible"), "needs space=FeatureSpace"),
+        (lambda x: cft.search(lambda x: x.sum(1), x, target=2), "target=2: the base has the classes 0 to 1"),
+        (lambda x: cft.search(lambda x: x.sum(1), x, target=0.5), "target=0.5: takes None, a class"),
+        (lambda x: cft.search(lambda x: x.sum(1), x, target=[0, 1]), "has 2 classes for 30 rows"),
+        (lambda x: cft.search(lambda x: x.sum(1), x, method="nearest"), "needs the training split"),
+        (lambda x: cft.search(lambda x: x.sum(1), pd.DataFrame(x)), "a DataFrame is in original units"),
+        (lambda x: cft.search(cft.Model(lambda x: x, units="original"), x), "units='original' needs space"),
+        (lambda _: cft.Model(lambda x: x, output="margin"), "takes one of logits, probabilities, labels"),
+        (lambda _: cft.Model(lambda x: x, classes=["a"]), "takes two different classes or more"),
+        (lambda x: cft.search(cft.Model(lambda x: ["a"] * len(x), output="labels"), x), "gives the label 'a'"),
+        (lambda x: cft.judge(lambda x: x.sum(1), x, x[:3]), "counterfactuals: have shape (3, 4)"),
+        (lambda _: cft.ask([], []), "found: is empty"),
+        (lambda _: cft.measure(lambda x: x.sum(1)), "takes answers alone, or bases, references and x"),
+        (lambda _: cft.train(cft.dataset("moons", rows=100), seeds=[-1]), "seeds=[-1]"),
+        (lambda _: cft.train(cft.dataset("moons", rows=100), model="mlq"), "model._target_=mlq"),
+        (lambda _: cft.dataset("moon"), "dataset._target_=moon"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_one_clear_line(call, said):
+    with pytest.raises(InputError) as caught:
+        call(torch.rand(30, 4, generator=torch.Generator().manual_seed(0)))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_base_is_no_reference_of_its_own(data, bases):
+    found = cft.search(bases[0], data.x_test[:10], space=data.space)
+    for alias in (bases[0], cft.Model(bases[0])):
+        with pytest.raises(InputError, match="reference 1 of 'references': is a base itself"):
+            cft.ask(found, [bases[1], alias])
+
+
+def test_base_and_reference_need_the_same_number_of_classes(data, bases):
+    found = cft.search(bases[0], data.x_test[:10], space=data.space)
+    with pytest.raises(InputError, match="has 3 classes, and the base 2"):
+        cft.ask(found, nn.Linear(14, 3))
+
+
+def test_nested_references_meet_their_own_base_alone(data, bases, references):
+    found = [cft.search(base, data.x_test[:20], space=data.space) for base in bases]
+    result = cft.measure(cft.ask(found, references[:2], nested=True))
+    assert list(result.pairs.base) == list(result.pairs.reference) == [0, 1]
+    assert result.interval().method == "bases"
+    with pytest.raises(InputError, match="nested takes one per base, 2, and has 3"):
+        cft.ask(found, references, nested=True)
+
+
+def test_a_methods_own_function_searches_too(data, bases):
+    from cftransfer.searching.candidates import Candidates
+
+    def jump(model, x, target, *, constraint, size=0.3):
+        point = constraint.project(x + size * (2 * target.view(-1, 1) - 1), x)
+        return Candidates(point, torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
+
+    found = cft.search(bases[0], data.x_test[:30], space=data.space, method=jump, size=0.5)
+    assert found.settings == {"method": "jump", "constraints": "possible", "size": 0.5}
+    assert found.found.any()
+    assert not found.found.all()
