@@ -4,6 +4,8 @@ Nothing is downloaded: the environment takes its dependencies from the one that 
 """
 
 import importlib.util
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,7 +31,7 @@ version = "1"
 [project.entry-points."cftransfer.datasets"]
 blobs = "theirs:blobs"
 [project.entry-points."cftransfer.models"]
-tanh = "theirs:tanh"
+smooth = "theirs:smooth"
 [project.entry-points."cftransfer.methods"]
 copy_nearest = "theirs:copy_nearest"
 [tool.setuptools]
@@ -54,7 +56,7 @@ def blobs(folder, *, test_share, split_seed):
                       split_seed=split_seed, from_files=False)
 
 
-def tanh(*, width, input_shape):
+def smooth(*, width, input_shape):
     return nn.Sequential(nn.Linear(*input_shape, width), nn.Tanh(), nn.Linear(width, 1), nn.Flatten(0))
 
 
@@ -64,7 +66,7 @@ def copy_nearest(model, x, target, *, constraint, background=None, iterations):
 }
 OWN_CONFIGS = {
     "dataset/blobs.yaml": "_target_: blobs\ntest_share: 0.3\nsplit_seed: 0\n",
-    "model/tanh.yaml": "_target_: tanh\nwidth: 8\n",
+    "model/smooth.yaml": "_target_: smooth\nwidth: 8\n",
     "counterfactual/copy_nearest.yaml": "_target_: copy_nearest\nconstraints: possible\niterations: 50\n",
     "experiment/longer.yaml": """# @package _global_
 extra_epochs: 1
@@ -185,9 +187,30 @@ def test_an_experiment_of_ones_own_in_a_folder_of_ones_own(run, tmp_path):
 def test_code_of_an_installed_package_by_its_entry_points(run, tmp_path, launcher):
     """A data set, a model and a search of another package, also in processes of their own."""
     written(tmp_path / "my", OWN_CONFIGS)
-    words = ["dataset=blobs", "model=tanh", "counterfactual=copy_nearest", "debug=fast", "wandb=disabled"]
+    words = ["dataset=blobs", "model=smooth", "counterfactual=copy_nearest", "debug=fast", "wandb=disabled"]
     words += ["training.epochs=20", "-m", "seed=0,1", f"hydra/launcher={launcher}", "--config-dir", "my"]
     done = run("cftransfer", "transfer", *words)
     assert done.returncode == 0, done.stderr
-    assert [result["config"]["model"]["_target_"] for result in results(tmp_path)] == ["tanh", "tanh"]
+    assert [result["config"]["model"]["_target_"] for result in results(tmp_path)] == ["smooth", "smooth"]
     assert all(result["metrics"]["found"] > 0.5 for result in results(tmp_path))
+
+
+def test_the_package_of_the_docs_works_as_it_is_printed(run, installed, tmp_path):
+    text = (ROOT / "docs" / "extending.md").read_text()
+    part = text.partition("## In a package of your own")[2].partition("\n## ")[0]
+    files = dict(re.findall(r"`([\w/.]+)`[^`\n]*:\n\n```\w+\n(.*?)```", part, re.DOTALL))
+    assert set(files) == {"pyproject.toml", "mine.py", "configs/model/tanh.yaml"}
+    written(tmp_path, files)
+    pip(
+        "--python",
+        str(installed / "python"),
+        "install",
+        "--no-deps",
+        "--no-index",
+        str(wheel(tmp_path, tmp_path / "w")),
+    )
+    (block,) = re.findall(r"```bash\n(.*?)```", part, re.DOTALL)
+    command = next(line for line in block.splitlines() if line.startswith("cftransfer transfer --config-dir"))
+    done = run(*shlex.split(command), *FAST)
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path)[0]["config"]["model"] == {"_target_": "tanh", "width": 8}
