@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cftransfer.errors import InputError, refuse
@@ -56,12 +56,13 @@ def check_config(cfg: DictConfig) -> None:
     check_words(OmegaConf.to_yaml(cfg).splitlines())
 
 
-def leaves(node: Container, name: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: DictConfig | ListConfig, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield name and value of all settings, resolved one by one; those that cannot be resolved are left to the job."""
-    for key in node if isinstance(node, DictConfig) else range(len(node)):  # type: ignore[arg-type]
+    keys: Iterable[Any] = node if isinstance(node, DictConfig) else range(len(node))
+    for key in keys:
         part = f"{name}.{key}" if name else str(key)
         try:
-            value = node[key]  # type: ignore[index]
+            value = node[key]
         except OmegaConfBaseException:
             continue
         if isinstance(value, DictConfig | ListConfig):
