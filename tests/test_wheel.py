@@ -188,7 +188,15 @@ def test_code_of_an_installed_package_by_its_entry_points(run, tmp_path, launche
     """A data set, a model and a search of another package, also in processes of their own."""
     written(tmp_path / "my", OWN_CONFIGS)
     words = ["dataset=blobs", "model=smooth", "counterfactual=copy_nearest", "debug=fast", "wandb=disabled"]
-    words += ["training.epochs=20", "training.lr=0.05", "-m", "seed=0,1", f"hydra/launcher={launcher}", "--config-dir", "my"]
+    words += [
+        "training.epochs=20",
+        "training.lr=0.05",
+        "-m",
+        "seed=0,1",
+        f"hydra/launcher={launcher}",
+        "--config-dir",
+        "my",
+    ]
     done = run("cftransfer", "transfer", *words)
     assert done.returncode == 0, done.stderr
     assert [result["config"]["model"]["_target_"] for result in results(tmp_path)] == ["smooth", "smooth"]
