@@ -9,7 +9,17 @@ import pytest
 import cftransfer as cft
 
 HOMES = sorted({f"cftransfer.{home}" for home in cft._HOMES.values()})
-WITH_EXAMPLES = ("dataset", "judge", "measure", "search", "train", "Model", "TransferabilityRate", "FeatureSpace", "ask")
+WITH_EXAMPLES = (
+    "dataset",
+    "judge",
+    "measure",
+    "search",
+    "train",
+    "Model",
+    "TransferabilityRate",
+    "FeatureSpace",
+    "ask",
+)
 
 
 @pytest.mark.parametrize("home", HOMES)

@@ -1,4 +1,8 @@
-"""The paper's search: descend towards the target class, staying near the factual, and stop at the first success."""
+"""Gradient search: descend towards the target class, staying near the factual, and stop at the first success.
+
+With constraints=none it is the search of the paper (F. Hüttemann, Transferability of counterfactual examples across
+different models, project report, Ruhr-Universität Bochum).
+"""
 
 import torch
 from torch import Tensor

@@ -41,8 +41,8 @@ class Feature:
         """Number of columns of the input."""
         return len(self.categories) if self.kind == "categorical" else 1
 
-    def encode(self, values: pd.Series) -> np.ndarray:
-        """(n,) original values → (n, columns) float32 in [0, 1]; beyond the range is put at its end."""
+    def encode(self, values: pd.Series, *, clip: bool = True) -> np.ndarray:
+        """(n,) original values → (n, columns) float32 in [0, 1]; with `clip`, beyond the range is put at its end."""
         if self.categories:
             codes = pd.Index(self.categories).get_indexer(pd.Index(values))
             if (codes < 0).any():
@@ -55,7 +55,8 @@ class Feature:
         low, high = self.scaled(np.array([self.low, self.high]))
         if low == high:  # both ends are 0
             return np.zeros((len(numbers), 1), dtype=np.float32)
-        return np.clip((numbers - low) / (high - low), 0, 1)[:, None].astype(np.float32)
+        share = (numbers - low) / (high - low)
+        return (np.clip(share, 0, 1) if clip else share)[:, None].astype(np.float32)
 
     def decode(self, x: np.ndarray) -> np.ndarray:
         """(n, columns) in [0, 1] → (n,) original values, read as a person would.
@@ -128,6 +129,21 @@ class FeatureSpace:
 
     features: tuple[Feature, ...]
 
+    @classmethod
+    def fit(cls, features: Sequence[Feature], training: pd.DataFrame) -> "FeatureSpace":
+        """Return the space whose ranges are those of the training rows; categories and kinds stay as they are.
+
+        InputError for a feature that the table does not have.
+
+        >>> rows = pd.DataFrame({"age": [18, 30, 68]})
+        >>> FeatureSpace.fit([Feature(name="age", kind="integer")], rows).features[0].high
+        68.0
+        """
+        for feature in features:
+            if feature.name not in training:
+                raise InputError(f"feature {feature.name!r}: the table has no such column")
+        return fit(features, training)
+
     @property
     def names(self) -> list[str]:
         """The features' names, in order."""
@@ -155,9 +171,14 @@ class FeatureSpace:
         changed = sorted((part for part in changed if part[0] > SEEN), key=lambda part: -part[0])
         return [(feature.name, feature.said(old), feature.said(new)) for _, feature, old, new in changed]
 
-    def encode(self, table: pd.DataFrame) -> np.ndarray:
-        """Rows in original units → x: (n, columns) float32 in [0, 1]."""
-        parts = [feature.encode(table[feature.name]) for feature in self.features]
+    def encode(self, table: pd.DataFrame, *, clip: bool = True) -> np.ndarray:
+        """Rows in original units → x: (n, columns) float32 in [0, 1], columns being found by their names.
+
+        clip: whether numbers beyond a feature's range are put at its end. InputError for a column that is missing.
+        """
+        if absent := [feature.name for feature in self.features if feature.name not in table]:
+            raise InputError(f"table: has no column {absent[0]!r}; it needs {', '.join(self.names)}")
+        parts = [feature.encode(table[feature.name], clip=clip) for feature in self.features]
         return np.concatenate(parts, axis=1)
 
     def decode(self, x: np.ndarray) -> pd.DataFrame:

@@ -40,7 +40,7 @@ class Result:
     def rate(self) -> float | dict[str, float]:
         """The mean over pairs of the share of found counterfactuals that the reference puts in the target class.
 
-        The paper's equation 1. With several groups of references, by group.
+        Equation 1 of the paper that the README names. With several groups of references, by group.
         """
         return self._by_group(
             {group: float(rates.rates(self.counterfactuals, some)["rate"]) for group, some in self._parts()}
@@ -157,8 +157,16 @@ class Result:
             )
             for row in lines
         ]
-        over = "; ".join(f"{row['group']}: {row['over'] or 'none'}" for row in self.summary.to_dict("records"))
-        return "\n".join([self._searched(), *table, f"intervals over {over}", *self._warnings()])
+        over = {str(row["group"]): str(row["over"] or "nothing") for row in self.summary.to_dict("records")}
+        said = "; ".join(f"{group}: {method}" for group, method in over.items())
+        return "\n".join(
+            [
+                self._searched(),
+                *self._failures(),
+                *table,
+                f"intervals over {over.popitem()[1] if len(set(over.values())) == 1 else said}",
+            ]
+        )
 
     __repr__ = __str__
 
@@ -180,13 +188,10 @@ class Result:
         where = f"on {bases} base{'s' * (bases > 1)}"
         return f"{method}: found {len(here):,} of {many:,} counterfactuals {where} ({self.found:.3f}){apart}"
 
-    def _warnings(self) -> list[str]:
+    def _failures(self) -> list[str]:
         reasons = self.counterfactuals.status[~self.counterfactuals.found].value_counts()
-        return (
-            [f"not found: {', '.join(f'{many:,} {reason}' for reason, many in reasons.items())}"]
-            if len(reasons)
-            else []
-        )
+        listed = ", ".join(f"{many:,} {reason}" for reason, many in reasons.items())
+        return [f"not found: {listed}"] if listed else []
 
     def _lines(self, level: float) -> list[list[str]]:
         """Return the summary's cells in words, heads first."""

@@ -30,7 +30,7 @@ from cftransfer.report.figures import sentence, trend
 from cftransfer.report.page import PAGE, cells, curve
 
 LEFT_OUT = ("to class 0", "to class 1", "base accuracy", "reference accuracy", "pairs")
-BOX = "counterfactual.constraints=box"  # the paper's search, but for features that would leave their range
+BOX = "counterfactual.constraints=box"  # gradient search clipped to the features' ranges
 COLUMNS = {head: metrics for head, metrics in PAGE.items() if head not in LEFT_OUT}
 
 
@@ -315,7 +315,7 @@ def _beside_seed(metrics: Mapping[str, Any]) -> str:
     """Return which way a job's rate differs from that of references which differ in their seed alone."""
     low, high = metrics["rate_minus_seed_low"], metrics["rate_minus_seed_high"]
     if low is None or low <= 0 <= high:
-        return "no different"
+        return "not shown to differ"
     return "lower" if high < 0 else "higher"
 
 

@@ -13,16 +13,17 @@ from cftransfer.errors import InputError
 from cftransfer.searching.candidates import Background
 
 
-def as_inputs(x: Any, space: FeatureSpace | PixelSpace | None, *, name: str = "x") -> Tensor:
+def as_inputs(x: Any, space: FeatureSpace | PixelSpace | None, *, name: str = "x", clip: bool = True) -> Tensor:
     """Return (n, *input) float32 in [0, 1]: of a DataFrame in original units, encoded; of bytes, what they stand for.
 
+    clip: whether numbers of a DataFrame that lie beyond a feature's range are put at its end.
     InputError for a DataFrame without a feature space, for numbers that are not finite, and for inputs that do not have
     the space's shape.
     """
     if isinstance(x, pd.DataFrame):
         if not isinstance(space, FeatureSpace):
             raise InputError(f"{name}: a DataFrame is in original units; space=FeatureSpace(…) says what they are")
-        x = space.encode(x)
+        x = space.encode(x, clip=clip)
     rows = unit(torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else torch.as_tensor(x))
     rows = rows.float()
     shape = _shape(space)

@@ -48,7 +48,7 @@ def judge(
     base, rows, reached = (
         as_model(model, space=space),
         as_inputs(x, space),
-        as_inputs(counterfactuals, space, name="counterfactuals"),
+        as_inputs(counterfactuals, space, name="counterfactuals", clip=False),
     )
     if rows.shape != reached.shape:
         raise InputError(f"counterfactuals: have shape {tuple(reached.shape)}, their factuals {tuple(rows.shape)}")

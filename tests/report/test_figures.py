@@ -188,7 +188,7 @@ def test_beside_seed():
         _beside_seed({"rate_minus_seed_low": low, "rate_minus_seed_high": high})
         for low, high in ((-0.2, -0.1), (-0.1, 0.1), (0.1, 0.2), (None, None))
     ]
-    assert said == ["lower", "no different", "higher", "no different"]
+    assert said == ["lower", "not shown to differ", "higher", "not shown to differ"]
 
 
 @pytest.mark.parametrize("many", [1, 2, LISTED, LISTED + 1, 2 * LISTED, 999])
