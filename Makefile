@@ -83,7 +83,7 @@ lowest: .venv-lowest/.done
 	cd outputs && $(LOWEST) ../transfer.py debug=fast wandb=offline
 	cd outputs && $(LOWEST) ../transfer.py debug=fast wandb=offline model=random_forest counterfactual=growing_spheres
 	.venv-lowest/bin/python -m pytest -p no:cacheprovider -W ignore::DeprecationWarning -W ignore::FutureWarning \
-	  tests/models tests/report/test_figures.py tests/test_statistics.py tests/test_store.py tests/data/test_compas.py
+	  tests/models/test_population.py tests/report/test_figures.py tests/test_statistics.py tests/test_store.py tests/data/test_compas.py
 
 .venv-audit/.done:
 	$(PYTHON) -m venv .venv-audit

@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 import cftransfer.commands.resolvers  # noqa: F401  (registers the functions that configs call)
 from cftransfer.commands.hardware import wait_passively
 from cftransfer.commands.secrets import check_words
-from cftransfer.errors import LOGGED, InputError, plain, refuse
+from cftransfer.errors import LOGGED, InputError, plain, print_in_any_encoding, refuse
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -49,6 +49,10 @@ class OutputFolder(Callback):
         many = config.hydra.sweeper.get("max_batch_size")
         if many is not None and many < 1:
             refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
+        tasks = OmegaConf.to_container(config.hydra.overrides, resolve=False)["task"]  # type: ignore[index, call-overload]
+        for word in tasks:
+            if word.startswith("sweep=") and "," in word:
+                refuse(f"{word}: takes one named sweep; give the command once for each")
         if (subdir := config.hydra.output_subdir) != ".hydra":
             refuse(f"hydra.output_subdir={subdir}: a job that fails is found by its .hydra; leave this setting out")
         with read_write(config.hydra), open_dict(config.hydra):  # for multirun.yaml, where reports look
@@ -86,6 +90,7 @@ def run_command(main: Callable[[], Any]) -> None:
     A mistake of the user ends in one line on stderr; with HYDRA_FULL_ERROR=1 it keeps its traceback.
     """
     wait_passively()
+    print_in_any_encoding()
     full = os.environ.get(FULL_ERROR) == "1"
     if not _succeeds(lambda: check_words(sys.argv[1:]), full=full):
         sys.exit(1)

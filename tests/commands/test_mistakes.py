@@ -128,7 +128,22 @@ def test_a_sweep_whose_failures_could_not_be_found_is_refused(tmp_path):
     done = run_command(tmp_path, "transfer.py", "-m", *SMALL, "hydra.output_subdir=null")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("transfer.py: hydra.output_subdir=None: a job that fails is found by .hydra")
+    assert line.startswith("transfer.py: hydra.output_subdir=None: a job that fails is found by its .hydra")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_our_signs_gets_the_report_too(good_job, encoding):
+    done = run_command(good_job, "transfer.py", "-m", "seed=0,1", *SMALL, "wandb=disabled", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "0.000?" in done.stdout or "?0." in done.stdout  # an interval's dash
+    assert run_command(good_job, "-m", "cftransfer", "--help", PYTHONIOENCODING=encoding).returncode == 0
+
+
+def test_two_named_sweeps_at_once_are_refused(tmp_path):
+    """A named sweep is of its own values: Hydra would run each of the two without them."""
+    done = run_command(tmp_path, "transfer.py", "-m", *SMALL, "sweep=depth,width")
+    assert done.returncode == 1
+    assert done.stderr == "transfer.py: sweep=depth,width: takes one named sweep; give the command once for each\n"
 
 
 def test_hydras_own_ways_to_log_work(tmp_path):
