@@ -88,7 +88,7 @@ def main() -> None:
 
     def ours(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         box = constraint("box", data.space)
-        settings = {**SEARCH, "distance": "l2", "refine": "none", "batch_size": 32, "constraint": box, "dataset": data}
+        settings = {**SEARCH, "distance": "l2", "refine": "none", "batch_size": 32, "constraint": box}
         return gradient(model, x.to(place), target.to(place), **settings).x  # type: ignore[arg-type]
 
     def plain(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:

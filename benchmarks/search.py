@@ -15,16 +15,14 @@ from machine import describe
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+import cftransfer
 from cftransfer.counterfactuals.gradient import gradient
 from cftransfer.data.compas import compas
 from cftransfer.data.dataset import Dataset
-from cftransfer.models.build import build
-from cftransfer.models.population import Population, fit
 from cftransfer.models.prediction import logits, margin, predicted
 from cftransfer.searching.constraint import constraint
 from cftransfer.searching.descent import ROUNDING
 
-MODEL = {"_target_": "mlp", "layers": 4, "width": 64}
 ROWS, ITERATIONS, LR, WEIGHT, CONFIDENCE = 2000, 1000, 0.01, 0.1, 0.5
 SHOWN = {"iterations": ITERATIONS, "lr": LR, "distance_weight": WEIGHT, "confidence": CONFIDENCE}
 
@@ -37,7 +35,7 @@ def by_row(model: nn.Module, x: Tensor, target: Tensor, *, lr: float = LR, weigh
         adam = torch.optim.Adam([moving], lr=lr)
         for _ in range(ITERATIONS):
             logit = model(moving)
-            if margin(logit.detach(), wanted) >= ROUNDING:
+            if margin(logit.detach(), wanted[None]) >= ROUNDING:
                 break
             loss = binary_cross_entropy_with_logits(logit, wanted[None]) + weight * (moving - row).square().sum()
             adam.zero_grad()
@@ -51,19 +49,14 @@ def by_row(model: nn.Module, x: Tensor, target: Tensor, *, lr: float = LR, weigh
 
 def base(data: Dataset, *, seed: int = 0) -> nn.Module:
     """Return the model to search on, trained, without gradients of its weights."""
-    splits = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
-    trained = Population(
-        [build(MODEL, input_shape=data.input_shape, seed=seed)], splits=splits, seeds=[seed], lr=0.001, batch_size=64
-    )
-    fit(trained, epochs=10, accelerator="cpu")
-    model = build(MODEL, input_shape=data.input_shape, seed=seed)
-    model.load_state_dict({name: stack.detach()[0] for name, stack in zip(trained.names, trained.weights, strict=True)})
-    return model.requires_grad_(False).eval()
+    (model,) = cftransfer.train(data, model="mlp", layers=4, width=64, seeds=[seed])
+    assert isinstance(model, nn.Module)
+    return model
 
 
 def batched(model: nn.Module, x: Tensor, target: Tensor, *, data: Dataset) -> Tensor:
     """x: (n, *input), target: (n,) → x′: (n, *input), by the project's own search."""
-    settings = {**SHOWN, "distance": "l2", "refine": "none", "batch_size": 256, "dataset": data}
+    settings = {**SHOWN, "distance": "l2", "refine": "none", "batch_size": 256}
     return gradient(model, x, target, constraint=constraint("box", data.space), **settings).x  # type: ignore[arg-type]
 
 

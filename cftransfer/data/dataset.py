@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import Feature, FeatureSpace, fit
@@ -63,6 +64,15 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         return tuple(self.x_train.shape[1:])
+
+    def loaders(self, *, batch_size: int = 64, seed: int = 0) -> tuple[DataLoader, DataLoader]:
+        """Return the training and the test split in batches, as `Trainer.fit` takes them.
+
+        seed: decides the order of the training batches, which is another one in every epoch.
+        """
+        train, test = TensorDataset(self.x_train, self.y_train), TensorDataset(self.x_test, self.y_test)
+        order = torch.Generator().manual_seed(seed)
+        return DataLoader(train, batch_size, shuffle=True, generator=order), DataLoader(test, batch_size)
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> Dataset:

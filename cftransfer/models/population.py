@@ -1,4 +1,4 @@
-"""Several models of one spec, trained in one pass.
+"""Many classifiers of one spec, trained in one pass.
 
 Their parameters are stacked, and one `vmap` computes all of them on their own batches. With the sum of the members'
 losses and an element-wise optimiser, a member gets the updates that it would get alone; only rounding tells them apart.
@@ -11,20 +11,24 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn.functional import binary_cross_entropy_with_logits
-from torchmetrics import MetricCollection
+from torchmetrics import Metric
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAUROC
 
+from cftransfer.columns import CURVE
 from cftransfer.data.pixels import unit
+from cftransfer.errors import InputError
+from cftransfer.models.classifier import Batch, Classifier
 from cftransfer.models.prediction import rows_at_once
 
 # Importing Lightning sets its loggers to INFO; its notes on hardware and subscriptions would stand in every job.
@@ -34,12 +38,49 @@ BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Text
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-class Population(pl.LightningModule):
-    """`members` are equal but for their weights.
+class Stacked(nn.Module):
+    """Networks that are equal but for their weights, as one module.
 
-    splits: x_train (n, *input) in [0, 1] or bytes, y_train (n,), x_test, y_test.
-    seeds: one per member; with the epoch it fixes the order of its batches.
-    epoch: epochs that the members have behind them; state: what `state()` gave after them, {} for none.
+    weights: their parameters, each (members, *shape), named as in one network by `names`.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        weights, buffers = stack_module_state(list(members))
+        if buffers:
+            raise ValueError(f"a model with buffers ({', '.join(buffers)}) couples its rows or its epochs")
+        self.size, self.names = len(members), tuple(weights)
+        # Matrices are kept transposed in memory: their gradients arrive in that layout, and then need no copy.
+        self.weights = nn.ParameterList(
+            nn.Parameter(w.mT.contiguous().mT.detach() if w.dim() == 3 else w.detach()) for w in weights.values()
+        )
+        self._template = [deepcopy(members[0]).to("meta")]  # in a list: no submodule, so no parameters of its own
+
+    def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
+        """x: (members, n, *input) in [0, 1], or (n, *input) if `shared` by all → (members, n) logits."""
+        weights = dict(zip(self.names, self.weights, strict=True))
+        if self.size == 1:  # as it would be alone, without the detour by grouped kernels that vmap takes
+            only = {name: weight.squeeze(0) for name, weight in weights.items()}
+            return functional_call(self._template[0], only, (x if shared else x.squeeze(0),)).unsqueeze(0)
+
+        def one(member: dict[str, Tensor], rows: Tensor) -> Tensor:
+            return functional_call(self._template[0], member, (rows,))
+
+        return vmap(one, in_dims=(0, None if shared else 0))(weights, x)
+
+
+class Population(Classifier):
+    """`Classifier` for many networks at once, each with its own initialisation and its own order of batches.
+
+    It brings its data: `Trainer.fit(population)` needs no loaders. After every epoch it scores all members on the test
+    split, appends the row to `curve`, and logs the members' means under the names of `columns.CURVE`.
+
+    Args:
+        members: networks that are equal but for their weights; they are copied.
+        splits: x_train (n, *input) in [0, 1] or bytes, y_train (n,), x_test, y_test.
+        seeds: one per member; with the epoch it fixes the order of its batches.
+        lr, batch_size: of Adam, and of every member.
+        epoch: epochs that the members have behind them; state: what `state()` gave after them.
     """
 
     x_train: Tensor
@@ -47,6 +88,8 @@ class Population(pl.LightningModule):
     x_test: Tensor
     y_test: Tensor
     loss_sum: Tensor
+    net: Stacked
+    validation_step = test_step = None  # type: ignore[assignment]  # Lightning has no loop to run: it scores by itself
 
     def __init__(
         self,
@@ -59,82 +102,76 @@ class Population(pl.LightningModule):
         epoch: int = 0,
         state: dict[str, Tensor] | None = None,
     ) -> None:
-        super().__init__()
-        weights, buffers = stack_module_state(list(members))
-        if buffers:
-            raise ValueError(f"a model with buffers ({', '.join(buffers)}) couples its rows or its epochs")
-        self.names = tuple(weights)
-        # Matrices are kept transposed in memory: their gradients arrive in that layout, and then need no copy.
-        self.weights = nn.ParameterList(
-            nn.Parameter(w.mT.contiguous().mT.detach() if w.dim() == 3 else w.detach()) for w in weights.values()
-        )
-        self._template = [deepcopy(members[0]).to("meta")]  # in a list: no submodule, so no parameters of its own
+        super().__init__(Stacked(members), lr=lr)
         for name, tensor in splits.items():
             self.register_buffer(name, tensor, persistent=False)
-        self.seeds, self.lr, self.batch_size, self.first_epoch = tuple(seeds), lr, batch_size, epoch
-        self._given = state or {}
-        for name, weight in zip(self.names, self.weights, strict=True):
-            if self._given:
-                weight.data.copy_(self._given[f"weights/{name}"])
-        # Every member is a label of one multi-label problem whose truth is the same for all: one call scores them all.
-        # Without validate_args, which would refuse a population of one.
-        self.metrics = MetricCollection(
-            {
-                "test_accuracy": MultilabelAccuracy(len(seeds), average="none", validate_args=False),
-                "test_auroc": MultilabelAUROC(len(seeds), average="none", validate_args=False),
-            }
-        )
         self.register_buffer("loss_sum", torch.zeros(len(seeds)), persistent=False)
-        curve = self._given.get("curve")
-        self.curve: list[Tensor] = [] if curve is None else list(curve.unbind(1))  # (members, 4) per epoch
-        self.after_step: Callable[[], None] = lambda: None
-        self.after_epoch: Callable[[], None] = lambda: None
+        self.seeds, self.batch_size, self.first_epoch = tuple(seeds), batch_size, epoch
+        self.curve: list[Tensor] = []  # (members, 4) per epoch, in the order of `columns.CURVE`
+        self._given = state or {}
+        if self._given:
+            self.curve = list(self._given["curve"].unbind(1))
+            for name, weight in zip(self.names, self.weights, strict=True):
+                weight.data.copy_(self._given[f"weights/{name}"])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, as in one member."""
+        return self.net.names
+
+    @property
+    def weights(self) -> nn.ParameterList:
+        """The parameters: (members, *shape) each."""
+        return self.net.weights
+
+    def configure_metrics(self) -> tuple[Metric, Metric]:
+        """Return the metrics of `Classifier` with a number per member: one call scores all of them.
+
+        Every member is a label of one multi-label problem whose truth is the same for all. Without validate_args, which
+        would refuse a population of one.
+        """
+        each: dict[str, Any] = {"num_labels": self.net.size, "average": "none", "validate_args": False}
+        return MultilabelAccuracy(**each), MultilabelAUROC(**each)
 
     def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
-        """x: (members, n, *input), or (n, *input) if `shared` by all → (members, n) logits."""
-        weights = dict(zip(self.names, self.weights, strict=True))
-        if len(self.seeds) == 1:  # as it would be alone, without the detour by grouped kernels that vmap takes
-            only = {name: weight.squeeze(0) for name, weight in weights.items()}
-            return functional_call(self._template[0], only, (x if shared else x.squeeze(0),)).unsqueeze(0)
-
-        def one(member: dict[str, Tensor], rows: Tensor) -> Tensor:
-            return functional_call(self._template[0], member, (rows,))
-
-        return vmap(one, in_dims=(0, None if shared else 0))(weights, x)
+        """x: (members, n, *input) in [0, 1] or bytes, or (n, *input) if `shared` by all → (members, n) logits."""
+        return self.net(unit(x), shared=shared)
 
     def train_dataloader(self) -> "EpochBatches":
-        """Return the members' batches of the current epoch; Lightning asks anew at every epoch."""
+        """Return the members' batches of the current epoch; `fit` lets Lightning reload them every epoch."""
         epoch = self.first_epoch + self.current_epoch
         return EpochBatches(self.x_train, self.y_train, seeds=self.seeds, epoch=epoch, batch_size=self.batch_size)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        """Return the sum over members of the mean cross entropy of a member's batch."""
+    def on_fit_start(self) -> None:
+        """Refuse a Trainer that would repeat the first epoch's order in every epoch."""
+        if self.trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]  # undeclared
+            raise InputError("Trainer.reload_dataloaders_every_n_epochs: must be 1 to train a Population; or use fit")
+
+    def training_step(self, batch: Batch) -> Tensor:
+        """Return the sum of the members' losses: the gradient of each is that of its own loss."""
         x, y = batch
-        losses = binary_cross_entropy_with_logits(self(x), y, reduction="none").mean(1)
-        self.loss_sum += losses.detach() * x.shape[1]
-        self.after_step()
+        losses = self.loss(self(x), y)
+        self.loss_sum += losses.detach() * x.shape[1]  # self.log at every step would take longer than the step
         return losses.sum()
 
     def on_train_epoch_end(self) -> None:
-        """Append the epoch's row of every member's curve, then call `after_epoch`."""
+        """Append the epoch's row to every member's curve."""
         with torch.no_grad():
             parts = self.x_test.split(rows_at_once(self.x_test, rows=256))  # fits the cache
-            scores = torch.cat([self(unit(rows), shared=True) for rows in parts], dim=1)
+            scores = torch.cat([self(rows, shared=True) for rows in parts], dim=1)
         truth = self.y_test.expand_as(scores)
-        test_loss = binary_cross_entropy_with_logits(scores, truth, reduction="none").mean(1)
-        self.metrics.to(scores.device)
-        self.metrics.update(scores.sigmoid().T, truth.T.long())
-        metrics = self.metrics.compute()
-        self.metrics.reset()
-        train_loss = self.loss_sum / len(self.x_train)
-        scored = [metrics[name].reshape(-1) for name in ("test_accuracy", "test_auroc")]  # of one member: a scalar
-        self.curve.append(torch.stack([train_loss, test_loss, *scored], 1).cpu())
+        row = [self.loss_sum / len(self.x_train), self.loss(scores, truth)]
+        for metric in (self.accuracy, self.auroc):
+            metric.update(scores.sigmoid().T, truth.T.long())
+            row.append(metric.compute().reshape(-1))  # of one member: a scalar
+            metric.reset()
+        self.curve.append(torch.stack(row, 1).cpu())
         self.loss_sum.zero_()
-        self.after_epoch()
+        self.log_dict(dict(zip(CURVE, self.curve[-1].mean(0), strict=True)))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam: element-wise, so that stacked members do not meet in it."""
-        self.adam = torch.optim.Adam(self.weights, lr=self.lr, fused=True)  # one kernel; a fifth off a step
+        """Return the optimiser of `Classifier` over the stacked weights, where `state` left it."""
+        self.adam = super().configure_optimizers()
         for name, weight in zip(self.names, self.weights, strict=True):
             if self._given:
                 # In the memory layout of their weight: the fused kernel pairs elements by their place in memory.
@@ -168,20 +205,49 @@ class EpochBatches:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return ((unit(self.x[rows]), self.y[rows]) for rows in self.batches)
+        return ((self.x[rows], self.y[rows]) for rows in self.batches)
 
 
-def fit(population: Population, *, epochs: int, accelerator: str) -> None:
+class Snapshots(Checkpoint):
+    """Calls `keep` after every epoch, when the curve has its row; a Checkpoint, which Lightning calls last.
+
+    keep: gets the population. What it raises ends the training.
+    """
+
+    def __init__(self, keep: Callable[[Population], None]) -> None:
+        self.keep = keep
+
+    def on_train_epoch_end(self, _: pl.Trainer, population: pl.LightningModule) -> None:
+        """Call `keep`."""
+        assert isinstance(population, Population)
+        self.keep(population)
+
+
+class StepBar(Callback):
+    """Advances a bar of rich at every step."""
+
+    def __init__(self, advance: Callable[[], None]) -> None:
+        self.advance = advance
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Advance the bar."""
+        self.advance()
+
+
+def fit(population: Population, *, epochs: int, accelerator: str, callbacks: Sequence[Callback] = ()) -> None:
     """Train for `epochs` more, under a progress bar in a terminal; KeyboardInterrupt if interrupted by Ctrl-C."""
     steps = epochs * -(-len(population.x_train) // population.batch_size)
     console = Console(stderr=True)
-    with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar:
+    if not console.is_terminal:
+        _train(population, epochs=epochs, accelerator=accelerator, callbacks=callbacks)
+        return
+    with Progress(*BAR, console=console, transient=True) as bar:
         task = bar.add_task(f"{len(population.seeds)} × {epochs} epochs", total=steps)
-        population.after_step = lambda: bar.advance(task)
-        _train(population, epochs=epochs, accelerator=accelerator)
+        step_bar = StepBar(lambda: bar.advance(task))
+        _train(population, epochs=epochs, accelerator=accelerator, callbacks=[step_bar, *callbacks])
 
 
-def _train(population: Population, *, epochs: int, accelerator: str) -> None:
+def _train(population: Population, *, epochs: int, accelerator: str, callbacks: Sequence[Callback]) -> None:
     with warnings.catch_warnings():
         # Lightning 2.6's own call of a name that torch 2.13 deprecates; nothing that we or a user could change.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", module=r"pytorch_lightning\.utilities\._pytree")
@@ -193,7 +259,12 @@ def _train(population: Population, *, epochs: int, accelerator: str) -> None:
             max_epochs=epochs,
             reload_dataloaders_every_n_epochs=1,
             plugins=[LightningEnvironment()],  # not SLURM's: its signal handlers fight those of the launcher
-            barebones=True,  # no logger, no checkpoints, no bar that is drawn anew at every step: a tenth of the time
+            callbacks=list(callbacks),
+            # Lightning's own logger, bar and summary: a tenth of the time. Not `barebones`, which allows no Checkpoint.
+            logger=False,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
         )
         try:
             trainer.fit(population)

@@ -146,7 +146,7 @@ def train_pass(
 
     The optimiser's state is kept with the last.
     """
-    from cftransfer.models.population import Population, fit  # Lightning: only where something is trained
+    from cftransfer.models.population import Population, Snapshots, fit  # Lightning: only where something is trained
 
     spec, settings, pass_key = want.spec, want.spec["training"], _pass_key(want.spec, start.seeds)
     lacking = {seed: missing[seed] for seed in start.seeds if seed in missing}
@@ -174,7 +174,7 @@ def train_pass(
             state=start.tensors,
         )
 
-        def after_epoch() -> None:
+        def keep_epoch(population: Population) -> None:
             reached = Snapshot(len(population.curve), start.seeds, population.state())
             if not all(weight.isfinite().all() for weight in population.weights):
                 raise InputError(f"training.lr={settings['lr']}: training diverged, weights are not finite; lower it")
@@ -182,8 +182,8 @@ def train_pass(
             artifacts.save(want.store, "passes", pass_key, reached.tensors, about)
             keep(reached)
 
-        population.after_epoch = after_epoch
-        fit(population, epochs=last - start.epoch, accelerator=accelerator)
+        snapshots = Snapshots(keep_epoch)
+        fit(population, epochs=last - start.epoch, accelerator=accelerator, callbacks=[snapshots])
     drop_done(want)
 
 

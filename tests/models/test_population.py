@@ -16,8 +16,8 @@ from cftransfer.models.prediction import logits, margin, predicted
 MODEL = {"_target_": "mlp", "layers": 4, "width": 64}
 
 
-def population(data, seeds, **more):
-    members = [build(MODEL, input_shape=data.input_shape, seed=seed) for seed in seeds]
+def population(data, seeds, *, model=MODEL, **more):
+    members = [build(model, input_shape=data.input_shape, seed=seed) for seed in seeds]
     splits = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
     return Population(members, splits=splits, seeds=seeds, lr=0.001, batch_size=64, **more)
 

@@ -1,4 +1,4 @@
-"""Techniques: they answer as scikit-learn does, are kept without pickle, and stand where a network could."""
+"""Models of scikit-learn answer as scikit-learn does, are stored without pickle, and stand in for a network."""
 
 import json
 from functools import partial
@@ -12,13 +12,14 @@ from skops import io
 from cftransfer import store as artifacts
 from cftransfer.commands import experiment
 from cftransfer.commands.patch import base_spec
+from cftransfer.commands.plan import plan
 from cftransfer.errors import InputError
 from cftransfer.models.build import build
 from cftransfer.models.prediction import differentiable, logits, predicted
 from cftransfer.models.sklearn_models import EDGE, TRUSTED, SklearnModel
 from cftransfer.store import trained
 
-TECHNIQUES = ("logistic_regression", "decision_tree", "random_forest", "gradient_boosting", "svm", "knn")
+NAMES = ("logistic_regression", "decision_tree", "random_forest", "gradient_boosting", "svm", "knn")
 SMOOTH = ("logistic_regression", "svm")
 DRAWN = ("random_forest", "gradient_boosting")  # whose seed draws rows
 
@@ -41,29 +42,29 @@ def data(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(scope="module", params=TECHNIQUES)
+@pytest.fixture(scope="module", params=NAMES)
 def name(request):
     return request.param
 
 
 def test_a_logit_is_above_zero_where_scikit_learn_predicts_class_1(name, data):
-    technique = fitted(name, data)
+    model = fitted(name, data)
     anywhere = torch.rand(500, *data.input_shape, generator=torch.Generator().manual_seed(0))
     for x in (data.x_train, data.x_test, anywhere):
-        answer = logits(technique, x)
+        answer = logits(model, x)
         assert answer.dtype == torch.float32
         assert answer.isfinite().all()
-        np.testing.assert_array_equal(predicted(answer).numpy(), technique.estimator.predict(x.double().numpy()))
+        np.testing.assert_array_equal(predicted(answer).numpy(), model.estimator.predict(x.double().numpy()))
 
 
 def test_a_logit_is_the_log_odds_of_the_probability_or_the_svms_decision(name, data):
-    technique, x = fitted(name, data), data.x_test.double().numpy()
+    model, x = fitted(name, data), data.x_test.double().numpy()
     if name == "svm":
-        expected = technique.estimator.decision_function(x)
+        expected = model.estimator.decision_function(x)
     else:
-        share = technique.estimator.predict_proba(x)[:, 1].clip(EDGE, 1 - EDGE)
+        share = model.estimator.predict_proba(x)[:, 1].clip(EDGE, 1 - EDGE)
         expected = np.log(share / (1 - share))
-    np.testing.assert_allclose(technique(data.x_test).numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model(data.x_test).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_tie_is_class_0(moons):
@@ -74,45 +75,45 @@ def test_a_tie_is_class_0(moons):
 
 
 def test_a_row_alone_gets_what_it_gets_among_others(name, compas):
-    technique, x = fitted(name, compas), compas.x_test[:40]
-    alone = torch.cat([technique(row) for row in x.split(1)])
-    torch.testing.assert_close(alone, technique(x), rtol=1e-6, atol=1e-7)
-    assert technique(x[:0]).shape == (0,)
+    model, x = fitted(name, compas), compas.x_test[:40]
+    alone = torch.cat([model(row) for row in x.split(1)])
+    torch.testing.assert_close(alone, model(x), rtol=1e-6, atol=1e-7)
+    assert model(x[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("smooth", SMOOTH)
 def test_gradients_are_those_of_finite_differences(smooth, data):
-    technique, step = fitted(smooth, data), 1e-4
+    model, step = fitted(smooth, data), 1e-4
     x = data.x_test[:20].double().requires_grad_()
     rows = x.flatten(1)
-    answer = technique.answer(technique.estimator, rows)  # in float64, as differences need it
+    answer = model.answer(model.estimator, rows)  # in float64, as differences need it
     (slope,) = torch.autograd.grad(answer.sum(), x)
     for index in range(rows.shape[1]):
         moved = torch.zeros_like(rows)
         moved[:, index] = step
-        up, down = (technique.estimator.decision_function((rows + s * moved).detach().numpy()) for s in (1, -1))
+        up, down = (model.estimator.decision_function((rows + s * moved).detach().numpy()) for s in (1, -1))
         np.testing.assert_allclose(slope.flatten(1)[:, index], (up - down) / (2 * step), rtol=1e-4, atol=1e-6)
     asked = data.x_test[:20].clone().requires_grad_()
-    technique(asked).sum().backward()
+    model(asked).sum().backward()
     torch.testing.assert_close(asked.grad, slope.float())
 
 
 def test_the_svm_answers_the_same_in_parts(data, monkeypatch):
-    technique = fitted("svm", data)
-    whole = technique(data.x_test)
+    model = fitted("svm", data)
+    whole = model(data.x_test)
     monkeypatch.setattr("cftransfer.models.sklearn_models.KERNELS", 1000)
-    torch.testing.assert_close(technique(data.x_test), whole, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(model(data.x_test), whole, rtol=1e-6, atol=1e-7)
 
 
-def test_who_has_a_gradient(name, moons):
-    technique = fitted(name, moons)
-    assert differentiable(technique) == technique.differentiable == (name in SMOOTH)
-    assert technique(moons.x_test[:2].clone().requires_grad_()).requires_grad == (name in SMOOTH)
+def test_linear_models_and_svms_have_a_gradient(name, moons):
+    model = fitted(name, moons)
+    assert differentiable(model) == model.differentiable == (name in SMOOTH)
+    assert model(moons.x_test[:2].clone().requires_grad_()).requires_grad == (name in SMOOTH)
     assert differentiable(torch.nn.Flatten(0))
     assert differentiable(lambda x: x.sum(1))
 
 
-def test_a_technique_is_a_function_of_its_settings_and_its_seed(name, compas):
+def test_a_model_is_a_function_of_its_settings_and_its_seed(name, compas):
     first = logits(fitted(name, compas, seed=3), compas.x_test)
     torch.manual_seed(99)  # what others draw does not matter
     assert torch.equal(first, logits(fitted(name, compas, seed=3), compas.x_test))
@@ -148,13 +149,13 @@ def test_what_is_stored_is_fitted_once_and_answers_the_same_to_the_bit(name, moo
 
 
 def test_a_curve_has_one_row_of_what_the_logits_say(name, moons, place):
-    (technique,) = trained.trained(spec_of(name), [4], dataset=moons, store=place)
+    (model,) = trained.trained(spec_of(name), [4], dataset=moons, store=place)
     curve = trained.curves(spec_of(name), [4], store=place)
     assert list(curve.columns) == ["epoch", "train_loss", "test_loss", "test_accuracy", "test_auroc", "seed"]
     (row,) = curve.to_dict("records")
     x, y = moons.x_test.double().numpy(), moons.y_test.numpy()
-    assert row["test_accuracy"] == pytest.approx(technique.estimator.score(x, y))
-    logit = technique(moons.x_test).double()
+    assert row["test_accuracy"] == pytest.approx(model.estimator.score(x, y))
+    logit = model(moons.x_test).double()
     loss = torch.where(moons.y_test == 1, (1 + (-logit).exp()).log(), (1 + logit.exp()).log()).mean()
     assert row["test_loss"] == pytest.approx(float(loss), rel=1e-5)
     above = (logit[y == 1][:, None] - logit[y == 0][None]).sign()  # AUROC: how often class 1 scores higher
@@ -187,9 +188,7 @@ def test_a_stored_model_of_another_type_is_refused(content, said, moons, place, 
 
 
 def test_only_types_of_scikit_learn_are_trusted_and_no_more_than_are_needed(data):
-    needed = {
-        kind for name in TECHNIQUES for kind in io.get_untrusted_types(data=io.dumps(fitted(name, data).estimator))
-    }
+    needed = {kind for name in NAMES for kind in io.get_untrusted_types(data=io.dumps(fitted(name, data).estimator))}
     assert needed == set(TRUSTED)
     assert all(kind.startswith("sklearn.") for kind in TRUSTED)
 
@@ -223,7 +222,7 @@ def test_an_impossible_setting_is_named(name, setting, value, role, tmp_path):
     else:
         words += ["experiment=technique", f"model@reference.model={name}", f"reference.model.{setting}={value}"]
     with pytest.raises(InputError) as caught:
-        experiment.plan(composed(*words))
+        plan(composed(*words))
     assert str(caught.value).startswith("reference." * (role == "reference") + f"model.{setting}=")
     assert not list(tmp_path.rglob("*.safetensors"))
 
@@ -236,9 +235,9 @@ def test_an_impossible_setting_is_named(name, setting, value, role, tmp_path):
         ["+reference.training.epochs=20"],
     ],
 )
-def test_a_technique_cannot_be_trained_on(words, tmp_path):
+def test_a_model_without_epochs_cannot_be_trained_on(words, tmp_path):
     with pytest.raises(InputError, match=r"model=decision_tree: is fitted without epochs.*model=mlp"):
-        experiment.plan(composed("dataset=moons", "model=decision_tree", f"paths.store={tmp_path}", *words))
+        plan(composed("dataset=moons", "model=decision_tree", f"paths.store={tmp_path}", *words))
 
 
 PLACE = ["dataset=moons", "dataset.rows=400", "replicates.bases=2", "replicates.references=3", "samples=30"]
@@ -246,11 +245,11 @@ NETWORK = ["model.layers=1", "model.width=16", "training.epochs=30", "training.b
 
 
 def run(tmp_path, *words):
-    made = experiment.plan(composed(*PLACE, f"paths.store={tmp_path}", *words))
+    made = plan(composed(*PLACE, f"paths.store={tmp_path}", *words))
     return made, experiment.run(made)
 
 
-def test_counterfactuals_of_networks_are_tried_on_techniques(name, tmp_path):
+def test_counterfactuals_of_networks_are_tried_on_scikit_learn_models(name, tmp_path):
     made, result = run(tmp_path, *NETWORK, "experiment=technique", f"model@reference.model={name}")
     assert made.by_seed
     assert len(result.tables["pairs"]) == 6
@@ -266,7 +265,7 @@ def test_counterfactuals_of_networks_are_tried_on_techniques(name, tmp_path):
 
 
 @pytest.mark.parametrize("smooth", SMOOTH)
-def test_techniques_with_gradients_are_bases_too_and_their_seeds_the_same_model(smooth, tmp_path):
+def test_models_with_gradients_are_bases_and_all_their_seeds_are_one_model(smooth, tmp_path):
     _, result = run(tmp_path, f"model={smooth}", "experiment=technique", f"model@reference.model={smooth}")
     assert result.metrics["found"] > 0.5
     assert result.metrics["rate"] == result.metrics["agreement"] == 1
@@ -275,7 +274,7 @@ def test_techniques_with_gradients_are_bases_too_and_their_seeds_the_same_model(
 
 
 @pytest.mark.slow
-def test_the_commands_take_techniques(tmp_path):
+def test_the_commands_take_scikit_learn_models(tmp_path):
     done = run_command(tmp_path, "train.py", "model=decision_tree", "dataset=moons", "wandb=disabled")
     assert done.returncode == 0, done.stderr
     assert "training 1 model (decision_tree min_samples_leaf=20 max_depth=None)" in done.stderr
