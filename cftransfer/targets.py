@@ -88,8 +88,8 @@ def target_function(part: str, settings: Mapping[str, Any]) -> Callable[..., Any
 def source_of(part: str, settings: Mapping[str, Any]) -> str:
     """Return what identifies the code of a function that the project does not ship; "" for one that it does.
 
-    It is a hash of the function's whole file, in 16 hex digits: a store that holds models of an edited network must not
-    serve the old weights.
+    It is a hash of the function's whole file, in 16 hex digits: the store must not serve the weights of a network that
+    has been edited since.
     """
     function = target_function(part, settings)
     return "" if settings["_target_"] in OWN[part] else _source(function)
@@ -111,7 +111,12 @@ def _function(part: str, name: str) -> Callable[..., Any]:
                 _source(function)  # as it is now
                 return function
     for entry in entry_points(group=ENTRY_POINTS[part], name=name):
-        function = entry.load()
+        try:
+            function = entry.load()
+        except AttributeError as error:
+            raise InputError(
+                f"{part}._target_={name}: the entry point {entry.value} cannot be loaded ({error})"
+            ) from error
         if inspect.isfunction(function):
             _source(function)
             return function

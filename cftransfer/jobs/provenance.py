@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
-from cftransfer.commands.secrets import holds_credentials
+from cftransfer.secrets import holds_credentials
 
 log = logging.getLogger(__name__)
 

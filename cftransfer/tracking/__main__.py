@@ -37,7 +37,7 @@ def _done(action: str, options: dict) -> int:
 
     check_server()
     if action == "sync":
-        from cftransfer.commands.secrets import unrecorded
+        from cftransfer.secrets import unrecorded
         from cftransfer.tracking.sync import sync
 
         with unrecorded():  # W&B's own process starts with the first question

@@ -22,9 +22,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from cftransfer.commands.secrets import holds_credentials, unrecorded
 from cftransfer.errors import InputError
 from cftransfer.jobs import provenance, resume
+from cftransfer.secrets import holds_credentials, unrecorded
 from cftransfer.settings import check_choice, check_float
 from cftransfer.tracking import names, offline
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cftransfer.commands.secrets import unrecorded
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs import provenance
+from cftransfer.secrets import unrecorded
 from cftransfer.tracking import offline
 from cftransfer.tracking.continued import continued, has_result, run_of
 from cftransfer.tracking.run import SYNC, ask_server, check_server, unreachable
