@@ -6,18 +6,19 @@
 # make faults  what can go wrong, done to real jobs, and what was left of each (root, for small disks and host names)
 # make check  ruff and mypy, as pre-commit runs them
 # make peers  the search against foolbox, in an environment of its own, .venv-peers
+# make lowest  the lowest versions that pyproject.toml allows, in .venv-lowest: two jobs and some tests with them
 # make audit  the pinned versions against known vulnerabilities (pip-audit), in .venv-audit; needs a network
 # Each sets up its environment first, and may be repeated: what is done is skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-data test-slurm faults check benchmarks peers audit
+.PHONY: setup run study study-images test test-slow test-data test-slurm faults check benchmarks peers lowest audit
 
 setup: .venv/.done
 
 .venv/.done: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "cftransfer needs Python 3.11 or newer; name one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "cftransfer needs Python 3.11, 3.12 or 3.13; name one with: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev,slurm,dashboard]'
 	touch $@
@@ -67,6 +68,22 @@ benchmarks: setup
 
 peers: .venv-peers/.done
 	.venv-peers/bin/python benchmarks/peers.py
+
+# The floors of pyproject.toml as constraints; everything that these require is the newest.
+.venv-lowest/.done: pyproject.toml constraints.txt benchmarks/lowest.py
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python benchmarks/lowest.py > .venv-lowest/floors.txt
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check -c .venv-lowest/floors.txt -e '.[slurm]' \
+	  hypothesis pytest pytest-timeout pytest-xdist
+	touch $@
+
+LOWEST := ../.venv-lowest/bin/python
+lowest: .venv-lowest/.done
+	mkdir -p outputs
+	cd outputs && $(LOWEST) ../transfer.py debug=fast wandb=offline
+	cd outputs && $(LOWEST) ../transfer.py debug=fast wandb=offline model=random_forest counterfactual=growing_spheres
+	.venv-lowest/bin/python -m pytest -p no:cacheprovider -W ignore::DeprecationWarning -W ignore::FutureWarning \
+	  tests/models/test_population.py tests/report/test_figures.py tests/test_statistics.py tests/test_store.py tests/data/test_compas.py
 
 .venv-audit/.done:
 	$(PYTHON) -m venv .venv-audit

@@ -67,7 +67,7 @@ def timed_sweep(words: list[str]) -> tuple[dict[str, list[float]], list[float]]:
         setattr(owner, name, timed(getattr(owner, name), took[called]))
     ends: list[float] = []
     basic_launcher.run_job = stamped(basic_launcher.run_job, ends)
-    composition.once_per_choice = timed_loader(composition.once_per_choice, took[COMPOSE])
+    composition.compose_once_per_choice = timed_loader(composition.compose_once_per_choice, took[COMPOSE])
     tracking.opened = timed_context(tracking.opened, took)
     sweep(words)
     return took, ends

@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from cftransfer.errors import print_in_any_encoding
+
 COMMANDS = {
     "transfer": ("cftransfer.commands.transfer", "search counterfactuals and ask reference models; -m sweeps"),
     "train": ("cftransfer.commands.train", "put the models of one pool into the store"),
@@ -16,6 +18,7 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command that the first word names, with the other words."""
+    print_in_any_encoding()
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
         print("usage: cftransfer COMMAND …\n\nDoes a counterfactual found on one model still hold on another?\n")

@@ -1,5 +1,6 @@
 """The one kind of exception that is the user's to mend."""
 
+import io
 import os
 import sys
 import unicodedata
@@ -21,12 +22,20 @@ class InputError(ValueError):
         super().__init__(plain(message))
 
 
+def print_in_any_encoding() -> None:
+    """Let a terminal without “ρ” or “–” show a question mark instead: printing must not fail after all work is done."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not None, as with >&-, nor one of a notebook
+            stream.reconfigure(errors="replace")
+
+
 @contextmanager
 def as_command(name: str) -> Iterator[None]:
     """End a command as its users expect: a mistake of theirs is one line and exit status 1.
 
     Somebody who has seen enough of what it prints, as with `| head`, makes no error.
     """
+    print_in_any_encoding()
     try:
         yield
         if sys.stdout is not None:  # as with >&-

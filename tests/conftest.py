@@ -17,9 +17,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-import cftransfer.commands.composition
-import cftransfer.commands.launchers
-import cftransfer.commands.patch  # (resolvers)
+import cftransfer.commands.resolvers  # (configs call them)
 import cftransfer.models
 import cftransfer.targets
 

@@ -50,7 +50,8 @@ class Job:
     @property
     def typed(self) -> set[str]:
         """The names of the settings that the user, or the sweep, has given."""
-        return {override.lstrip("+~").partition("=")[0] for override in HydraConfig.get().overrides.task}
+        words: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task)  # type: ignore[assignment]  # formulas stay
+        return {word.lstrip("+~").partition("=")[0] for word in words}
 
     def begin(self, version: str) -> None:
         """Leave the job here if its folder has its result, of data of this version; else open its W&B run."""

@@ -16,30 +16,15 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from cftransfer.commands.killed_jobs import outlive_killed_jobs
 from cftransfer.errors import InputError, refuse
 
 log = logging.getLogger(__name__)
 
-ASKED, PATIENCE = (
-    3,
-    5.0,
-)  # times, and seconds each, that SLURM is asked: it kills a job 30 s after it has told it to end
-
-
-def cores_shared_by(processes: int | None) -> int:
-    """Return the threads of each of so many jobs at once, at least one; None is any number of jobs."""
-    return max(1, len(os.sched_getaffinity(0)) // processes) if processes else 1
-
-
-def gpus_for(accelerator: str) -> int | None:
-    """Return the GPUs to ask for: one for trainer=gpu, and None, which asks for none, for all else."""
-    return 1 if accelerator == "gpu" else None
-
-
-for resolver in (cores_shared_by, gpus_for):
-    OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+# How often squeue is called, and for how many seconds: SLURM kills a job 30 s after it has told it to end.
+TRIES, PATIENCE = 3, 5.0
 
 
 class _Submitit(Callback):
@@ -66,7 +51,7 @@ class Local(_Submitit):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this before the first job of a sweep."""
-        _outlive_killed_jobs()
+        outlive_killed_jobs()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this where a job has run: let the batches after one with a failed job run, too.
@@ -76,28 +61,6 @@ class Local(_Submitit):
         """
         if job_return.status == JobStatus.FAILED:
             job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
-
-
-def _outlive_killed_jobs() -> None:
-    """Let a sweep of local processes go on when one was killed, as for want of memory, as it does when one has failed.
-
-    The launcher waits for its jobs with this method of submitit's, and would end at the first that gives no answer.
-    """
-    from submitit.core.utils import UncompletedJobError
-    from submitit.local.local import LocalJob
-
-    real = LocalJob.results
-
-    def results(job: Any) -> list[Any]:
-        try:
-            return real(job)
-        except UncompletedJobError:
-            log.error("a job was killed, or died: process %s; %s has its last words", job.job_id, job.paths.stdout)
-            lost = JobReturn(status=JobStatus.COMPLETED)
-            lost.return_value = float("nan")
-            return [lost]
-
-    LocalJob.results = results  # type: ignore[method-assign, assignment]
 
 
 class Slurm(_Submitit):
@@ -169,7 +132,7 @@ def _makes_room() -> bool:
     if "SLURM_JOB_ID" not in os.environ or os.environ.get("SUBMITIT_EXECUTOR") == "local":
         return False
     words, said = ["squeue", "--noheader", "--format=%T", f"--jobs={_own_number()}"], ""
-    for _ in range(ASKED):
+    for _ in range(TRIES):
         try:
             answer = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -11,8 +11,6 @@ from cftransfer.errors import InputError
 from cftransfer.settings import check_choice, flat
 from cftransfer.spec import PARTS, Spec
 
-OmegaConf.register_new_resolver("add", lambda *numbers: sum(numbers), replace=True)
-
 
 def base_spec(cfg: DictConfig) -> Spec:
     """Cut the spec of the base models out of a composed config."""

@@ -15,7 +15,7 @@ from cftransfer.commands.secrets import check_config, leaves
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import MAX_NUMBER
-from cftransfer.models.build import Hardware, build, check_training, without_epochs
+from cftransfer.models.build import Hardware, build, check_training, fitted_in_one_go
 from cftransfer.settings import check_choice, check_int, check_keys
 from cftransfer.spec import POOL_SIZE, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
 from cftransfer.store.searched import check_search
@@ -28,7 +28,10 @@ GROUPS = {
     "input": ("step", "rows", "distance_weight"),
     "paths": ("data", "store"),
     "wandb": ("mode", "project", "entity", "group", "tags", "notes", "finish_timeout"),
+    "replicates": ("bases", "references"),  # of transfer.py
+    "population": ("pool", "size"),  # of train.py
 }
+SHARED = ("trainer", "input", "paths", "wandb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,7 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
 
     typed: the names of the settings that the user, or the sweep, has given.
     """
-    check_settings(cfg)
+    check_settings(cfg, groups=(*SHARED, "replicates"))
     bases, references = _replicates(cfg)
     _check_distances(cfg, typed)
     specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"
@@ -109,8 +112,7 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
 
 def plan_training(cfg: DictConfig) -> Training:
     """Return the plan of a composed config of train.py; InputError, naming the key, for what cannot be done."""
-    check_settings(cfg)
-    check_keys("population", cfg.population, ("pool", "size"))
+    check_settings(cfg, groups=(*SHARED, "population"))
     pool = check_choice("population.pool", cfg.population.pool, ("base", "reference"))
     size = check_int("population.size", cfg.population.size, least=1, most=POOL_SIZE)
     seeds, spec, dataset = member_seeds(cfg.seed, pool, size), base_spec(cfg), _dataset(cfg)
@@ -120,14 +122,17 @@ def plan_training(cfg: DictConfig) -> Training:
     return Training(spec=spec, seeds=seeds, dataset=dataset, store=place, hardware=hardware)
 
 
-def check_settings(cfg: DictConfig) -> None:
-    """Refuse keys that no part of the config has, secrets, and numbers that no result.json can hold.
+def check_settings(cfg: DictConfig, *, groups: Collection[str]) -> None:
+    """Refuse groups that are none, keys that no group has, secrets, and numbers that no result.json can hold.
 
     Checked up front, also where nothing reads the setting: writing result.json would fail at the very end.
     """
     check_config(cfg)
-    for group, names in GROUPS.items():
-        check_keys(group, cfg[group], names)
+    for group in groups:
+        check_keys(group, cfg[group], GROUPS[group])
+    for name, path in cfg.paths.items():
+        if not isinstance(path, str) or not path:
+            raise InputError(f"paths.{name}={path}: takes a folder")
     for name, value in leaves(cfg):
         if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # false for nan, too
             raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
@@ -137,7 +142,6 @@ def check_settings(cfg: DictConfig) -> None:
 
 
 def _replicates(cfg: DictConfig) -> tuple[int, int]:
-    check_keys("replicates", cfg.replicates, ("bases", "references"))
     bases, references = (
         check_int(f"replicates.{name}", cfg.replicates[name], least=1, most=POOL_SIZE)
         for name in ("bases", "references")
@@ -154,8 +158,6 @@ def _check_distances(cfg: DictConfig, typed: Collection[str]) -> None:
 
 
 def _dataset(cfg: DictConfig) -> Dataset:
-    if not isinstance(cfg.paths.data, str) or not cfg.paths.data:
-        raise InputError(f"paths.data={cfg.paths.data}: takes a folder")
     return load(base_spec(cfg)["dataset"], Path(cfg.paths.data))
 
 
@@ -166,7 +168,7 @@ def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool
         check_training(reference, dataset)
     except InputError as error:
         raise InputError(f"reference.{error}") from error
-    if base["model"] == reference["model"] and base != reference and without_epochs(base, dataset):
+    if base["model"] == reference["model"] and base != reference and fitted_in_one_go(base, dataset):
         way_out = "choose a network, as in model=mlp, or another experiment"
         name = base["model"]["_target_"].rpartition(".")[2]
         raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")

@@ -4,40 +4,43 @@ Nothing heavy is imported here, so that --help and tab completion answer at once
 """
 
 import difflib
+import math
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-import cftransfer.commands.launchers
-import cftransfer.commands.patch  # noqa: F401  (both register resolvers that configs use)
-from cftransfer.commands.composition import as_value
+import cftransfer.commands.resolvers  # noqa: F401  (registers the functions that configs call)
 from cftransfer.commands.hardware import wait_passively
 from cftransfer.commands.secrets import check_words
-from cftransfer.errors import LOGGED, InputError, plain, refuse
+from cftransfer.errors import LOGGED, InputError, plain, print_in_any_encoding, refuse
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-class Landing(Callback):
-    """Remembers the folder in which the jobs land; Hydra tells nobody else."""
+class OutputFolder(Callback):
+    """Remembers the folder of the jobs for `run_command`: Hydra makes the callback and tells the folder to it alone."""
 
-    folder: Path | None = None
-    sweep: bool = False
-    rated: bool = False  # whether jobs have a rate to report on, as train.py's have not
+    last: ClassVar["OutputFolder | None"] = None  # of this process; None after --help
+    path: Path
+    sweep: bool
+    rated: bool  # whether its jobs have a rate to report on; those of train.py have none
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before a single job."""
-        type(self).folder, type(self).rated = Path(config.hydra.run.dir), "counterfactual" in config
+        self._remember(config, config.hydra.run.dir, sweep=False)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before the first job of a sweep."""
@@ -47,8 +50,39 @@ class Landing(Callback):
         many = config.hydra.sweeper.get("max_batch_size")
         if many is not None and many < 1:
             refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
-        type(self).folder, type(self).sweep = Path(config.hydra.sweep.dir), True
-        type(self).rated = "counterfactual" in config
+        tasks = OmegaConf.to_container(config.hydra.overrides, resolve=False)["task"]  # type: ignore[index, call-overload]
+        for word in tasks:
+            if word.startswith("sweep=") and "," in word:
+                refuse(f"{word}: takes one named sweep; give the command once for each")
+        if (subdir := config.hydra.output_subdir) != ".hydra":
+            refuse(f"hydra.output_subdir={subdir}: a job that fails is found by its .hydra; leave this setting out")
+        with read_write(config.hydra), open_dict(config.hydra):  # for multirun.yaml, where reports look
+            config.hydra.callbacks.output.jobs = _jobs_of(config.hydra)
+        self._remember(config, config.hydra.sweep.dir, sweep=True)
+
+    def _remember(self, config: DictConfig, path: str, *, sweep: bool) -> None:
+        self.path, self.sweep, self.rated = Path(path), sweep, "counterfactual" in config
+        OutputFolder.last = self
+
+    def lost(self) -> list[Path]:
+        """Return the folders of jobs that have begun and have no result."""
+        jobs = sorted(path.parent.parent for path in self.path.rglob(".hydra/overrides.yaml"))
+        return [job for job in jobs if not (job / "result.json").exists()]
+
+
+def _jobs_of(settings: DictConfig) -> int | None:
+    """Return how many jobs Hydra's own sweeper makes of what was typed and of conf/sweep; None if that is not known."""
+    if not str(settings.sweeper._target_).endswith(".BasicSweeper"):
+        return None
+    plain_settings: Any = OmegaConf.to_container(settings, resolve=False)
+    words = [f"{name}={values}" for name, values in (plain_settings["sweeper"].get("params") or {}).items()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    try:
+        overrides = parser.parse_overrides([*words, *plain_settings["overrides"]["task"]])
+        values = {o.get_key_element(): len(list(o.sweep_string_iterator())) for o in overrides if o.is_sweep_override()}
+    except HydraException:  # as Hydra itself will say
+        return None
+    return math.prod(values.values())
 
 
 def run_command(main: Callable[[], Any]) -> None:
@@ -57,18 +91,20 @@ def run_command(main: Callable[[], Any]) -> None:
     A mistake of the user ends in one line on stderr; with HYDRA_FULL_ERROR=1 it keeps its traceback.
     """
     wait_passively()
+    print_in_any_encoding()
     full = os.environ.get(FULL_ERROR) == "1"
     if not _succeeds(lambda: check_words(sys.argv[1:]), full=full):
         sys.exit(1)
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # else only first or last
     os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
     succeeded = _succeeds(main, full=full)
     reported = _succeeds(lambda: _report(expected=succeeded), full=full)
-    sys.exit(0 if succeeded and reported and not _lost() else 1)
+    sys.exit(0 if succeeded and reported else 1)
 
 
 def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
     try:
-        action()
+        return action() is not False
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -84,38 +120,32 @@ def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
         else:
             print(plain(f"{Path(sys.argv[0]).name}: {line}"), file=sys.stderr)
         return False
-    return True
 
 
-def _report(*, expected: bool) -> None:
+def _report(*, expected: bool) -> bool:
     """Report on jobs of which at least one has a rate; else name those that failed, unless that has been said.
 
-    expected: whether Hydra has ended well, as it does where a launcher lets jobs fail. Raises InputError for a sweep
-    that went well because it had no jobs.
+    Returns whether every job that has begun has a result. Raises InputError for a sweep that went well because it had
+    no jobs.
+
+    expected: whether Hydra has ended well, as it does where a launcher lets jobs fail.
     """
-    if Landing.folder is None:  # --help
-        return
-    results, lost = any(Landing.folder.rglob("result.json")), _lost() if expected else []
-    if results and Landing.rated:
+    if (output := OutputFolder.last) is None:
+        return True
+    results, lost = any(output.path.rglob("result.json")), output.lost()
+    if results and output.rated:
         from cftransfer.report import report
         from cftransfer.tracking import publish_report
 
-        report([Landing.folder], then=partial(publish_report, Landing.folder) if Landing.sweep else None)
-    elif lost:
+        report([output.path], then=partial(publish_report, output.path) if output.sweep else None)
+    elif expected and lost:
         from cftransfer.jobs.read import why_failed
 
         for job in lost:
             print(plain(f"{job}: {why_failed(job) or 'ended without a word'}"), file=sys.stderr)
     elif expected and not results:
         raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
-
-
-def _lost() -> list[Path]:
-    """Return the folders of jobs that have begun and have no result."""
-    if Landing.folder is None:
-        return []
-    jobs = sorted(path.parent.parent for path in Landing.folder.rglob(".hydra/overrides.yaml"))
-    return [job for job in jobs if not (job / "result.json").exists()]
+    return not lost
 
 
 def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for each kind of mistake)
@@ -139,9 +169,17 @@ def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for eac
         if isinstance(cause, OSError) and cause.strerror:
             way_out = "choose a place that can be written, as with hydra.run.dir or hydra.sweep.dir, and run again"
             return f"{cause.filename or 'system'}: {cause.strerror}; {way_out}"
-    # Hydra says this one (model=null) with a plain ValueError.
-    by_hydra = isinstance(error, HydraException | OmegaConfBaseException) or "Config group override" in str(error)
-    return _joined(error) if by_hydra else None
+    if "Config group override must be" in str(error):  # Hydra's plain ValueError for model=null, model=3
+        return f"{_bad_choice()}: must name one option of conf, as in model=mlp"
+    return _joined(error) if isinstance(error, HydraException | OmegaConfBaseException) else None
+
+
+def _bad_choice() -> str:
+    """Return the word of the command that chooses a number or nothing where an option's name belongs."""
+    groups = {path.name for path in files("cftransfer.conf").iterdir() if path.is_dir()}
+    chosen = [word for word in sys.argv[1:] if word.partition("=")[0].lstrip("+") in groups]
+    wrong = [word for word in chosen if re.fullmatch(r"null|true|false|[-+]?[\d.]+", word.partition("=")[2], re.I)]
+    return (wrong or ["a choice"])[0]
 
 
 def _unfinished(error: BaseException) -> str:
@@ -149,14 +187,26 @@ def _unfinished(error: BaseException) -> str:
     if type(error).__name__ != "UncompletedJobError":
         return f"the jobs could not be submitted, or one broke off: {_joined(error)}"
     first = re.split(r"(No )?error stream", str(error), flags=re.IGNORECASE)[0].splitlines()  # then all it has said
-    place = as_value(Landing.folder) if Landing.folder else "…"
+    place = as_value(OutputFolder.last.path) if OutputFolder.last else "…"
     again = f"once no job of this sweep is queued, run the same command again with hydra.sweep.dir={place}"
     return f"{' '.join(' '.join(first).split())}: cancelled, lost, or out of time too often; others go on; {again}"
 
 
+def as_value(path: Path) -> str:
+    """Return a path as Hydra reads it in a word: quoted if it has more than letters, digits and `._/-`."""
+    text = str(path)
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        return text
+    # A backslash stands for itself, except before a character that it would escape.
+    quoted = re.sub(r"(\\*)('|\$\{|$)", lambda match: 2 * match[1] + (f"\\{match[2]}" if match[2] else ""), text)
+    return f"'{quoted}'"
+
+
 def _unknown_key(error: BaseException, cause: OmegaConfBaseException) -> str:
     override = re.search(r"Could not override '([^']+)'", str(error))
-    key = override[1] if override else str(cause.full_key)
+    key = str(cause.full_key)
+    if override and not key.startswith(f"{override[1]}."):
+        key = override[1]
     if "not in struct" not in str(cause):
         return f"{key}: {_joined(cause)}"
     known = [str(name) for name in cause.parent_node if name != "_target_"]

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.columns import CONTROLS, matrix
+from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.read import Job, job_folders, natural, read, typed_words, yaml_of
 from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
@@ -79,10 +81,16 @@ class Panel:
 
 @dataclass(frozen=True)
 class Jobs:
-    """What a report is about. failed: job folders without a result that can be read, with the reason."""
+    """What a report is about.
+
+    failed: job folders without a result that can be read, with the reason. begun: jobs that have a folder, those of
+    train.py among them. never: jobs of sweeps that broke off before these began.
+    """
 
     panels: list[Panel]
     failed: dict[Path, str]
+    begun: int = 0
+    never: int = 0
 
     @property
     def jobs(self) -> list[Job]:
@@ -106,7 +114,8 @@ def jobs(folders: Sequence[Path]) -> Jobs:
     """Collect every job of transfer.py under `folders`; InputError, naming the folder or file, if there is none."""
     done: list[Job] = []
     failed: dict[Path, str] = {}
-    for folder in job_folders(folders):
+    begun = job_folders(folders)
+    for folder in begun:
         try:
             job = read(folder)
         except InputError as error:
@@ -119,7 +128,8 @@ def jobs(folders: Sequence[Path]) -> Jobs:
         raise InputError(f"{', '.join(map(str, folders))}: holds no finished job of transfer.py{lost}")
     experiments = sorted({(_experiment(job), bool(job.result.curve)) for job in done})
     together = [[job for job in done if (_experiment(job), bool(job.result.curve)) == kind] for kind in experiments]
-    return Jobs([_panel(name, group) for (name, _), group in zip(experiments, together, strict=True)], failed)
+    panels = [_panel(name, group) for (name, _), group in zip(experiments, together, strict=True)]
+    return Jobs(panels, failed, begun=len(begun), never=_never_began(begun, folders))
 
 
 def _experiment(job: Job) -> str:
@@ -161,8 +171,22 @@ def commands(some: Sequence[Job]) -> list[str]:
     sweeps = {folder: _of_sweep(folder) for folder in {job.folder.resolve().parent for job in some}}
     for job in some:
         words = sweeps[job.folder.resolve().parent] or job.result.overrides
-        typed[plain(shlex.join(["python", "transfer.py", *words]))] = None
+        typed[plain(shlex.join([*typed_command("transfer"), *words]))] = None
     return list(typed)
+
+
+def _never_began(begun: Sequence[Path], folders: Sequence[Path]) -> int:
+    """Return how many jobs the sweeps in `folders` lack; a sweep notes its number of jobs in its multirun.yaml."""
+    asked = {folder.resolve() for folder in folders}
+    parents = Counter(job.resolve().parent for job in begun)
+    never = 0
+    for sweep in [parent for parent in parents if asked & {parent, *parent.parents}]:
+        try:
+            noted = yaml_of(sweep, "multirun.yaml")["hydra"]["callbacks"]["output"]["jobs"]
+            never += max(0, int(noted) - parents[sweep])
+        except (InputError, KeyError, TypeError, ValueError):  # no sweep, or of an earlier version
+            continue
+    return never
 
 
 def _of_sweep(folder: Path) -> list[str]:

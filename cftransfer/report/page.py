@@ -82,6 +82,10 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         console.print(f"trend{_of(line, jobs)}: {sentence(line)}, Spearman's ρ = {_or_dash(line.trend.rho, '+.2f')}")
     for folder, reason in jobs.failed.items():
         console.print(f"failed: {plain(str(folder))} ({reason})", style="red")
+    if lacking := len(jobs.failed) + jobs.never:
+        never = f" ({jobs.never} never began)" if jobs.never else ""
+        have = f"of {jobs.begun + jobs.never} jobs {'has' if lacking == 1 else 'have'}"
+        console.print(f"{lacking} {have} no result{never}; the same command again makes what is missing")
 
 
 def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder: Path) -> Path:
@@ -104,6 +108,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
             if job.examples is not None
         ],
         failed=[(plain(str(path)), reason) for path, reason in jobs.failed.items()],
+        never=jobs.never,
         differ=_differences(jobs.jobs),
         commands=commands(jobs.jobs),
         settings=[(name, json.dumps(value)) for name, value in common(jobs.jobs).items()],

@@ -21,6 +21,7 @@ import jinja2
 import numpy as np
 
 from cftransfer import atomic
+from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, as_command, plain
 from cftransfer.jobs.read import Job
 from cftransfer.measuring.statistics import LEVEL, holm
@@ -229,10 +230,11 @@ def _outcome(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -
     """Run one command of a study, its jobs under `sweeps`; dataset: one, or several separated by commas."""
     place = sweeps / dataset.replace(",", "-") / part.name
     words = [*shlex.split(part.words), f"dataset={dataset}", *overrides]
-    command, started = ["python", "transfer.py", *words], time.perf_counter()
+    command, started = [*typed_command("transfer"), *words], time.perf_counter()
     print(plain(shlex.join(command)), flush=True)
     where = f"hydra.{'sweep' if '-m' in words else 'run'}.dir={place}"
-    done = subprocess.run([sys.executable, *command[1:], where], stderr=subprocess.PIPE, text=True, check=False)
+    run = [sys.executable, "-m", "cftransfer", "transfer", *words, where]
+    done = subprocess.run(run, stderr=subprocess.PIPE, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
         raise InputError(

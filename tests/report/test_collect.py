@@ -17,7 +17,6 @@ from cftransfer.measuring.rates import pairs
 from cftransfer.measuring.statistics import holm, trend
 from cftransfer.report import report
 from cftransfer.report.collect import commands, common, differences, jobs, lines
-from cftransfer.report.missing import sweeps
 
 FACTUALS = 20
 
@@ -223,14 +222,9 @@ def test_what_may_not_be_read_fails_its_job_alone(anybodys):
         (anybodys / name).chmod(0o000)
     with as_nobody():
         collected = jobs([anybodys])
-        lacking = {sweep.folder.name: job.reason for sweep in sweeps([anybodys]) for job in sweep.missing}
     assert [job.folder.name for job in collected.jobs] == ["0"]
     assert {folder.name: reason for folder, reason in collected.failed.items()} == {
         "1": "no overrides; failed: its log cannot be read (Permission denied)",
-        "2": "its folder cannot be read; change its permissions",
-    }
-    assert lacking == {
-        "1": "failed: its log cannot be read (Permission denied)",
         "2": "its folder cannot be read; change its permissions",
     }
 
@@ -579,3 +573,24 @@ def test_overrides_of_another_kind_are_those_of_no_sweep(tmp_path, task):
     write_job(tmp_path / "sweep" / "0", rates=[[0.5]], overrides=["seed=3"], seed=3)
     (tmp_path / "sweep" / "multirun.yaml").write_text(f"hydra: {{overrides: {{task: {task}, hydra: []}}}}")
     assert commands(jobs([tmp_path]).jobs) == ["python transfer.py seed=3"]
+
+
+def test_jobs_of_a_sweep_that_never_began_are_counted(tmp_path, capsys):
+    """A sweep that was interrupted must not look whole."""
+    for number in range(2):
+        write_job(tmp_path / "sweep" / str(number), rates=[[0.5]])
+    fail_job(tmp_path / "sweep" / "2", ["seed=2"])
+    (tmp_path / "sweep" / "multirun.yaml").write_text("hydra: {callbacks: {output: {jobs: 5}}}")
+    collected = jobs([tmp_path])
+    assert (collected.begun, len(collected.failed), collected.never) == (3, 1, 2)
+    assert jobs([tmp_path / "sweep" / "0"]).never == 0  # that job alone was asked for
+    page = report([tmp_path])
+    assert "3 of 5 jobs have no result (2 never began); the same command again makes" in capsys.readouterr().out
+    assert "1 job without a result; 2 never began" in page.read_text()
+
+
+def test_the_printed_command_is_right_for_where_one_is(tmp_path, monkeypatch):
+    write_job(tmp_path / "0", rates=[[0.5]], overrides=["seed=1"])
+    assert commands(jobs([tmp_path]).jobs) == ["python transfer.py seed=1"]
+    monkeypatch.setattr("cftransfer.command_line.ROOT", tmp_path)  # as in site-packages
+    assert commands(jobs([tmp_path]).jobs) == ["cftransfer transfer seed=1"]

@@ -27,7 +27,7 @@ from cftransfer.errors import InputError, as_command
             MissingConfigException,
             f"dataset=nope: no such option; there are: {DATASETS}",
         ),
-        ("model=null", ValueError, "Config group override must be a string"),
+        ("model=null", ValueError, "must name one option of conf"),
         ("nope=compas", ConfigCompositionException, "nope: no such key"),
         ("model.layers=[2", OverrideParseException, "model.layers=[2: cannot be read as key=value"),
     ],
@@ -38,6 +38,20 @@ def test_a_mistake_in_the_configuration_is_one_line(override, kind, said):
     line = one_line(caught.value)
     assert said in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("word", ["wandb=3", "model=null", "+debug=true", "trainer=-1.5"])
+def test_a_number_in_the_place_of_an_option_is_named(word, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["transfer.py", "seed=3", word])
+    with pytest.raises(ValueError, match="Config group override") as caught:
+        composed("model=null")
+    assert one_line(caught.value) == f"{word}: must name one option of conf, as in model=mlp"
+
+
+def test_the_key_inside_a_mapping_is_named():
+    with pytest.raises(ConfigCompositionException) as caught:
+        composed("wandb={a: 1}")
+    assert one_line(caught.value).startswith("wandb.a: no such key; wandb has: mode, project")
 
 
 def test_causes_are_searched():

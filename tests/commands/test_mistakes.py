@@ -28,6 +28,12 @@ def good_job(tmp_path_factory):
         (["wandb.mode=${wandb.mode}"], "wandb.mode: cannot be looked up (Recursive interpolation"),
         (["dataset.noise=${nope}"], "dataset.noise: cannot be looked up (Interpolation key 'nope' not found)"),
         (["~paths"], "paths: is missing"),
+        (["replicates=3"], "replicates=3: takes the keys bases, references"),
+        (["paths=3"], "paths=3: takes the keys data, store"),
+        (["paths.store=3"], "paths.store=3: takes a folder"),
+        (["paths.store=[a]"], "paths.store=['a']: takes a folder"),
+        (["paths.data=null"], "paths.data=None: takes a folder"),
+        (["wandb=3"], "wandb=3: must name one option of conf"),
         (["+n=[1,nan]"], "n.1=nan: takes a finite number"),
         (["+n=1e30"], "n=1e+30: takes a finite number"),
     ],
@@ -47,6 +53,19 @@ def test_a_mistake_is_one_line_and_loses_nothing(good_job, words, said):
     (line,) = done.stderr.strip().splitlines()
     assert said in line
     assert {path: path.stat().st_mtime_ns for path in (good_job / "store").rglob("*.*")} == before
+
+
+def test_a_mistake_in_the_population_of_train_is_one_line(tmp_path):
+    done = run_command(tmp_path, "train.py", "dataset=moons", "population=3")
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert "population=3: takes the keys pool, size" in line
+
+
+def test_m_may_stand_anywhere(tmp_path):
+    done = run_command(tmp_path, "transfer.py", *SMALL, "-m", "seed=0,1", "wandb=disabled")
+    assert done.returncode == 0, done.stderr
+    assert len(results(tmp_path)) == 2
 
 
 def test_a_truncated_artifact_is_named_and_made_again(good_job):
@@ -69,6 +88,7 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
     assert "Traceback" not in done.stderr
     assert [result["config"]["model"]["layers"] for result in results(tmp_path)] == [1, 2]
     assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0; failed: .*\)", done.stdout)
+    assert "1 of 3 jobs has no result; the same command again makes what is missing\n" in done.stdout
     page = next(tmp_path.rglob("report.html")).read_text()
     assert "1 job without a result" in page
     assert "model.layers=0" in page
@@ -102,6 +122,34 @@ def test_a_formula_that_leads_nowhere_is_one_line_of_a_sweep_and_of_training(tmp
         assert "Traceback" not in done.stderr
     verbose = run_command(tmp_path, "transfer.py", *SMALL, "wandb.notes=${oc.env:NOPE}", "hydra.verbose=true")
     assert "Traceback" in verbose.stderr
+
+
+def test_a_sweep_whose_failures_could_not_be_found_is_refused(tmp_path):
+    done = run_command(tmp_path, "transfer.py", "-m", *SMALL, "hydra.output_subdir=null")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("transfer.py: hydra.output_subdir=None: a job that fails is found by its .hydra")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_our_signs_gets_the_report_too(good_job, encoding):
+    done = run_command(good_job, "transfer.py", "-m", "seed=0,1", *SMALL, "wandb=disabled", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert "0.000?" in done.stdout or "?0." in done.stdout  # an interval's dash
+    assert run_command(good_job, "-m", "cftransfer", "--help", PYTHONIOENCODING=encoding).returncode == 0
+
+
+def test_two_named_sweeps_at_once_are_refused(tmp_path):
+    """A named sweep is of its own values: Hydra would run each of the two without them."""
+    done = run_command(tmp_path, "transfer.py", "-m", *SMALL, "sweep=depth,width")
+    assert done.returncode == 1
+    assert done.stderr == "transfer.py: sweep=depth,width: takes one named sweep; give the command once for each\n"
+
+
+def test_hydras_own_ways_to_log_work(tmp_path):
+    words = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "seed=0,1", "wandb=disabled"]
+    done = run_command(tmp_path, "transfer.py", "-m", *SMALL, *words)
+    assert (done.returncode, done.stderr, len(results(tmp_path))) == (0, "", 2)
 
 
 @pytest.mark.slow

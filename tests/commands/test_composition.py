@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from cftransfer.commands.composition import as_value, once_per_choice
-from cftransfer.commands.runner import one_line
+from cftransfer.commands import composition
+from cftransfer.commands.composition import FastSweepComposition, compose_once_per_choice
+from cftransfer.commands.runner import as_value, one_line
 
 TYPED = ["hydra.sweep.dir=jobs", "+hydra.job.env_set.A=b"]
 
@@ -27,7 +28,7 @@ def outcomes(jobs, *, ours):
     loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
     master = loader.load_configuration("transfer", TYPED, RunMode.MULTIRUN)
     if ours:
-        once_per_choice(loader)
+        compose_once_per_choice(loader)
     return [outcome(lambda words=words: loader.load_sweep_config(master, words)) for words in jobs]
 
 
@@ -61,7 +62,7 @@ def test_the_time_of_a_sweep_is_one_for_all_its_jobs():
     loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
     setup_globals()
     master = loader.load_configuration("transfer", ["hydra.sweep.dir=${now:%H-%M-%S-%f}"], RunMode.MULTIRUN)
-    once_per_choice(loader)
+    compose_once_per_choice(loader)
     began = master.hydra.sweep.dir
     assert [loader.load_sweep_config(master, ["seed=1"]).hydra.sweep.dir for _ in range(2)] == [began, began]
 
@@ -69,7 +70,7 @@ def test_the_time_of_a_sweep_is_one_for_all_its_jobs():
 def test_jobs_do_not_share_what_they_change():
     loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
     master = loader.load_configuration("transfer", [], RunMode.MULTIRUN)
-    once_per_choice(loader)
+    compose_once_per_choice(loader)
     one, other = (loader.load_sweep_config(master, [f"wandb.tags=[{tag}]"]) for tag in "ab")
     one.wandb.tags.append("c")
     one.hydra.job.num = 7
@@ -81,6 +82,8 @@ def test_jobs_do_not_share_what_they_change():
 COUNTED = """
 import runpy, sys
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+import cftransfer.commands.composition
+cftransfer.commands.composition.POSSIBLE = {ours}
 real, calls = ConfigLoaderImpl.load_configuration, []
 ConfigLoaderImpl.load_configuration = lambda *args, **more: calls.append(more) or real(*args, **more)
 sys.argv = {argv}
@@ -92,11 +95,27 @@ except SystemExit as ended:
 """
 
 
-def test_a_sweep_composes_once_per_choice(tmp_path):
+def compositions(folder, *, ours):
+    """Run a sweep of three jobs of one choice; say how it ended, and how often Hydra composed a job."""
     argv = [str(ROOT / "transfer.py"), "-m", "seed=1,2,3", *SMALL]
-    words = [sys.executable, "-c", COUNTED.format(argv=argv)]
-    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] == "exit 0 compositions 1", done.stderr
+    words = [sys.executable, "-c", COUNTED.format(argv=argv, ours=ours)]
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    return (done.stdout.splitlines() or [done.stderr])[-1]
+
+
+def test_a_sweep_composes_once_per_choice(tmp_path):
+    assert compositions(tmp_path, ours=True) == "exit 0 compositions 1"
+
+
+def test_hydra_still_composes_every_job_twice(tmp_path):
+    """If this fails, Hydra has become faster: see whether cftransfer/commands/composition.py can be deleted."""
+    assert compositions(tmp_path, ours=False) == "exit 0 compositions 6"
+
+
+def test_without_the_private_names_of_hydra_sweeps_are_composed_hydras_way(monkeypatch):
+    monkeypatch.setattr(composition, "POSSIBLE", False)
+    monkeypatch.setattr(composition, "compose_once_per_choice", pytest.fail)
+    FastSweepComposition().on_multirun_start(OmegaConf.create({"hydra": {"launcher": {}}}))
 
 
 @given(st.text(st.sampled_from("ab\\'\"${}:,=[] é"), min_size=1, max_size=12))

@@ -1,0 +1,29 @@
+"""The functions that configs call in formulas, as in `${add:${model.layers},2}`: all are registered here."""
+
+import os
+
+from omegaconf import OmegaConf
+
+
+def add(*numbers: float) -> float:
+    """Return the sum, for settings that are given relative to another one."""
+    return sum(numbers)
+
+
+def variable(name: str, default: str) -> str:
+    """Return a variable of the environment; an empty one counts as not set, unlike in `oc.env`."""
+    return os.environ.get(name) or default
+
+
+def cores_shared_by(processes: int | None) -> int:
+    """Return the threads of each of so many jobs at once, at least one; None means any number of jobs."""
+    return max(1, len(os.sched_getaffinity(0)) // processes) if processes else 1
+
+
+def gpus_for(accelerator: str) -> int | None:
+    """Return the GPUs to request for one job: 1 for trainer=gpu, otherwise None, which requests none."""
+    return 1 if accelerator == "gpu" else None
+
+
+for resolver in (add, variable, cores_shared_by, gpus_for):
+    OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

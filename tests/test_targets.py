@@ -1,0 +1,106 @@
+"""Short names → functions: the package's own, those of installed packages, and nothing else."""
+
+import importlib.metadata
+import sys
+
+import pytest
+from conftest import ROOT
+
+from cftransfer import targets
+from cftransfer.errors import InputError
+from cftransfer.targets import ENTRY_POINTS, OWN, call_target, source_of, target_function
+
+SOURCE = """
+def mine(*, layers, input_shape):
+    return layers, input_shape
+
+
+def no_model(*, layers):
+    return layers
+
+
+CONSTANT = 3
+"""
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """Offer functions of another package by entry points, as pip would."""
+    (tmp_path / "their_package.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "their_package", raising=False)
+    offered = {"mine": "mine", "mlp": "mine", "no_model": "no_model", "constant": "CONSTANT", "absent": "nothing"}
+    points = [
+        importlib.metadata.EntryPoint(name, f"their_package:{function}", "cftransfer.models")
+        for name, function in offered.items()
+    ]
+
+    def entry_points(*, group, name):
+        return [point for point in points if (point.group, point.name) == (group, name)]
+
+    monkeypatch.setattr(targets, "entry_points", entry_points)
+    targets._function.cache_clear()
+    yield tmp_path / "their_package.py"
+    targets._function.cache_clear()
+
+
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in OWN.items() for name in sorted(names)])
+def test_every_name_of_the_package_is_a_function_with_an_option_of_its_name(part, name):
+    function = target_function(part, {"_target_": name})
+    assert function.__name__ == name
+    assert function.__module__.startswith("cftransfer.")
+    assert (ROOT / "conf" / part / f"{name}.yaml").exists()
+    assert source_of(part, {"_target_": name}) == ""
+
+
+@pytest.mark.parametrize("part", OWN)
+def test_every_shipped_option_names_one_of_the_packages_own_functions(part):
+    for path in (ROOT / "conf" / part).glob("*.yaml"):
+        (named,) = [line.split()[1] for line in path.read_text().splitlines() if line.startswith("_target_:")] or [None]
+        assert named is None or named in OWN[part], path
+
+
+def test_a_function_of_an_installed_package_is_called_by_its_entry_point(installed):
+    settings = {"_target_": "mine", "layers": 4}
+    assert call_target("model", settings, input_shape=(3,)) == (4, (3,))
+    with pytest.raises(InputError, match=r"model\.layres: no such key; model has: layers"):
+        call_target("model", settings | {"layres": 3}, input_shape=(3,))
+
+
+def test_an_installed_package_cannot_take_a_name_of_ours(installed):
+    assert target_function("model", {"_target_": "mlp"}).__module__ == "cftransfer.models.mlp"
+
+
+def test_the_source_of_code_that_is_not_ours_identifies_it(installed):
+    before = source_of("model", {"_target_": "mine"})
+    assert len(before) == 16
+    installed.write_text(SOURCE.replace("return layers, input_shape", "return layers + 1, input_shape"))
+    assert source_of("model", {"_target_": "mine"}) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_model", "makes no model"),
+        ("constant", "the entry point their_package:CONSTANT is no function"),
+        ("absent", "the entry point their_package:nothing cannot be loaded"),
+        ("their_package.mine", "takes one of the names of models"),
+        ("their_package:mine", "takes one of the names of models"),
+        ("_function", "takes one of the names of models"),
+        ("Mlp", "takes one of the names of models"),
+        ("mlp\n", "takes one of the names of models"),
+        ("nope", "no such function"),
+        ("sklearn_models", "no such function"),  # a module of ours
+        ("population", "no such function"),
+        ("moons", "no such function"),  # of another part
+    ],
+)
+def test_other_names_are_refused(installed, name, said):
+    with pytest.raises(InputError, match=said):
+        target_function("model", {"_target_": name})
+
+
+def test_the_groups_of_entry_points_are_those_of_the_docs():
+    docs = (ROOT / "docs" / "extending.md").read_text()
+    for group in ENTRY_POINTS.values():
+        assert f'[project.entry-points."{group}"]' in docs or f"`{group}`" in docs, group
