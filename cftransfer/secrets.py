@@ -15,8 +15,8 @@ NAME = (
 def unrecorded() -> Iterator[None]:
     """Take the secrets out of the environment that W&B would record with a run: around what starts W&B.
 
-    W&B records all variables of SLURM (SLURM_EXPORT_ENV may hold the values of all others), and the address of a git remote; the server process of its client keeps those
-    with which it was started.
+    W&B records all variables of SLURM, of which SLURM_EXPORT_ENV may hold the values of all others, and the address
+    of a git remote; the server process of its client keeps those with which it was started.
     """
     slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_")}
     kept = {name: value for name, value in slurm.items() if _is_named(name) or name == "SLURM_EXPORT_ENV"}
