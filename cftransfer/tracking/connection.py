@@ -13,7 +13,6 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from cftransfer.errors import InputError
-from cftransfer.secrets import holds_credentials, unrecorded
 from cftransfer.settings import check_choice, check_float
 from cftransfer.tracking import names
 
@@ -27,6 +26,8 @@ DAY = 86400  # seconds: no upload is waited for longer, and W&B takes no number 
 ROOM = 2**15  # bytes of a block in the file of a run
 # Of the environment: a service of W&B's that may be dead, a sweep that would rename runs, a mode that we pass on.
 FOREIGN = ("WANDB_SERVICE", "WANDB_SWEEP_ID", "WANDB_MODE", "WANDB_GIT_REMOTE_URL")
+# W&B records all of SLURM's variables with a run; these hold a key, or all variables of the one who submitted.
+SECRET = re.compile(r"SLURM_(EXPORT_ENV|.*(JWT|TOKEN|KEY|SECRET|PASS).*)")
 
 
 class Run(NamedTuple):
@@ -60,7 +61,7 @@ def _source(name: str, value: Any) -> str:
 
 def check_server() -> None:
     """Raise InputError for a password or a token in the address of W&B's server, which W&B logs and shows."""
-    if holds_credentials(os.environ.get("WANDB_BASE_URL", "")):
+    if "@" in os.environ.get("WANDB_BASE_URL", "").partition("://")[2].partition("/")[0]:
         way_out = "give the server's address alone, and the key to wandb login or WANDB_API_KEY"
         raise InputError(f"WANDB_BASE_URL: takes no user or password, which would be written down; {way_out}")
 
@@ -133,7 +134,7 @@ def begin(settings: Mapping[str, Any], folder: Path, **known: Any) -> Run:
     place = {name: settings[name] for name in ("mode", "project", "entity")}
     warnings: list[str] = []
     try:
-        with unrecorded():
+        with _changed({name: None for name in os.environ if SECRET.fullmatch(name)}):
             wandb.setup()
             terminal = SimpleNamespace(info=log.debug, warning=warnings.append, error=warnings.append)
             wandb.termsetup(wandb.Settings(silent=True), terminal)
