@@ -49,6 +49,7 @@ def timed_sweep(words: list[str]) -> tuple[dict[str, list[float]], list[float]]:
 
     from cftransfer import tracking
     from cftransfer.commands import composition, experiment
+    from cftransfer.jobs import write
     from cftransfer.measuring import rates
     from cftransfer.store import trained
 
@@ -59,14 +60,15 @@ def timed_sweep(words: list[str]) -> tuple[dict[str, list[float]], list[float]]:
         (experiment, "run", "look up and measure"),
         (trained, "trajectory", "  of it, models from the store (per population: twice a job)"),
         (rates, "survivorship", "  of it, survivorship"),
-        (tracking, "finish", "write tables and result.json, log to W&B"),
+        (write, "write", "write tables and result.json"),
+        (tracking, "publish_job", "tell W&B"),
     ]
     for owner, name, called in places:
         setattr(owner, name, timed(getattr(owner, name), took[called]))
     ends: list[float] = []
     basic_launcher.run_job = stamped(basic_launcher.run_job, ends)
     composition.compose_once_per_choice = timed_loader(composition.compose_once_per_choice, took[COMPOSE])
-    tracking.wandb_run = timed_context(tracking.wandb_run, took)
+    tracking.opened = timed_context(tracking.opened, took)
     sweep(words)
     return took, ends
 

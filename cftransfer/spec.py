@@ -69,6 +69,7 @@ def family_key(spec: Spec) -> str:
 
 
 def without_epochs(spec: Spec) -> Spec:
+    """Return what the specs of a model share after more or fewer epochs, wherever its files lie."""
     return without_paths(at_epoch(spec, None))
 
 

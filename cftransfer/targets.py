@@ -91,10 +91,14 @@ def source_of(part: str, settings: Mapping[str, Any]) -> str:
     It is a hash of the function's whole file, in 16 hex digits: the store must not serve the weights of a network that
     has been edited since.
     """
-    if settings.get("_target_") in OWN[part]:
-        return ""
-    file = inspect.getsourcefile(target_function(part, settings))
-    return hashlib.sha256(Path(str(file)).read_bytes()).hexdigest()[:16]
+    function = target_function(part, settings)
+    return "" if settings["_target_"] in OWN[part] else _source(function)
+
+
+@cache
+def _source(function: Callable[..., Any]) -> str:
+    """Hash the file of a function, once: an edit while the process runs does not change the code that runs."""
+    return hashlib.sha256(Path(str(inspect.getsourcefile(function))).read_bytes()).hexdigest()[:16]
 
 
 @cache
@@ -104,6 +108,7 @@ def _function(part: str, name: str) -> Callable[..., Any]:
         if importlib.util.find_spec(module) is not None:
             function = getattr(importlib.import_module(module), name, None)
             if inspect.isfunction(function) and function.__module__ == module:
+                _source(function)  # as it is now
                 return function
     for entry in entry_points(group=ENTRY_POINTS[part], name=name):
         try:
@@ -113,6 +118,7 @@ def _function(part: str, name: str) -> Callable[..., Any]:
                 f"{part}._target_={name}: the entry point {entry.value} cannot be loaded ({error})"
             ) from error
         if inspect.isfunction(function):
+            _source(function)
             return function
         raise InputError(f"{part}._target_={name}: the entry point {entry.value} is no function")
     raise InputError(f"{part}._target_={name}: no such function; {part}=… takes an option of conf/{part}")

@@ -40,11 +40,7 @@ import cftransfer.models.population  # noqa: E402
 import cftransfer.report.collect  # noqa: E402
 import cftransfer.report.figures  # noqa: E402, F401
 from cftransfer import atomic, tracking  # noqa: E402, F401
-from cftransfer.searching import engine  # noqa: E402
-from cftransfer.store import (
-    locks,
-    trained,
-)
+from cftransfer.store import locks, passes, searched  # noqa: E402
 
 WORDS = [
     "dataset=moons",
@@ -56,7 +52,7 @@ WORDS = [
     "trainer.threads=1",
 ]
 WORDS += ["replicates.bases=2", "replicates.references=3", "samples=200", "wandb=disabled"]
-KILLS = 24  # a third each in trained, in engine and in writing
+KILLS = 24  # a third each in training, in searching and in writing
 SEED = 0
 CLONE_NEWUTS = 0x04000000
 
@@ -242,10 +238,10 @@ def dies_writing(*, call: int, at: str) -> Hook:
 
 def counted(place: Path) -> dict[str, list[float]]:
     """Run a job undisturbed; return the seconds that each call of its parts took, in order."""
-    took: dict[str, list[float]] = {"_train": [], "search": [], "_replace": []}
+    took: dict[str, list[float]] = {"train_pass": [], "run_search": [], "_replace": []}
 
     def hook() -> None:
-        for module, name in ((trained, "_train"), (engine, "search"), (atomic, "_replace")):
+        for module, name in ((passes, "train_pass"), (searched, "run_search"), (atomic, "_replace")):
             setattr(module, name, timed(getattr(module, name), name))
 
     def timed(real: Callable, name: str) -> Callable:
@@ -268,7 +264,7 @@ def counted(place: Path) -> dict[str, list[float]]:
 def kills(folder: Path, quiet: Path, took: dict[str, list[float]]) -> Iterator[Row]:
     """SIGKILL at drawn moments, each in a folder of its own."""
     draw = random.Random(SEED)
-    parts = {"training": (trained, "_train"), "search": (engine, "search")}
+    parts = {"training": (passes, "train_pass"), "search": (searched, "run_search")}
     for part in ("training", "search", "writing"):
         row = Row(f"SIGKILL in {part}")
         for number in range(KILLS // 3):
@@ -291,7 +287,7 @@ def kills(folder: Path, quiet: Path, took: dict[str, list[float]]) -> Iterator[R
 def without_a_name(folder: Path, quiet: Path) -> Iterator[Row]:
     """SIGKILL between the making of a lock and the writing into it of who holds it: nobody can be asked for it."""
     row = Row("SIGKILL in taking a lock")
-    for lock in (2, 4):  # of a model to be trained, and of its pass; the first two say what is in use
+    for lock in (0, 2):  # of a model to be trained, and of its pass
         place = fresh(folder, f"lock-{lock}")
         run(place, on_host("dying", dies_making_lock(lock)))
         before = whole(place)
@@ -326,7 +322,7 @@ def dies_making_lock(number: int) -> Hook:
 def last_steps(folder: Path, quiet: Path) -> Iterator[Row]:
     """SIGKILL when all models of a pass are stored: nobody will ask for what is left of it."""
     row = Row("SIGKILL when all is made")
-    moments = {"passes": (trained, "_drop_done", 1), "locks": (SoftFileLease, "release", 1)}  # of the bases, both
+    moments = {"passes": (passes, "drop_done", 0), "locks": (SoftFileLease, "release", 1)}  # of the bases, both
     for left, (thing, name, call) in moments.items():
         place = fresh(folder, f"last-{left}")
         first = run(place, dies_before(thing, name, call=call))
@@ -421,7 +417,7 @@ def machines(folder: Path, quiet: Path) -> Iterator[Row]:
     yield row
     row = Row("the other host dies with its locks")
     place = fresh(folder, "host-dies")
-    on_dying = on_host("dying", dies_before(trained, "_train", call=1))
+    on_dying = on_host("dying", dies_before(passes, "train_pass", call=1))
     run(place, on_dying)
     before = whole(place)
     if not list((place / "store" / "locks").iterdir()):
@@ -435,7 +431,7 @@ def machines(folder: Path, quiet: Path) -> Iterator[Row]:
     place = fresh(folder, "sleeps")
     sleeper = start(
         fresh_in(place, "sleeper"),
-        on_host("sleeper", stops_inside(trained, "_train")),
+        on_host("sleeper", stops_inside(passes, "train_pass")),
         f"paths.store={place / 'store'}",
     )
     os.waitpid(sleeper, os.WUNTRACED)
@@ -453,7 +449,7 @@ def clocks(folder: Path, quiet: Path) -> Iterator[Row]:
     row = Row("clock jumps")
     for number, day in enumerate((-400, 400)):
         place = fresh(folder, f"clock-{number}")
-        first = run(place, jumps(day, dies_inside(trained, "_train", call=1, after=0.05)))
+        first = run(place, jumps(day, dies_inside(passes, "train_pass", call=1, after=0.05)))
         if first.code != -signal.SIGKILL:
             row.notes.append(f"was to be killed, and ended with {first.code}: {first.said[-200:]}")
         before = whole(place)

@@ -65,7 +65,7 @@ def test_result_json_has_what_the_docs_promise(main_job):
             "rate_to_1", "base_accuracy", "reference_accuracy", "distance_l2", "pairs",
         }  # fmt: skip
         assert set(result) == {
-            "config", "choices", "overrides", "metrics", "data", "counterfactuals", "versions", "git", "wandb",
+            "config", "choices", "overrides", "metrics", "data", "counterfactuals", "versions", "git", "sweep", "wandb",
             "files",
         }  # fmt: skip
         tables = {path.name for path in folder.rglob("*.parquet")}

@@ -29,6 +29,7 @@ class Server:
     is_lost: bool = False
     stuck: str = ""  # this alone is not answered, for as long as it stands here
     refuses: bool = False  # takes no key
+    denied: str = ""  # this alone is answered with 403, for as long as it stands here
     stop: Callable[[], None] = lambda: None  # nobody listens any more
 
 
@@ -106,9 +107,10 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 return
             while server.stuck == asked and server.lost != "gone":
                 time.sleep(0.05)
-            content = json.dumps({"errors": [{"message": "user is not logged in"}]} if server.refuses else answer())
+            refused = server.refuses or server.denied == asked
+            content = json.dumps({"errors": [{"message": "user is not logged in"}]} if refused else answer())
             content = content.encode()
-            self.send_response(401 if server.refuses else 200)
+            self.send_response(401 if server.refuses else 403 if server.denied == asked else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

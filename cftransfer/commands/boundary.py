@@ -77,14 +77,14 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
     transfers = table(job.folder, "transfers", TRANSFERS, cells=CELLS)
     asked = _asked(transfers, base=base, reference=reference)
     found = _found(job.folder, asked, base=base)
-    if "${" in json.dumps(job.result["config"]):  # it was written resolved; who resolves it again may read secrets
+    if "${" in json.dumps(job.result.config):  # it was written resolved; who resolves it again may read secrets
         raise InputError(
             "result.json: its config has a formula, ${…}, which cftransfer did not write; run the job again"
         )
-    config = OmegaConf.create(job.result["config"])
+    config = OmegaConf.create(job.result.config)
     specs = base_spec(config), reference_spec(config)
     dataset = load(specs[0]["dataset"], Path(config.paths.data))
-    if dataset.version != job.result.get("data", {}).get("version", ""):
+    if dataset.version != job.result.data.get("version", ""):
         raise InputError(f"dataset {dataset.name}: its files have changed since; run the job again")
     _fits(found, dataset)
     place = store.prepare(config.paths.store)

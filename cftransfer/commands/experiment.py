@@ -19,8 +19,7 @@ from cftransfer.measuring.asking import counterfactual_table, transfer_tables
 from cftransfer.measuring.controls import nearest_rows
 from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
-from cftransfer.spec import family_key, generating_seeds
-from cftransfer.store import using
+from cftransfer.spec import generating_seeds
 from cftransfer.store.searched import searched, searches_file
 from cftransfer.store.trained import curves, model_file, trained, trajectory
 
@@ -33,30 +32,29 @@ def run(plan: Plan) -> JobResult:
     """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found."""
     use(plan.hardware, images=isinstance(plan.dataset.space, PixelSpace))
     shared: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store, "hardware": plan.hardware}
-    with using(plan.store, [family_key(plan.base), family_key(plan.reference)]):
-        bases = trained(plan.base, plan.base_seeds, **shared)
-        searches = _searched(plan, bases, shared)
-        references = trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **shared)
-        same_spec = [trained(plan.base, plan.reference_seeds, **shared)] if plan.by_seed else []
-        nearest = [nearest_rows(found, base, plan.dataset.x_train) for found, base in zip(searches, bases, strict=True)]
-        asked = transfer_tables(
-            searches,
-            [*references, *same_spec],
-            nearest=nearest,
-            base_seeds=plan.base_seeds,
-            reference_seeds=plan.reference_seeds,
-            nested=plan.nested,
-        )
-        counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest)
-        accuracies = {
-            "base_accuracy": _accuracy(bases, plan.dataset),
-            "reference_accuracy": [_accuracy(models, plan.dataset) for models in references],
-        }
-        metrics, tables, curve = _measured(plan, counterfactuals, asked, accuracies)
-        if isinstance(plan.dataset.space, PixelSpace):
-            metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
-        shown = examples.examples(searches, asked[len(plan.epochs) - 1], plan.dataset)
-        tables |= {"curves": _curves(plan)} | ({"examples": examples.table(shown, plan.dataset)} if shown else {})
+    bases = trained(plan.base, plan.base_seeds, **shared)
+    searches = _searched(plan, bases, shared)
+    references = trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **shared)
+    same_spec = [trained(plan.base, plan.reference_seeds, **shared)] if plan.by_seed else []
+    nearest = [nearest_rows(found, base, plan.dataset.x_train) for found, base in zip(searches, bases, strict=True)]
+    asked = transfer_tables(
+        searches,
+        [*references, *same_spec],
+        nearest=nearest,
+        base_seeds=plan.base_seeds,
+        reference_seeds=plan.reference_seeds,
+        nested=plan.nested,
+    )
+    counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest)
+    accuracies = {
+        "base_accuracy": _accuracy(bases, plan.dataset),
+        "reference_accuracy": [_accuracy(models, plan.dataset) for models in references],
+    }
+    metrics, tables, curve = _measured(plan, counterfactuals, asked, accuracies)
+    if isinstance(plan.dataset.space, PixelSpace):
+        metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
+    shown = examples.examples(searches, asked[len(plan.epochs) - 1], plan.dataset)
+    tables |= {"curves": _curves(plan)} | ({"examples": examples.table(shown, plan.dataset)} if shown else {})
     return JobResult(
         metrics=metrics,
         tables=tables,
@@ -141,9 +139,8 @@ def _kept(plan: Plan, *, many: int) -> list[str]:
 def train(plan: Training) -> JobResult:
     """Train, or fetch, the models of a pool."""
     use(plan.hardware, images=isinstance(plan.dataset.space, PixelSpace))
-    with using(plan.store, [family_key(plan.spec)]):
-        trained(plan.spec, plan.seeds, dataset=plan.dataset, store=plan.store, hardware=plan.hardware)
-        table = curves(plan.spec, plan.seeds, store=plan.store)
+    trained(plan.spec, plan.seeds, dataset=plan.dataset, store=plan.store, hardware=plan.hardware)
+    table = curves(plan.spec, plan.seeds, store=plan.store)
     last = table[table.epoch == table.epoch.max()].drop(columns=["epoch", "seed"]).mean()
     many = f"{len(plan.seeds)} models" if len(plan.seeds) > 1 else "1 model"
     log.info("%s: test accuracy %.3f, AUROC %.3f on average", many, last.test_accuracy, last.test_auroc)

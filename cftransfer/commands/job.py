@@ -1,11 +1,15 @@
-"""What a job needs besides its science: its folder, an earlier result, its log, its W&B run."""
+"""What a job needs besides its science: its folder, an earlier result, its log, its W&B run.
+
+Nothing heavy is imported here, so that --help is instant.
+"""
 
 import functools
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -13,12 +17,27 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cftransfer.errors import LOGGED, InputError
-from cftransfer.jobs import resume
+from cftransfer.jobs.provenance import RunningJob, code, shown
 
 if TYPE_CHECKING:
     from cftransfer.jobs.write import JobResult
 
 log = logging.getLogger(__name__)
+
+GROUPS = ("experiment", "dataset", "model", "training", "counterfactual", "model@reference.model")
+
+
+def running_job(cfg: DictConfig, *, resolve: bool = True) -> RunningJob:
+    """Return what Hydra knows of the job that runs."""
+    hydra = HydraConfig.get()
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=resolve)  # type: ignore[assignment]
+    folder, chosen = Path(hydra.runtime.output_dir), hydra.runtime.choices
+    # An option goes by its group, or by the place that it is put in (model@reference.model).
+    choices = {name.rpartition("@")[2]: chosen[name] for name in GROUPS if name in chosen}
+    sweep = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else folder.parent
+    in_sweep = hydra.mode == RunMode.MULTIRUN or (sweep / "multirun.yaml").exists()
+    typed = list(hydra.overrides.task)
+    return RunningJob(folder, config, choices, typed, shown(sweep.absolute()).as_posix() if in_sweep else None)
 
 
 class Job:
@@ -35,23 +54,23 @@ class Job:
         return {word.lstrip("+~").partition("=")[0] for word in words}
 
     def begin(self, version: str) -> None:
-        """Leave the job here if its folder has its result, of the same data; else open its W&B run."""
-        from cftransfer import tracking
+        """Leave the job here if its folder has its result, of data of this version; else open its W&B run."""
+        from cftransfer.jobs.resume import earlier_metric
+        from cftransfer.tracking import opened
 
-        if (earlier := resume.earlier_metric(self.cfg, self.metric, version=version)) is not None:
+        self._running = running_job(self.cfg)
+        code()  # as it is now; what is edited or committed during the job is not of it
+        if (earlier := earlier_metric(self._running, self.metric, version=version)) is not None:
             raise _AlreadyDone(earlier)
-        self._tracked = self._stack.enter_context(tracking.wandb_run(self.cfg))
+        self._run = self._stack.enter_context(opened(self._running))
 
     def finish(self, result: "JobResult") -> None:
         """Write the result into the job's folder, then publish it."""
-        from cftransfer.jobs.write import finish
+        from cftransfer.jobs.write import write
+        from cftransfer.tracking import id_of, publish_job
 
-        history = result.curve
-        if history is None and self.metric != "rate":
-            from cftransfer.tracking import mean_curve
-
-            history = mean_curve(result.tables["curves"])
-        finish(self.cfg, self._tracked, result, history=history)
+        write(self._running, result, wandb=id_of(self._running))
+        publish_job(self._running, self._run)
         self.value = result.metrics[self.metric]
 
 
@@ -69,28 +88,33 @@ def job(*, metric: str) -> Callable[[Callable[[DictConfig, Job], None]], Callabl
     def decorate(body: Callable[[DictConfig, Job], None]) -> Callable[[DictConfig], float]:
         @functools.wraps(body)
         def main(cfg: DictConfig) -> float:
-            if (value := resume.earlier_metric(cfg, metric)) is not None:
-                _catch_up(cfg)
-                return value
+            from cftransfer.jobs.resume import earlier_metric
+            from cftransfer.tracking import catch_up
+
             with logged_failure(), ExitStack() as stack:
-                running = Job(cfg, metric, stack)
-                try:
-                    body(cfg, running)
-                except _AlreadyDone as done:
-                    _catch_up(cfg)
-                    return done.value
-            assert running.value is not None
-            return running.value
+                if (value := earlier_metric(_as_typed(cfg), metric)) is None:
+                    running = Job(cfg, metric, stack)
+                    try:
+                        body(cfg, running)
+                    except _AlreadyDone as done:
+                        value = done.value
+                    else:
+                        assert running.value is not None
+                        return running.value
+                catch_up(running_job(cfg))
+                return value
 
         return main
 
     return decorate
 
 
-def _catch_up(cfg: DictConfig) -> None:
-    from cftransfer.tracking.sync import catch_up
-
-    catch_up(cfg)
+def _as_typed(cfg: DictConfig) -> RunningJob:
+    """Return the job, unresolved where a formula leads nowhere: its body will say so, and it has no result."""
+    try:
+        return running_job(cfg)
+    except OmegaConfBaseException:
+        return running_job(cfg, resolve=False)
 
 
 @contextmanager
@@ -110,8 +134,6 @@ def logged_failure() -> Iterator[None]:
     except KeyboardInterrupt:
         log.error("interrupted; the same command goes on where this one ended")
         sys.exit(130)
-    except _AlreadyDone:
-        raise
     except Exception as error:
         log.exception("failed")
         error.add_note(LOGGED)
@@ -121,14 +143,14 @@ def logged_failure() -> Iterator[None]:
 
 @contextmanager
 def _formulas_named() -> Iterator[None]:
-    """Raise an InputError for a setting that is not there, or whose formula leads nowhere."""
+    """Raise an InputError for a setting that is missing, or whose formula leads nowhere."""
     try:
         yield
     except OmegaConfBaseException as error:
         key, reason = error.full_key or "the config", str(error).partition("\n")[0].rstrip(".")
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
             raise InputError(f"{key}: is missing ({reason}); leave out what removes it, as ~{key}") from error
-        raise InputError(f"{key}: cannot be looked up ({reason}); mend its formula, or give a value") from error
+        raise InputError(f"{key}: cannot be looked up ({reason}); fix its formula, or give a value") from error
 
 
 def _end_single_job() -> None:

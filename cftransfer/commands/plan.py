@@ -15,7 +15,7 @@ from cftransfer.commands.secrets import check_config, leaves
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import MAX_NUMBER
-from cftransfer.models.build import Hardware, build, check_training, without_epochs
+from cftransfer.models.build import Hardware, build, check_training, fitted_in_one_go
 from cftransfer.settings import check_choice, check_int, check_keys
 from cftransfer.spec import POOL_SIZE, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
 from cftransfer.store.searched import check_search
@@ -168,7 +168,7 @@ def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool
         check_training(reference, dataset)
     except InputError as error:
         raise InputError(f"reference.{error}") from error
-    if base["model"] == reference["model"] and base != reference and without_epochs(base, dataset):
+    if base["model"] == reference["model"] and base != reference and fitted_in_one_go(base, dataset):
         way_out = "choose a network, as in model=mlp, or another experiment"
         name = base["model"]["_target_"].rpartition(".")[2]
         raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")

@@ -10,6 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
@@ -134,12 +135,9 @@ def _report(*, expected: bool) -> bool:
     results, lost = any(output.path.rglob("result.json")), output.lost()
     if results and output.rated:
         from cftransfer.report import report
+        from cftransfer.tracking import publish_report
 
-        report([output.path])
-        if output.sweep:
-            from cftransfer.tracking import report_run
-
-            report_run(output.path)
+        report([output.path], then=partial(publish_report, output.path) if output.sweep else None)
     elif expected and lost:
         from cftransfer.jobs.read import why_failed
 

@@ -13,8 +13,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cftransfer.errors import InputError, refuse
-from cftransfer.secrets import NAME
 
+# Not tokenizers, and numbers of tokens.
+NAME = (
+    r"(?:(?:api|access|private)_?key|token(?!iz|s(?![a-z]))|passw|passphrase|secret|credential|jwt|(?<![a-z:])pwd)\w*"
+)
 # api_key=…, {password: …}, export MY_TOKEN=…; a name with a value that holds nothing is not refused.
 GIVEN = re.compile(
     rf"""(?<![\w.])([\w.]*{NAME})["']?(?:=(?=[^\s=])|:\s*(?=\S))(?!(?:null|true|false|''|"")(?!\w))""", re.I

@@ -5,11 +5,13 @@ those of the Census's own dictionary (2018 ACS PUMS Data Dictionary); blanks are
 """
 
 import csv
+import json
 import random
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
@@ -23,118 +25,20 @@ from cftransfer.settings import check_choice, check_int
 CENSUS = "https://www2.census.gov/programs-surveys/acs/data/pums"
 YEARS = range(2014, 2019)
 HORIZONS = ("1-Year", "5-Year")
-ANEW = "mend it, or delete it to have it downloaded anew"
+REMEDY = "fix it, or delete it, and it is downloaded again"
 # At most of one file. The largest that the Census has, five years of California, has 1.6 GB, 1.9 million lines of 286
 # columns; folktables reads all of it at once, in eight bytes or more a cell.
 BYTES, HEADER, CELLS = 2**32, 2**16, 2**30
 BLANK = -1
 
-# Feature → code in the file → its name.
+# Feature → code in the file → its name, out of the Census's dictionary.
 NAMES = {
-    "SCHL": {
-        BLANK: "N/A (less than 3 years old)",
-        1: "No schooling completed",
-        2: "Nursery school, preschool",
-        3: "Kindergarten",
-        **{3 + grade: f"Grade {grade}" for grade in range(1, 12)},
-        15: "12th grade - no diploma",
-        16: "Regular high school diploma",
-        17: "GED or alternative credential",
-        18: "Some college, but less than 1 year",
-        19: "1 or more years of college credit, no degree",
-        20: "Associate's degree",
-        21: "Bachelor's degree",
-        22: "Master's degree",
-        23: "Professional degree beyond a bachelor's degree",
-        24: "Doctorate degree",
-    },
-    "MAR": {
-        1: "Married",
-        2: "Widowed",
-        3: "Divorced",
-        4: "Separated",
-        5: "Never married or under 15 years old",
-    },
-    "RELP": {
-        0: "Reference person",
-        1: "Husband/wife",
-        2: "Biological son or daughter",
-        3: "Adopted son or daughter",
-        4: "Stepson or stepdaughter",
-        5: "Brother or sister",
-        6: "Father or mother",
-        7: "Grandchild",
-        8: "Parent-in-law",
-        9: "Son-in-law or daughter-in-law",
-        10: "Other relative",
-        11: "Roomer or boarder",
-        12: "Housemate or roommate",
-        13: "Unmarried partner",
-        14: "Foster child",
-        15: "Other nonrelative",
-        16: "Institutionalized group quarters population",
-        17: "Noninstitutionalized group quarters population",
-    },
-    "DIS": {1: "With a disability", 2: "Without a disability"},
-    "ESP": {
-        BLANK: "N/A (not own child of householder, and not child in subfamily)",
-        1: "Living with two parents: Both parents in labor force",
-        2: "Living with two parents: Father only in labor force",
-        3: "Living with two parents: Mother only in labor force",
-        4: "Living with two parents: Neither parent in labor force",
-        5: "Living with father: Father in the labor force",
-        6: "Living with father: Father not in labor force",
-        7: "Living with mother: Mother in the labor force",
-        8: "Living with mother: Mother not in labor force",
-    },
-    "CIT": {
-        1: "Born in the U.S.",
-        2: "Born in Puerto Rico, Guam, the U.S. Virgin Islands, or the Northern Marianas",
-        3: "Born abroad of American parent(s)",
-        4: "U.S. citizen by naturalization",
-        5: "Not a citizen of the U.S.",
-    },
-    "MIG": {
-        BLANK: "N/A (less than 1 year old)",
-        1: "Yes, same house (nonmovers)",
-        2: "No, outside US and Puerto Rico",
-        3: "No, different house in US or Puerto Rico",
-    },
-    "MIL": {
-        BLANK: "N/A (less than 17 years old)",
-        1: "Now on active duty",
-        2: "On active duty in the past, but not now",
-        3: "Only on active duty for training in Reserves/National Guard",
-        4: "Never served in the military",
-    },
-    "ANC": {
-        1: "Single",
-        2: "Multiple",
-        3: "Unclassified",
-        4: "Not reported",
-        8: "Suppressed for select PUMAs",  # the Census names the year, too
-    },
-    "NATIVITY": {1: "Native", 2: "Foreign born"},
-    "DEAR": {1: "Yes", 2: "No"},
-    "DEYE": {1: "Yes", 2: "No"},
-    "DREM": {BLANK: "N/A (Less than 5 years old)", 1: "Yes", 2: "No"},
-    "SEX": {1: "Male", 2: "Female"},
-    "RAC1P": {
-        1: "White alone",
-        2: "Black or African American alone",
-        3: "American Indian alone",
-        4: "Alaska Native alone",
-        5: "American Indian and Alaska Native tribes specified; or American Indian or Alaska Native, not specified and "
-        "no other races",
-        6: "Asian alone",
-        7: "Native Hawaiian and Other Pacific Islander alone",
-        8: "Some Other Race alone",
-        9: "Two or More Races",
-    },
+    name: {int(code or BLANK): words for code, words in codes.items()}
+    for name, codes in json.loads((files("cftransfer.data") / "acs_employment.json").read_text("utf-8")).items()
 }
-# What may stand in a column that is read.
+# Codes that may stand in a column that is read.
 CODES: dict[str, Collection[int]] = {**NAMES, "AGEP": range(100), "ESR": (BLANK, *range(1, 7))}
-# What a person cannot change.
+# Features that a person cannot change.
 FIXED = ("AGEP", "SEX", "RAC1P", "NATIVITY", "ANC", "DIS", "DEAR", "DEYE", "DREM")
 
 
@@ -150,8 +54,8 @@ def acs_employment(
 ) -> Dataset:
     """Sixteen features of the persons of `states`; class 1 is a civilian at work (ESR 1), class 0 everybody else.
 
-    Reads `folder`/folktables/`year`/`horizon`/psam_p36.csv and the like through folktables, after downloading what is
-    not there. `max_rows` persons are drawn at random, None takes all of them.
+    Reads `folder`/folktables/`year`/`horizon`/psam_p36.csv and the like through folktables, after downloading missing
+    files. `max_rows` persons are drawn at random, None takes all of them.
 
     Age is an integer, schooling (SCHL) ordinal from the blank of those under 3 to a doctorate; a person can only raise
     it. All others are categories under the Census's names. A category that none of the rows is in is left out, for a
@@ -165,7 +69,6 @@ def acs_employment(
     from folktables import ACSEmployment
 
     persons = pd.concat([_persons(folder, state, year, horizon) for state in states], ignore_index=True)
-    # Of all persons: what max_rows and split_seed draw from them is in the settings already.
     if max_rows is not None and max_rows < len(persons):
         persons = persons.sample(max_rows, random_state=split_seed)
     features = [_feature(name, persons[name]) for name in ACSEmployment.features if persons[name].nunique() > 1]
@@ -203,13 +106,13 @@ def _persons(folder: Path, state: str, year: int, horizon: str) -> pd.DataFrame:
     if not path.exists():
         fetch(f"{CENSUS}/{year}/{horizon}/csv_p{state.lower()}.zip", path, wrong=_wrong)
     if reason := _wrong(path):
-        raise InputError(f"{path}: {reason}; {ANEW}")
+        raise InputError(f"{path}: {reason}; {REMEDY}")
     source = ACSDataSource(survey_year=str(year), horizon=horizon, survey="person", root_dir=str(folder / "folktables"))
     try:
         with _undisturbed():
             table = source.get_data(states=[state], download=False)[_columns()]
     except (OSError, ValueError) as error:  # pandas' own errors and those of decoding are ValueErrors
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {ANEW}") from error
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {REMEDY}") from error
     return pd.DataFrame({name: _codes(table[name], path) for name in table})
 
 
@@ -228,7 +131,7 @@ def _columns() -> list[str]:
 
 
 def _wrong(path: Path) -> str:
-    """Say what keeps a file from being read, as far as its size and its first line tell; "" if nothing does."""
+    """Return why a file cannot be read, as far as its size and its first line tell; "" if it can."""
     if not path.is_file() or (size := path.stat().st_size) > BYTES:
         return f"has {size:,} bytes, more than {BYTES:,}" if path.is_file() else "is no file"
     try:
@@ -243,8 +146,10 @@ def _wrong(path: Path) -> str:
     if len(header) * (many := _lines(path)) > CELLS:
         return f"has {many:,} lines of {len(header):,} columns, more than {CELLS:,} cells"
     missing = [name for name in _columns() if name not in header]
-    if missing:
-        return f"lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}"
+    twice = [name for name in _columns() if header.count(name) > 1]
+    for names, said in ((missing, "lacks the column"), (twice, "has more than once the column")):
+        if names:
+            return f"{said}{'s' * (len(names) > 1)} {', '.join(names)}"
     return "holds no persons" if empty else ""
 
 
@@ -272,7 +177,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _codes(column: pd.Series, path: Path) -> pd.Series:
-    """Return a column of the file as int16, BLANK where it is blank; InputError for what is no code of the Census."""
+    """Return a column of the file as int16, BLANK where it is blank; InputError for a value that is no code."""
     known = CODES[str(column.name)]
     numbers = pd.to_numeric(column.astype(str), errors="coerce")  # through str, for True would count as 1
     right = numbers.isin([code for code in known if code != BLANK]) | (column.isna() & (BLANK in known))
@@ -282,8 +187,12 @@ def _codes(column: pd.Series, path: Path) -> pd.Series:
         right_codes = [code for code in known if code != BLANK]
         listed = [f"{right_codes[0]} to {right_codes[-1]}"] if len(right_codes) > 12 else map(str, right_codes)
         codes = ", ".join([*["blank"] * (BLANK in known), *listed])
+        # Not by another download: the Census's own file may have it.
+        way_out = (
+            f"remove the {(~right).sum():,} such lines of {len(column):,}, or choose other dataset.states or a year"
+        )
         raise InputError(
-            f"{path}: column {column.name} holds {what}, which is no code of the Census's ({codes}); {ANEW}"
+            f"{path}: column {column.name} holds {what}, which is no code of the Census's ({codes}); {way_out}"
         )
     return numbers.fillna(BLANK).astype("int16")
 

@@ -23,7 +23,7 @@ AIRPLANE, CLASSES = 0, 10
 SIDE, BATCH = 32, 10_000  # pixels; images of one file of the archive
 SIZES = {"train": 50_000, "test": 10_000}  # of the whole of CIFAR-10
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-# The version for C programs: bytes. That for Python is pickles, and loading one runs what it says.
+# The version for C programs: bytes. The version for Python is pickles, and loading one can run any code.
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 MEMBERS = {
@@ -31,10 +31,10 @@ MEMBERS = {
     "test": ["cifar-10-batches-bin/test_batch.bin"],
 }
 BYTES = 2**30  # of the arrays at most, once unpacked: five times CIFAR-10
-ANEW = "mend it, or delete it and it will be made again from a download"
+REMEDY = "fix it, or delete it, and it is made again from a download"
 
 
-def cifar10_airplane(folder: Path, *, split_seed: int) -> Dataset:
+def cifar10_airplane(folder: Path, *, split_seed: int = 0) -> Dataset:
     """Class 1 is an airplane, class 0 one of the other nine classes, drawn evenly by `split_seed`.
 
     Reads `folder`/cifar10.npz: x_train (n, 32, 32, 3) uint8, y_train (n,) 0 to 9, x_test, y_test. Where it is not
@@ -72,13 +72,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             arrays = {name: np.asarray(file[name]) for name in ARRAYS}
     # MemoryError: a header promises more than there is; NotImplementedError: a way of packing that is not known.
     except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {ANEW}") from error
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {REMEDY}") from error
     for split in SIZES:
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if y.ndim != 1 or not np.isin(y, range(CLASSES)).all():
-            raise InputError(f"{path}: y_{split} is {y.dtype} {y.shape}; it takes (n,) numbers from 0 to 9; {ANEW}")
+            raise InputError(f"{path}: y_{split} is {y.dtype} {y.shape}; it takes (n,) numbers from 0 to 9; {REMEDY}")
         if x.dtype != np.uint8 or x.shape != (len(y), 32, 32, 3):
-            raise InputError(f"{path}: x_{split} is {x.dtype} {x.shape}, not uint8 ({len(y)}, 32, 32, 3); {ANEW}")
+            raise InputError(f"{path}: x_{split} is {x.dtype} {x.shape}, not uint8 ({len(y)}, 32, 32, 3); {REMEDY}")
     return arrays
 
 

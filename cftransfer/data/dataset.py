@@ -1,4 +1,4 @@
-"""What every data set gives: a training and a test split in one fixed input space."""
+"""The contract of data sets: a training and a test split in one fixed input space."""
 
 import functools
 import hashlib
@@ -29,8 +29,8 @@ class Dataset:
 
     Images are bytes, a quarter of the memory, and stand for the numbers that `pixels.unit` makes of them.
 
-    from_files: whether the data come out of files that could be replaced, unlike what the package ships or draws.
-    about: what of those files was taken, in words.
+    from_files: whether the data come out of files that could be replaced, unlike data that the package ships or draws.
+    about: which part of those files was taken, in words.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Dataset:
 
     @cached_property
     def version(self) -> str:
-        """What identifies the data: 16 hex digits of a hash of the tensors, the space and the classes.
+        """The identity of the data: 16 hex digits of a hash of the tensors, the space and the classes.
 
         It is a part of every key, so that no model is served for data that it has not seen.
         """
@@ -57,7 +57,7 @@ class Dataset:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a job's result says of its data."""
+        """The description of the data in a job's result."""
         return {"version": self.version, "about": self.about, "from_files": self.from_files}
 
     @property
@@ -76,7 +76,7 @@ class Dataset:
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> Dataset:
-    """Return the data set of a spec, its files under `folder`; jobs of one process share it, nobody writes into it."""
+    """Return the data set of a spec, its files under `folder`; jobs of one process share it, and none changes it."""
     return _load(json.dumps(settings, sort_keys=True), folder)
 
 

@@ -1,6 +1,6 @@
 """Folders of images, one per class, as a balanced binary task: one class against all others.
 
-What the task needs is decoded once, into one memory map under `paths.data`/prepared; a second job starts at once.
+The images of the task are decoded once, into one memory map under `paths.data`/prepared; a second job starts at once.
 """
 
 import cftransfer.models.torchvision_repair  # noqa: F401  (before torchvision)
@@ -10,18 +10,16 @@ import hashlib
 import json
 import logging
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 
 from cftransfer import atomic
 from cftransfer.data.dataset import Dataset
@@ -36,103 +34,62 @@ SPLITS = ("train", "val")
 MARGIN = 8 / 7  # the shorter side before the crop, in units of the crop: ImageNet's usual 256 for 224
 LEFT_OUT = "left out as unreadable"
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; it would clip them, mostly to white
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn())
-# What torchvision lists, and what a file may be: Pillow goes by content alone, and would start Ghostscript for an EPS.
+# Names that torchvision lists, and formats that a file may have: by content alone, Pillow would start Ghostscript for
+# an EPS.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-FILES = 20_000_000  # of a tree at most; all of ImageNet, 21,000 classes, has 14 million
+SYSTEM = ("__MACOSX", "@eaDir")  # folders that archives and file servers add; hidden ones (.git) are no classes either
 # Of an image at most, before and after it is resized: 270 MB on each core. Pillow warns from there on.
 PIXELS = 89_478_485
-# What Pillow raises for files that are no images, or damaged, or absurdly large.
+# Pillow's exceptions for files that are no images, or damaged, or absurdly large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
-
-@dataclass(frozen=True)
-class _Tree:
-    """A split: its class folders, and every image with the number of its class, as torchvision lists them."""
-
-    root: Path
-    classes: list[str]
-    samples: list[tuple[str, int]]
+Tree: TypeAlias = dict[str, dict[str, list[Path]]]  # split → class → images, in torchvision's order
+Task: TypeAlias = tuple[list[Path], list[int], int]  # images; whether each is of the positive class; how many of train
 
 
-@dataclass(frozen=True)
-class _Task:
-    """The images of a balanced task: their files, whether each is of the positive class, and how many are of train."""
-
-    files: list[Path]
-    labels: list[int]
-    train: int
-
-
-def image_folder(folder: Path, *, root: str, positive: str, size: int, corrupt: str, split_seed: int) -> Dataset:
+def image_folder(
+    folder: Path, *, positive: str, root: str = "images", size: int = 64, corrupt: str = "refuse", split_seed: int = 0
+) -> Dataset:
     """Class 1 is the folder `positive`, class 0 all other folders of `root`/train and `root`/val.
 
     root: inside `folder`, or absolute; it holds {train,val}/<class>/ and in these the images, of the kinds that
         torchvision lists (jpg, png, ppm, bmp, pgm, tif, webp).
     size: pixels of both sides, ≥ 8: the shorter side is resized to 8/7 of it, then its centre is cropped.
     corrupt: what to do about a file that cannot be decoded: refuse (an InputError names it) or skip (the log names it,
-        and the others are drawn anew without it).
+        and the others are drawn again without it).
     split_seed: which of the others, and the order of all.
     """
-    return from_tree(
-        "image_folder",
-        folder,
-        root=root,
-        positive=positive,
-        size=size,
-        corrupt=corrupt,
-        split_seed=split_seed,
-        classes=(f"not {positive}", str(positive)),
-    )
-
-
-def from_tree(
-    name: str,
-    folder: Path,
-    *,
-    root: str,
-    positive: str,
-    size: int,
-    corrupt: str,
-    split_seed: int,
-    classes: tuple[str, str],
-) -> Dataset:
-    """Return the data set `name` of a folder tree; `classes` are the names of class 0 and class 1."""
     root, positive = (_name(f"dataset.{key}", value) for key, value in (("root", root), ("positive", positive)))
     if ".." in Path(root).parts:
         raise InputError(f"dataset.root={root}: leads out of paths.data; for another folder, give its whole path")
     check_int("dataset.size", size, least=8, most=4096)
     check_int("dataset.split_seed", split_seed, least=0)
     check_choice("dataset.corrupt", corrupt, ("refuse", "skip"))
-    splits = {split: _listed(folder / root / split) for split in SPLITS}
-    _check(splits, folder / root, positive)
+    tree = {split: _listed(folder / root / split) for split in SPLITS}
+    _check(tree, folder / root, positive)
     settings = [str((folder / root).resolve()), positive, size, corrupt, split_seed]
-    path = folder / "prepared" / f"{name}-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]}.npy"
-    described, draw = path.with_suffix(".json"), partial(_drawn, splits, positive, split_seed)
+    path = folder / "prepared" / f"images-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]}.npy"
+    described, draw = path.with_suffix(".json"), partial(_drawn, tree, folder / root, positive, split_seed)
     try:
         if not _holds(described, draw):
             with atomic.disk(path), alone(path):
                 if not _holds(described, draw):  # another process may have made it while this one waited
                     path.parent.mkdir(exist_ok=True)
-                    _prepare(path, draw, splits, size=size, corrupt=corrupt)
+                    _prepare(path, draw, tree, size=size, corrupt=corrupt)
         about = json.loads(described.read_text())
         x, y, train = np.lib.format.open_memmap(path, "c"), np.array(about["labels"], bool), about["train"]
         if (x.dtype, x.shape) != (np.uint8, (len(y), 3, size, size)) or not 0 < train < len(y):
             raise ValueError("its images are not those described")
-    except InputError:  # of an image, say: a ValueError, too, but none of the memory map
+    except InputError:  # of an image, say: a ValueError, but none of the memory map
         raise
     except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); delete it and {described.name} beside it") from error
     if about["skipped"]:
         log.warning("%s: %d, named in %s", LEFT_OUT, len(about["skipped"]), described)
-    return from_images(
-        name,
-        train=(x[:train], y[:train]),
-        test=(x[train:], y[train:]),
-        classes=classes,
-        about=about["about"],
-    )
+    train_split, test_split = (x[:train], y[:train]), (x[train:], y[train:])
+    classes = (f"not {positive}", positive)
+    return from_images("image_folder", train=train_split, test=test_split, classes=classes, about=about["about"])
 
 
 def _name(key: str, value: Any) -> str:
@@ -142,45 +99,38 @@ def _name(key: str, value: Any) -> str:
     return str(value)
 
 
-def _listed(place: Path) -> _Tree:
+def _listed(place: Path) -> dict[str, list[Path]]:
+    """Return the images of every class of a split, in torchvision's order; InputError for a class without any."""
     try:
-        classes = sorted(entry.name for entry in os.scandir(place) if entry.is_dir())
-        if not classes:
+        folders = sorted(entry for entry in place.iterdir() if entry.is_dir() and not _hidden(entry.name))
+        if not folders:
             raise OSError(None, "holds no class folder")
-        samples: list[tuple[str, int]] = []
-        for label, name in enumerate(classes):
-            samples += [(file, label) for file in _images_in(place / name, most=FILES - len(samples))]
-        if empty := sorted(set(classes) - {classes[label] for _, label in samples}):
+        found = {folder.name: _images_below(folder) for folder in folders}
+        if empty := [name for name, images in found.items() if not images]:
             kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
             raise OSError(None, f"holds no image in {', '.join(empty[:5])} ({kinds})")
-        return _Tree(place, classes, samples)
-    except OSError as error:  # FileNotFoundError, too
+        return found
+    except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise InputError(f"{place}: {reason}; it takes a folder of images per class (docs/datasets.md)") from error
 
 
-def _images_in(folder: Path, *, most: int) -> list[str]:
-    """Return the images below a class folder in torchvision's order, those of each real folder once: links may loop."""
-    found: list[tuple[str, list[str]]] = []
-    seen: set[tuple[int, int]] = set()
+def _images_below(folder: Path) -> list[Path]:
+    """Return the images at any depth; links are followed."""
+    found = []
     for above, folders, names in os.walk(folder, followlinks=True):
-        stat = Path(above).stat()
-        if (stat.st_dev, stat.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((stat.st_dev, stat.st_ino))
-        folders.sort()  # which of two names a folder goes by must not be the disk's to say
-        images = sorted(name for name in names if name.lower().endswith(SUFFIXES))
-        found.append((above, images))
-        most -= len(images)
-        if most < 0:  # not when all are listed, which may take hours
-            raise OSError(None, f"has more than {FILES:,} images")
-    return [str(Path(above, name)) for above, images in sorted(found) for name in images]
+        folders[:] = [name for name in folders if not _hidden(name)]
+        found += [(above, name) for name in names if name.lower().endswith(SUFFIXES) and not _hidden(name)]
+    return [Path(*parts) for parts in sorted(found)]
 
 
-def _check(splits: dict[str, _Tree], root: Path, positive: str) -> None:
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in SYSTEM
+
+
+def _check(tree: Tree, root: Path, positive: str) -> None:
     """Refuse trees whose splits have not the same classes, and a positive class that they lack."""
-    train, val = (set(splits[split].classes) for split in SPLITS)
+    train, val = (set(tree[split]) for split in SPLITS)
     for split, missing in (("train", val - train), ("val", train - val)):
         if missing:
             some = ", ".join(sorted(missing)[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
@@ -191,69 +141,57 @@ def _check(splits: dict[str, _Tree], root: Path, positive: str) -> None:
         raise InputError(f"dataset.positive={positive}: no such class folder in {root / 'train'}; there are: {has}")
 
 
-def _drawn(splits: dict[str, _Tree], positive: str, split_seed: int, *, without: set[Path]) -> _Task:
+def _drawn(tree: Tree, root: Path, positive: str, split_seed: int, *, without: Collection[Path]) -> Task:
+    """Return the balanced task of a tree, without some of its images."""
     files: list[Path] = []
     labels: list[int] = []
     counts = []
-    for split in SPLITS:
-        tree = splits[split]
-        kept = [(Path(file), label) for file, label in tree.samples if Path(file) not in without]
-        classes = np.array([label for _, label in kept])
-        ours = tree.classes.index(positive)
-        rows = balanced(classes, ours, split_seed=split_seed, what=str(tree.root))
+    for split, classes in tree.items():
+        kept = [(file, number) for number, some in enumerate(classes.values()) for file in some if file not in without]
+        numbers, ours = np.array([number for _, number in kept]), list(classes).index(positive)
+        rows = balanced(numbers, ours, split_seed=split_seed, what=str(root / split))
         files += [kept[row][0] for row in rows]
-        labels += (classes[rows] == ours).astype(int).tolist()
+        labels += (numbers[rows] == ours).astype(int).tolist()
         counts.append(len(rows))
-    return _Task(files, labels, counts[0])
+    return files, labels, counts[0]
 
 
-def _holds(described: Path, draw: Callable[..., _Task]) -> bool:
-    """Whether the memory map holds what would be drawn today, from files that have not changed since."""
+def _holds(described: Path, draw: Callable[..., Task]) -> bool:
+    """Whether the memory map holds the images that would be drawn today, from files that have not changed since."""
     if not described.is_file():
         return False
     about = json.loads(described.read_text())
     skipped = {Path(file) for file in about["skipped"]}
-    return about["files"] == _stamps(draw(without=skipped), skipped)
+    return about["files"] == _stamps([*draw(without=skipped)[0], *sorted(skipped)])
 
 
-def _stamps(task: _Task, skipped: Iterable[Path]) -> list[list[Any]]:
-    """Return every file with its size and time, those of the task in their order."""
-    return [[str(file), *_stamp(file)] for file in [*task.files, *sorted(skipped)]]
+def _stamps(files: Collection[Path]) -> list[list[Any]]:
+    """Return every file with its size and time; zeros for a link to nowhere, which is named when it is decoded."""
+    stats = [(file, file.stat() if file.exists() else None) for file in files]
+    return [[str(file), *((stat.st_size, stat.st_mtime_ns) if stat else (0, 0))] for file, stat in stats]
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    try:
-        stat = file.stat()
-    except OSError:  # a link to nowhere, say; whoever decodes it tells
-        return 0, 0
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _prepare(path: Path, draw: Callable[..., _Task], splits: dict[str, _Tree], *, size: int, corrupt: str) -> None:
+def _prepare(path: Path, draw: Callable[..., Task], tree: Tree, *, size: int, corrupt: str) -> None:
     """Decode the images of the task into the memory map `path`, and describe it in the JSON beside it, written last."""
     skipped: dict[Path, str] = {}
     while True:
-        task = draw(without=set(skipped))
-        stamps = _stamps(task, skipped)  # before decoding: what changes meanwhile is decoded anew next time
-        found, version, shortest = _decode(task, path, size)
-        for file, reason in found.items():
+        files, labels, train = draw(without=skipped)
+        stamps = _stamps([*files, *sorted(skipped)])  # first: an image that changes now is decoded again next time
+        unreadable, shortest = _decode(files, path, size)
+        for file, reason in unreadable.items():
             if corrupt == "refuse":
-                way_out = "mend it or take it away, or leave such files out with dataset.corrupt=skip"
+                way_out = "fix it or take it away, or leave such files out with dataset.corrupt=skip"
                 raise InputError(f"{file}: cannot be decoded ({reason}); {way_out}")
             log.warning("%s: cannot be decoded (%s), left out", plain(str(file)), plain(reason))
-        if not found:
+        if not unreadable:
             break
-        skipped |= found
-    counts = (task.train, len(task.files) - task.train)
-    taken = [
-        f"{count:,} of {len(splits[split].samples):,} {split} images"
-        for split, count in zip(SPLITS, counts, strict=True)
-    ]
+        skipped |= unreadable
+    counts = zip(SPLITS, (train, len(files) - train), strict=True)
+    taken = [f"{count:,} of {sum(map(len, tree[split].values())):,} {split} images" for split, count in counts]
     about = f"{' and '.join(taken)}, whose shorter side has {shortest} pixels or more"
     named = {
-        "version": version,
-        "train": task.train,
-        "labels": task.labels,
+        "train": train,
+        "labels": labels,
         "files": stamps,
         "about": about + (f"; {LEFT_OUT}: {len(skipped)}" if skipped else ""),
         "skipped": {str(file): reason for file, reason in skipped.items()},
@@ -261,73 +199,53 @@ def _prepare(path: Path, draw: Callable[..., _Task], splits: dict[str, _Tree], *
     atomic.write(path.with_suffix(".json"), json.dumps(named, indent=1).encode())
 
 
-def _decode(task: _Task, path: Path, size: int) -> tuple[dict[Path, str], str, int]:
-    """Write all images in one array (n, 3, size, size) uint8 to `path`.
+def _decode(files: list[Path], path: Path, size: int) -> tuple[dict[Path, str], int]:
+    """Write all images in one array (n, 3, size, size) uint8 to `path`, unless one cannot be decoded; all cores work.
 
-    Returns the files that cannot be decoded, with the reason, the content's hash, and the pixels of the shortest side.
+    Returns the files that cannot be decoded, with the reason, and the pixels of the shortest side.
     """
-    unreadable, shortest, content = {}, [], hashlib.sha256(json.dumps([task.labels, task.train, size]).encode())
-    part = path.with_name(f".{path.name}.part")
-    shape = (len(task.files), 3, size, size)
+    console, cores = Console(stderr=True), len(os.sched_getaffinity(0))
+    unreadable, shortest, many = {}, [], 64 * cores  # images in memory at once
+    part, shape = path.with_name(f".{path.name}.part"), (len(files), 3, size, size)
+    batches = [files[start : start + many] for start in range(0, len(files), many)]
     try:
-        with part.open("wb") as array:
+        # Written in order: a memory map of a file that outgrows its disk would end the process (SIGBUS).
+        with part.open("wb") as array, ThreadPoolExecutor(cores) as threads:
             np.lib.format.write_array_header_1_0(array, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for file, image in zip(task.files, _images(task.files, size), strict=True):
-                if isinstance(image, str):
-                    unreadable[file] = image
-                    continue
-                pixels, side = image
-                content.update(pixels)
-                array.write(pixels)
-                shortest.append(side)
+            for batch in track(batches, "decoding", console=console, transient=True, disable=not console.is_terminal):
+                for file, image in zip(batch, threads.map(partial(_pixels, size=size), batch), strict=True):
+                    if isinstance(image, str):
+                        unreadable[file] = image
+                    else:
+                        array.write(image[0])
+                        shortest.append(image[1])
             array.flush()
             os.fsync(array.fileno())
         if not unreadable:
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    return unreadable, content.hexdigest()[:16], min(shortest, default=0)
+    return unreadable, min(shortest, default=0)
 
 
-def _images(files: Sequence[Path], size: int) -> Iterator[tuple[bytes, int] | str]:
-    """Yield every image's pixels and shorter side, or why there are none, in the order of `files`; all cores decode."""
+def _pixels(file: Path, *, size: int) -> tuple[bytes, int] | str:
+    """Return an image's pixels, (3, size, size), and its shorter side, or why it cannot be decoded."""
     from torchvision.transforms import v2
 
     shorter = round(size * MARGIN)
+    if not file.is_file():  # a pipe would be waited for, a device read for ever
+        return "it is no file, or a link to nowhere"
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            width, height = opened.size
+            # Also once the shorter side is resized: a thin line grows.
+            most = max(width * height, shorter * shorter * max(width, height) // max(1, min(width, height)))
+            if most > PIXELS:
+                return f"it has {width} × {height} pixels: {most:,} in work, more than {PIXELS:,}"
+            if opened.mode.startswith(DEEP):
+                return f"its mode is {opened.mode}; it takes 8 bits a channel"
+            image = opened.convert("RGB")
+    except UNREADABLE as error:
+        return " ".join(str(error).split())
     shape = v2.Compose([v2.Resize(shorter), v2.CenterCrop(size), v2.PILToTensor()])
-
-    def decoded(file: Path) -> tuple[bytes, int] | str:
-        if not file.is_file():  # a pipe would be waited for, a device read for ever
-            return "it is no file, or a link to nowhere"
-        try:
-            with Image.open(file, formats=FORMATS) as opened:
-                if (pixels := _pixels(*opened.size, shorter)) > PIXELS:
-                    return (
-                        f"it has {' × '.join(map(str, opened.size))} pixels: {pixels:,} in work, more than {PIXELS:,}"
-                    )
-                if opened.mode.startswith(DEEP):
-                    return f"its mode is {opened.mode}; it takes 8 bits a channel"
-                image = opened.convert("RGB")
-        except UNREADABLE as error:
-            return " ".join(str(error).split())
-        return shape(image).numpy().tobytes(), min(image.size)
-
-    console = Console(stderr=True)
-    many = 64 * (os.cpu_count() or 1)  # images in memory at once
-    with (
-        Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar,
-        ThreadPoolExecutor(os.cpu_count()) as threads,
-    ):
-        task = bar.add_task("decoding", total=len(files))
-        for start in range(0, len(files), many):
-            with warnings.catch_warnings():  # of all threads; none stays in force while the caller goes on
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                some = list(threads.map(decoded, files[start : start + many]))
-            for image in some:
-                bar.advance(task)
-                yield image
-
-
-def _pixels(width: int, height: int, shorter: int) -> int:
-    """Return how many pixels an image has, or comes to when its shorter side is resized: a thin line grows."""
-    return max(width * height, shorter * shorter * max(width, height) // max(1, min(width, height)))
+    return shape(image).numpy().tobytes(), min(image.size)

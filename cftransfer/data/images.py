@@ -34,7 +34,7 @@ def balanced(labels: np.ndarray, positive: int, *, split_seed: int, what: str) -
 
 
 def _even(available: Sequence[int], total: int) -> list[int]:
-    """Return how many to take of each, as equal as can be; the first that have more take what is left over."""
+    """Return how many to take of each, as equal as can be; the first that have more take the rest."""
     level = 0
     while level < max(available) and sum(min(most, level + 1) for most in available) <= total:
         level += 1

@@ -1,4 +1,4 @@
-"""Two interleaved half circles in the plane, from scikit-learn: what can be drawn exactly."""
+"""Two interleaved half circles in the plane, from scikit-learn: a data set that can be drawn exactly."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The feature space of a table: what each column of the input means, and what it is in original units."""
+"""The feature space of a table: the meaning of each column of the input, and its values in original units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -85,7 +85,7 @@ class Feature:
         return np.unique(self.encode(pd.Series(np.arange(np.ceil(self.low), self.high + 1))))
 
     def said(self, x: np.ndarray) -> str:
-        """(columns,) in [0, 1] → what stands there, in words, unrounded: a search may stop between what is possible."""
+        """(columns,) in [0, 1] → the value in words, unrounded: a search may stop between possible values."""
         if not self.categories:
             low, high = self.scaled(np.array([self.low, self.high]))
             number = low + float(x[0]) * (high - low)
@@ -164,7 +164,7 @@ class FeatureSpace:
         return np.repeat([feature.mutable for feature in self.features], [feature.columns for feature in self.features])
 
     def changes(self, x: np.ndarray, other: np.ndarray) -> list[tuple[str, str, str]]:
-        """x, other: (columns,) → (feature, old, new) of what changed, in words, the largest change first."""
+        """x, other: (columns,) → (feature, old, new) of every change, in words, the largest first."""
         ends = np.cumsum([feature.columns for feature in self.features])[:-1]
         parts = zip(self.features, np.split(x, ends), np.split(other, ends), strict=True)
         changed = [(np.abs(new - old).max(), feature, old, new) for feature, old, new in parts]

@@ -1,6 +1,6 @@
 """A job's folder → what a report reads of it, checked: a job that cannot be read is named, and ends no report."""
 
-import json
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ import yaml
 
 from cftransfer.atomic import inside
 from cftransfer.errors import InputError, plain
-from cftransfer.jobs.resume import ELSEWHERE
-from cftransfer.jobs.schema import check_result
+from cftransfer.jobs.schema import ELSEWHERE, MAX_LETTERS, RESULT, Result, digest, read_result, text
 from cftransfer.jobs.tables import CELLS, NUMBERS, check_pairs, check_size, check_table
 from cftransfer.settings import flat
 
@@ -24,7 +23,6 @@ TABLES = {
     "examples": ("example", "transferred", "from_class", "target_class"),
 }
 EXAMPLES_CELLS = 2**20  # at most; a dozen examples of a table of 1,000 features have 2 × 10⁵
-BYTES = 2**24  # of a text file of a job at most; those of the largest jobs have some 100 kB
 PNG = b"\x89PNG\r\n\x1a\n"
 # What readers of Parquet raise for a damaged file; pyarrow's own errors are among them.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError)
@@ -38,7 +36,7 @@ class Job:
     """
 
     folder: Path
-    result: dict[str, Any]
+    result: Result
     pairs: pd.DataFrame
     survivorship: pd.DataFrame
     curves: pd.DataFrame
@@ -53,14 +51,14 @@ class Job:
     @property
     def metrics(self) -> dict[str, Any]:
         """The metrics of `result.json`."""
-        return self.result["metrics"]
+        return self.result.metrics
 
     @property
     def settings(self) -> dict[str, Any]:
         """The job's settings, flat, with one name per group (`model`: mlp) instead of its `_target_`."""
-        kept = {name: part for name, part in self.result["config"].items() if name not in ELSEWHERE}
+        kept = {name: part for name, part in self.result.config.items() if name not in ELSEWHERE}
         settings = {name: value for name, value in flat(kept).items() if not name.endswith("_target_")}
-        return {**self.result["choices"], **settings}
+        return {**self.result.choices, **settings}
 
 
 class _NoAliases(yaml.SafeLoader):
@@ -75,7 +73,7 @@ class _NoAliases(yaml.SafeLoader):
 def yaml_of(folder: Path, name: str) -> Any:
     """Return what a YAML file of a job says, as typed: ${oc.env:…} is not looked up; InputError if it is unreadable."""
     try:
-        return yaml.load(_text(folder, name), _NoAliases)
+        return yaml.load(text(folder, name), _NoAliases)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{folder / name}: cannot be read ({' '.join(str(error).split())})") from error
 
@@ -105,7 +103,7 @@ def _made(folder: Path) -> Iterator[Path]:
     """
     closed: list[OSError] = []
     for above, folders, files in os.walk(folder, onerror=closed.append):
-        if "result.json" in files or (".hydra" in folders and Path(above, ".hydra", "overrides.yaml").exists()):
+        if RESULT in files or (".hydra" in folders and Path(above, ".hydra", "overrides.yaml").exists()):
             yield Path(above)
         folders[:] = [name for name in folders if name not in (".hydra", ".submitit", "wandb")]
     jobs = [Path(error.filename) for error in closed if isinstance(error, PermissionError)]
@@ -114,23 +112,17 @@ def _made(folder: Path) -> Iterator[Path]:
 
 def read(folder: Path) -> Job | None:
     """Return a job of transfer.py, or None for one of train.py; InputError, with the reason, for one that failed."""
-    name = "result.json"
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise InputError("its folder cannot be read; mend its permissions")
-    if not (folder / name).exists():
+        raise InputError("its folder cannot be read; change its permissions")
+    if not (folder / RESULT).exists():
         why = why_failed(folder)
         raise InputError(_typed(folder) + (f"; {why}" if why else ""))
-    try:
-        result = json.loads(_text(folder, name))
-        check_result(result)
-        result = _plain(result)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{name} cannot be read ({error}); run the job again") from error
-    if "rate" not in result["metrics"]:
+    result = read_result(folder, words=_plain)
+    if not result.rated:
         return None
     pairs = table(folder, "pairs", TABLES["pairs"])
     try:
-        check_pairs(pairs, result.get("curve"))
+        check_pairs(pairs, result.curve or None)
     except ValueError as error:
         raise InputError(f"pairs.parquet cannot be read ({error}); run the job again") from error
     survivorship, curves = (table(folder, name, TABLES[name])[[*TABLES[name]]] for name in ("survivorship", "curves"))
@@ -149,18 +141,6 @@ def _plain(value: Any) -> Any:
     return plain(value) if isinstance(value, str) else value
 
 
-def _text(folder: Path, name: str) -> str:
-    """Return the text of a job's file; OSError for one that leads elsewhere or is larger than any job's."""
-    path = folder / name
-    if not inside(folder, path):
-        raise OSError(f"{name} is no file in this folder")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        text = file.read(BYTES + 1)
-    if len(text) > BYTES:
-        raise OSError(f"{name} has more than {BYTES:,} letters")
-    return text
-
-
 def is_picture(folder: Path, path: Path) -> bool:
     """Whether a file of a job is a PNG of its own; a page, or W&B, would pass on what else it is."""
     if not inside(folder, path):
@@ -172,26 +152,31 @@ def is_picture(folder: Path, path: Path) -> bool:
 def _typed(folder: Path) -> str:
     """Return the overrides of a failed job in one line."""
     try:
-        text = _text(folder, ".hydra/overrides.yaml")
+        typed = text(folder, ".hydra/overrides.yaml")
     except OSError as error:
         return f"overrides cannot be read ({error})"
-    return " ".join(text.replace("- ", "").split()) or "no overrides"
+    return " ".join(typed.replace("- ", "").split()) or "no overrides"
 
 
-def table(folder: Path, name: str, columns: Sequence[str], *, cells: int = CELLS) -> pd.DataFrame:
+def table(
+    folder: Path, name: str, columns: Sequence[str] = (), *, cells: int = CELLS, written: str | None = None
+) -> pd.DataFrame:
     """Return a table of a job; InputError, with the reason, if it cannot be read or lacks one of `columns`.
 
-    cells: values that it has at most, of all columns.
+    cells: values that it has at most, of all columns. written: the digest that it has to have.
     """
     path = folder / f"{name}.parquet"
     try:
         if not inside(folder, path):
             raise OSError("it is no file in this folder")
         check_size(path, cells)
-        read = pd.read_parquet(path)
+        content = path.read_bytes()
+        if written not in (None, digest(content)):
+            raise OSError("it is not as it was written")
+        read = pd.read_parquet(io.BytesIO(content))
         if absent := set(columns) - set(read.columns):
             raise KeyError(f"no {', '.join(sorted(absent))}")
-        if name in NUMBERS:
+        if columns and name in NUMBERS:
             check_table(name, read)
     except UNREADABLE as error:
         raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
@@ -200,9 +185,9 @@ def table(folder: Path, name: str, columns: Sequence[str], *, cells: int = CELLS
 
 def why_failed(folder: Path) -> str | None:
     """Return what a job's log says of its end, "failed: …" or "interrupted", or None where it ended without a word."""
-    logs = [path.name for path in folder.glob("*.log") if inside(folder, path) and path.stat().st_size <= BYTES]
+    logs = [path.name for path in folder.glob("*.log") if inside(folder, path) and path.stat().st_size <= MAX_LETTERS]
     try:
-        said = [line for log in logs for line in _text(folder, log).splitlines()]
+        said = [line for log in logs for line in text(folder, log).splitlines()]
     except OSError as error:
         return f"failed: its log cannot be read ({error.strerror or error})"
     for line in reversed(said):

@@ -1,21 +1,32 @@
-"""Whether a `result.json`, read back, is one that a job has written: it may be of another version, damaged, or hostile.
+"""`result.json`: the one model of it that every reader uses, since it may be older, damaged, or a stranger's.
 
-Nothing heavy is imported here: a finished job is passed over before it costs anything.
+Fields that are unknown here are ignored. A field that is read must be of its kind: a wrong one would make a number
+wrong, or end a report on other jobs. Nothing heavy is imported, so that a finished job is passed over at once.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Callable
 from math import isfinite
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import TypedDict
+
+from cftransfer.atomic import inside
+from cftransfer.errors import InputError
 from cftransfer.settings import flat
 
+RESULT = "result.json"  # written last: a job folder without it is a job that failed or still runs
 EXTRA_EPOCHS = "extra_epochs"  # the x-axis of continued training, whose jobs hold a whole curve each
-MAX_NUMBER = 2**64  # of a number: no setting, count or measure is larger, and its square can still be computed with
-PARTS = {"config": dict, "choices": dict, "overrides": list, "metrics": dict, "versions": dict}
+MAX_NUMBER = 2**64  # no setting, count or measure is larger, and its square can still be computed with
+MAX_LETTERS = 2**24  # of a text file of a job; those of the largest jobs have some 100 kB
+ELSEWHERE = ("paths", "wandb", "trainer")  # settings that say where a job runs and lands, not what it is
 COUNTS = ("pairs", "n_searched", "n_tried", "n_agreeing", "n_to_0", "n_to_1")
-RATES = ("found", "agreement", "rate", "rate_conditional", "rate_end_to_end")
-LOSSES = ("train_loss", "test_loss")  # train.py's, of a training that diverged, are finite and no more
 INTERVAL_COLUMNS = ("rate_low", "rate_high")
+RATES = ("found", "agreement", "rate", "rate_conditional", "rate_end_to_end", *INTERVAL_COLUMNS)
+LOSSES = ("train_loss", "test_loss")  # of train.py; those of a training that diverged are finite and no more
 
 
 def is_number(value: Any) -> bool:
@@ -23,69 +34,146 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
-def check_result(result: Any) -> None:
-    """Refuse a result.json, as read, that is not as jobs write it: KeyError or ValueError, naming the parts."""
-    lacking = {*PARTS, "git"} - set(result or ())
-    if lacking:
-        raise KeyError(f"no {', '.join(sorted(lacking))}")
-    wrong = [name for name, kind in PARTS.items() if not isinstance(result[name], kind)]
-    if not wrong:
-        wrong = [*_wrong_in_settings(result), *_wrong_in_metrics(result["metrics"])]
-        wrong += [*_wrong_in_curve(result["curve"])] if "curve" in result else []
-    if wrong:
-        raise ValueError(f"{', '.join(wrong[:3])}: of another kind than is written there")
+def _number(value: float) -> float:
+    if not is_number(value):
+        raise ValueError(f"is not a number of at most {MAX_NUMBER:.0e}")
+    return value
 
 
-def _wrong_in_settings(result: Mapping[str, Any]) -> Iterator[str]:
-    config, git = result["config"], result["git"]
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
     for name, value in flat(config).items():
-        if isinstance(value, int | float) and not isinstance(value, bool) and not is_number(value):
-            yield f"config.{name}"
-    if not is_number(config.get("seed", 0)):
-        yield "config.seed"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _number(value)
+        if name.endswith("_target_") and not isinstance(value, str):
+            raise ValueError(f"{name} is no name")
+    _number(config.get("seed", 0))
     for name in ("reference", "counterfactual", "wandb"):
         if not isinstance(config.get(name, {}), dict):
-            yield f"config.{name}"
-        elif not isinstance(config.get(name, {}).get("_target_", ""), str):
-            yield f"config.{name}._target_"
-    for name, option in result["choices"].items():
-        if not isinstance(option, str) and (option is not None or name == "experiment"):
-            yield f"choices.{name}"
-    if any(not isinstance(word, str) for word in result["overrides"]):
-        yield "overrides"
-    if git is not None and not (isinstance(git, dict) and isinstance(git.get("commit"), str) and "dirty" in git):
-        yield "git"
-    if not isinstance(data := result.get("data", {}), dict) or not isinstance(data.get("about", ""), str):
-        yield "data"
+            raise ValueError(f"{name} is no group of settings")
+    return config
 
 
-def _wrong_in_metrics(metrics: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in metrics.items():
-        known = value is None or is_number(value) or (name in LOSSES and isinstance(value, float) and isfinite(value))
-        if name != "interval" and not known:
-            yield f"metrics.{name}"
-    if "rate" not in metrics:  # train.py's
-        return
-    counts = [*COUNTS, *["n_found"] * ("found_as_bytes" in metrics)]
-    yield from (f"metrics.{name}" for name in counts if not is_number(metrics.get(name)))
-    yield from (f"metrics.{name}" for name in (*RATES, *INTERVAL_COLUMNS) if name not in metrics)
-    if not isinstance(metrics.get("interval"), str):
-        yield "metrics.interval"
-    if metrics["rate"] is not None:  # something was found, and at some distance
-        yield from (f"metrics.{name}" for name in ("found", "distance_l2") if metrics.get(name) is None)
-    ended = [name for name in metrics if name.endswith("_low")]
-    ended += ["rate_minus_seed_low"] * ("rate_minus_seed" in metrics)
-    for low in ended:
-        high = f"{low.removesuffix('_low')}_high"
-        if low not in metrics or high not in metrics or (metrics[low] is None) != (metrics[high] is None):
-            yield f"metrics.{high}"
+def _metrics(metrics: dict[str, Any]) -> dict[str, Any]:
+    wrong = [name for name, value in metrics.items() if not _is_metric(name, value)]
+    if "rate" in metrics:  # of transfer.py
+        numbers = [*COUNTS, *["n_found"] * ("found_as_bytes" in metrics)]
+        numbers += ["found", "distance_l2"] * (metrics["rate"] is not None)  # something was found, at some distance
+        wrong += [name for name in numbers if metrics.get(name) is None]
+        wrong += [name for name in (*RATES, "interval") if name not in metrics]
+        lows = [name for name in metrics if name.endswith("_low")]
+        lows += ["rate_minus_seed_low"] * ("rate_minus_seed" in metrics)
+        wrong += [low for low in lows if not _has_both_ends(metrics, low)]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong[:3])}: of another kind than jobs write")
+    return metrics
 
 
-def _wrong_in_curve(curve: Any) -> Iterator[str]:
-    if not isinstance(curve, list) or not curve or not all(isinstance(point, dict) for point in curve):
-        yield "curve"
-        return
-    for index, point in enumerate(curve):
-        known = {EXTRA_EPOCHS, "rate", *INTERVAL_COLUMNS} <= set(point) and is_number(point[EXTRA_EPOCHS])
-        if not known or any(value is not None and not is_number(value) for value in point.values()):
-            yield f"curve[{index}]"
+def _is_metric(name: str, value: Any) -> bool:
+    if name == "interval":
+        return isinstance(value, str)
+    return value is None or is_number(value) or (name in LOSSES and isinstance(value, float) and isfinite(value))
+
+
+def _has_both_ends(metrics: dict[str, Any], low: str) -> bool:
+    high = f"{low.removesuffix('_low')}_high"
+    return {low, high} <= set(metrics) and (metrics[low] is None) == (metrics[high] is None)
+
+
+def _point(point: dict[str, Any]) -> dict[str, Any]:
+    if not {EXTRA_EPOCHS, "rate", *INTERVAL_COLUMNS} <= set(point) or point[EXTRA_EPOCHS] is None:
+        raise ValueError("lacks a number")
+    return point
+
+
+def _experiment(choices: dict[str, Any]) -> dict[str, Any]:
+    if choices.get("experiment", "") is None:
+        raise ValueError("experiment is null")
+    return choices
+
+
+Number = Annotated[int | float, AfterValidator(_number)]
+Point = Annotated[dict[str, Number | None], AfterValidator(_point)]
+
+
+class Git(TypedDict):
+    """The commit of the code that ran; dirty: whether it had uncommitted changes."""
+
+    commit: str
+    dirty: bool
+
+
+class Data(TypedDict, total=False):
+    """What `Dataset.identity` says of the data."""
+
+    version: str
+    about: str
+    from_files: bool
+
+
+class Result(BaseModel):
+    """What a job has left in `result.json`; docs/output.md says what each part is."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    config: Annotated[dict[str, Any], AfterValidator(_settings)]
+    choices: Annotated[dict[str, str | None], AfterValidator(_experiment)]
+    overrides: list[str]
+    metrics: Annotated[dict[str, Any], AfterValidator(_metrics)]
+    versions: dict[str, str]
+    git: Git | None
+    curve: list[Point] = Field(default_factory=list, min_length=1)  # [] is the default alone: a job has a curve or none
+    data: Data = Field(default_factory=Data)
+    files: dict[str, str] = Field(default_factory=dict)
+    wandb: Annotated[str, Field(pattern=r"^[\w-]{1,64}$")] | None = None
+    sweep: str | None = None
+
+    @property
+    def rated(self) -> bool:
+        """Whether it is of transfer.py, whose jobs have a rate; those of train.py have none."""
+        return "rate" in self.metrics
+
+    @property
+    def what(self) -> str:
+        """The settings that make the job what it is."""
+        return what(self.config)
+
+
+def what(config: dict[str, Any]) -> str:
+    """Return the resolved settings that make a job what it is, as text to compare."""
+    return json.dumps({name: part for name, part in config.items() if name not in ELSEWHERE}, sort_keys=True)
+
+
+def read_result(folder: Path, name: str = RESULT, *, words: Callable[[Any], Any] = lambda content: content) -> Result:
+    """Return the result in a job's folder; InputError, with the reason, for one that no job has written.
+
+    words: what is made of the JSON before it is checked.
+    """
+    try:
+        return Result.model_validate(words(json.loads(text(folder, name))))
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc'])) or 'all'}: {one['msg']}" for one in error.errors()[:3]]
+        raise InputError(f"{name} cannot be read ({'; '.join(wrong)}); run the job again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{name} cannot be read ({error}); run the job again") from error
+
+
+def text(folder: Path, name: str) -> str:
+    """Return the text of a job's file; OSError for one that leads elsewhere or is larger than any job's."""
+    path = folder / name
+    if not inside(folder, path):
+        raise OSError(f"{name} is no file in this folder")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        content = file.read(MAX_LETTERS + 1)
+    if len(content) > MAX_LETTERS:
+        raise OSError(f"{name} has more than {MAX_LETTERS:,} letters")
+    return content
+
+
+def digest(content: bytes) -> str:
+    """Return what `result.json` keeps of each file, so that a damaged one is noticed."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def as_written(folder: Path, name: str, written: str) -> bool:
+    """Whether a file is in the job's folder, and has the digest that it was written with."""
+    return inside(folder, folder / name) and digest((folder / name).read_bytes()) == written

@@ -58,8 +58,8 @@ def check_training(spec: Spec, dataset: Dataset, *, complete: bool = True) -> No
         model.check(dataset)
 
 
-def without_epochs(spec: Spec, dataset: Dataset) -> bool:
-    """Return whether a model is fitted in one go, by scikit-learn, so that the settings of training do not touch it."""
+def fitted_in_one_go(spec: Spec, dataset: Dataset) -> bool:
+    """Return whether scikit-learn fits the model, in one go: the settings of training do not touch it."""
     return isinstance(build(spec["model"], input_shape=dataset.input_shape, seed=0), SklearnModel)
 
 

@@ -70,10 +70,10 @@ class Panel:
 
     def points(self, job: Job) -> list[Point]:
         """Return where a job stands: at one place, or, with a curve, at one for every extra epoch."""
-        if self.knob == EXTRA_EPOCHS and "curve" in job.result:
+        if self.knob == EXTRA_EPOCHS and job.result.curve:
             return [
                 _point(point[EXTRA_EPOCHS], pairs, point, job)
-                for point, (_, pairs) in zip(job.result["curve"], job.pairs.groupby(EXTRA_EPOCHS), strict=True)
+                for point, (_, pairs) in zip(job.result.curve, job.pairs.groupby(EXTRA_EPOCHS), strict=True)
             ]
         x = float(job.settings[self.knob]) if self.knob else float(self.jobs.index(job))
         return [_point(x, _last(job.pairs), job.metrics, job)]
@@ -126,13 +126,14 @@ def jobs(folders: Sequence[Path]) -> Jobs:
     if not done:
         lost = "".join(f"; failed: {folder} ({reason})" for folder, reason in failed.items())
         raise InputError(f"{', '.join(map(str, folders))}: holds no finished job of transfer.py{lost}")
-    experiments = sorted({(job.result["choices"].get("experiment", ""), "curve" in job.result) for job in done})
-    together = [
-        [job for job in done if (job.result["choices"].get("experiment", ""), "curve" in job.result) == kind]
-        for kind in experiments
-    ]
+    experiments = sorted({(_experiment(job), bool(job.result.curve)) for job in done})
+    together = [[job for job in done if (_experiment(job), bool(job.result.curve)) == kind] for kind in experiments]
     panels = [_panel(name, group) for (name, _), group in zip(experiments, together, strict=True)]
     return Jobs(panels, failed, begun=len(begun), never=_never_began(begun, folders))
+
+
+def _experiment(job: Job) -> str:
+    return job.result.choices.get("experiment") or ""
 
 
 def lines(collected: Jobs) -> list[Line]:
@@ -169,7 +170,7 @@ def commands(some: Sequence[Job]) -> list[str]:
     typed: dict[str, None] = {}
     sweeps = {folder: _of_sweep(folder) for folder in {job.folder.resolve().parent for job in some}}
     for job in some:
-        words = sweeps[job.folder.resolve().parent] or job.result["overrides"]
+        words = sweeps[job.folder.resolve().parent] or job.result.overrides
         typed[plain(shlex.join([*typed_command("transfer"), *words]))] = None
     return list(typed)
 
@@ -207,7 +208,7 @@ def _panel(experiment: str, some: list[Job]) -> Panel:
     return Panel(experiment, order, knob, series)
 
 
-def _point(x: float, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Point:
+def _point(x: Any, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Point:
     low, high = (float("nan") if rates[name] is None else rates[name] for name in ("rate_low", "rate_high"))
     controls = [name for name in (*CONTROLS, "rate_seed") if name in pairs]
     means = {name: float(pairs[name].mean()) for name in controls}
@@ -223,7 +224,7 @@ def _sharing(points: Sequence[Point]) -> Sharing:
     """Return what the jobs have in common: it decides what may be exchanged in a permutation."""
 
     def same(*names: str) -> bool:
-        return len({json.dumps([point.job.result["config"].get(name) for name in names]) for point in points}) == 1
+        return len({json.dumps([point.job.result.config.get(name) for name in names]) for point in points}) == 1
 
     if not same(*PARTS, "seed", "replicates"):
         return "none"
@@ -238,16 +239,16 @@ def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
     """
     some = list(done)
     results, every, differ = [job.result for job in some], [job.settings for job in some], differences(some)
-    words = [override.lstrip("+~").partition("=")[0] for result in results for override in result["overrides"]]
+    words = [override.lstrip("+~").partition("=")[0] for result in results for override in result.overrides]
     typed = {word.rpartition("@")[2] for word in words}  # model@reference.model is called reference.model
-    options = {name for name in differ if name in results[0]["choices"]}
+    options = {name for name in differ if name in results[0].choices}
     kept: list[str] = []
     for name in sorted(differ, key=lambda name: name not in typed):
         if name in typed or not (_dependent(name, options, typed) and _follows(name, kept, every)):
             kept.append(name)
     numbers = [n for n in kept if n != "seed" and all(is_number(settings.get(n)) for settings in every)]
     numbers.sort(key=lambda name: not name.startswith("extra_"))  # how far the reference is from the base comes first
-    if all("curve" in result for result in results):
+    if all(result.curve for result in results):
         return EXTRA_EPOCHS, kept
     knob = numbers[0] if numbers else None
     return knob, [name for name in kept if name != knob]

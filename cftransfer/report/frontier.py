@@ -18,8 +18,8 @@ FOUND = 0.95  # share below which a point is hollow: its rate is of the easier f
 def frontier(jobs: Jobs) -> Figure | None:
     """Return a panel per data set, a point per job with 95 % intervals on both axes; None where one search was used."""
     rated = [job for job in jobs.jobs if job.metrics["rate"] is not None and "distance_l2_low" in job.metrics]
-    rated = [job for job in rated if "_target_" in job.result["config"].get("counterfactual", {})]
-    kinds = {json.dumps(job.result["config"]["counterfactual"]) for job in rated}
+    rated = [job for job in rated if "_target_" in job.result.config.get("counterfactual", {})]
+    kinds = {json.dumps(job.result.config["counterfactual"]) for job in rated}
     if len(kinds) < 2:
         return None
     datasets = list(dict.fromkeys(str(job.settings.get("dataset")) for job in rated))
@@ -52,7 +52,7 @@ def frontier(jobs: Jobs) -> Figure | None:
 
 def method(job: Job) -> str:
     """Return the name of the method that a job searched with."""
-    return str(job.result["config"]["counterfactual"]["_target_"]).rpartition(".")[2]
+    return str(job.result.config["counterfactual"]["_target_"]).rpartition(".")[2]
 
 
 def _curve(axes: Axes, some: Sequence[Job], *, name: str, index: int) -> None:
@@ -89,7 +89,7 @@ def _ends(x: float, y: float) -> list[tuple[float, str]]:
 
 def _strengths(some: Sequence[Job]) -> list[str]:
     """Return, for each job of one method, the values of the method's settings that differ between them."""
-    settings = [job.result["config"]["counterfactual"] for job in some]
+    settings = [job.result.config["counterfactual"] for job in some]
     names = [name for name in settings[0] if len({str(each.get(name)) for each in settings}) > 1]
     short = {"confidence": "p", "radius": "ε", "stability": "τ", "models": "k"}
     return [", ".join(f"{short.get(name, name)} = {each.get(name)}" for name in names) for each in settings]

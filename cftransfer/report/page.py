@@ -18,7 +18,7 @@ from rich.text import Text
 from cftransfer import atomic
 from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
-from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.jobs.schema import EXTRA_EPOCHS, Git
 from cftransfer.measuring.statistics import Trend
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
@@ -99,8 +99,8 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         asked=[(panel.experiment, asked(panel)) for panel in jobs.panels],
         figures=figures,
         panels=[(panel.experiment, *cells(panel, PAGE), names(panel.jobs)) for panel in jobs.panels],
-        curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if "curve" in job.result],
-        intervals=sorted({result["metrics"]["interval"] for result in results}),
+        curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
+        intervals=sorted({result.metrics["interval"] for result in results}),
         trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
         examples=[
             (name, cards(job.examples), _pictures(job, index), plain(str(job.folder)))
@@ -112,8 +112,8 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         differ=_differences(jobs.jobs),
         commands=commands(jobs.jobs),
         settings=[(name, json.dumps(value)) for name, value in common(jobs.jobs).items()],
-        versions=results[0]["versions"],
-        commits=sorted({_commit(result["git"]) for result in results}),
+        versions=results[0].versions,
+        commits=sorted({_commit(result.git) for result in results}),
     )
     path = folder / "report.html"
     atomic.write(path, text.encode())
@@ -128,7 +128,7 @@ def asked(panel: Panel) -> str:
     many = f"{len(some)} jobs" if len(some) > 1 else "One job"
     knob = f", over {panel.knob}" if panel.knob else ""
     searches, pairs = (_range(job.metrics[name] for job in some) for name in ("n_searched", "pairs"))
-    seeds = _range(job.result["config"].get("seed", 0) for job in some)
+    seeds = _range(job.result.config.get("seed", 0) for job in some)
     return (
         f"Do counterfactuals of {where} hold on {' or '.join(sorted(references))}? {many}{knob}; in each job "
         f"{searches} searches on base models, and {pairs} pairs of a base and a reference. Seed {seeds}."
@@ -136,9 +136,9 @@ def asked(panel: Panel) -> str:
 
 
 def _references(job: Job) -> str:
-    patch = flat(job.result["config"].get("reference") or {})
+    patch = flat(job.result.config.get("reference") or {})
     changed = " and ".join(f"another {name}" for name in patch if name not in ("", "seeds"))
-    if "curve" in job.result:
+    if job.result.curve:
         return "the bases themselves, trained on"
     if patch.get("seeds") == "base":
         return f"references of the bases' seeds and {changed}"
@@ -176,7 +176,7 @@ def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
     pairs = job.pairs.assign(agreeing=job.pairs.found * job.pairs.agreement)
     tried = pairs.groupby(EXTRA_EPOCHS)[["found", "agreeing"]].sum().round().astype(int)
     rows = []
-    for point in job.result["curve"]:
+    for point in job.result.curve:
         many, agreeing = tried.loc[point[EXTRA_EPOCHS]]
         counts = {"n_searched": job.metrics["n_searched"], "n_tried": many, "n_agreeing": agreeing}
         rows.append(
@@ -261,7 +261,7 @@ def _number(value: Any, *, signed: bool = False) -> str:
     return f"{value:{'+' if signed else ''}.3f}" if isinstance(value, float) else f"{value:,}"
 
 
-def _commit(git: dict[str, Any] | None) -> str:
+def _commit(git: Git | None) -> str:
     return (
         f"{git['commit'][:10]}{' with uncommitted changes' if git['dirty'] else ''}" if git else "not from a repository"
     )

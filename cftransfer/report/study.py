@@ -205,10 +205,10 @@ def write(outcomes: Sequence[Outcome], out: Path, *, name: str) -> Path:
         told=told,
         trends=len(found),
         images=_about(every),
-        replicates=first["config"]["replicates"],
-        samples=first["config"]["samples"],
-        versions=first["versions"],
-        commits=sorted({_commit(job.result["git"]) for job in every}),
+        replicates=first.config["replicates"],
+        samples=first.config["samples"],
+        versions=first.versions,
+        commits=sorted({_commit(job.result.git) for job in every}),
         machine=f"{os.cpu_count()} cores, {platform.machine()}",
         minutes={d: sum(o.seconds for o in outcomes if o.dataset == d) / 60 for d in {o.dataset: 0 for o in outcomes}},
     )
@@ -256,7 +256,7 @@ def _outcome(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -
 
 def _about(every: Sequence[Job]) -> dict[str, str]:
     """Return what was taken of each data set that is read from atomic, in words."""
-    told = {str(job.settings.get("dataset")): job.result.get("data", {}).get("about", "") for job in every}
+    told = {str(job.settings.get("dataset")): job.result.data.get("about", "") for job in every}
     return {dataset: about for dataset, about in told.items() if about}
 
 
@@ -268,7 +268,7 @@ def _told(outcome: Outcome, out: Path) -> dict[str, Any]:
     trend(outcome.jobs, outcome.lines).savefig(picture, format="png", dpi=110)
     atomic.write(out / "figures" / f"{name}.png", picture.getvalue())
     heads, rows = cells(panel, COLUMNS)
-    aged = [curve(job) for job in panel.jobs if "curve" in job.result]
+    aged = [curve(job) for job in panel.jobs if job.result.curve]
     return {
         "part": outcome.part,
         "dataset": outcome.dataset,

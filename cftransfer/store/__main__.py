@@ -1,22 +1,29 @@
-"""python -m cftransfer.store ls|show|verify|prune: what is kept, of which spec, whether it is whole, and less of it."""
+"""python -m cftransfer.store ls|show|verify|prune: list, check and shrink a store."""
 
 import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from cftransfer.errors import InputError, as_command, plain
 from cftransfer.store import inventory
 from cftransfer.store.artifacts import DamagedError, verified
 
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-SIZES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-SHOWN = ("dataset._target_", "model._target_", "model.layers", "model.width", "training.epochs", "epoch", "seed")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+SHOWN = (
+    "dataset._target_",
+    "model._target_",
+    "model.layers",
+    "model.width",
+    "training.epochs",
+    "epoch",
+    "seed",
+    "counterfactual._target_",
+)
+DAY = 86400.0  # artifacts used since then stay, unless --older-than says otherwise: a running job may need it
 
 
 def command() -> None:
@@ -28,46 +35,43 @@ def command() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m cftransfer.store", description="Look at, check and shrink a store."
-    )
+    parser = argparse.ArgumentParser(prog="python -m cftransfer.store", description="List, check and shrink a store.")
     parser.add_argument("--store", type=Path, default=Path("store"), help="its folder, as paths.store; default: store")
     commands = parser.add_subparsers(required=True, metavar="ls|show|verify|prune")
-    ls = commands.add_parser(
-        "ls", help="list every artifact: kind, key, spec, seed, size, age; and what they add up to"
-    )
+    ls = commands.add_parser("ls", help="list every artifact: kind, key, spec, seed, size, time since its last use")
     ls.set_defaults(command=_ls)
     show = commands.add_parser("show", help="print one artifact's description and tensors")
     show.add_argument("key", help="its key, or the key's first digits")
     show.set_defaults(command=_show)
     verify = commands.add_parser("verify", help="check every artifact's checksum; exit status 1 if one is damaged")
     verify.set_defaults(command=_verify)
-    prune = commands.add_parser("prune", help="remove artifacts; those that living jobs use stay")
-    prune.add_argument("--older-than", type=_seconds, metavar="AGE", help="90s, 15m, 12h or 30d since it was written")
+    about = "Remove artifacts. All conditions must hold. Artifacts that a job made or loaded in the last day stay."
+    prune = commands.add_parser("prune", help="remove artifacts that no job has used lately", description=about)
     prune.add_argument(
-        "--spec", action="append", default=[], metavar="KEY=VALUE", help="model.layers=8, kind=passes, …"
+        "--older-than",
+        type=_seconds,
+        metavar="AGE",
+        help="90s, 15m, 12h or 30d since its last use; 0s also removes what a running job needs; default: 1d",
     )
-    prune.add_argument(
-        "--keep", type=_bytes, metavar="SIZE", help="until the store is no larger, as 500M; oldest first"
-    )
-    prune.add_argument("--leftovers", action="store_true", help="what killed jobs left half-written, and damaged files")
-    prune.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+    prune.add_argument("--spec", action="append", default=[], metavar="KEY=VALUE", help="model.layers=8, kind=passes")
+    prune.add_argument("--old-format", action="store_true", help="made by an earlier version, of no use for this one")
+    prune.add_argument("--keep", type=_bytes, metavar="SIZE", help="least recently used first, down to a size as 500M")
+    prune.add_argument("--leftovers", action="store_true", help="damaged artifacts, and parts and locks of killed jobs")
+    prune.add_argument("--dry-run", action="store_true", help="list the files, and remove nothing")
     prune.set_defaults(command=_prune)
     return parser
 
 
 def _ls(options: argparse.Namespace) -> int:
     found = inventory.entries(options.store)
-    printed = Table(box=None, padding=(0, 1), header_style="bold")
-    for head in ("kind", "key", "what", "size", "age"):
-        printed.add_column(head, justify="right" if head in ("size", "age") else "left", no_wrap=True)
     for entry in found:
-        cells = (entry.kind, entry.path.stem, _what(entry), _size(entry.size), _age(entry.age))
-        printed.add_row(*(Text(plain(cell)) for cell in cells))
-    console = Console(markup=False, highlight=False, soft_wrap=True)
-    console.width = max(console.width, 200)  # a pipe has no width to cut the table to
-    console.print(printed)
+        what = "damaged" if entry.described is None else _what(entry)
+        line = f"{entry.kind:15}  {entry.path.stem:33}  {what:60}  {_size(entry.size):>8}  {_age(entry.unused):>5}"
+        print(plain(line))
     print(f"{len(found)} artifacts, {_size(sum(entry.size for entry in found))}")
+    if old := [entry for entry in found if entry.old_format]:
+        many, size = len(old), _size(sum(entry.size for entry in old))
+        print(f"{many} of them, {size}, have an older format, which this version cannot use (prune --old-format)")
     return 0
 
 
@@ -77,7 +81,7 @@ def _show(options: argparse.Namespace) -> int:
         tensors, description = verified(entry.path)
     except DamagedError as error:
         raise InputError(f"{entry.path}: damaged ({error})") from error
-    print(plain(f"{entry.path}  {_size(entry.size)}, {_age(entry.age)} old, checksum right"))
+    print(plain(f"{entry.path}  {_size(entry.size)}, last used {_age(entry.unused)} ago, checksum right"))
     print(json.dumps(description, indent=2))
     for name, tensor in tensors.items():
         print(f"{name}: {tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}")
@@ -86,83 +90,72 @@ def _show(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     reasons = inventory.damaged(options.store)
+    rest = inventory.leftovers(options.store)
     for path, reason in reasons.items():
         print(plain(f"damaged: {path} ({reason})"))
-    rest = inventory.leftovers(options.store)
     for path in rest:
         print(plain(f"left over: {path}"))
     many = len(inventory.entries(options.store))
     print(f"{many} artifacts, {len(reasons)} damaged, {len(rest)} left over")
     if reasons:
-        print("a job that needs a damaged one moves it aside and makes it again")
+        print("a job that needs a damaged artifact moves it aside and makes it again")
     return 1 if reasons else 0
 
 
 def _prune(options: argparse.Namespace) -> int:
-    chosen = options.older_than is not None or options.spec or options.keep is not None
+    choice = {"matching": options.spec, "old_format": options.old_format, "keep_bytes": options.keep}
+    unused = DAY if options.older_than is None else options.older_than
+    chosen = options.older_than is not None or options.spec or options.old_format or options.keep is not None
     if not chosen and not options.leftovers:
-        raise InputError("prune: say what: --older-than 30d, --spec model.layers=8, --keep 10G or --leftovers")
+        some = "--older-than 30d, --spec model.layers=8, --keep 10G, --old-format or --leftovers"
+        raise InputError(f"prune: say what to remove: {some}")
     for word in options.spec:
         if "=" not in word:
             raise InputError(f"--spec {word}: takes KEY=VALUE, as in model.layers=8")
-    choice = {"older_than": options.older_than, "matching": options.spec, "keep_bytes": options.keep}
-    going, used = inventory.to_prune(options.store, **choice) if chosen else ([], [])
-    rest = inventory.leftovers(options.store) if options.leftovers else []
+    going, recent = inventory.to_prune(options.store, unused=unused, **choice) if chosen else ([], [])
+    paths = [*(entry.path for entry in going), *(inventory.leftovers(options.store) if options.leftovers else [])]
     verb = "would remove" if options.dry_run else "removed"
     if not options.dry_run:
-        inventory.remove([*(path for entry in going for path in (*entry.files, entry.path)), *rest])
-    for path in [*(entry.path for entry in going), *rest]:
+        inventory.remove([*(path for entry in going for path in entry.files), *paths])
+    for path in paths:
         print(plain(f"{verb} {path}"))
-    for entry in used:
-        print(plain(f"kept {entry.path}: a living job uses it"))
-    print(f"{verb} {len(going) + len(rest)} files, {_size(sum(entry.size for entry in going))} of artifacts")
+    print(f"{verb} {len(paths)} files, {_size(sum(entry.size for entry in going))} of artifacts")
+    if recent and options.older_than is None:
+        print(f"kept {len(recent)} artifacts that a job has used in the last day; add --older-than 0s to remove them")
     return 0
 
 
 def _what(entry: inventory.Entry) -> str:
-    if entry.described is None:
-        return "damaged"
-    settings = entry.settings
-    words = [
-        f"{name.rpartition('.')[2]}={settings[name]}" if not name.endswith("_target_") else _last(settings[name])
-        for name in SHOWN
-        if name in settings
-    ]
-    search = settings.get("counterfactual._target_")
-    return " ".join([*words, *([f"search={_last(search)}"] if search else [])])
-
-
-def _last(target: str) -> str:
-    return str(target).rpartition(".")[2]
+    """Return the settings that tell artifacts apart: names of functions alone, others as in layers=4."""
+    held = {name: entry.settings[name] for name in SHOWN if name in entry.settings}
+    words = {name: "" if name.endswith("._target_") else f"{name.rpartition('.')[2]}=" for name in held}
+    return " ".join(f"{words[name]}{value}" for name, value in held.items())
 
 
 def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text}: takes a number and s, m, h or d, as in 30d")
-    return float(match[1]) * UNITS[match[2]]
+    return _measured(text.lower(), UNITS, "30d")
 
 
 def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgt]?)b?", text.lower())
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text}: takes a number and K, M, G or T, as in 10G")
-    return int(float(match[1]) * SIZES[match[2]])
+    return int(_measured(text.upper().removesuffix("B"), SIZES, "10G"))
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GB"
+def _measured(text: str, units: Mapping[str, float], example: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(\w?)", text)
+    if not match or match[2] not in units:
+        some = " ".join(units).strip()
+        raise argparse.ArgumentTypeError(f"{text}: takes a number and one of {some}, as in {example}")
+    return float(match[1]) * units[match[2]]
+
+
+def _size(count: int) -> str:
+    unit = next(unit for unit in ("G", "M", "K", "") if count >= SIZES[unit] or not unit)
+    return f"{count / SIZES[unit]:.1f} {unit}B" if unit else f"{count} B"
 
 
 def _age(seconds: float) -> str:
-    for unit in ("d", "h", "m"):
-        if seconds >= UNITS[unit]:
-            return f"{seconds / UNITS[unit]:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds >= UNITS[unit] or unit == "s")
+    return f"{seconds / UNITS[unit]:.0f} {unit}"
 
 
 if __name__ == "__main__":

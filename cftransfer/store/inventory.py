@@ -1,4 +1,4 @@
-"""What a store holds: of which spec, how large, how old, whole or damaged, in use or free to go."""
+"""The artifacts of a store: of which spec, how large, when last used, whole or damaged."""
 
 import difflib
 import fnmatch
@@ -11,26 +11,26 @@ from typing import Any
 
 from cftransfer.errors import InputError
 from cftransfer.settings import flat
-from cftransfer.spec import PARTS, family_key
+from cftransfer.spec import FORMAT
 from cftransfer.store.artifacts import DAMAGED, KINDS, DamagedError, about, verified
-from cftransfer.store.locks import in_use
 
-PART = "*.part"  # what a killed writer left
+ABANDONED = 600.0  # seconds after which a half-written file, or a lock that is not renewed, has no living writer
+LEFTOVERS = (*(f"{kind}/.*.part" for kind in KINDS), "models/*.csv", "locks/*.lock")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One artifact, with what belongs to it: a model's training curve.
+    """One artifact, with the files that belong to it: a model's training curve.
 
-    described: its description, None if it is damaged. size: bytes. age: seconds since it was written, ≥ 0 whatever the
-    clock has done since.
+    described: its description, None if it is damaged. size: bytes. unused: seconds since it was made or loaded, ≥ 0
+    whatever the clock has done since.
     """
 
     path: Path
     files: tuple[Path, ...]
     described: dict[str, Any] | None
     size: int
-    age: float
+    unused: float
 
     @property
     def kind(self) -> str:
@@ -38,33 +38,30 @@ class Entry:
         return self.path.parent.name
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Its spec and its search, flat, and its seed, as in model.layers, dataset._target_ and seed."""
-        described = self.described or {}
-        spec = described.get("spec") or described.get("base") or {}
-        seeds = {name: described[name] for name in ("seed", "epoch", "samples") if name in described}
-        search = {"counterfactual": described["counterfactual"]} if "counterfactual" in described else {}
-        return flat({**spec, **search, **seeds})
+    def old_format(self) -> bool:
+        """Whether an earlier version of cftransfer made it, under a key that this version never asks for."""
+        made_by = (self.described or {"format": FORMAT}).get("format", 1)
+        return isinstance(made_by, int) and made_by < FORMAT
 
     @property
-    def family(self) -> str | None:
-        """What `leases.using` is told: the key that models of one spec share, of whatever seed and age."""
+    def settings(self) -> dict[str, Any]:
+        """Its kind, its spec and its search, flat, and its seed, as in model.layers, dataset._target_ and seed."""
         described = self.described or {}
         spec = described.get("spec") or described.get("base") or {}
-        whole = all(isinstance(spec.get(part), dict) for part in PARTS)  # of another version's store, perhaps not
-        return family_key({name: part for name, part in spec.items() if name != "seed"}) if whole else None
+        named = ("seed", "epoch", "samples", "counterfactual")
+        return flat({"kind": self.kind, **spec, **{name: described[name] for name in named if name in described}})
 
 
 def entries(store: Path) -> list[Entry]:
-    """Return every artifact of a store, kind by kind, the oldest first; InputError if it is no store."""
+    """Return every artifact of a store, kind by kind, the least recently used first; InputError if it is no store."""
     if not store.is_dir():
         raise InputError(f"{store}: no such folder; name the store that paths.store names")
     for folder in [store, *(store / kind for kind in KINDS)]:
         if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
-            raise InputError(f"{folder}: may not be read; mend its permissions")
+            raise InputError(f"{folder}: may not be read; fix its permissions")
     every = [_entry(path) for kind in KINDS for path in (store / kind).glob("*.safetensors")]
     found = [entry for entry in every if entry is not None]
-    return sorted(found, key=lambda entry: (KINDS.index(entry.kind), -entry.age, entry.path.name))
+    return sorted(found, key=lambda entry: (KINDS.index(entry.kind), -entry.unused, entry.path.name))
 
 
 def one(store: Path, key: str) -> Entry:
@@ -77,12 +74,12 @@ def one(store: Path, key: str) -> Entry:
 
 
 def damaged(store: Path) -> dict[Path, str]:
-    """Return the artifacts that are not what was written, each with the reason; every byte is read."""
+    """Return the artifacts that have changed since they were written, each with the reason; every byte is read."""
     reasons = {}
     for entry in entries(store):
         try:
             verified(entry.path)
-        except FileNotFoundError:  # pruned meanwhile
+        except FileNotFoundError:  # removed meanwhile
             continue
         except (DamagedError, InputError) as error:
             reasons[entry.path] = str(error)
@@ -90,44 +87,43 @@ def damaged(store: Path) -> dict[Path, str]:
 
 
 def leftovers(store: Path) -> list[Path]:
-    """Return what killed writers have left, and what was moved aside since it was damaged.
+    """Return damaged artifacts that were moved aside, and files that killed jobs left.
 
-    A training curve without its model is the work of one who was killed between the two, or is at it.
+    These are parts of files, training curves without a model, and locks, all unchanged for `ABANDONED` seconds.
     """
-    parts = [path for kind in KINDS for path in (store / kind).glob(f".{PART}")]
-    alone = [path for path in (store / "models").glob("*.csv") if not path.with_suffix(".safetensors").exists()]
-    used = bool(alone) and bool(in_use(store))  # which takes a while: somebody may end meanwhile, with his model made
-    curves = [path for path in alone if not used and not path.with_suffix(".safetensors").exists()]
-    rest = [*sorted(parts), *sorted(curves), *sorted((store / DAMAGED).rglob("*.safetensors"))]
+    rest = [path for pattern in LEFTOVERS for path in sorted(store.glob(pattern)) if _abandoned(path)]
+    rest += sorted((store / DAMAGED).rglob("*.safetensors"))
     return [path for path in rest if path.is_symlink() or not path.is_dir()]
 
 
 def to_prune(
     store: Path,
     *,
-    older_than: float | None = None,
+    unused: float,
     matching: Sequence[str] = (),
+    old_format: bool = False,
     keep_bytes: int | None = None,
 ) -> tuple[list[Entry], list[Entry]]:
-    """Return what is to go, and what would but is in use by a living job.
+    """Return the artifacts that are to go, and those that would go but were used less than `unused` seconds ago.
 
-    older_than: seconds; matching: settings as in model.layers=8, or kind=passes, all of which must hold (with * as in
-    file names). keep_bytes: of what these choose, the oldest go until the store is no larger.
+    matching: settings as in model.layers=8, or kind=passes, all of which must hold (with * as in file names).
+    old_format: only artifacts of an earlier format. keep_bytes: the least recently used of all these go until the store
+    is no larger.
     """
     every = entries(store)
     _check_names(every, matching)
-    wanted = [entry for entry in every if _chosen(entry, older_than=older_than, matching=matching)]
-    used = in_use(store) if wanted else set()
-    kept = [entry for entry in wanted if entry.family in used]
-    free = [entry for entry in wanted if entry.family not in used]
-    if keep_bytes is None:
-        return free, kept
-    excess = sum(entry.size for entry in every) - keep_bytes
-    return _oldest(free, excess=excess), kept if excess > 0 else []
+    chosen = [entry for entry in every if _matches(entry, matching) and (entry.old_format or not old_format)]
+    going = [entry for entry in chosen if entry.unused > unused]
+    recent = [entry for entry in chosen if entry.unused <= unused]
+    if keep_bytes is not None:
+        excess = sum(entry.size for entry in every) - keep_bytes
+        going = _least_recent(going, excess=excess)
+        recent = recent if sum(entry.size for entry in going) < excess else []
+    return going, recent
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files; who needs one again makes it again. InputError, naming it, for one that cannot be removed."""
+    """Remove files; InputError, naming it, for one that cannot be removed."""
     for path in paths:
         way_out = "remove it by hand" if path.is_dir() else "make the store writable"
         try:
@@ -137,22 +133,31 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def _entry(path: Path) -> Entry | None:
-    """Return an artifact, None if it has just gone: a pass that is done, or what somebody else prunes."""
+    """Return an artifact; None if it has just gone, as a pass that is done."""
     beside = tuple(file for file in [path.with_suffix(".csv")] if file.is_file())
     try:
         size = sum(file.lstat().st_size for file in (path, *beside))
-        age = max(0.0, time.time() - path.lstat().st_mtime)
+        unused = max(0.0, time.time() - path.lstat().st_mtime)
         described = about(path)
     except FileNotFoundError:
         return None
     except (DamagedError, InputError):  # `damaged` says which
         described = None
-    return Entry(path, beside, described, size, age)
+    return Entry(path, beside, described, size, unused)
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether a file that only a living job needs has had no sign of life; a curve, whether it has no model either."""
+    try:
+        old = time.time() - path.lstat().st_mtime > ABANDONED
+    except FileNotFoundError:
+        return False
+    return old and not (path.suffix == ".csv" and path.with_suffix(".safetensors").exists())
 
 
 def _check_names(every: Sequence[Entry], matching: Sequence[str]) -> None:
     """Refuse a setting that nothing in the store has: a mistyped one must not choose, nor spare, anything."""
-    known = {"kind", *(name for entry in every for name in entry.settings)}
+    known = {name for entry in every for name in entry.settings}
     for word in matching if every else ():
         name = word.partition("=")[0]
         if name not in known:
@@ -161,20 +166,15 @@ def _check_names(every: Sequence[Entry], matching: Sequence[str]) -> None:
             raise InputError(f"--spec {word}: nothing in {every[0].path.parents[1]} has such a setting; {guess}")
 
 
-def _chosen(entry: Entry, *, older_than: float | None, matching: Sequence[str]) -> bool:
-    if older_than is not None and entry.age <= older_than:
-        return False
-    settings = {**entry.settings, "kind": entry.kind}
-    for word in matching:
-        name, _, pattern = word.partition("=")
-        if name not in settings or not fnmatch.fnmatchcase(str(settings[name]), pattern):
-            return False
-    return True
+def _matches(entry: Entry, matching: Sequence[str]) -> bool:
+    words = [word.partition("=") for word in matching]
+    held = entry.settings
+    return all(name in held and fnmatch.fnmatchcase(str(held[name]), pattern) for name, _, pattern in words)
 
 
-def _oldest(some: Sequence[Entry], *, excess: int) -> list[Entry]:
+def _least_recent(some: Sequence[Entry], *, excess: int) -> list[Entry]:
     chosen = []
-    for entry in sorted(some, key=lambda entry: -entry.age):
+    for entry in sorted(some, key=lambda entry: -entry.unused):
         if excess <= 0:
             break
         chosen.append(entry)

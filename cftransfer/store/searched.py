@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from cftransfer import store as artifacts
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
@@ -19,11 +18,13 @@ from cftransfer.searching.constraint import constraint
 from cftransfer.searching.engine import Generating, proposed, search
 from cftransfer.settings import check_int
 from cftransfer.spec import Spec, key, model_key
+from cftransfer.store import artifacts
+from cftransfer.store.locks import hold
 from cftransfer.targets import source_of
 
 log = logging.getLogger(__name__)
 
-TRIES = 3  # of making what is damaged or gone as soon as it is made
+TRIES = 3  # of making searches that are damaged or gone as soon as they are made
 
 
 def factuals(dataset: Dataset, samples: int | None) -> Tensor:
@@ -86,32 +87,29 @@ def searched(
 ) -> list[Counterfactuals]:
     """Return the counterfactuals of every base, from the store or searched and stored.
 
-    generating: of a base's seed and a number, as many models of its spec, of seeds that neither it nor any other has.
+    generating: a base's seed and a number → as many models of its spec, with seeds that no other model has.
     """
     x = factuals(dataset, samples)
     files = {seed: searches_file(spec, seed, settings=settings, many=len(x), store=store) for seed in seeds}
-    keys = {seed: path.stem for seed, path in files.items()}
+    names = [path.stem for path in files.values()]
 
-    def lacking() -> list[int]:
-        return [seed for seed in seeds if not files[seed].exists()]
-
-    def make(seed: int) -> None:
-        base = bases[list(seeds).index(seed)]
+    def make(seed: int, base: Asked) -> None:
         result = run_search(base, x, settings=settings, dataset=dataset, generating=partial(generating, seed))
         log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, result.found.sum())
         about = {"base": {**spec, "seed": seed}, "counterfactual": settings, "samples": len(x)}
         kept = {name: part for name, part in vars(result).items() if isinstance(part, Tensor) and name != "factual"}
-        artifacts.save(store, "counterfactuals", keys[seed], kept, about)
+        artifacts.save(store, "counterfactuals", files[seed].stem, kept, about)
 
-    for _ in range(TRIES):  # what turns out to be damaged has been moved aside when it is loaded
-        if lacking():
-            with artifacts.hold(store, keys.values()):
-                for seed in lacking():
-                    make(seed)
-        stored = [_stored(store, keys[seed], x) for seed in seeds]
-        whole = [found for found in stored if found is not None]
-        if len(whole) == len(seeds):
-            return whole
+    for _ in range(TRIES):  # a damaged artifact is moved aside when it is loaded
+        if not all(path.exists() for path in files.values()):
+            with hold(store, names):
+                for seed, base in zip(seeds, bases, strict=True):
+                    if not files[seed].exists():
+                        make(seed, base)
+        loaded = [artifacts.load(store, "counterfactuals", name) for name in names]
+        parts: list[dict[str, Any]] = [{**found[0], "factual": x} for found in loaded if found]  # one x for all bases
+        if len(parts) == len(seeds):
+            return [Counterfactuals(**part) for part in parts]
     raise InputError(f"paths.store={store}: searches are damaged or gone as soon as they are made; check its disk")
 
 
@@ -120,12 +118,6 @@ def searches_file(spec: Spec, seed: int, *, settings: Mapping[str, Any], many: i
     code = source_of("counterfactual", settings)
     name = key("counterfactuals", model_key(spec, seed), dict(settings), many, *([code] if code else []))
     return artifacts.artifact(store, "counterfactuals", name)
-
-
-def _stored(store: Path, name: str, x: Tensor) -> Counterfactuals | None:
-    """Return stored counterfactuals of the factuals x, which all bases share in memory and none keeps in its file."""
-    loaded = artifacts.load(store, "counterfactuals", name)
-    return None if loaded is None else Counterfactuals(**{**loaded[0], "factual": x})  # type: ignore[arg-type]
 
 
 def _background(dataset: Dataset) -> Background:

@@ -1,9 +1,10 @@
-"""A job's W&B run, its logged exception, its files; `python -m cftransfer.tracking` uploads runs and makes a dashboard.
+"""W&B as a view of job folders: a run opens with its job, and is told what lies in the job's folder at its end.
 
-Nothing heavy is imported here, so that --help is instant.
+`python -m cftransfer.tracking` uploads runs later, and makes a dashboard. W&B itself is imported only where a run is
+not disabled.
 """
 
-from cftransfer.jobs.provenance import job_folder
-from cftransfer.tracking.run import Tracked, mean_curve, report_run, wandb_run
+from cftransfer.tracking.job_run import catch_up, id_of, opened, publish, publish_job
+from cftransfer.tracking.report_run import publish_report
 
-__all__ = ["Tracked", "job_folder", "mean_curve", "report_run", "wandb_run"]
+__all__ = ["catch_up", "id_of", "opened", "publish", "publish_job", "publish_report"]

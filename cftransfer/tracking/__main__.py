@@ -33,15 +33,13 @@ def command() -> None:
 
 def _done(action: str, options: dict) -> int:
     """Return the exit status."""
-    from cftransfer.tracking.run import check_server
+    from cftransfer.tracking.connection import check_server
 
     check_server()
     if action == "sync":
-        from cftransfer.secrets import unrecorded
         from cftransfer.tracking.sync import sync
 
-        with unrecorded():  # W&B's own process starts with the first question
-            return 1 if sync(options["folder"]) else 0
+        return 1 if sync(options["folder"]) else 0
     from cftransfer.tracking.dashboard import dashboard
 
     print(dashboard(**options))

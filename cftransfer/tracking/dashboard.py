@@ -5,7 +5,7 @@ from typing import Any
 
 from cftransfer.errors import InputError
 from cftransfer.tracking import names
-from cftransfer.tracking.run import ask_server
+from cftransfer.tracking.connection import ask_server
 
 CURVE = ("rate", "rate_low", "rate_high", "rate_conditional", "agreement", "reference_accuracy")
 COLUMNS = ("rate", "rate_low", "rate_high", "found", "agreement", "rate_conditional", "rate_end_to_end", "margin")

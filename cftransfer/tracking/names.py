@@ -1,27 +1,40 @@
 """What a W&B run is called, and how it is filed: from a job's resolved settings and the options it chose."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cftransfer.errors import InputError
-from cftransfer.jobs import provenance
+from cftransfer.jobs.provenance import RunningJob
+from cftransfer.jobs.schema import Result
 
 LONGEST_NAME, LONGEST_TAG, LONGEST_WORD = 120, 64, 128  # letters; W&B refuses longer ones
 REFUSED = "/\\#?%:"  # by W&B, in the name of a project
-PRECISION = (
-    "samples",
-    "replicates.",
-    "paths.",
-    "trainer.",
-    "wandb",
-    "debug",
-    "hydra.",
-    "population.",
-)  # not what it is
+# Settings that say how well or where a job is done, not what it is.
+PRECISION = ("samples", "replicates.", "paths.", "trainer.", "wandb", "debug", "hydra.", "population.")
 TOLD = ("experiment", "dataset", "model", "model@reference.model", "counterfactual", "sweep", "trainer", "seed")
 
 Settings = Mapping[str, Any]
+
+
+def run_id(folder: Path, what: str = "") -> str:
+    """Return the id of the run of a job's folder and of its settings, or of a sweep's report."""
+    return hashlib.sha256("\n".join([str(folder), *[what] * bool(what)]).encode()).hexdigest()[:12]
+
+
+def described(job: RunningJob | Result, *, git: Mapping[str, Any] | None, versions: Settings) -> dict[str, Any]:
+    """Return what wandb.init is to know of a job: name, job type, group, tags, notes and config."""
+    code = {"choices": job.choices, "code": git or {"commit": None, "dirty": None}, "versions": dict(versions)}
+    own = job.config["wandb"]
+    return {
+        "name": name(job.config, job.choices, job.overrides),
+        "job_type": job_type(job.choices),
+        "group": word("wandb.group", own.get("group")) or (job.sweep and group(job.sweep)),
+        "tags": tags(job.config, job.choices),
+        "notes": own.get("notes"),
+        "config": job.config | code,
+    }
 
 
 def job_type(choices: Settings) -> str:
@@ -56,7 +69,7 @@ def tags(config: Settings, choices: Settings) -> list[str]:
 
 
 def word(key: str, value: Any, *, otherwise: str = ", or null") -> str | None:
-    """Return what the user calls something in W&B, or None; a whole number is a word, too.
+    """Return what the user calls something in W&B, or None; a whole number counts as a word.
 
     Raises InputError, by `key`, for what W&B would refuse. otherwise: what else may be given.
     """
@@ -76,10 +89,9 @@ def project(key: str, value: Any) -> str:
     return name
 
 
-def group(sweep: Path) -> str:
-    """Return the group of a sweep's jobs: its folder, as one would type it here; of a long one, the end."""
-    text = provenance.shown(sweep.absolute()).as_posix()
-    return text if len(text) <= LONGEST_WORD else f"…{text[1 - LONGEST_WORD :]}"
+def group(sweep: str) -> str:
+    """Return the group of a sweep's jobs: its folder, as one would type it where it was run; of a long one, the end."""
+    return sweep if len(sweep) <= LONGEST_WORD else f"…{sweep[1 - LONGEST_WORD :]}"
 
 
 def _patched(model: Settings, patch: Settings) -> Settings:
@@ -96,7 +108,7 @@ def _shape(model: Settings) -> str:
 
 
 def _other(model: Settings, reference: Settings, choices: Settings) -> str | None:
-    """Return what the reference is, if another model than the base; its option only if that differs, too."""
+    """Return what the reference is, if another model than the base; its option only if that differs as well."""
     if reference == model:
         return None
     if reference["_target_"] != model["_target_"]:

@@ -182,13 +182,30 @@ def test_files_are_where_folktables_looks(tmp_path):
 def test_the_version_is_that_of_the_columns_read(tmp_path, folder, data):
     table = persons(600)
     put(tmp_path, table.assign(PINCP=1, ST=1))
-    assert acs(tmp_path).version == data.version == acs(folder, max_rows=50, split_seed=3).version
+    assert acs(tmp_path).version == data.version != acs(folder, max_rows=50).version
     assert len(data.version) == 16
     for column in COLUMNS:
         other = table.copy()
         other.loc[599, column] = 1 if table.loc[599, column] != 1 else 2
         put(tmp_path, other)
         assert acs(tmp_path).version != data.version, column
+
+
+def test_the_way_out_for_a_code_that_the_census_itself_has_used_works(tmp_path):
+    """ANC=5: the file of a download would have it again, so it must not be deleted."""
+    table = persons(200, ANC=[*[1, 2] * 95, *[5] * 10])
+    put(tmp_path, table)
+    said = refused(tmp_path)
+    assert "column ANC holds 5, which is no code of the Census's (1, 2, 3, 4, 8); " in said
+    assert said.endswith("remove the 10 such lines of 200, or choose other dataset.states or a year")
+    put(tmp_path, table[table.ANC != 5])
+    assert len(acs(tmp_path).x_train) == 142
+
+
+def test_a_column_that_stands_twice_is_named(tmp_path):
+    """pandas would read the first, and rename the second without a word."""
+    path = put(tmp_path, csv(persons(50)).replace(",SERIALNO,", ",AGEP,", 1))
+    assert refused(tmp_path).startswith(f"{path}: has more than once the column AGEP; fix it, or delete it")
 
 
 def test_folders_do_not_share_a_cached_data_set(tmp_path, folder):
@@ -237,13 +254,16 @@ def test_an_impossible_setting_is_named(folder, changes, said):
     [
         ("", ": lacks the columns AGEP, SCHL, MAR, "),
         ("<html>\n<body>no\n", ": lacks the columns AGEP, SCHL, MAR, "),
-        (persons(20).drop(columns="RELP"), ": lacks the column RELP; mend it, or delete it"),
-        (persons(20, AGEP="abc"), ": column AGEP holds abc, which is no code of the Census's (0 to 99); mend it"),
+        (persons(20).drop(columns="RELP"), ": lacks the column RELP; fix it, or delete it"),
+        (
+            persons(20, AGEP="abc"),
+            ": column AGEP holds abc, which is no code of the Census's (0 to 99); remove",
+        ),
         (persons(20, AGEP=-1), ": column AGEP holds -1, "),
         (persons(20, AGEP=None), ": column AGEP holds a blank, "),
         (
             persons(20, ESP=0),
-            ": column ESP holds 0, which is no code of the Census's (blank, 1, 2, 3, 4, 5, 6, 7, 8); mend it",
+            ": column ESP holds 0, which is no code of the Census's (blank, 1, 2, 3, 4, 5, 6, 7, 8); remove the ",
         ),
         (persons(20, ESP=-1), ": column ESP holds -1, "),
         (persons(20, MIL=5), ": column MIL holds 5, "),
@@ -251,7 +271,7 @@ def test_an_impossible_setting_is_named(folder, changes, said):
         (persons(20, SEX=[*[1] * 19, "x"]), ": column SEX holds x, "),
         (persons(20, ESR=True), ": column ESR holds True, which is no code of the Census's (blank, 1, "),
         (persons(20, ESR=6), "dataset acs_employment: classes have 20 and 0 rows; both need at least 2"),
-        (persons(0), ": holds no persons; mend it"),
+        (persons(0), ": holds no persons; fix it"),
         (csv(persons(20)).replace("AGEP", '"AGEP"') + "x\0y" * 50, ": c"),
         (csv(persons(20)) + "1,2,3\n" * 2 + "," * 50 + "\n", ": cannot be read (Error tokenizing data. C error: "),
     ],
@@ -274,7 +294,7 @@ def test_a_folder_in_the_place_of_the_file_is_named(tmp_path):
     path = put(tmp_path, "")
     path.unlink()
     path.mkdir()
-    assert refused(tmp_path).startswith(f"{path}: is no file; mend it")
+    assert refused(tmp_path).startswith(f"{path}: is no file; fix it")
 
 
 def test_columns_of_words_and_numbers_that_are_not_used_do_not_disturb(tmp_path):

@@ -1,6 +1,9 @@
 """Folder trees: what is drawn, decoded and kept, and what is refused by name."""
 
 import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -88,8 +91,6 @@ def test_an_image_that_was_replaced_is_decoded_anew(folder):
 
 
 def stamped(root, time):
-    import os
-
     for path in root.rglob("*.*"):
         os.utime(path, (time, time))
 
@@ -231,20 +232,25 @@ def test_images_are_listed_as_torchvision_lists_them(folder):
     (place / "no class").write_text("")
     theirs = ImageFolder(place)
     ours = _listed(place)
-    assert (ours.classes, ours.samples) == (theirs.classes, theirs.samples)
+    assert list(ours) == theirs.classes
+    listed = [(str(path), number) for number, paths in enumerate(ours.values()) for path in paths]
+    assert listed == theirs.samples
 
 
-def test_a_folder_that_holds_itself_is_listed_once(folder):
-    """By links: two that lead to where they stand double the images with every level, forty levels deep."""
+def test_hidden_and_system_folders_and_files_are_no_classes_and_no_images(folder):
+    """As editors, archives and file servers leave them: copies of images, or no images at all."""
     first = orange(folder)
-    place = folder / "imagenet" / "train" / "n01"
-    before = _listed(place.parent).samples
-    for name in ("a", "b"):
-        (place / name).symlink_to(".")
-    (place / "c").mkdir()
-    (place / "c" / "up").symlink_to("..")
-    assert _listed(place.parent).samples == before
-    assert orange(folder).version == first.version
+    for split in ("train", "val"):
+        place = folder / "imagenet" / split
+        for name in (".ipynb_checkpoints", "__MACOSX", "@eaDir", f"{ORANGE}/.ipynb_checkpoints", f"{ORANGE}/@eaDir"):
+            (place / name).mkdir()
+            shutil.copy(next((place / "n01").iterdir()), place / name / "copy.jpg")
+        (place / ORANGE / "._copy.jpg").write_bytes(b"a resource fork")
+    data = orange(folder)
+    assert data.version == first.version
+    assert data.about == first.about
+    with pytest.raises(InputError, match="there are: n01, n02, n03, n07747607"):
+        image_folder(folder, root="imagenet", positive="__MACOSX")
 
 
 def test_a_tree_without_classes_is_named(folder):
@@ -279,3 +285,19 @@ def test_a_memory_map_that_was_cut_off_is_named(folder):
     kept.write_bytes(kept.read_bytes()[:5000])
     with pytest.raises(InputError, match=rf"{kept.name}: cannot be read .*delete it and"):
         orange(folder)
+
+
+def test_a_touched_image_is_the_same_data_and_so_are_all_models(folder):
+    first = orange(folder)
+    stamped(folder / "imagenet", 10**9)
+    assert orange(folder).version == first.version
+
+
+def test_as_many_threads_decode_as_the_job_has_cores(folder, monkeypatch):
+    """A job of SLURM may have 2 of 64: os.cpu_count counts the machine."""
+    asked = []
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    threads = "cftransfer.data.image_folder.ThreadPoolExecutor"
+    monkeypatch.setattr(threads, lambda many: asked.append(many) or ThreadPoolExecutor(many))
+    orange(folder)
+    assert asked == [3]

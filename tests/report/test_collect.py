@@ -225,7 +225,7 @@ def test_what_may_not_be_read_fails_its_job_alone(anybodys):
     assert [job.folder.name for job in collected.jobs] == ["0"]
     assert {folder.name: reason for folder, reason in collected.failed.items()} == {
         "1": "no overrides; failed: its log cannot be read (Permission denied)",
-        "2": "its folder cannot be read; mend its permissions",
+        "2": "its folder cannot be read; change its permissions",
     }
 
 
@@ -543,8 +543,8 @@ def test_a_table_of_more_values_than_any_job_has_is_not_read(tmp_path, monkeypat
     place = good_and_broken(tmp_path)
     many = pyarrow.table({"example": pyarrow.repeat(0, 2**20 + 1)})
     pyarrow.parquet.write_table(many, place / "examples.parquet")
-    read = pd.read_parquet
-    monkeypatch.setattr(pd, "read_parquet", lambda path: read(path) if path.name != "examples.parquet" else None)
+    read, content = pd.read_parquet, (place / "examples.parquet").read_bytes()
+    monkeypatch.setattr(pd, "read_parquet", lambda file: read(file) if file.getvalue() != content else None)
     (reason,) = jobs([tmp_path]).failed.values()
     assert "examples.parquet cannot be read (it has 1,048,577 values, more than 1,048,576)" in reason
 

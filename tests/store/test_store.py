@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from cftransfer import atomic, store
 from cftransfer.errors import InputError
+from cftransfer.spec import FORMAT
 from cftransfer.store import inventory, locks
 from cftransfer.store.artifacts import DamagedError, _set_aside
 
@@ -33,7 +35,7 @@ def place(tmp_path):
 def test_what_was_saved_is_loaded(place):
     store.save(place, "models", "k", TENSORS, ABOUT)
     tensors, about = store.load(place, "models", "k")
-    assert about == ABOUT
+    assert about == {**ABOUT, "format": FORMAT}
     assert all(
         torch.equal(tensors[name], TENSORS[name]) and tensors[name].dtype == TENSORS[name].dtype for name in TENSORS
     )
@@ -70,7 +72,7 @@ def test_a_flipped_bit_is_noticed(tmp_path_factory, data):
 def test_a_good_artifact_that_another_process_has_just_put_in_place_is_not_moved_aside(place):
     path = store.save(place, "models", "k", TENSORS, ABOUT)
     _, about = _set_aside(place, path, DamagedError("as it was a moment ago"))
-    assert about == ABOUT
+    assert about["seed"] == 1
     assert path.exists()
 
 
@@ -116,13 +118,13 @@ def test_an_artifact_that_may_not_be_read_is_not_taken_for_none(shared):
     path.chmod(0o000)
     with as_nobody():
         with pytest.raises(
-            InputError, match=r"k.safetensors: cannot be read \(Permission denied\); mend its permissions"
+            InputError, match=r"k.safetensors: cannot be read \(Permission denied\); fix its permissions"
         ):
             store.load(shared, "models", "k")
         assert [entry.described for entry in inventory.entries(shared)] == [None]
         assert "Permission denied" in inventory.damaged(shared)[path]
     (shared / "models").chmod(0o000)
-    with as_nobody(), pytest.raises(InputError, match=r"shared/models: may not be read; mend its permissions"):
+    with as_nobody(), pytest.raises(InputError, match=r"shared/models: may not be read; fix its permissions"):
         inventory.entries(shared)
     (shared / "models").chmod(0o755)
 
@@ -148,18 +150,24 @@ def test_what_goes_while_it_is_looked_at_is_none(place):
     assert not (place / "damaged").exists()
 
 
+def _dead_lock(place, name):
+    """Leave the lock of a process of this machine that is no more."""
+    path = place / "locks" / f"{name}.lock"
+    code = "import os, sys; from filelock import SoftFileLease as L; l = L(sys.argv[1]); l.acquire(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, path], check=True)
+    return path
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="files of two users need root")
-def test_a_dead_lock_of_another_user_ends_nothing(shared, monkeypatch):
+def test_a_dead_lock_of_another_user_ends_nothing(shared):
     """In a folder like /tmp, where everybody may write, each may remove his own files only."""
-    monkeypatch.setattr(locks, "LEASE", 0.5)
+    foreign = _dead_lock(shared, "k0")
     (shared / "locks").chmod(0o1777)
-    foreign = shared / "locks" / "use-f00-0.lock"
-    foreign.write_text("1\nelsewhere\n")
     with as_nobody():
-        with store.using(shared, ["f01"]):
-            time.sleep(locks.SURELY * locks.LEASE + 0.2)
-        assert store.in_use(shared) == set()
+        assert store.prepare(shared) == shared
     assert foreign.exists()
+    store.prepare(shared)
+    assert not foreign.exists()
 
 
 @pytest.mark.parametrize(
@@ -226,7 +234,7 @@ def test_who_waits_for_a_lock_holds_none_that_comes_after_it(place):
 
 def _hold_for_ever(place, lease, ready):
     locks.LEASE = lease
-    with store.hold(place, ["k"]), store.using(place, ["f00"]):
+    with store.hold(place, ["k"]):
         ready.set()
         time.sleep(600)
 
@@ -249,26 +257,24 @@ def test_a_dead_holder_blocks_nobody(place, holder):
     holder.kill()
     holder.join()
     with store.hold(place, ["k"]):
-        assert store.in_use(place) == set()
+        pass
     assert list((place / "locks").iterdir()) == []
     assert waited is None
 
 
-def test_what_a_job_killed_on_its_last_step_held_is_removed_by_the_next_that_does_not_want_it(place, holder):
+def test_the_lock_of_a_job_killed_at_its_last_step_is_removed_by_the_next_that_does_not_want_it(place, holder):
     holder.kill()
     holder.join()
-    with store.using(place, ["f01"]):
-        (lock,) = (place / "locks").iterdir()
-        assert lock.name.startswith("use-f01-")
+    assert [path.name for path in (place / "locks").iterdir()] == ["k.lock"]
+    store.prepare(place)
     assert list((place / "locks").iterdir()) == []
 
 
-def test_what_a_living_job_holds_is_not_removed(place, holder):
-    before = {path.name for path in (place / "locks").iterdir()}
-    with store.using(place, ["f01"]):
-        pass
-    assert {path.name for path in (place / "locks").iterdir()} == before
-    assert len(before) == 2
+@pytest.mark.parametrize("lease", [2.0, 30.0], ids=["same lease", "other lease"])
+def test_the_lock_of_a_living_job_is_not_removed(place, holder, lease, monkeypatch):
+    monkeypatch.setattr(locks, "LEASE", lease)
+    store.prepare(place)
+    assert [path.name for path in (place / "locks").iterdir()] == ["k.lock"]
 
 
 def _seconds_to_hold(place):
@@ -294,13 +300,6 @@ def test_a_holder_on_another_machine_is_dead_when_its_lock_is_not_renewed(place,
     with store.hold(place, ["k"]):
         assert time.monotonic() - began >= 2.0
     assert not marker.exists()
-
-
-def test_what_a_living_job_uses_is_known_and_a_dead_one_uses_nothing(place, holder):
-    assert store.in_use(place) == {"f00"}
-    holder.kill()
-    holder.join()
-    assert store.in_use(place) == set()
 
 
 def _of_another_machine(path):
@@ -331,32 +330,10 @@ def test_the_locks_of_a_dead_machine_are_waited_for_together(place, monkeypatch)
 @pytest.mark.timeout(60)
 def test_a_lock_whose_holder_was_killed_before_it_wrote_its_name_blocks_nobody(place, monkeypatch):
     monkeypatch.setattr(locks, "LEASE", 0.5)
-    for name in ("k", "use-f00-1"):
-        (place / "locks" / f"{name}.lock").touch()
+    (place / "locks" / "k.lock").touch()
     with store.hold(place, ["k"]):
-        assert store.in_use(place) == set()
+        pass
     assert list((place / "locks").iterdir()) == []
-
-
-def test_a_machine_that_is_gone_uses_nothing(place, monkeypatch):
-    monkeypatch.setattr(locks, "LEASE", 1.0)
-    _of_another_machine(place / "locks" / "use-f00-1.lock")
-    assert store.in_use(place) == set()
-    assert list((place / "locks").iterdir()) == []
-
-
-def test_a_job_that_begins_while_others_are_watched_uses_what_it_uses(place, holder, monkeypatch):
-    renewed, begun = locks._renewed, []
-
-    def watching(path):
-        if not begun:
-            begun.append(store.using(place, ["f01"]))
-            begun[0].__enter__()
-        return renewed(path)
-
-    monkeypatch.setattr(locks, "_renewed", watching)
-    assert store.in_use(place) == {"f00", "f01"}
-    begun[0].__exit__(None, None, None)
 
 
 def test_a_lock_that_is_taken_away_is_told(place, caplog, monkeypatch):
@@ -408,9 +385,19 @@ def test_a_store_that_can_only_be_read_serves_what_it_has(tmp_path, caplog):
     try:
         assert store.prepare(place) == place
         assert "can only be read" in caplog.text
-        with store.using(place, ["f00"]):
-            assert store.load(place, "models", "k")[1] == ABOUT
+        assert store.load(place, "models", "k")[1]["seed"] == 1
         with pytest.raises(InputError, match=r"paths.store=.*cannot be used"), store.hold(place, ["k2"]):
             pass
     finally:
         subprocess.run(["umount", place], check=True) if os.geteuid() == 0 else place.chmod(0o755)
+
+
+def test_loading_is_a_use_and_a_use_by_another_user_ends_nothing(shared):
+    path = store.save(shared, "models", "k", TENSORS, ABOUT)
+    long_ago = (time.time() - 10**6,) * 2
+    os.utime(path, long_ago)
+    with as_nobody():
+        assert store.load(shared, "models", "k")[1]["seed"] == 1
+    assert os.geteuid() != 0 or path.stat().st_mtime == long_ago[0]
+    assert store.load(shared, "models", "k")
+    assert time.time() - path.stat().st_mtime < 60

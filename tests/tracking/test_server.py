@@ -10,11 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, environment, results, run_command
+from conftest import ROOT, SMALL, environment, results, run_command
 from offline_run import read
 from wandb_server import KEY, Server, environment_of, serving
-
-from cftransfer.tracking import offline
 
 pytestmark = pytest.mark.slow
 CURVE = [*SMALL, "experiment=continued_training", "extra_epochs=3", "hydra.run.dir=job"]
@@ -44,11 +42,6 @@ def sync(folder: Path, server: Server, what: str = "job") -> subprocess.Complete
     return run_command(folder, "-m", "cftransfer.tracking", "sync", what, **environment_of(server))
 
 
-def own_lines(said: str) -> list[str]:
-    """All but what W&B's client says of itself: whose key it has loaded."""
-    return [line for line in said.splitlines() if not line.startswith("wandb: [wandb.login()]")]
-
-
 def steps(run: dict) -> list[int]:
     return [row["extra_epochs"] for row in run["history"].values() if "extra_epochs" in row]
 
@@ -64,7 +57,8 @@ def test_a_run_online_is_whole_and_a_requeued_job_continues_it(folder, server):
         assert result["wandb"] == id_
         assert steps(run) == [1, 2, 3]
         assert {name: run["summary"].get(name) for name in result["metrics"]} == result["metrics"]
-        (folder / "job" / "result.json").unlink()  # as if the job had been stopped just before
+        kept = (folder / "job" / "result.json").rename(folder / "kept.json")  # as if the job had been stopped before
+    kept.rename(folder / "job" / "result.json")
     assert run["name"] == "continued_training moons mlp 1×64 +3 epochs epochs=2"
     assert (run["job_type"], run["notes"], run["exit_code"]) == ("continued_training", "a sentence", 0)
     assert run["tags"] == ["continued_training", "moons", "gradient", "pilot"]
@@ -108,7 +102,7 @@ def test_what_a_server_that_went_in_mid_run_lacks_is_uploaded_later(folder, serv
 def test_what_a_job_lacks_in_wandb_that_was_killed_after_its_result_is_uploaded_when_it_is_run_again(folder, server):
     words = [*CURVE, "wandb=online"]
     server.stuck = "file_stream"
-    command = [sys.executable, str(Path(__file__).parents[1] / "transfer.py"), *words]
+    command = [sys.executable, str(ROOT / "transfer.py"), *words]
     going = subprocess.Popen(
         command,
         cwd=folder,
@@ -158,6 +152,7 @@ def test_runs_kept_offline_are_uploaded_once_however_often_the_job_was_run(folde
     assert len(list(folder.rglob("*.wandb"))) == 2
     said = sync(folder, server)
     assert (said.stdout, said.returncode) == ("job: uploaded\n", 0), said.stderr
+    assert len(list(folder.rglob("*.wandb.synced"))) == 2
     ((_, run),) = server.runs.items()
     assert steps(run) == [1, 2, 3]
     assert len(run["history"]) == 3
@@ -168,14 +163,13 @@ def test_runs_kept_offline_are_uploaded_once_however_often_the_job_was_run(folde
 
 
 @pytest.mark.parametrize("what", ["another home", "moved"])
-def test_tables_kept_offline_lie_in_the_jobs_folder_and_are_uploaded_from_there(folder, server, what):
+def test_a_run_kept_offline_is_uploaded_with_its_tables_from_wherever_its_folder_is(folder, server, what):
     (home := folder / "home").touch()  # can't be written to, not even by root
     done = run_command(folder, "transfer.py", *CURVE, "wandb=offline", HOME=str(home), MPLCONFIGDIR=str(folder / "mpl"))
     assert done.returncode == 0, done.stderr
     assert "W&B lacks" not in done.stderr
-    if what == "moved":  # W&B's file has absolute paths
-        (folder / "job").rename(folder / "moved")
     job = "moved" if what == "moved" else "job"
+    (folder / "job").rename(folder / job)
     said = sync(folder, server, job)
     assert (said.stdout, said.returncode) == (f"{job}: uploaded\n", 0), said.stderr
     assert server.asked.count("CommitArtifact") == 3
@@ -196,20 +190,19 @@ def test_a_job_of_other_settings_in_the_same_folder_is_another_run(folder, serve
     assert sync(folder, server).stdout == "job: already there\n"
 
 
-def test_sync_tells_nothing_of_the_folder_where_it_is_typed(folder, server):
-    done = run_command(folder, "transfer.py", *CURVE, "wandb=offline")
-    assert done.returncode == 0, done.stderr
-    (file,) = offline.files(folder / "job")
-    content = file.read_bytes()
-    file.write_bytes(content[:3000] + content[3400:])
+@pytest.mark.parametrize("way", ["job", "sync"])
+def test_wandb_is_told_nothing_of_the_repository_where_a_command_is_typed(folder, server, way):
     token = "ghp_" + "0aZ" * 12
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org"]
     remote = ["remote", "add", "origin", f"https://{token}@example.org/a.git"]
     for words in (["init", "-q"], remote, ["commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run([*git, *words], cwd=folder, check=True)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    mode = "online" if way == "job" else "offline"
+    done = run_command(folder, "transfer.py", *CURVE, f"wandb={mode}", **environment_of(server))
+    assert done.returncode == 0, done.stderr
     said = sync(folder, server)
-    assert (said.stdout, said.returncode) == ("job: uploaded\n", 0), said.stderr
+    assert said.returncode == 0, said.stderr
     ((_, run),) = server.runs.items()
     assert steps(run) == [1, 2, 3]
     assert "requirements.txt" not in run["files"]
@@ -219,13 +212,9 @@ def test_sync_tells_nothing_of_the_folder_where_it_is_typed(folder, server):
     assert commit.strip() not in sent
 
 
-@pytest.mark.parametrize("way", ["wandb sync", "continued"])
-def test_an_interrupted_sync_is_one_line_and_the_next_adds_nothing_twice(folder, server, way):
+def test_an_interrupted_sync_is_one_line_and_the_next_adds_nothing_twice(folder, server):
     done = run_command(folder, "transfer.py", *CURVE, "wandb=offline")
     assert done.returncode == 0, done.stderr
-    (file,) = offline.files(folder / "job")
-    if way == "continued":
-        file.write_bytes(file.read_bytes()[:-5])
     server.stuck = "CommitArtifact"
     command = [sys.executable, "-m", "cftransfer.tracking", "sync", "job"]
     going = subprocess.Popen(
@@ -244,7 +233,7 @@ def test_an_interrupted_sync_is_one_line_and_the_next_adds_nothing_twice(folder,
     out, err = going.communicate(timeout=20)
     assert going.returncode == 130
     assert out == ""
-    assert own_lines(err) == ["cftransfer.tracking: interrupted; the same command goes on where this one ended"]
+    assert err.splitlines() == ["cftransfer.tracking: interrupted; the same command goes on where this one ended"]
     ((_, run),) = server.runs.items()
     assert steps(run) in ([1, 2], [1, 2, 3])  # the last has the tables
     server.stuck = ""
@@ -261,7 +250,7 @@ def test_a_key_that_is_refused_is_said_before_anything_is_trained(folder, server
     assert done.returncode == 1
     assert not results(folder)
     assert not list(folder.rglob("*.safetensors"))
-    (line,) = own_lines(done.stderr)
+    (line,) = done.stderr.splitlines()
     assert "failed: wandb.mode=online" in line
     assert "wandb login gives a key" in line
     assert KEY not in done.stderr
@@ -269,7 +258,7 @@ def test_a_key_that_is_refused_is_said_before_anything_is_trained(folder, server
 
 BAD = [
     ({}, ["wandb.group=[a]"], "wandb.group=['a']: takes a word"),
-    ({"WANDB_MODE": "garbage"}, ["wandb=offline"], "WANDB_MODE: Input should be"),
+    ({"WANDB_MODE": "garbage"}, [], "WANDB_MODE=garbage: takes one of online, offline, disabled"),
     ({"WANDB_INIT_TIMEOUT": "abc"}, ["wandb=offline"], "WANDB_INIT_TIMEOUT: Input should be"),
 ]
 
@@ -286,23 +275,54 @@ def test_a_mistake_in_wandbs_settings_is_one_line_before_anything_is_trained(tmp
 def test_sync_says_what_it_cannot_do(folder, server):
     (folder / "job").mkdir()
     said = sync(folder, server)
-    assert (said.returncode, said.stderr) == (
-        1,
-        "cftransfer.tracking: job: no W&B run in there; jobs of wandb=disabled have none\n",
-    )
+    assert (said.returncode, said.stderr) == (1, "cftransfer.tracking: job: no job in there\n")
     done = run_command(folder, "transfer.py", *CURVE, "wandb=offline")
     assert done.returncode == 0, done.stderr
     server.refuses = True
     said = sync(folder, server)
-    assert said.returncode == 1
-    (line,) = own_lines(said.stderr)
-    assert line.startswith("cftransfer.tracking: W&B: ")
-    assert line.endswith("user is not logged in (wandb login, or WANDB_API_KEY, gives it a key)")
+    assert (said.returncode, said.stderr) == (1, "")
+    assert said.stdout.startswith("job: not uploaded: wandb.mode=online wandb.project=cftransfer: ")
+    assert "wandb login gives a key" in said.stdout
+    assert KEY not in said.stdout
     server.stop()
     said = sync(folder, server)
     assert said.returncode == 1
     line = f"W&B: {server.url} does not answer (Connection refused)"
     assert said.stderr == f"cftransfer.tracking: {line}; try again later, or name your server in WANDB_BASE_URL\n"
+
+
+@pytest.mark.parametrize("way", ["job", "sync"])
+def test_what_another_run_of_wandbs_left_in_the_environment_changes_nothing(folder, server, way):
+    """A service that is gone, as of a notebook that started the command, and a sweep of W&B's own."""
+    left = {"WANDB_SERVICE": "3-1-unix-/tmp/gone.sock", "WANDB_SWEEP_ID": "abc123", "WANDB_MODE": ""}
+    words = [*CURVE, *["wandb=online"] * (way == "job")]
+    done = run_command(folder, "transfer.py", *words, **environment_of(server), **left)
+    assert done.returncode == 0, done.stderr
+    assert "W&B lacks" not in done.stderr
+    if way == "sync":
+        assert "W&B run kept offline" in done.stderr
+        words = ["-m", "cftransfer.tracking", "sync", "job"]
+        said = run_command(folder, *words, **environment_of(server), **left)
+        assert said.stdout == "job: uploaded\n", said.stderr
+    ((id_, run),) = server.runs.items()
+    assert results(folder)[0]["wandb"] == id_
+    assert steps(run) == [1, 2, 3]
+    assert '"project":"cftransfer"' in "".join(server.heard).replace(" ", "")
+    assert "abc123" not in "".join(server.heard)
+
+
+def test_an_upload_that_the_server_refuses_is_not_called_whole(folder, server):
+    """W&B's client ends such a run as if all were well."""
+    server.denied = "file_stream"
+    done = run_command(folder, "transfer.py", *CURVE, "wandb=online", **environment_of(server))
+    assert done.returncode == 0, done.stderr
+    assert len(results(folder)) == 1
+    (line,) = [line for line in done.stderr.splitlines() if "W&B lacks" in line]
+    assert line.endswith("upload them with: python -m cftransfer.tracking sync job")
+    server.denied = ""
+    assert sync(folder, server).stdout == "job: uploaded\n"
+    ((_, run),) = server.runs.items()
+    assert steps(run) == [1, 2, 3]
 
 
 def test_a_server_that_cannot_be_reached_is_said_before_anything_is_trained(folder, server):
@@ -318,10 +338,9 @@ def test_a_server_that_cannot_be_reached_is_said_before_anything_is_trained(fold
 def test_a_full_disk_costs_no_result(folder, server):
     """W&B's folder is a file system of its own, nearly full; W&B itself says that all is well."""
     script = """
-mkdir -p job/wandb && mount -t tmpfs -o size=32k none job/wandb && "$@" 2>stderr; code=$?
-cp -r job/wandb kept; exit $code
+mkdir -p job/wandb && mount -t tmpfs -o size=32k none job/wandb && "$@" 2>stderr
 """
-    command = [sys.executable, str(Path(__file__).parents[1] / "transfer.py"), *CURVE, "wandb=offline"]
+    command = [sys.executable, str(ROOT / "transfer.py"), *CURVE, "wandb=offline"]
     words = ["unshare", "-rm", "bash", "-c", script, "bash", *command]
     if shutil.which("unshare") is None or subprocess.run([*words[:2], "true"], check=False).returncode:
         pytest.skip("needs user namespaces")
@@ -333,7 +352,6 @@ cp -r job/wandb kept; exit $code
     assert len(results(folder)) == 1
     assert "W&B lacks" in said
     assert "all results are in job" in said
-    shutil.copytree(folder / "kept", folder / "job" / "wandb", symlinks=True, dirs_exist_ok=True)
     done = sync(folder, server)
     assert (done.stdout, done.returncode) == ("job: uploaded\n", 0), done.stderr
     ((_, run),) = server.runs.items()
@@ -352,8 +370,10 @@ def test_a_sweeps_figures_are_one_more_run_of_its_group(folder, server):
     assert {"figure_survivorship._type", "figure_training._type"} <= set(report["summary"])
     assert sync(folder, server, "sweep").stdout == "sweep: uploaded\nsweep/0: uploaded\nsweep/1: uploaded\n"
     assert {run["group"] for run in server.runs.values()} == {"sweep"}
-    done = run_command(folder, "transfer.py", "-m", *words)  # nothing is missing; the report is made again
+    done = run_command(folder, "transfer.py", "-m", *words)  # nothing is missing; the report is the same
     assert done.returncode == 0, done.stderr
+    assert sync(folder, server, "sweep").stdout.startswith("sweep: already there\n")
+    (folder / "sweep" / "report.html").write_text("another")
     said = sync(folder, server, "sweep")
     assert said.stdout == "sweep: uploaded\nsweep/0: already there\nsweep/1: already there\n", said.stderr
     assert len(server.runs) == 3
@@ -367,7 +387,7 @@ def test_the_dashboard_draws_what_runs_have(folder, server):
     panels = [panel for part in specification["section"]["panelBankConfig"]["sections"] for panel in part["panels"]]
     assert any(panel["config"].get("xAxis") == "config:training.value.epochs" for panel in panels)
     drawn = json.dumps(panels)
-    documented = "".join(path.read_text() for path in (Path(__file__).parents[1] / "docs").glob("*.md"))
+    documented = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
     for name in ("found", "rate_conditional", "rates_by_pair", "extra_epochs", "test_accuracy", "figure_trend"):
         assert name in drawn
         assert f"`{name}`" in documented

@@ -1,0 +1,85 @@
+"""A sweep's figures and trends as one more W&B run of its group."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cftransfer.errors import InputError
+from cftransfer.jobs.provenance import shown
+from cftransfer.tracking import names
+from cftransfer.tracking.connection import begin, checked, end, environment
+from cftransfer.tracking.job_run import mark_published
+
+if TYPE_CHECKING:
+    from cftransfer.report.collect import Jobs, Line
+
+log = logging.getLogger(__name__)
+
+PAGE = "report.html"
+
+
+def publish_report(sweep: Path, jobs: "Jobs", lines: "Sequence[Line]") -> None:
+    """Publish the report of a sweep that has just ended, in its jobs' mode; a warning says what W&B lacks of it."""
+    settings = _settings(jobs)
+    if settings.get("mode") in ("online", "offline") and (wrong := upload_report(sweep, jobs, lines, settings)):
+        log.warning("W&B lacks the report of %s (%s); it is there as %s", shown(sweep), wrong, PAGE)
+
+
+def sync_report(sweep: Path) -> str | None:
+    """Publish the report of a sweep later, online; return in one line what went wrong, or None."""
+    from cftransfer.report import collect
+
+    try:
+        jobs = collect.jobs([sweep])
+    except InputError as error:
+        return str(error)
+    return upload_report(sweep, jobs, collect.lines(jobs), {**_settings(jobs), "mode": "online"})
+
+
+def upload_report(sweep: Path, jobs: "Jobs", lines: "Sequence[Line]", settings: dict[str, Any]) -> str | None:
+    """Log a sweep's figures and trends to a run of their own; return in one line what went wrong, or None."""
+    whole, group = sweep.resolve(), jobs.jobs[0].result.sweep or shown(sweep.absolute()).as_posix()
+    try:
+        known = checked(settings)
+        with environment(whole):
+            run = begin(
+                known,
+                whole,
+                id=names.run_id(whole),
+                name=f"report {whole.name}"[: names.LONGEST_NAME],
+                group=known["group"] or names.group(group),
+                job_type="report",
+                tags=["report"],
+            )
+            wrong = end(run, lambda run: run.log(figures(sweep, lines)))
+    except InputError as error:
+        return str(error)
+    if wrong is None and not run.run.offline:
+        mark_published(sweep, PAGE)
+    return wrong
+
+
+def _settings(jobs: "Jobs") -> dict[str, Any]:
+    return jobs.jobs[0].result.config.get("wandb", {})
+
+
+def figures(sweep: Path, lines: "Sequence[Line]") -> dict[str, Any]:
+    """Return a report's figures and trends, by their names in W&B."""
+    import pandas as pd
+    import wandb
+
+    from cftransfer.jobs.read import is_picture
+
+    paths = [path for path in sorted(sweep.glob("*.png")) if is_picture(sweep, path)]
+    shown: dict[str, Any] = {f"figure_{path.stem}": wandb.Image(str(path)) for path in paths}
+    if trends := [_trend(line) for line in lines]:
+        shown["trends"] = wandb.Table(dataframe=pd.DataFrame(trends))
+    return shown
+
+
+def _trend(line: "Line") -> dict[str, Any]:
+    fitted, panel = line.trend, line.panel
+    where = {"experiment": panel.experiment, "series": line.label, "knob": panel.knob}
+    slope = {"slope": fitted.slope, "slope_low": fitted.low, "slope_high": fitted.high}
+    return {**where, **slope, "p": fitted.p, "p_holm": line.p_holm}
