@@ -36,7 +36,7 @@ def running_job(cfg: DictConfig, *, resolve: bool = True) -> RunningJob:
     choices = {name.rpartition("@")[2]: chosen[name] for name in GROUPS if name in chosen}
     sweep = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else folder.parent
     in_sweep = hydra.mode == RunMode.MULTIRUN or (sweep / "multirun.yaml").exists()
-    typed = list(hydra.overrides.task)
+    typed: list[str] = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # type: ignore[assignment]
     return RunningJob(folder, config, choices, typed, shown(sweep.absolute()).as_posix() if in_sweep else None)
 
 

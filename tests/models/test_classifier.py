@@ -22,8 +22,9 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 LOGGED = {"train_loss", "val_loss", "val_accuracy", "val_auroc"}
-# Lightning's advice to load with worker processes, and its call of a name that torch 2.13 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:.*(does not have many workers|LeafSpec).*")
+# Lightning's advice to load with worker processes, its call of a name that torch 2.13 deprecates, and, where SLURM is
+# installed, its wish to be started by srun.
+pytestmark = pytest.mark.filterwarnings("ignore:.*(does not have many workers|LeafSpec|`srun` command is available).*")
 
 
 def trainer(folder, **settings):
