@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +83,17 @@ class Jobs:
     """What a report is about.
 
     failed: job folders without a result that can be read, with the reason. begun: jobs that have a folder, those of
-    train.py among them. never: jobs of sweeps that broke off before these began.
+    train.py among them. never: jobs of sweeps that broke off before these began. copies: jobs that were run once more
+    with the same settings and data, and count once. earlier: jobs that an earlier sweep has left in the folder of a
+    later one.
     """
 
     panels: list[Panel]
     failed: dict[Path, str]
     begun: int = 0
     never: int = 0
+    copies: int = 0
+    earlier: tuple[Path, ...] = ()
 
     @property
     def jobs(self) -> list[Job]:
@@ -126,10 +129,20 @@ def jobs(folders: Sequence[Path]) -> Jobs:
     if not done:
         lost = "".join(f"; failed: {folder} ({reason})" for folder, reason in failed.items())
         raise InputError(f"{', '.join(map(str, folders))}: holds no finished job of transfer.py{lost}")
+    once = {_identity(job): job for job in done}  # the last one counts
+    done, copies = list(once.values()), len(done) - len(once)
     experiments = sorted({(_experiment(job), bool(job.result.curve)) for job in done})
     together = [[job for job in done if (_experiment(job), bool(job.result.curve)) == kind] for kind in experiments]
     panels = [_panel(name, group) for (name, _), group in zip(experiments, together, strict=True)]
-    return Jobs(panels, failed, begun=len(begun), never=_never_began(begun, folders))
+    sizes = _sizes_of_sweeps(begun, folders)
+    never = sum(max(0, size - sum(job.resolve().parent == sweep for job in begun)) for sweep, size in sizes.items())
+    earlier = tuple(job.folder for job in done if _is_left_over(job.folder.resolve(), sizes))
+    return Jobs(panels, failed, begun=len(begun), never=never, copies=copies, earlier=earlier)
+
+
+def _identity(job: Job) -> str:
+    """Return what two runs of one job share: their settings and options, and the content of their data."""
+    return json.dumps([job.result.what, job.result.choices, job.result.data.get("version", "")], sort_keys=True)
 
 
 def _experiment(job: Job) -> str:
@@ -175,18 +188,21 @@ def commands(some: Sequence[Job]) -> list[str]:
     return list(typed)
 
 
-def _never_began(begun: Sequence[Path], folders: Sequence[Path]) -> int:
-    """Return how many jobs the sweeps in `folders` lack; a sweep notes its number of jobs in its multirun.yaml."""
-    asked = {folder.resolve() for folder in folders}
-    parents = Counter(job.resolve().parent for job in begun)
-    never = 0
-    for sweep in [parent for parent in parents if asked & {parent, *parent.parents}]:
-        try:
-            noted = yaml_of(sweep, "multirun.yaml")["hydra"]["callbacks"]["output"]["jobs"]
-            never += max(0, int(noted) - parents[sweep])
-        except (InputError, KeyError, TypeError, ValueError):  # no sweep, or of an earlier version
-            continue
-    return never
+def _sizes_of_sweeps(begun: Sequence[Path], folders: Sequence[Path]) -> dict[Path, int]:
+    """Return the number of jobs of the last sweep in each folder of jobs, as it has noted it in its multirun.yaml."""
+    asked, sizes = {folder.resolve() for folder in folders}, {}
+    for sweep in {job.resolve().parent for job in begun}:
+        if asked & {sweep, *sweep.parents}:
+            try:
+                sizes[sweep] = int(yaml_of(sweep, "multirun.yaml")["hydra"]["callbacks"]["output"]["jobs"])
+            except (InputError, KeyError, TypeError, ValueError):  # no sweep, or of an earlier version
+                continue
+    return sizes
+
+
+def _is_left_over(job: Path, sizes: dict[Path, int]) -> bool:
+    """Return whether a job's number is beyond those of the last sweep in its folder."""
+    return job.name.isdigit() and int(job.name) >= sizes.get(job.parent, int(job.name) + 1)
 
 
 def _of_sweep(folder: Path) -> list[str]:

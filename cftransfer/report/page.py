@@ -86,6 +86,20 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         never = f" ({jobs.never} never began)" if jobs.never else ""
         have = f"of {jobs.begun + jobs.never} jobs {'has' if lacking == 1 else 'have'}"
         console.print(f"{lacking} {have} no result{never}; the same command again makes what is missing")
+    for note in notes(jobs):
+        console.print(plain(note))
+
+
+def notes(jobs: Jobs) -> list[str]:
+    """Return what a reader has to know about which jobs count."""
+    found = []
+    if jobs.copies:
+        run = "1 job was" if jobs.copies == 1 else f"{jobs.copies} jobs were"
+        found.append(f"{run} run again with the same settings and data; each job counts once")
+    if jobs.earlier:
+        left = ", ".join(folder.name for folder in jobs.earlier)
+        found.append(f"left by an earlier sweep in the same folder, and counted: {left}; remove what does not belong")
+    return found
 
 
 def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder: Path) -> Path:
@@ -109,6 +123,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         ],
         failed=[(plain(str(path)), reason) for path, reason in jobs.failed.items()],
         never=jobs.never,
+        notes=notes(jobs),
         differ=_differences(jobs.jobs),
         commands=commands(jobs.jobs),
         settings=[(name, json.dumps(value)) for name, value in common(jobs.jobs).items()],

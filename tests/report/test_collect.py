@@ -594,3 +594,40 @@ def test_the_printed_command_is_right_for_where_one_is(tmp_path, monkeypatch):
     assert commands(jobs([tmp_path]).jobs) == ["python transfer.py seed=1"]
     monkeypatch.setattr("cftransfer.command_line.ROOT", tmp_path)  # as in site-packages
     assert commands(jobs([tmp_path]).jobs) == ["cftransfer transfer seed=1"]
+
+
+def test_copies_of_a_job_are_one_job_and_move_no_trend(tmp_path, capsys):
+    """The same sweep run again in another folder says nothing new: p stays what it was."""
+    for run in ("1-first", "2-again"):
+        for index, layers in enumerate((2, 4, 8)):
+            rates = [[0.7 - 0.05 * index, 0.72 - 0.04 * index], [0.75 - 0.02 * index, 0.71 - 0.05 * index]]
+            write_job(tmp_path / run / str(index), rates=rates, overrides=[f"model.layers={layers}"],
+                      model__layers=layers)  # fmt: skip
+    once, twice = lines(jobs([tmp_path / "1-first"])), lines(jobs([tmp_path]))
+    for name in ("slope", "low", "high", "p", "intercept", "r2", "rho"):
+        assert getattr(once[0].trend, name) == getattr(twice[0].trend, name)
+    collected = jobs([tmp_path])
+    assert (len(collected.jobs), collected.copies) == (3, 3)
+    assert {job.folder.parent.name for job in collected.jobs} == {"2-again"}  # the last one counts
+    report([tmp_path])
+    said = "3 jobs were run again with the same settings and data; each job counts once"
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "report.html").read_text()
+
+
+def test_other_data_under_the_same_settings_are_another_job(tmp_path):
+    for version in ("a", "b"):
+        write_job(tmp_path / version, rates=[[0.5]])
+        path = tmp_path / version / "result.json"
+        result = json.loads(path.read_text())
+        path.write_text(json.dumps({**result, "data": {"version": version}}))
+    assert len(jobs([tmp_path]).jobs) == 2
+
+
+def test_jobs_of_an_earlier_sweep_in_the_same_folder_are_marked(tmp_path, capsys):
+    for index, layers in enumerate((2, 4, 8)):
+        write_job(tmp_path / str(index), rates=[[0.5 + index / 10]], model__layers=layers)
+    (tmp_path / "multirun.yaml").write_text("hydra: {callbacks: {output: {jobs: 2}}}")
+    assert [folder.name for folder in jobs([tmp_path]).earlier] == ["2"]
+    report([tmp_path])
+    assert "left by an earlier sweep in the same folder, and counted: 2;" in capsys.readouterr().out
