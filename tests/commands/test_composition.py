@@ -103,10 +103,12 @@ def compositions(folder, *, ours):
     return (done.stdout.splitlines() or [done.stderr])[-1]
 
 
+@pytest.mark.slow
 def test_a_sweep_composes_once_per_choice(tmp_path):
     assert compositions(tmp_path, ours=True) == "exit 0 compositions 1"
 
 
+@pytest.mark.slow
 def test_hydra_still_composes_every_job_twice(tmp_path):
     """If this fails, Hydra has become faster: see whether cftransfer/commands/composition.py can be deleted."""
     assert compositions(tmp_path, ours=False) == "exit 0 compositions 6"

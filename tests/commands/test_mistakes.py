@@ -13,30 +13,41 @@ def good_job(tmp_path_factory):
     return folder
 
 
+# One of each kind in the default suite, for a command takes seconds; all of them with -m slow.
+MISTAKES = [
+    (["model.layres=4"], "model.layres: no such key"),
+    (["model.layers=0"], "model.layers=0: takes a whole number ≥ 1"),
+    (["dataset=nope"], f"dataset=nope: no such option; there are: {DATASETS}"),
+    (["counterfactual.iterations=-1"], "counterfactual.iterations=-1: takes a whole number ≥ 0"),
+    (["+reference.model.layres=8"], "reference.model.layres: no such key"),
+    (["reference.seeds=base"], "reference.seeds=base: without a patch"),
+    (["paths.store=/dev/null"], "paths.store=/dev/null: cannot be used"),
+    (["wandb=online", "wandb.project=x"], "wandb.mode=online"),
+    (["wandb.notes=${oc.env:NOPE}"], "wandb.notes: cannot be looked up (KeyError raised"),
+    (["wandb.mode=${wandb.mode}"], "wandb.mode: cannot be looked up (Recursive interpolation"),
+    (["dataset.noise=${nope}"], "dataset.noise: cannot be looked up (Interpolation key 'nope' not found)"),
+    (["~paths"], "paths: is missing"),
+    (["replicates=3"], "replicates=3: takes the keys bases, references"),
+    (["paths=3"], "paths=3: takes the keys data, store"),
+    (["paths.store=3"], "paths.store=3: takes a folder"),
+    (["paths.store=[a]"], "paths.store=['a']: takes a folder"),
+    (["paths.data=null"], "paths.data=None: takes a folder"),
+    (["wandb=3"], "wandb=3: must name one option of conf"),
+    (["+n=[1,nan]"], "n.1=nan: takes a finite number"),
+    (["+n=1e30"], "n=1e+30: takes a finite number"),
+]
+KINDS = (
+    "model.layres=4",
+    "dataset=nope",
+    "counterfactual.iterations=-1",
+    "wandb.notes=${oc.env:NOPE}",
+    "paths.store=3",
+)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
-    [
-        (["model.layres=4"], "model.layres: no such key"),
-        (["model.layers=0"], "model.layers=0: takes a whole number ≥ 1"),
-        (["dataset=nope"], f"dataset=nope: no such option; there are: {DATASETS}"),
-        (["counterfactual.iterations=-1"], "counterfactual.iterations=-1: takes a whole number ≥ 0"),
-        (["+reference.model.layres=8"], "reference.model.layres: no such key"),
-        (["reference.seeds=base"], "reference.seeds=base: without a patch"),
-        (["paths.store=/dev/null"], "paths.store=/dev/null: cannot be used"),
-        (["wandb=online", "wandb.project=x"], "wandb.mode=online"),
-        (["wandb.notes=${oc.env:NOPE}"], "wandb.notes: cannot be looked up (KeyError raised"),
-        (["wandb.mode=${wandb.mode}"], "wandb.mode: cannot be looked up (Recursive interpolation"),
-        (["dataset.noise=${nope}"], "dataset.noise: cannot be looked up (Interpolation key 'nope' not found)"),
-        (["~paths"], "paths: is missing"),
-        (["replicates=3"], "replicates=3: takes the keys bases, references"),
-        (["paths=3"], "paths=3: takes the keys data, store"),
-        (["paths.store=3"], "paths.store=3: takes a folder"),
-        (["paths.store=[a]"], "paths.store=['a']: takes a folder"),
-        (["paths.data=null"], "paths.data=None: takes a folder"),
-        (["wandb=3"], "wandb=3: must name one option of conf"),
-        (["+n=[1,nan]"], "n.1=nan: takes a finite number"),
-        (["+n=1e30"], "n=1e+30: takes a finite number"),
-    ],
+    [pytest.param(*row, marks=[] if row[0][0] in KINDS else pytest.mark.slow) for row in MISTAKES],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_line_and_loses_nothing(good_job, words, said):
@@ -55,6 +66,7 @@ def test_a_mistake_is_one_line_and_loses_nothing(good_job, words, said):
     assert {path: path.stat().st_mtime_ns for path in (good_job / "store").rglob("*.*")} == before
 
 
+@pytest.mark.slow
 def test_a_mistake_in_the_population_of_train_is_one_line(tmp_path):
     done = run_command(tmp_path, "train.py", "dataset=moons", "population=3")
     assert done.returncode == 1
@@ -94,6 +106,7 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
     assert "model.layers=0" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -113,6 +126,7 @@ def test_a_sweep_without_any_result_ends_with_its_reason(tmp_path, words, said):
     assert not results(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_formula_that_leads_nowhere_is_one_line_of_a_sweep_and_of_training(tmp_path):
     small = [word for word in SMALL if not word.startswith(("replicates", "samples"))]
     for words in (["transfer.py", "-m", *SMALL], ["train.py", *small]):
@@ -124,6 +138,7 @@ def test_a_formula_that_leads_nowhere_is_one_line_of_a_sweep_and_of_training(tmp
     assert "Traceback" in verbose.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_failures_could_not_be_found_is_refused(tmp_path):
     done = run_command(tmp_path, "transfer.py", "-m", *SMALL, "hydra.output_subdir=null")
     assert done.returncode == 1
@@ -131,7 +146,7 @@ def test_a_sweep_whose_failures_could_not_be_found_is_refused(tmp_path):
     assert line.startswith("transfer.py: hydra.output_subdir=None: a job that fails is found by its .hydra")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
 def test_a_terminal_without_our_signs_gets_the_report_too(good_job, encoding):
     done = run_command(good_job, "transfer.py", "-m", "seed=0,1", *SMALL, "wandb=disabled", PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
@@ -146,6 +161,7 @@ def test_two_named_sweeps_at_once_are_refused(tmp_path):
     assert done.stderr == "transfer.py: sweep=depth,width: takes one named sweep; give the command once for each\n"
 
 
+@pytest.mark.slow
 def test_hydras_own_ways_to_log_work(tmp_path):
     words = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "seed=0,1", "wandb=disabled"]
     done = run_command(tmp_path, "transfer.py", "-m", *SMALL, *words)

@@ -227,6 +227,7 @@ def test_an_impossible_setting_is_named(name, setting, value, role, tmp_path):
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
