@@ -78,7 +78,7 @@ def target_function(part: str, settings: Mapping[str, Any]) -> Callable[..., Any
     """Return the function that `settings._target_` names; InputError unless it is one of the part's."""
     name = settings.get("_target_")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f"{part}._target_={name}: takes one of the names of {part}s, as {_some(part)}")
+        raise InputError(f"{part}._target_={name}: takes one of the names of {part}s: {', '.join(_names(part))}")
     function = _function(part, name)
     if TAKES[part] not in inspect.signature(function).parameters:
         raise InputError(f"{part}._target_={name}: makes no {part}; {part}=… takes an option of conf/{part}")
@@ -121,8 +121,9 @@ def _function(part: str, name: str) -> Callable[..., Any]:
             _source(function)
             return function
         raise InputError(f"{part}._target_={name}: the entry point {entry.value} is no function")
-    raise InputError(f"{part}._target_={name}: no such function; {part}=… takes an option of conf/{part}")
+    raise InputError(f"{part}._target_={name}: no such {part}; there are: {', '.join(_names(part))}")
 
 
-def _some(part: str) -> str:
-    return ", ".join(sorted(OWN[part])[:3])
+def _names(part: str) -> list[str]:
+    """Return the names that a part has: what the project ships, and what installed packages offer."""
+    return sorted({*OWN[part], *(entry.name for entry in entry_points(group=ENTRY_POINTS[part]))})

@@ -90,10 +90,10 @@ def test_the_source_of_code_that_is_not_ours_identifies_it(installed):
         ("_function", "takes one of the names of models"),
         ("Mlp", "takes one of the names of models"),
         ("mlp\n", "takes one of the names of models"),
-        ("nope", "no such function"),
-        ("sklearn_models", "no such function"),  # a module of ours
-        ("population", "no such function"),
-        ("moons", "no such function"),  # of another part
+        ("nope", "no such model"),
+        ("sklearn_models", "no such model"),  # a module of ours
+        ("population", "no such model"),
+        ("moons", "no such model"),  # of another part
     ],
 )
 def test_other_names_are_refused(installed, name, said):

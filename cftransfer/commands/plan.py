@@ -31,6 +31,7 @@ GROUPS = {
     "replicates": ("bases", "references"),  # of transfer.py
     "population": ("pool", "size"),  # of train.py
 }
+TOP_LEVEL = {*GROUPS, "dataset", "model", "training", "counterfactual", "reference", "seed", "samples"}
 SHARED = ("trainer", "input", "paths", "wandb")
 
 
@@ -136,9 +137,21 @@ def check_settings(cfg: DictConfig, *, groups: Collection[str]) -> None:
     for name, value in leaves(cfg):
         if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # false for nan, too
             raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
+    _check_top_level(cfg)
     threads = cfg.trainer.threads
     if threads is not None:
         check_int("trainer.threads", threads, least=1)
+
+
+def _check_top_level(cfg: DictConfig) -> None:
+    """Refuse keys at the top that belong into a group, such as `+layers=8`, or an experiment under its own name."""
+    for name in sorted({str(name) for name in cfg} - TOP_LEVEL):
+        if name in ("experiment", "sweep", "debug"):
+            first = "'# @package _global_'"
+            raise InputError(f"{name}: its settings are read at the top level; make {first} the first line of its file")
+        homes = [f"{group!s}.{name}" for group in cfg if isinstance(cfg[group], DictConfig) and name in cfg[group]]
+        if homes:
+            raise InputError(f"{name}: no such key at the top level; did you mean {' or '.join(homes)}?")
 
 
 def _replicates(cfg: DictConfig) -> tuple[int, int]:

@@ -214,11 +214,19 @@ def _unknown_key(error: BaseException, cause: OmegaConfBaseException) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if key.startswith("extra_"):
         guess = "an experiment brings it: experiment=more_layers has extra_layers"
+    elif homes := _homes(name, cause.parent_node) if not parent else []:
+        guess = f"did you mean {' or '.join(homes)}?"
     elif close:
         guess = f"did you mean {parent + '.' if parent else ''}{close[0]}?"
     else:
         guess = f"a plus adds it: +{key}=…"
     return f"{key}: no such key; {parent or 'the top level'} has: {', '.join(known)}; {guess}"
+
+
+def _homes(name: str, config: DictConfig) -> list[str]:
+    """Return the settings of that name in the groups of a config."""
+    groups = {str(group): config._get_node(group) for group in config}
+    return [f"{group}.{name}" for group, node in groups.items() if isinstance(node, DictConfig) and name in node]
 
 
 def _joined(error: BaseException) -> str:

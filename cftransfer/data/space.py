@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,22 @@ class Feature:
     direction: Literal["any", "up", "down"] = "any"
     categories: tuple[str, ...] = ()
     scale: Literal["linear", "log1p"] = "linear"
+
+    def __post_init__(self) -> None:
+        named = f"feature {self.name!r}: "
+        for word, value, known in (
+            ("kind", self.kind, get_args(Kind)),
+            ("direction", self.direction, ("any", "up", "down")),
+            ("scale", self.scale, ("linear", "log1p")),
+        ):
+            if value not in known:
+                raise InputError(f"{named}{word}={value}: takes one of {', '.join(known)}")
+        if self.kind in ("continuous", "integer") and self.categories:
+            raise InputError(f"{named}kind={self.kind} takes no categories; binary, ordinal and categorical do")
+        if self.kind not in ("continuous", "integer") and len(set(self.categories)) < max(2, len(self.categories)):
+            raise InputError(f"{named}kind={self.kind} takes two different categories or more")
+        if self.kind == "binary" and len(self.categories) != 2:
+            raise InputError(f"{named}kind=binary takes two categories, and has {len(self.categories)}")
 
     @property
     def columns(self) -> int:

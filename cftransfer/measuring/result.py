@@ -126,7 +126,7 @@ class Result:
         }
         ax.set_yticks(table.index, table.group)
         ax.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(table) - 0.4), xlabel=f"transferability rate, {level:.0%} interval")
-        ax.legend(frameon=False, fontsize="small")
+        ax.legend(frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
         return drawn
 
     def to_parquet(self, folder: str | Path) -> list[Path]:

@@ -232,6 +232,9 @@ def _frame(axes: Axes, panel: Panel, points: Sequence[Point]) -> None:
         axes.set_xticks(named, [labels[place] for place in named])
         turned = (90.0, "small") if len(labels) > DENSE else (20.0 if crowded else 0.0, "medium")
         axes.tick_params("x", labelrotation=turned[0], labelsize=turned[1])
+        if 0 < turned[0] < 90:  # else a turned label lies over its neighbour's place
+            for label in axes.get_xticklabels():
+                label.set(ha="right", rotation_mode="anchor")
         axes.margins(x=0.02 if len(labels) > LISTED else 0.2)
     _bare(axes)
 

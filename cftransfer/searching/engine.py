@@ -67,10 +67,11 @@ def search(
     >>> [round(float(v), 3) for v in found.counterfactual[0]], bool(found.found[0])
     ([0.5, 0.5], True)
     """
-    base, rows = as_model(model, space=space), as_inputs(x, space)
+    name = constraints or default_constraints(space)
+    base, rows = as_model(model, space=space), as_inputs(x, space, boxed=name != "none")
     factual_logit = logits(base, rows)
     aims = targets(factual_logit, target)
-    kept = constraint(constraints or default_constraints(space), space, inputs=rows)
+    kept = constraint(name, space, inputs=rows)
     candidates = proposed(
         method,
         base,
@@ -82,8 +83,8 @@ def search(
         settings=settings,
     )
     found = judged(base, rows, candidates, target=aims, constraint=kept, factual_logit=factual_logit)
-    name = method if isinstance(method, str) else getattr(method, "__name__", type(method).__name__)
-    made = {"method": name, "constraints": kept.name, **settings}
+    called = method if isinstance(method, str) else getattr(method, "__name__", type(method).__name__)
+    made = {"method": called, "constraints": kept.name, **settings}
     return replace(found, base=base, space=space, settings=made)
 
 

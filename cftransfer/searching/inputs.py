@@ -12,10 +12,15 @@ from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.searching.candidates import Background
 
+ROUNDING = 1e-5  # by which an encoded input may leave [0, 1]
 
-def as_inputs(x: Any, space: FeatureSpace | PixelSpace | None, *, name: str = "x", clip: bool = True) -> Tensor:
+
+def as_inputs(
+    x: Any, space: FeatureSpace | PixelSpace | None, *, name: str = "x", clip: bool = True, boxed: bool = False
+) -> Tensor:
     """Return (n, *input) float32 in [0, 1]: of a DataFrame in original units, encoded; of bytes, what they stand for.
 
+    boxed: whether to refuse an array that leaves [0, 1], as one in original units does.
     clip: whether numbers of a DataFrame that lie beyond a feature's range are put at its end.
     InputError for a DataFrame without a feature space, for numbers that are not finite, and for inputs that do not have
     the space's shape.
@@ -24,7 +29,7 @@ def as_inputs(x: Any, space: FeatureSpace | PixelSpace | None, *, name: str = "x
         if not isinstance(space, FeatureSpace):
             raise InputError(f"{name}: a DataFrame is in original units; space=FeatureSpace(…) says what they are")
         x = space.encode(x, clip=clip)
-    rows = unit(torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else torch.as_tensor(x))
+    rows = unit(torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else torch.as_tensor(x))
     rows = rows.float()
     shape = _shape(space)
     if rows.dim() < 2 or (shape is not None and tuple(rows.shape[1:]) != shape):
@@ -32,6 +37,12 @@ def as_inputs(x: Any, space: FeatureSpace | PixelSpace | None, *, name: str = "x
     if not rows.isfinite().all():
         first = int((~rows.isfinite()).flatten(1).any(1).nonzero()[0])
         raise InputError(f"{name}: has numbers that are not finite, first in row {first}")
+    if boxed and ((rows < -ROUNDING) | (rows > 1 + ROUNDING)).any():
+        column = int((rows.flatten(1) - 0.5).abs().amax(0).argmax())
+        named = f" ({space.columns[column]})" if isinstance(space, FeatureSpace) else ""
+        most = float(rows.flatten(1)[:, column].abs().max())
+        way_out = "give a DataFrame for original units, or constraints='none' for inputs without a range"
+        raise InputError(f"{name}: column {column}{named} goes to {most:g}, and arrays are in [0, 1]; {way_out}")
     return rows
 
 
@@ -39,9 +50,11 @@ def as_background(background: Any, space: FeatureSpace | PixelSpace | None) -> B
     """Return the training split that a caller gives as (x, y)."""
     if background is None or isinstance(background, Background):
         return background
+    if not isinstance(background, tuple | list) or len(background) != 2:
+        raise InputError("background: takes the training split as a pair, (x_train, y_train)")
     x, y = background
     rows = x if isinstance(x, Tensor) and x.dtype == torch.uint8 else as_inputs(x, space, name="background")
-    labels = torch.as_tensor(np.asarray(y))
+    labels = y if isinstance(y, Tensor) else torch.from_numpy(np.array(y))
     if len(labels) != len(rows):
         raise InputError(f"background: has {len(rows)} rows and {len(labels)} labels")
     return Background(rows, labels)

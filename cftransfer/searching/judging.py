@@ -45,16 +45,17 @@ def judge(
     >>> judge(base, torch.tensor([[0.2], [0.2]]), torch.tensor([[0.6], [0.4]])).status.tolist()
     ['found', 'lost']
     """
+    name = constraints or ("box" if space is None else "possible")
     base, rows, reached = (
         as_model(model, space=space),
-        as_inputs(x, space),
+        as_inputs(x, space, boxed=name != "none"),
         as_inputs(counterfactuals, space, name="counterfactuals", clip=False),
     )
     if rows.shape != reached.shape:
         raise InputError(f"counterfactuals: have shape {tuple(reached.shape)}, their factuals {tuple(rows.shape)}")
     factual_logit = logits(base, rows)
     aims = targets(factual_logit, target)
-    kept = constraint(constraints or ("box" if space is None else "possible"), space, inputs=rows)
+    kept = constraint(name, space, inputs=rows)
     claimed = torch.ones(len(rows), dtype=torch.bool)
     candidates = Candidates(reached, claimed, torch.zeros(len(rows), dtype=torch.long))
     found = judged(base, rows, candidates, target=aims, constraint=kept, factual_logit=factual_logit)

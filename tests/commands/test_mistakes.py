@@ -16,6 +16,8 @@ def good_job(tmp_path_factory):
 # One of each kind in the default suite, for a command takes seconds; all of them with -m slow.
 MISTAKES = [
     (["model.layres=4"], "model.layres: no such key"),
+    (["layers=4"], "layers: no such key"),
+    (["+layers=8"], "layers: no such key at the top level; did you mean model.layers?"),
     (["model.layers=0"], "model.layers=0: takes a whole number ≥ 1"),
     (["dataset=nope"], f"dataset=nope: no such option; there are: {DATASETS}"),
     (["counterfactual.iterations=-1"], "counterfactual.iterations=-1: takes a whole number ≥ 0"),
@@ -180,3 +182,14 @@ def test_a_result_does_not_outlive_a_failed_try_in_its_folder_and_is_not_lost(tm
     assert not results(tmp_path)
     assert "has its result already" in run_command(tmp_path, "transfer.py", *SMALL, place).stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "job").glob("*.[jp]*")} == before
+
+
+@pytest.mark.slow
+def test_an_experiment_without_its_first_line_is_refused(tmp_path):
+    """Hydra would put it under its own name, where nothing reads it: the job would be another one, in silence."""
+    folder = tmp_path / "configs" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "nopkg.yaml").write_text("reference:\n  training:\n    lr: 0.01\n")
+    done = run_command(tmp_path, "transfer.py", *SMALL, "--config-dir", "configs", "experiment=nopkg")
+    assert done.returncode == 1
+    assert "make '# @package _global_' the first line of its file" in done.stderr

@@ -174,3 +174,20 @@ def test_an_unknown_category_is_named():
         Feature(name="sex", kind="binary", categories=("F", "M")).encode(pd.Series(["F", "X"]))
     with pytest.raises(InputError, match="school: unknown category X"):
         Feature(name="school", kind="ordinal", categories=("none", "some", "all")).encode(pd.Series(["none", "X"]))
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"kind": "integr"}, "kind=integr: takes one of continuous, integer, binary, ordinal, categorical"),
+        ({"kind": "integer", "direction": "upwards"}, "direction=upwards: takes one of any, up, down"),
+        ({"kind": "continuous", "scale": "log"}, "scale=log: takes one of linear, log1p"),
+        ({"kind": "continuous", "categories": ("a", "b")}, "takes no categories"),
+        ({"kind": "categorical"}, "takes two different categories or more"),
+        ({"kind": "ordinal", "categories": ("a", "a", "b")}, "takes two different categories or more"),
+        ({"kind": "binary", "categories": ("a", "b", "c")}, "takes two categories, and has 3"),
+    ],
+)
+def test_a_feature_that_cannot_be_is_named(about, said):
+    with pytest.raises(InputError, match=f"feature 'f': .*{said}"):
+        Feature(name="f", **about)

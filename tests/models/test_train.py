@@ -74,7 +74,7 @@ def test_seeds_may_be_a_range_or_an_array(moons):
         ({"seeds": [0.5]}, "seeds=[0.5]: takes"),
         ({"seeds": [True]}, "seeds=[True]: takes"),
         ({"seeds": "01"}, "seeds=01: takes"),
-        ({"model": "mpl"}, "model._target_=mpl: no such function"),
+        ({"model": "mpl"}, "model._target_=mpl: no such model"),
         ({"model": "cftransfer.models.mlp.mlp"}, "model._target_=cftransfer.models.mlp.mlp: takes one of the names"),
         ({"model": nn.Sequential(nn.Linear(2, 1))}, "model=Sequential: takes a name, such as mlp; train a network of"),
         ({"model": "cnn"}, "model=cnn: takes images"),
