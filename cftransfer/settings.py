@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from cftransfer.errors import InputError
@@ -32,15 +33,20 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 def check_int(name: str, value: Any, *, least: int, most: int | None = None) -> int:
     """Return `value` if it is a whole number in [least, most], else raise an InputError that names the key."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Integral)
+        or value < least
+        or (most is not None and int(value) > most)
+    ):
         limits = f"≥ {least}" if most is None else f"from {least} to {most}"
         raise InputError(f"{name}={value}: takes a whole number {limits}")
-    return value
+    return int(value)
 
 
 def check_float(name: str, value: Any, *, inside: str, among: Callable[[float], bool]) -> float:
     """Return `value` if it is a number for which `among` holds, else raise an InputError that says `inside`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not among(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not among(float(value)):
         raise InputError(f"{name}={value}: takes a number {inside}")
     return float(value)
 

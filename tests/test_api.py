@@ -14,6 +14,8 @@ from torch import nn
 
 import cftransfer as cft
 from cftransfer.errors import InputError
+from cftransfer.models.adapter import as_model
+from cftransfer.models.prediction import logits, predicted
 
 JOB = ["samples=150", "training.epochs=3", "replicates.bases=2", "replicates.references=3", "wandb=disabled"]
 
@@ -301,14 +303,14 @@ def test_classes_in_any_order_and_of_any_type(loans):
         (lambda x: cft.search(lambda x: x.sum(1) * torch.nan, x), "gives logits that are not a number"),
         (lambda x: cft.search("model", x), "str cannot be asked"),
         (lambda x: cft.search(lambda x: x.sum(1), x * torch.inf), "has numbers that are not finite, first in row 0"),
-        (lambda x: cft.search(lambda x: x.sum(1), x * 80), "goes to 80, and arrays are in [0, 1]"),
-        (lambda x: cft.judge(lambda x: x.sum(1), x - 3, x), "goes to 3, and arrays are in [0, 1]"),
+        (lambda x: cft.search(lambda x: x.sum(1), x * 80), "and arrays are in [0, 1]; give a DataFrame"),
+        (lambda x: cft.judge(lambda x: x.sum(1), x - 3, x), "and arrays are in [0, 1]; give a DataFrame"),
         (lambda x: cft.search(lambda x: x.sum(1), x, method="nearest", background=x), "(x_train, y_train)"),
         (lambda x: cft.search(lambda x: x.sum(1), x, method="gradent"), "counterfactual._target_=gradent"),
         (lambda x: cft.search(lambda x: x.sum(1), x, step=3), "counterfactual.step: no such key"),
         (lambda x: cft.search(lambda x: x.sum(1), x, constraints="possible"), "needs space=FeatureSpace"),
-        (lambda x: cft.search(lambda x: x.sum(1), x, target=2), "target=2: the base has the classes 0 to 1"),
-        (lambda x: cft.search(lambda x: x.sum(1), x, target=0.5), "target=0.5: takes None, a class"),
+        (lambda x: cft.search(lambda x: x.sum(1), x, target=2), "target=2: the base has the classes 0, 1"),
+        (lambda x: cft.search(lambda x: x.sum(1), x, target=0.5), "target=0.5: the base has the classes 0, 1"),
         (lambda x: cft.search(lambda x: x.sum(1), x, target=[0, 1]), "has 2 classes for 30 rows"),
         (lambda x: cft.search(lambda x: x.sum(1), x, method="nearest"), "needs the training split"),
         (lambda x: cft.search(lambda x: x.sum(1), pd.DataFrame(x)), "a DataFrame is in original units"),
@@ -364,3 +366,123 @@ def test_a_methods_own_function_searches_too(data, bases):
     assert found.settings == {"method": "jump", "constraints": "possible", "size": 0.5}
     assert found.found.any()
     assert not found.found.all()
+
+
+# --- numbers that would be wrong ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wine():
+    from sklearn.datasets import load_wine
+
+    x, y = load_wine(return_X_y=True, as_frame=True)
+    x = x.iloc[:, :6]
+    return x, y, cft.FeatureSpace.fit([cft.Feature(name=name, kind="continuous") for name in x], x)
+
+
+def test_a_module_is_asked_in_evaluation_mode_however_it_is_given(data):
+    net = nn.Sequential(nn.Linear(14, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1)).train()
+    before = net[1].running_mean.clone()
+    cft.search(cft.Model(net), data.x_test[:8], space=data.space, iterations=5)
+    assert not net.training
+    assert torch.equal(net[1].running_mean, before)
+
+
+def test_an_estimator_whose_scores_are_not_its_predictions_is_refused(wine):
+    from sklearn.neighbors import NearestCentroid
+    from sklearn.svm import SVC
+
+    x, y, space = wine
+    rows = torch.from_numpy(space.encode(x))
+    for estimator in (SVC(decision_function_shape="ovo"), NearestCentroid()):
+        fitted = make_pipeline(StandardScaler(), estimator).fit(x, y)
+        with pytest.raises(InputError, match="and its predict differ on"):
+            logits(as_model(fitted, space=space), rows + torch.rand(rows.shape) * 0.3)
+    fitted = make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)).fit(x, y)
+    codes = predicted(logits(as_model(fitted, space=space), rows))
+    assert (codes.numpy() == fitted.predict(space.decode(space.encode(x)))).all()
+    labels = cft.Model(fitted.predict, output="labels", takes="frame", classes=[0, 1, 2])
+    assert (predicted(logits(as_model(labels, space=space), torch.from_numpy(space.encode(x)))).numpy()
+            == fitted.predict(space.decode(space.encode(x)))).all()  # fmt: skip
+
+
+def test_an_estimator_without_names_is_not_asked_about_a_dataframe(wine):
+    x, y, space = wine
+    nameless = LogisticRegression(max_iter=2000).fit(x.to_numpy(), y)
+    with pytest.raises(InputError, match="keeps no names of columns, and x is a DataFrame"):
+        cft.search(nameless, x, space=space, method="growing_spheres")
+    said = cft.Model(nameless.predict_proba, output="probabilities", takes="array", units="original", classes=[0, 1, 2])
+    found = cft.search(said, x[:20], space=space, method="growing_spheres")
+    assert torch.equal(predicted(found.factual_logit), torch.from_numpy(nameless.predict(x[:20].to_numpy())))
+
+
+def test_bases_of_different_classes_are_refused(data, bases):
+    turned = cft.Model(lambda x: -bases[1](x), classes=["yes", "no"])
+    straight = cft.Model(bases[0], classes=["no", "yes"])
+    with pytest.raises(InputError, match="bases: have different classes"):
+        cft.measure([straight, turned], lambda x: x.sum(1), data.x_test[:10], space=data.space)
+
+
+def test_labels_and_targets_are_said_in_the_bases_own_words(wine):
+    x, y, space = wine
+    found = []
+    for names in ([0, 1, 2], [1, 2, 3], ["a", "b", "c"]):
+        named = np.array(names)[y]
+        base = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, named)
+        how = {"space": space, "method": "nearest", "background": (x, named), "target": names[2]}
+        found.append(cft.search(base, x[:30], **how))
+    assert found[0].found.any()
+    for other in found[1:]:
+        assert torch.equal(other.target, found[0].target)
+        assert torch.equal(other.counterfactual, found[0].counterfactual)
+    with pytest.raises(InputError, match="has the label 'z'"):
+        cft.search(base, x[:3], space=space, method="nearest", background=(x, np.array(["z"] * len(x))))
+
+
+def test_a_model_counts_once(data, bases, references):
+    found = cft.search(bases[0], data.x_test[:10], space=data.space)
+    with pytest.raises(InputError, match="reference 1 of 'references': is in the group already"):
+        cft.ask(found, [references[0], references[0]])
+    with pytest.raises(InputError, match="base 1: is one of the bases before it"):
+        cft.ask([found, found], references)
+    with pytest.raises(InputError, match="generating: holds the base itself"):
+        cft.search(bases[0], data.x_test[:3], space=data.space, method="ensemble", models=1, generating=[bases[0]])
+    with pytest.raises(InputError, match="ensemble searches on several models"):
+        cft.search(bases[0], data.x_test[:3], space=data.space, method="ensemble")
+
+
+def test_arguments_that_would_be_ignored_are_refused(data, bases, references):
+    found = cft.search(bases[0], data.x_test[:5], space=data.space)
+    answers = cft.ask(found, references)
+    with pytest.raises(InputError, match="takes answers alone"):
+        cft.measure(answers, nested=True)
+    with pytest.raises(InputError, match="are judged, not searched"):
+        cft.measure(bases[0], references, data.x_test[:5], counterfactuals=found.counterfactual, lr=0.1)
+    with pytest.raises(InputError, match="two groups have one name"):
+        cft.ask(found, {1: references[:1], "1": references[1:]})
+    with pytest.raises(InputError, match="seeds: has 2 for 1 bases"):
+        cft.ask(found, references, seeds=[1, 2])
+
+
+def test_a_feature_beyond_its_range_that_did_not_change_did_not_change(loans):
+    frame, _, space = loans
+    older = frame[:6].assign(age=95)
+    base = cft.Model(lambda f: f.income > 40_000, output="labels", takes="frame", classes=[False, True])
+    moved = older.assign(income=np.where(older.income > 40_000, 20_000.0, 60_000.0))
+    judged = cft.judge(base, older, moved, space=space, constraints="actionable")
+    assert set(judged.status) == {"found"}
+    noisy = torch.from_numpy(space.encode(moved)) + 3e-7  # another library's rounding
+    assert set(cft.judge(base, older, noisy, space=space, constraints="box").status) == {"found"}
+
+
+def test_what_a_judged_point_of_three_classes_aims_at_is_what_it_reaches():
+    logits_ = lambda x: torch.stack([x[:, 0], x[:, 1], 0.9 * x[:, 2]], 1)  # noqa: E731
+    x = torch.tensor([[0.9, 0.5, 0.1]])
+    judged = cft.judge(logits_, x, torch.tensor([[0.1, 0.2, 0.9]]))
+    assert judged.target.tolist() == [2]
+    assert judged.found.all()
+
+
+def test_probabilities_are_probabilities(data):
+    with pytest.raises(InputError, match=r"probabilities outside \[0, 1\]"):
+        cft.search(cft.Model(lambda x: 5 * x.sum(1), output="probabilities"), data.x_test[:3], space=data.space)

@@ -35,8 +35,8 @@ def installed(monkeypatch, tmp_path):
         for name, function in offered.items()
     ]
 
-    def entry_points(*, group, name):
-        return [point for point in points if (point.group, point.name) == (group, name)]
+    def entry_points(*, group, name=None):
+        return [point for point in points if point.group == group and name in (None, point.name)]
 
     monkeypatch.setattr(targets, "entry_points", entry_points)
     targets._function.cache_clear()

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from cftransfer.models.prediction import Asked, cross_entropy, margin
+from cftransfer.errors import InputError
+from cftransfer.models.prediction import Asked, cross_entropy, differentiable
 from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.constraint import Constraint
-from cftransfer.searching.descent import Loss, check_descent, descend
+from cftransfer.searching.descent import Loss, check_descent, criterion, descend
 from cftransfer.searching.engine import Generating
 from cftransfer.settings import check_float, check_int
 from cftransfer.spec import GENERATING
@@ -36,14 +37,20 @@ def ensemble(
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     check_int("counterfactual.models", models, least=1, most=GENERATING)
     check_float("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
+    if generating is None and len(x):
+        raise InputError("counterfactual: ensemble searches on several models; generating=[…] gives them")
     every = [model, *(generating(models) if generating else ())]
+    if not all(map(differentiable, every)):
+        raise InputError("generating: ensemble follows gradients, and one of its models has none")
+
+    sure, _ = criterion(confidence)
 
     def objective(moving: Tensor, factual: Tensor, target: Tensor, _: Tensor) -> Loss:
         answers = [one(moving) for one in every]
         losses = torch.stack([cross_entropy(answer, target) for answer in answers])
-        margins = torch.stack([margin(answer, target) for answer in answers])
+        surest = torch.stack([sure(answer, target) for answer in answers])
         distance = distance_weight * (moving - factual).square().flatten(1).sum(1)
-        return Loss(losses.mean(0), distance, margins.amin(0))
+        return Loss(losses.mean(0), distance, surest.amin(0))
 
     return descend(
         objective,

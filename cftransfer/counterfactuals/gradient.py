@@ -7,10 +7,10 @@ different models, project report, Ruhr-Universität Bochum).
 import torch
 from torch import Tensor
 
-from cftransfer.models.prediction import Asked, cross_entropy, margin
+from cftransfer.models.prediction import Asked, cross_entropy
 from cftransfer.searching.candidates import Background, Candidates
 from cftransfer.searching.constraint import Constraint
-from cftransfer.searching.descent import Loss, check_descent, descend
+from cftransfer.searching.descent import Loss, check_descent, criterion, descend
 from cftransfer.searching.mad import mad_scale
 from cftransfer.searching.refine import bisect
 from cftransfer.settings import check_choice, check_float
@@ -47,12 +47,14 @@ def gradient(
     check_choice("counterfactual.refine", refine, ("none", "bisect"))
     scale = mad_scale(background).to(x.device) if distance == "mad" else torch.ones((), device=x.device)
 
+    sure, _ = criterion(confidence)
+
     def objective(moving: Tensor, factual: Tensor, target: Tensor, _: Tensor) -> Loss:
         logit = model(moving)
         loss = cross_entropy(logit, target)
         change = (moving - factual).div(scale)
         length = change.square() if distance == "l2" else change.abs()
-        return Loss(loss, distance_weight * length.flatten(1).sum(1), margin(logit, target))
+        return Loss(loss, distance_weight * length.flatten(1).sum(1), sure(logit, target))
 
     search = {"constraint": constraint, "confidence": confidence, "iterations": iterations, "batch_size": batch_size}
     answer = descend(objective, x, target, lr=lr, **search)  # type: ignore[arg-type]

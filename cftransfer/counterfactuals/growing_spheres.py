@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from cftransfer.models.prediction import Asked, margin, rows_at_once
+from cftransfer.models.prediction import Asked, rows_at_once
 from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.constraint import Constraint
-from cftransfer.searching.descent import check_confidence, margin_of, positive
+from cftransfer.searching.descent import check_confidence, criterion, positive
 from cftransfer.searching.distance import BLOCK
 from cftransfer.searching.refine import sparsify
 from cftransfer.searching.row_random import normal, row_seeds, uniform
@@ -41,7 +41,7 @@ def growing_spheres(
     positive("radius", radius)
     check_confidence(confidence)
     check_choice("counterfactual.sparse", sparse, (True, False))
-    needed, batch_size = margin_of(confidence), rows_at_once(x, rows=batch_size, numbers=BLOCK // draws)
+    (sure, needed), batch_size = criterion(confidence), rows_at_once(x, rows=batch_size, numbers=BLOCK // draws)
 
     def begin(x: Tensor, target: Tensor, seeds: Tensor) -> State:
         zero = torch.zeros(len(x), device=x.device)
@@ -54,7 +54,7 @@ def growing_spheres(
         points = _shell(state, age, draws)
         points = constraint.project(points.flatten(0, 1), factual.expand(-1, draws, *shape).flatten(0, 1))
         with torch.no_grad():
-            right = margin(model(points), state["target"].repeat_interleave(draws)) >= needed
+            right = sure(model(points), state["target"].repeat_interleave(draws)) >= needed
         points, right = points.view(-1, draws, *shape), right.view(-1, draws)
         apart = (points - factual).flatten(2).norm(dim=2).masked_fill(~right, torch.inf)
         nearest, hit = points[torch.arange(len(points)), apart.argmin(1)], right.any(1)

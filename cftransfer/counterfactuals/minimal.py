@@ -5,14 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cftransfer.models.prediction import Asked, cross_entropy, margin
+from cftransfer.models.prediction import Asked, cross_entropy, lead
 from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.constraint import Constraint
-from cftransfer.searching.descent import Loss, check_descent, descend, margin_of
+from cftransfer.searching.descent import Loss, check_descent, criterion, descend
 from cftransfer.searching.refine import sparsify
 from cftransfer.searching.rows import in_passes
 from cftransfer.settings import check_int
 
+Sure = Callable[[Tensor, Tensor], Tensor]  # of logits and target, as `descent.criterion` gives it
 LINEARISED, MORE = 4, 20  # steps towards the boundary, of every row, and of those still short of it
 CYCLES, HALVINGS, ACROSS, LAST = 2, 4, 3, 8  # of the walk; more brought less than .2 % on COMPAS
 EVALUATIONS = LINEARISED + MORE + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST  # at most
@@ -45,16 +46,15 @@ def minimal(
     check_int("counterfactual.iterations", iterations, least=EVALUATIONS)
     search = {"constraint": constraint, "confidence": confidence, "batch_size": batch_size}
     low, high = constraint.bounds(x)
-    near, found, used = closest(
-        model, x, target, needed=margin_of(confidence), low=low, high=high, batch_size=batch_size
-    )
+    sure, needed = criterion(confidence)
+    near, found, used = closest(model, x, target, sure=sure, needed=needed, low=low, high=high, batch_size=batch_size)
     if constraint.exact and found.all():
         return Candidates(near, found, used)
 
     def objective(moving: Tensor, _: Tensor, target: Tensor, __: Tensor) -> Loss:
         logit = model(moving)
         loss = cross_entropy(logit, target)
-        return Loss(loss, torch.zeros_like(loss), margin(logit, target))
+        return Loss(loss, torch.zeros_like(loss), sure(logit, target))
 
     begun = torch.where(found.view(-1, *[1] * (x.dim() - 1)), near, x), found
     rest = iterations - EVALUATIONS
@@ -66,7 +66,15 @@ def minimal(
 
 
 def closest(
-    model: Asked, x: Tensor, target: Tensor, *, needed: float, low: Tensor, high: Tensor, batch_size: int
+    model: Asked,
+    x: Tensor,
+    target: Tensor,
+    *,
+    needed: float,
+    low: Tensor,
+    high: Tensor,
+    batch_size: int,
+    sure: Sure = lead,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the nearest point seen to x, (n, *input), within low and high, whose margin is at least `needed`.
 
@@ -75,7 +83,7 @@ def closest(
     """
 
     def block(x: Tensor, target: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return _walked(model, x, target, needed=needed, low=low, high=high)
+        return _walked(model, x, target, sure=sure, needed=needed, low=low, high=high)
 
     near, found, used = in_passes(block, x, target.to(x), low, high, batch_size=batch_size)
     return near, found, used
@@ -84,15 +92,15 @@ def closest(
 class _Best:
     """The nearest point of each row that was seen to have the margin."""
 
-    def __init__(self, model: Asked, x: Tensor, target: Tensor, needed: float) -> None:
-        self.model, self.x, self.target, self.needed = model, x, target, needed
+    def __init__(self, model: Asked, x: Tensor, target: Tensor, *, sure: Sure, needed: float) -> None:
+        self.model, self.x, self.target, self.sure, self.needed = model, x, target, sure, needed
         self.point, self.length = x, torch.full((len(x),), torch.inf, device=x.device)
 
     def good(self, point: Tensor, logit_margin: Tensor | None = None) -> Tensor:
         """Judge a point of every row, keep it where it is the best so far; return (n,) whether it has the margin."""
         if logit_margin is None:
             with torch.no_grad():
-                logit_margin = margin(self.model(point), self.target)
+                logit_margin = self.sure(self.model(point), self.target)
         right, length = logit_margin >= self.needed, (point - self.x).flatten(1).norm(dim=1)
         better = right & (length < self.length)
         self.point = torch.where(_wide(better, point), point, self.point)
@@ -108,15 +116,15 @@ class _Best:
 
 
 def _walked(
-    model: Asked, x: Tensor, target: Tensor, *, needed: float, low: Tensor, high: Tensor
+    model: Asked, x: Tensor, target: Tensor, *, sure: Sure, needed: float, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    best = _Best(model, x, target, needed)
+    best = _Best(model, x, target, sure=sure, needed=needed)
     used = torch.full((len(x),), LINEARISED + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST, device=x.device)
 
     def tangent(point: Tensor, origin: Tensor = x, overshoot: float = OVERSHOOT) -> Tensor:
         """Return the point nearest to `origin` beyond the boundary as it looks from `point`."""
         moving = point.detach().requires_grad_()
-        margins = margin(model(moving), target)
+        margins = sure(model(moving), target)
         (slope,) = torch.autograd.grad(margins.sum(), moving)
         best.good(point, margins.detach())
         flat = slope.flatten(1)

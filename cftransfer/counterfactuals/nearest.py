@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from cftransfer.data.pixels import unit
-from cftransfer.models.prediction import Asked, logits, margin, rows_at_once
+from cftransfer.models.prediction import Asked, logits, rows_at_once
 from cftransfer.searching.candidates import Background, Candidates, needs
 from cftransfer.searching.constraint import Constraint
-from cftransfer.searching.descent import check_confidence, margin_of
+from cftransfer.searching.descent import check_confidence, criterion
 from cftransfer.searching.distance import BLOCK
 from cftransfer.settings import check_choice, check_int
 
@@ -37,17 +37,17 @@ def nearest(
     check_int("counterfactual.iterations", iterations, least=1)
     check_confidence(confidence)
     rows_at_hand = needs(background, "nearest")
-    needed, reached = margin_of(confidence), x.clone()
+    (sure, needed), reached = criterion(confidence), x.clone()
     done, tried = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.long)
     for side in target.unique().tolist():
-        candidates = _candidates(model, rows_at_hand, side, needed)
+        candidates = _candidates(model, rows_at_hand, side, confidence)
         for rows in (target == side).cpu().nonzero().flatten().split(ROWS) if len(candidates) else ():
             order = _order(x[rows], candidates, p=1 if distance == "l1" else 2, most=iterations)
             waiting = torch.arange(len(rows))
             for place in range(order.shape[1]):
                 points = constraint.project(unit(candidates[order[waiting, place]]), x[rows[waiting]])
                 tried[rows[waiting]] += 1
-                right = margin(logits(model, points), torch.full((len(points),), side)) >= needed
+                right = sure(logits(model, points), torch.full((len(points),), side)) >= needed
                 right &= (points != x[rows[waiting]]).flatten(1).any(1)
                 reached[rows[waiting[right]]], done[rows[waiting[right]]] = points[right], True
                 waiting = waiting[~right]
@@ -56,9 +56,10 @@ def nearest(
     return Candidates(reached, done.to(x.device), tried.to(x.device))
 
 
-def _candidates(model: Asked, background: Background, side: int, needed: float) -> Tensor:
+def _candidates(model: Asked, background: Background, side: int, confidence: float) -> Tensor:
     """Return the training rows of a class that the model, too, puts there."""
-    right = margin(logits(model, background.x), torch.full((len(background.x),), side)) >= needed
+    sure, needed = criterion(confidence)
+    right = sure(logits(model, background.x), torch.full((len(background.x),), side)) >= needed
     return background.x[right & (background.y == side)]
 
 

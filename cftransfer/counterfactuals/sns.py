@@ -8,7 +8,7 @@ from cftransfer.models.prediction import Asked, margin, rows_at_once
 from cftransfer.searching.ascent import ascend
 from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.constraint import Constraint
-from cftransfer.searching.descent import margin_of, positive
+from cftransfer.searching.descent import criterion, positive
 from cftransfer.searching.distance import BLOCK
 from cftransfer.searching.row_random import normal, row_seeds
 from cftransfer.settings import check_int
@@ -45,11 +45,14 @@ def sns(
     begun = minimal(model, x, target, lr=lr, **common)  # type: ignore[arg-type]
     shares = torch.arange(1, points + 1, device=x.device) / points
 
+    sure, needed = criterion(confidence)
+
     def stability(point: Tensor, target: Tensor, factual: Tensor) -> tuple[Tensor, Tensor]:
         shape = point.shape[1:]
         along = factual.unsqueeze(1) + shares.view(1, -1, *[1] * len(shape)) * (point - factual).unsqueeze(1)
-        margins = margin(model(along.flatten(0, 1)), target.repeat_interleave(points)).view(-1, points)
-        return torch.sigmoid(margins).mean(1), margins[:, -1]
+        logits, aims = model(along.flatten(0, 1)), target.repeat_interleave(points)
+        share = torch.sigmoid(margin(logits, aims)).view(-1, points)
+        return share.mean(1), sure(logits, aims).view(-1, points)[:, -1]
 
     return ascend(
         stability,
@@ -58,7 +61,7 @@ def sns(
         begun,
         extra=x,
         constraint=constraint,
-        needed=margin_of(confidence),
+        needed=needed,
         enough=float("inf"),
         radius=radius,
         steps=steps,

@@ -10,7 +10,7 @@ from cftransfer.models.prediction import Asked, margin, rows_at_once
 from cftransfer.searching.ascent import ascend
 from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.constraint import Constraint
-from cftransfer.searching.descent import margin_of, positive
+from cftransfer.searching.descent import criterion, positive
 from cftransfer.searching.distance import BLOCK
 from cftransfer.searching.row_random import normal, row_seeds
 from cftransfer.settings import check_float, check_int
@@ -46,13 +46,15 @@ def trex(
     begun = minimal(model, x, target, lr=lr, **common)  # type: ignore[arg-type]
     size = prod(x.shape[1:])
 
+    sure, needed = criterion(confidence)
+
     def stable(point: Tensor, target: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         around = point.unsqueeze(1) + noise.view(-1, draws, *point.shape[1:])
         every = torch.cat([around, point.unsqueeze(1)], 1).flatten(0, 1)
-        margins = margin(model(every), target.repeat_interleave(draws + 1)).view(-1, draws + 1)
-        p = torch.sigmoid(margins)
+        logits, aims = model(every), target.repeat_interleave(draws + 1)
+        p = torch.sigmoid(margin(logits, aims)).view(-1, draws + 1)
         near, here = p[:, :-1], p[:, -1:]
-        return near.mean(1) - (near - here).abs().mean(1), margins[:, -1]
+        return near.mean(1) - (near - here).abs().mean(1), sure(logits, aims).view(-1, draws + 1)[:, -1]
 
     return ascend(
         stable,
@@ -62,7 +64,7 @@ def trex(
         extra=row_seeds(x),
         unfold=lambda seeds: sigma * normal(seeds, draws, size),
         constraint=constraint,
-        needed=margin_of(confidence),
+        needed=needed,
         enough=stability,
         radius=float("inf"),
         steps=iterations,

@@ -6,7 +6,7 @@ from torch import Tensor
 from cftransfer.models.prediction import Asked, margin
 from cftransfer.searching.candidates import Background, Candidates
 from cftransfer.searching.constraint import Constraint
-from cftransfer.searching.descent import Loss, check_descent, descend, positive
+from cftransfer.searching.descent import Loss, check_descent, criterion, descend, positive
 from cftransfer.searching.mad import mad_scale
 from cftransfer.settings import check_float, check_int
 
@@ -40,12 +40,14 @@ def wachter(
     check_int("counterfactual.patience", patience, least=1)
     scale = mad_scale(background).to(x.device)
 
+    sure, _ = criterion(confidence)
+
     def objective(moving: Tensor, factual: Tensor, target: Tensor, age: Tensor) -> Loss:
-        margins = margin(model(moving), target)
+        logits = model(moving)
         heavier = weight * factor ** (age // patience).to(moving)
-        wrong = torch.sigmoid(-margins).square()  # 1 less the probability of the target
+        wrong = torch.sigmoid(-margin(logits, target)).square()  # 1 less the probability of the target
         distance = ((moving - factual).abs() / scale).flatten(1).sum(1)
-        return Loss(heavier * wrong, distance, margins)
+        return Loss(heavier * wrong, distance, sure(logits, target))
 
     return descend(
         objective,

@@ -62,12 +62,15 @@ class Feature:
         if self.categories:
             codes = pd.Index(self.categories).get_indexer(pd.Index(values))
             if (codes < 0).any():
-                unknown = sorted(set(values[codes < 0].astype(str)))
+                unknown = sorted(set(map(str, values[codes < 0])))
                 raise InputError(f"{self.name}: unknown category {', '.join(unknown)}")
             if self.kind == "categorical":
                 return np.eye(len(self.categories), dtype=np.float32)[codes]
             return (codes[:, None] / self._steps).astype(np.float32)
-        numbers = self.scaled(values.to_numpy(dtype=float))
+        try:
+            numbers = self.scaled(values.to_numpy(dtype=float))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{self.name}: holds words, and is {self.kind} ({error})") from error
         low, high = self.scaled(np.array([self.low, self.high]))
         if low == high:  # both ends are 0
             return np.zeros((len(numbers), 1), dtype=np.float32)
@@ -82,7 +85,7 @@ class Feature:
         if self.kind == "categorical":
             return np.asarray(self.categories, dtype=object)[x.argmax(1)]
         if self.categories:
-            return np.asarray(self.categories, dtype=object)[np.rint(x[:, 0] * self._steps).astype(int)]
+            return np.asarray(self.categories, dtype=object)[np.rint(np.clip(x[:, 0], 0, 1) * self._steps).astype(int)]
         low, high = self.scaled(np.array([self.low, self.high]))
         scaled = low + x[:, 0].astype(float) * (high - low)
         numbers = np.expm1(scaled) if self.scale == "log1p" else scaled
@@ -192,6 +195,8 @@ class FeatureSpace:
 
         clip: whether numbers beyond a feature's range are put at its end. InputError for a column that is missing.
         """
+        if not table.columns.is_unique:
+            raise InputError(f"table: has the column {table.columns[table.columns.duplicated()][0]!r} twice")
         if absent := [feature.name for feature in self.features if feature.name not in table]:
             raise InputError(f"table: has no column {absent[0]!r}; it needs {', '.join(self.names)}")
         parts = [feature.encode(table[feature.name], clip=clip) for feature in self.features]

@@ -33,18 +33,20 @@ class StoredLogits:
     factual: Any
     counterfactual: Any
 
-    def of(self, base: int, search: Counterfactuals) -> tuple[Tensor, Tensor]:
+    def of(self, base: int, search: Counterfactuals, *, bases: int) -> tuple[Tensor, Tensor]:
         """Return the logits at the factuals and at the counterfactuals of one base; InputError for other shapes."""
         wanted = tuple(search.factual_logit.shape)
         parts = []
         for name in ("factual", "counterfactual"):
-            given = torch.as_tensor(np.asarray(getattr(self, name)))
-            given = given.float() if given.dim() == len(wanted) else given[base].float()
-            if tuple(given.shape) != wanted:
-                raise InputError(f"StoredLogits.{name}: has shape {tuple(given.shape)} for base {base}, not {wanted}")
+            value = getattr(self, name)
+            given = (value.detach().cpu() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))).float()
+            shape = tuple(given.shape)
+            if shape != (bases, *wanted) and not (bases == 1 and shape == wanted):
+                takes = f"{(bases, *wanted)}" + (f" or {wanted}" if bases == 1 else "")
+                raise InputError(f"StoredLogits.{name}: has shape {shape} for {bases} bases; takes {takes}")
             if given.isnan().any():
                 raise InputError(f"StoredLogits.{name}: has logits that are not a number")
-            parts.append(given)
+            parts.append(given if shape == wanted else given[base])
         return parts[0], parts[1]
 
 
@@ -99,13 +101,16 @@ def ask(
     searches = [found] if isinstance(found, Counterfactuals) else list(found)
     if not searches:
         raise InputError("found: is empty; takes what search or judge returned, of one base or more")
+    _check_bases(searches)
     groups = _groups(references)
-    split = as_background(background, searches[0].space)
+    split = as_background(background, searches[0].space, classes=getattr(searches[0].base, "classes", None))
     nearest = [
         nearest_rows(search, search.base, split.x) if split is not None and search.base is not None else None
         for search in searches
     ]
     names = list(range(len(searches))) if seeds is None else list(seeds)
+    if len(names) != len(searches):
+        raise InputError(f"seeds: has {len(names)} for {len(searches)} bases")
     tables = transfer_tables(
         searches,
         [_askable(group, models, searches, nested=nested) for group, models in groups.items()],
@@ -161,7 +166,7 @@ def transfer_tables(
         random = iter(random_share(search, models))
         for group, index, model in met:
             part = (
-                _stored_rows(search, *model.of(base, search))
+                _stored_rows(search, *model.of(base, search, bases=len(searches)))
                 if isinstance(model, StoredLogits)
                 else _asked_rows(search, model, nearest=nearest[base], random=next(random))
             )
@@ -175,6 +180,8 @@ def _groups(references: Groups) -> dict[str, list[Any]]:
     """Return named groups of references, whatever way they are given."""
     if isinstance(references, Mapping):
         groups = {str(name): list(_several(models)) for name, models in references.items()}
+        if len(groups) < len(references):
+            raise InputError("references: two groups have one name; give each its own")
     else:
         groups = {"references": list(_several(references))}
     for name, models in groups.items():
@@ -187,6 +194,25 @@ def _groups(references: Groups) -> dict[str, list[Any]]:
 
 def _several(models: Any) -> Sequence[Any]:
     return models if isinstance(models, list | tuple) else [models]
+
+
+def _check_bases(searches: Sequence[Counterfactuals]) -> None:
+    """Refuse bases that are one model, that found nothing out, or whose classes differ."""
+    if not len(searches[0]):
+        raise InputError("found: has no rows; there is nothing to ask about")
+    models = [search.base for search in searches if search.base is not None]
+    for index, one in enumerate(models):
+        if any(_same(one, other) for other in models[:index]):
+            raise InputError(f"base {index}: is one of the bases before it; a pair of models must not count twice")
+    kinds = {
+        (number_of_classes(search.factual_logit), tuple(getattr(search.base, "classes", None) or ()))
+        for search in searches
+    }
+    if len(kinds) > 1:
+        listed = "; ".join(
+            f"{many}: {', '.join(map(str, classes)) or 'numbered'}" for many, classes in sorted(kinds, key=str)
+        )
+        raise InputError(f"bases: have different classes ({listed}); Model(…, classes=[…]) puts them in one order")
 
 
 def _askable(
@@ -202,7 +228,9 @@ def _askable(
         if isinstance(model, StoredLogits):
             asked.append(model)
             continue
-        one = as_model(model, space=searches[0].space)
+        one = as_model(model, space=searches[0].space, framed=searches[0].framed)
+        if any(_same(one, other) for other in asked if not isinstance(other, StoredLogits)):
+            raise InputError(f"{name}: is in the group already; a pair of models must not count twice")
         if any(search.base is not None and _same(one, search.base) for search in searches):
             raise InputError(
                 f"{name}: is a base itself, and would agree with itself; take models that were not searched"
@@ -220,8 +248,7 @@ def _askable(
 
 def _same(one: Asked, base: Asked) -> bool:
     """Return whether two models are one: the same object, or two wrappings of it."""
-    own = getattr(one, "origin", one), getattr(base, "origin", base)
-    return own[0] is own[1]
+    return getattr(one, "origin", one) is getattr(base, "origin", base)
 
 
 def _led(table: pd.DataFrame, *names: str) -> pd.DataFrame:

@@ -58,13 +58,18 @@ def measure(
     0.5
     """
     if isinstance(bases, Answers):
-        if references is not None or x is not None:
+        given = (references, x, counterfactuals, space, constraints, target, background, generating, seeds)
+        if settings or nested or method != "gradient" or any(one is not None for one in given):
             raise InputError("measure: takes answers alone, or bases, references and x")
         return Result(bases.counterfactuals, bases.transfers, bases.settings)
     if references is None or x is None:
         raise InputError("measure: takes answers alone, or bases, references and x")
     every = list(bases) if isinstance(bases, list | tuple) else [bases]
     if counterfactuals is not None:
+        if settings or method != "gradient" or generating is not None:
+            raise InputError(
+                "counterfactuals: are judged, not searched; method, generating and its settings go without"
+            )
         several = counterfactuals if isinstance(counterfactuals, list | tuple) else [counterfactuals]
         if len(several) != len(every):
             raise InputError(f"counterfactuals: of {len(several)} bases, and there are {len(every)}")

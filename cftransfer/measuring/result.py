@@ -1,5 +1,6 @@
 """What came out of a measurement: long tables that answer when they are printed."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,7 +142,7 @@ class Result:
 
     def to_latex(self, *, level: float = LEVEL) -> str:
         """Return the summary as a LaTeX table with booktabs rules."""
-        rows = [" & ".join(cells).replace("%", r"\%").replace("_", r"\_") + r" \\" for cells in self._lines(level)]
+        rows = [" & ".join(map(_latex, cells)) + r" \\" for cells in self._lines(level)]
         head, *body = rows
         return "\n".join(
             [r"\begin{tabular}{lrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
@@ -214,6 +215,10 @@ class Result:
 
     def _by_group(self, values: dict[str, Any]) -> Any:
         return values if len(values) > 1 else next(iter(values.values()))
+
+
+def _latex(text: str) -> str:
+    return re.sub(r"([%&#$_{}])", r"\\\1", text).replace("~", r"\textasciitilde{}")
 
 
 def _number(value: float) -> str:

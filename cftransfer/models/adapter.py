@@ -6,7 +6,7 @@ where the model has them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
-from cftransfer.models.sklearn_models import EDGE
 
+TINY = 1e-30  # the probability that stands for 0, whose logarithm would be infinite
+SLACK = 1e-6  # by which rounding may bring a probability above 1
+SURE = 1e-6  # what is left for other classes where a model gives labels alone
 Output = Literal["logits", "probabilities", "labels"]
 Units = Literal["unit", "original"]
 Takes = Literal["tensor", "array", "frame"]
@@ -81,6 +83,10 @@ class Model:
         """x: (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K) of K ≥ 3 classes, float32."""
         answer = self.f(self._inputs(x))
         if not isinstance(answer, Tensor):
+            if x.requires_grad:
+                raise InputError(
+                    "model: gives numpy arrays, which have no gradient; say so, as Model(…, takes='array')"
+                )
             answer = np.asarray(answer)
             answer = self._codes(answer) if self.output == "labels" else torch.from_numpy(answer.astype(np.float64))
         elif self.output == "labels":
@@ -96,7 +102,10 @@ class Model:
             return _feature_space(self.space, "takes='frame'").decode(x.detach().cpu().numpy())
         if self.units == "original":
             x = _feature_space(self.space, "units='original'").to_original(x)
-        return x if self.takes == "tensor" else x.detach().cpu().double().numpy()
+        if self.takes == "tensor":
+            weights = next(iter(self.f.parameters()), x) if isinstance(self.f, nn.Module) else x
+            return x.to(weights.dtype)
+        return x.detach().cpu().double().numpy()
 
     def _codes(self, labels: np.ndarray) -> Tensor:
         """(n,) labels → (n,) places in `classes`."""
@@ -120,13 +129,15 @@ class Model:
             raise InputError(
                 f"model: gives {self.output} of shape {tuple(answer.shape)} for {rows} rows; takes {takes}"
             )
+        if self.output == "probabilities" and answer.numel() and not (answer.min() >= 0 and answer.max() <= 1 + SLACK):
+            raise InputError("model: gives probabilities outside [0, 1]; output='logits' says that they are logits")
         classes = 2 if answer.dim() == 1 and self.output != "labels" else answer.shape[-1]
         if self.classes is not None and self.output != "labels" and classes != len(self.classes):
             raise InputError(f"model: gives {classes} columns for its {len(self.classes)} classes")
         return answer
 
 
-def as_model(model: Any, *, space: Space = None, classes: Sequence[Any] | None = None) -> Model:
+def as_model(model: Any, *, space: Space = None, classes: Sequence[Any] | None = None, framed: bool = False) -> Model:
     """Return a model as searches and measures ask it.
 
     A torch module gives (n,), (n, 1) or (n, K) logits of inputs in [0, 1], and is put in evaluation mode. A
@@ -134,36 +145,53 @@ def as_model(model: Any, *, space: Space = None, classes: Sequence[Any] | None =
     columns, in original units; otherwise in [0, 1]. Its `classes_` decide what it says, whatever their order and type.
     Any other function is taken for one of tensors in [0, 1] that gives logits; `Model` says how to ask others.
 
-    space: what inputs mean. classes: of the base, in whose order the answers of a reference are put.
+    space: what inputs mean. classes: of the base, in whose order the answers of a reference are put. framed: whether
+    the caller's inputs came as a DataFrame.
     """
     if isinstance(model, Model):
-        asked = replace(model, space=model.space or space, origin=model.origin or model.f)
+        if isinstance(model.f, nn.Module):
+            model.f.eval()
+        origin = model.origin if model.origin is not None else getattr(model.f, "__self__", model.f)
+        asked = replace(model, space=model.space or space, origin=origin)
     elif isinstance(model, nn.Module):
         asked = Model(model.eval(), space=space, origin=model)
     elif hasattr(model, "predict") and hasattr(model, "get_params"):
-        asked = _of_sklearn(model, space)
+        asked = _of_sklearn(model, space, framed=framed)
     elif callable(model):
-        asked = Model(model, space=space, origin=model)
+        asked = Model(model, space=space, origin=getattr(model, "__self__", model))
     else:
         raise InputError(f"model: {type(model).__name__} cannot be asked; wrap it in Model(function, output=…)")
     return asked if classes is None else _in_order(asked, classes)
 
 
-def _of_sklearn(estimator: Any, space: Space) -> Model:
+def _of_sklearn(estimator: Any, space: Space, *, framed: bool) -> Model:
     name = type(estimator).__name__
     if not hasattr(estimator, "classes_"):
         raise InputError(f"model: {name} is no fitted classifier (it has no classes_)")
+    if (
+        isinstance(estimator.classes_, list)
+        or np.ndim(estimator.classes_) != 1
+        or "multilabel"
+        in str(getattr(estimator, "_label_binarizer", None) and getattr(estimator._label_binarizer, "y_type_", ""))
+    ):
+        raise InputError(
+            f"model: {name} was fitted on several labels at once; one label with two classes or more is asked"
+        )
     classes = tuple(np.asarray(estimator.classes_).tolist())
     if len(classes) < 2:
         raise InputError(f"model: {name} was fitted on one class, {classes[0]!r}, and can change no decision")
     if hasattr(estimator, "decision_function"):
-        answer, output = estimator.decision_function, "logits"
+        answer, output = estimator.decision_function, cast(Output, "logits")
     elif hasattr(estimator, "predict_proba"):
         answer, output = estimator.predict_proba, "probabilities"
     else:
         answer, output = estimator.predict, "labels"
+    answer = _agreeing(estimator, answer, output)
     columns = [str(column) for column in getattr(estimator, "feature_names_in_", ())]
     how: dict[str, Any] = {"output": output, "classes": classes, "space": space, "origin": estimator}
+    if not columns and framed:
+        how_to = "Model(estimator.predict_proba, output='probabilities', takes='frame' or 'array', units=…, classes=…)"
+        raise InputError(f"model: {name} keeps no names of columns, and x is a DataFrame; {how_to} says how to ask it")
     if not columns:
         return Model(answer, takes="array", **how)
     if not isinstance(space, FeatureSpace):
@@ -173,6 +201,29 @@ def _of_sklearn(estimator: Any, space: Space) -> Model:
     if absent := [column for column in columns if column not in space.names]:
         raise InputError(f"model: {name} was fitted with column {absent[0]!r}, which the space does not have")
     return Model(lambda frame: answer(frame[columns]), takes="frame", **how)
+
+
+def _agreeing(estimator: Any, scores: Callable[[Any], Any], output: Output) -> Callable[[Any], Any]:
+    """Return `scores`, which at its first rows have to say the same as the estimator's own `predict`."""
+    if output == "labels":
+        return scores
+    checked: list[bool] = []
+
+    def answer(x: Any) -> Any:
+        found = np.asarray(scores(x))
+        if not checked and len(x):
+            codes = (found > (0.5 if output == "probabilities" else 0)) if found.ndim == 1 else found.argmax(1)
+            known = np.asarray(estimator.classes_)
+            same = found.shape[-1] == len(known) if found.ndim == 2 else len(known) == 2
+            if not same or (wrong := int((known[codes.astype(int)] != estimator.predict(x)).sum())):
+                reason = f"{wrong} of {len(x)} rows" if same else "its classes"
+                way_out = "Model(estimator.predict, output='labels', takes=…, classes=…) asks what it predicts"
+                name = type(estimator).__name__
+                raise InputError(f"model: the scores of {name} and its predict differ on {reason}; {way_out}")
+            checked.append(True)
+        return found
+
+    return answer
 
 
 def _named(x: np.ndarray, columns: Sequence[str]) -> Any:
@@ -185,15 +236,14 @@ def _as_logits(answer: Tensor, output: Output, classes: int | None) -> Tensor:
     """(n,) or (n, K) of any kind → (n,) logits of class 1, or (n, K) of K ≥ 3."""
     if output == "labels":
         classes = classes or 2
-        sure = float(np.log((1 - EDGE) / EDGE))
+        sure = float(np.log((1 - SURE) / SURE))
         if classes == 2:
             return torch.where(answer == 1, sure, -sure)
         return sure * torch.nn.functional.one_hot(answer.long(), classes)
     if output == "probabilities":
-        share = answer.clamp(EDGE, 1 - EDGE)
         if answer.dim() == 1:
-            return share.log() - (1 - share).log()
-        answer = share.log()
+            return answer.clamp(min=TINY).log() - (1 - answer).clamp(min=TINY).log()
+        answer = answer.clamp(min=TINY).log()
     return answer[:, 1] - answer[:, 0] if answer.dim() == 2 and answer.shape[1] == 2 else answer
 
 

@@ -2,11 +2,12 @@
 
 A model's answer is (n,) logits of class 1 in a binary task, or (n, K) logits of K ≥ 3 classes. Everything else is said
 through the *margin* of a target class, its logit minus the log-sum-exp of the others: sigmoid(margin) is the target's
-probability, softplus(−margin) its cross entropy.
+probability, softplus(−margin) its cross entropy. Whether the model predicts the target is said by its *lead*, the
+target's logit minus the largest of the others. In a binary task both are ± the logit.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
 
 Asked: TypeAlias = Callable[[Tensor], Tensor]  # (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K)
-Target: TypeAlias = int | Sequence[int] | Tensor | None
+Target: TypeAlias = Any  # None, a class, or one class per row
 
 ROWS, NUMBERS = 4096, 2**20  # at most, in one pass without gradients; of 224 × 224 pixels, 6 rows
 
@@ -25,13 +26,21 @@ def margin(logits: Tensor, target: Tensor) -> Tensor:
     """Return the logit of the target class minus the log-sum-exp of the others: (…) float.
 
     logits: (…) of class 1, or (…, K); target: (…) classes. In a binary task it is ± the logit. It is above 0 where the
-    target has a probability above .5, where the model predicts it whatever the number of classes.
+    target has a probability above .5; a model of three classes or more may predict the target with less (`lead`).
     """
     if logits.dim() == target.dim():
         return torch.where(target == 1, logits, -logits)
     chosen = target.long().unsqueeze(-1)
     others = logits.scatter(-1, chosen, -torch.inf).logsumexp(-1)
     return logits.gather(-1, chosen).squeeze(-1) - others
+
+
+def lead(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the logit of the target class minus the largest of the others: above 0 where the model predicts it."""
+    if logits.dim() == target.dim():
+        return margin(logits, target)
+    chosen = target.long().unsqueeze(-1)
+    return logits.gather(-1, chosen).squeeze(-1) - logits.scatter(-1, chosen, -torch.inf).amax(-1)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -51,10 +60,7 @@ def predicted(logits: Tensor) -> Tensor:
 
 def leads(logits: Tensor, target: Tensor) -> Tensor:
     """Return (n,) bool: whether the target's logit is above that of every other class, which a tie is not."""
-    if logits.dim() == 1:
-        return margin(logits, target) > 0
-    chosen = target.long().unsqueeze(-1)
-    return logits.gather(-1, chosen).squeeze(-1) > logits.scatter(-1, chosen, -torch.inf).amax(-1)
+    return lead(logits, target) > 0
 
 
 def number_of_classes(logits: Tensor) -> int:
@@ -62,23 +68,29 @@ def number_of_classes(logits: Tensor) -> int:
     return 2 if logits.dim() == 1 else logits.shape[-1]
 
 
-def targets(logits: Tensor, target: Target = None) -> Tensor:
+def targets(logits: Tensor, target: Target = None, *, names: Sequence[Any] | None = None) -> Tensor:
     """Return (n,) int64, the class that each counterfactual aims at; logits: the base's of the factuals.
 
-    target: None for the base's second choice, which in a binary task is the class that it does not predict; a class for
-    all; or (n,) one per row. InputError for a class that is none of the model's.
+    target: None for the base's second choice, which in a binary task is the class that it does not predict (of several
+    that are equally likely the lowest); a class for all; or (n,) one per row. InputError for a class that is not one of
+    the model's. names: the model's own classes, in whose words the target is said; 0, 1, … by default.
     """
     classes = number_of_classes(logits)
     if target is None:
         return 1 - predicted(logits) if classes == 2 else logits.topk(2, dim=-1).indices[..., 1]
-    chosen = torch.as_tensor(target)
-    if chosen.is_floating_point() or chosen.is_complex() or chosen.dtype == torch.bool or chosen.dim() > 1:
-        raise InputError(f"target={target}: takes None, a class, or one class per row")
-    if chosen.dim() and len(chosen) != len(logits):
-        raise InputError(f"target: has {len(chosen)} classes for {len(logits)} rows")
-    if len(logits) and ((chosen < 0) | (chosen >= classes)).any():
-        raise InputError(f"target={int(chosen.max())}: the base has the classes 0 to {classes - 1}")
-    return chosen.long().expand(len(logits)).clone()
+    known = list(range(classes)) if names is None else list(names)
+    asked = target.tolist() if isinstance(target, Tensor) else target
+    several = isinstance(asked, list | tuple | range) or (hasattr(asked, "__len__") and not isinstance(asked, str))
+    if several and len(asked) != len(logits):
+        raise InputError(f"target: has {len(asked)} classes for {len(logits)} rows")
+    wanted = list(asked) if several else [asked]
+    strange = [
+        one for one in wanted if not any(one is name or (one == name and type(one) is not bool) for name in known)
+    ]
+    if strange:
+        raise InputError(f"target={strange[0]}: the base has the classes {', '.join(map(str, known))}")
+    codes = torch.tensor([known.index(one) for one in wanted])
+    return codes if several else codes.expand(len(logits)).clone()
 
 
 def rows_at_once(x: Tensor, *, rows: int = ROWS, numbers: int = NUMBERS) -> int:

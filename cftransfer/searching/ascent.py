@@ -52,10 +52,10 @@ def ascend(
         first = (age == 0).view(-1, *[1] * (x.dim() - 1))  # what was begun with is judged, too, before its jitter
         z = torch.where(first, state["origin"], state["z"])
         point = constraint.project(z, state["x"]).requires_grad_()
-        worth, margins = stability(point, state["target"], state["extra"])
+        worth, surest = stability(point, state["target"], state["extra"])
         (slope,) = torch.autograd.grad(worth.sum(), point)  # rows do not meet in a sum
         worth = worth.detach()
-        better = (margins.detach() >= needed) & (worth > state["most"])
+        better = (surest.detach() >= needed) & (worth > state["most"])
         wide = better.view(-1, *[1] * (x.dim() - 1))
         kept = {
             "best": torch.where(wide, point.detach(), state["best"]),

@@ -55,6 +55,7 @@ class Counterfactuals:
     relaxed: (n, *input) float32, where the search first was on the target's side before anything was projected;
     relaxed_found: (n,) bool, whether it ever was, confirmed by the base. None where nothing had to be projected.
     base, space: the model and the space that they were found with; None where they come out of a store.
+    framed: whether the factuals came as a DataFrame.
     settings: how they were made: method, constraints and the method's own settings.
     """
 
@@ -72,6 +73,7 @@ class Counterfactuals:
     base: Asked | None = field(default=None, repr=False)
     space: FeatureSpace | PixelSpace | None = field(default=None, repr=False)
     settings: dict[str, Any] = field(default_factory=dict)
+    framed: bool = False
 
     def __len__(self) -> int:
         return len(self.factual)

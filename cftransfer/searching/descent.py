@@ -8,22 +8,23 @@ import torch
 from torch import Tensor
 
 from cftransfer.errors import InputError
-from cftransfer.models.prediction import Asked, differentiable
+from cftransfer.models.prediction import Asked, differentiable, lead, margin
 from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.constraint import Constraint
 from cftransfer.searching.rows import State, run_rows
 from cftransfer.settings import check_float, check_int
 
+BOUNDARY = 0.5  # the confidence at which a search stops at the decision boundary
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as in Kingma and Ba 2015
-ROUNDING = 1e-5  # logits; whoever scores x′ in passes of another shape must get the same class
+ROUNDING = 1e-5  # logits; a later pass of another shape must give the same class
 
 
 class Loss(NamedTuple):
-    """prediction, distance: (n,) parts of a row's loss, to be added. margin: (n,) logit in favour of the target."""
+    """prediction, distance: (n,) parts of a row's loss, to be added. sure: (n,) of the logits, as `criterion` says."""
 
     prediction: Tensor
     distance: Tensor
-    margin: Tensor
+    sure: Tensor
 
 
 Objective = Callable[[Tensor, Tensor, Tensor, Tensor], Loss]  # of x′, factual, target (float), age
@@ -51,7 +52,7 @@ def descend(
     start: (n, *input) and (n,) bool, where rows begin, and which have crossed before: these are judged at their
     projections at once. None: at x.
     """
-    needed = margin_of(confidence)
+    _, needed = criterion(confidence)
 
     def begin(x: Tensor, target: Tensor, z: Tensor, crossed: Tensor) -> State:
         still = torch.zeros_like(x)
@@ -64,7 +65,7 @@ def descend(
         point = torch.where(_rows(crossed, z), projected, z).requires_grad_()
         loss = objective(point, factual, state["target"], age)
         (slope,) = torch.autograd.grad((loss.prediction + loss.distance * ~crossed).sum(), point)  # rows do not meet
-        convinced = loss.margin.detach() >= needed
+        convinced = loss.sure.detach() >= needed
         fits = crossed if not constraint.exact else torch.ones_like(crossed)
         fits = fits | (projected == z).flatten(1).all(1)
         crossing = convinced & ~crossed
@@ -80,9 +81,13 @@ def descend(
     return Candidates(reached["x"], done, steps, reached["relaxed"], reached["crossed"])
 
 
-def margin_of(confidence: float) -> float:
-    """Return the logit, in favour of the target, of a probability in [.5, 1); a trifle more, for rounding."""
-    return log(confidence / (1 - confidence)) + ROUNDING
+def criterion(confidence: float) -> tuple[Callable[[Tensor, Tensor], Tensor], float]:
+    """Return when a model is sure enough of the target: a function of its logits and the target, and what it needs.
+
+    At a confidence of .5 the model has to predict the target (`lead`); above, the target has to have that probability
+    (`margin`). In a binary task the two are one. What is needed is a trifle more than 0, for rounding.
+    """
+    return (lead if confidence == BOUNDARY else margin), log(confidence / (1 - confidence)) + ROUNDING
 
 
 def check_descent(model: Asked, *, confidence: float, iterations: int, lr: float, batch_size: int) -> None:

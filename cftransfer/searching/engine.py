@@ -12,7 +12,7 @@ from torch import Tensor
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
-from cftransfer.models.adapter import as_model
+from cftransfer.models.adapter import Model, as_model
 from cftransfer.models.prediction import Asked, Target, device_of, logits, targets
 from cftransfer.searching.candidates import Background, Candidates, Counterfactuals
 from cftransfer.searching.constraint import Constraint, constraint
@@ -45,8 +45,9 @@ def search(
         x: (n, *input) factuals in [0, 1], or a DataFrame in original units, which `space` encodes.
         space: what the inputs mean; needed for the constraints possible and actionable, and for DataFrames.
         method: a name of `cftransfer.counterfactuals`, or of an installed entry point, or a function like those.
-        target: None for the base's second choice (in a binary task the other class), one class, or one per row. A
-            factual that is in its target class already is a failure with the status `in_target`.
+        target: None for the base's second choice (in a binary task the other class), one class in the model's own
+            words (`classes_`; else 0, 1, …), or one per row. A factual that is in its target class already is a failure
+            with the status `in_target`.
         constraints: none, box, possible or actionable (`constraint`); by default possible with a space, else box.
         background: (x_train, y_train), for methods that look at the training split (nearest, wachter).
         generating: other models of the base's kind, for methods that search on several (ensemble): a list, or a
@@ -68,9 +69,9 @@ def search(
     ([0.5, 0.5], True)
     """
     name = constraints or default_constraints(space)
-    base, rows = as_model(model, space=space), as_inputs(x, space, boxed=name != "none")
+    base, rows = as_model(model, space=space, framed=_framed(x)), as_inputs(x, space, boxed=name != "none")
     factual_logit = logits(base, rows)
-    aims = targets(factual_logit, target)
+    aims = targets(factual_logit, target, names=base.classes)
     kept = constraint(name, space, inputs=rows)
     candidates = proposed(
         method,
@@ -78,14 +79,14 @@ def search(
         rows,
         aims,
         constraint=kept,
-        background=as_background(background, space),
-        generating=_generating(generating, space),
+        background=as_background(background, space, classes=base.classes),
+        generating=_generating(generating, space, base),
         settings=settings,
     )
     found = judged(base, rows, candidates, target=aims, constraint=kept, factual_logit=factual_logit)
     called = method if isinstance(method, str) else getattr(method, "__name__", type(method).__name__)
     made = {"method": called, "constraints": kept.name, **settings}
-    return replace(found, base=base, space=space, settings=made)
+    return replace(found, base=base, space=space, settings=made, framed=_framed(x))
 
 
 def proposed(
@@ -121,14 +122,22 @@ def default_constraints(space: Space | None) -> str:
     return "box" if space is None else "possible"
 
 
-def _generating(models: Generating | Sequence[Any] | None, space: Space | None) -> Generating | None:
-    if models is None or callable(models):
-        return models
-    every = [as_model(model, space=space) for model in models]
+def _framed(x: Any) -> bool:
+    return isinstance(x, pd.DataFrame)
 
-    def first(count: int) -> Sequence[Asked]:
-        if count > len(every):
-            raise InputError(f"generating: has {len(every)} models, of which the method wants {count}")
-        return every[:count]
 
-    return first
+def _generating(models: Generating | Sequence[Any] | None, space: Space | None, base: Model) -> Generating | None:
+    """Return what gives so many models, each asked in the order of the base's classes."""
+    if models is None:
+        return None
+
+    def asked(count: int) -> Sequence[Asked]:
+        some = models(count) if callable(models) else models[:count]
+        if len(some) < count:
+            raise InputError(f"generating: has {len(some)} models, of which the method wants {count}")
+        every = [as_model(model, space=space, classes=base.classes) for model in some]
+        if any(model.origin is base.origin for model in every):
+            raise InputError("generating: holds the base itself; takes other models of its kind")
+        return every
+
+    return asked

@@ -1,5 +1,6 @@
 """What a caller gives as inputs → float32 tensors in the space's own columns."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ def as_inputs(
         if not isinstance(space, FeatureSpace):
             raise InputError(f"{name}: a DataFrame is in original units; space=FeatureSpace(…) says what they are")
         x = space.encode(x, clip=clip)
-    rows = unit(torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else torch.as_tensor(x))
-    rows = rows.float()
+    rows = torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else torch.as_tensor(x)
+    rows = (rows if isinstance(space, FeatureSpace) else unit(rows)).detach().float()
     shape = _shape(space)
     if rows.dim() < 2 or (shape is not None and tuple(rows.shape[1:]) != shape):
         raise InputError(f"{name}: has shape {tuple(rows.shape)}; takes (rows, {', '.join(map(str, shape or ['…']))})")
@@ -46,18 +47,25 @@ def as_inputs(
     return rows
 
 
-def as_background(background: Any, space: FeatureSpace | PixelSpace | None) -> Background | None:
-    """Return the training split that a caller gives as (x, y)."""
+def as_background(
+    background: Any, space: FeatureSpace | PixelSpace | None, *, classes: Sequence[Any] | None = None
+) -> Background | None:
+    """Return the training split that a caller gives as (x, y); labels, in the words of `classes`, become numbers."""
     if background is None or isinstance(background, Background):
         return background
     if not isinstance(background, tuple | list) or len(background) != 2:
         raise InputError("background: takes the training split as a pair, (x_train, y_train)")
     x, y = background
     rows = x if isinstance(x, Tensor) and x.dtype == torch.uint8 else as_inputs(x, space, name="background")
-    labels = y if isinstance(y, Tensor) else torch.from_numpy(np.array(y))
-    if len(labels) != len(rows):
-        raise InputError(f"background: has {len(rows)} rows and {len(labels)} labels")
-    return Background(rows, labels)
+    labels = np.asarray(y)
+    if labels.ndim != 1 or len(labels) != len(rows):
+        raise InputError(f"background: has {len(rows)} rows and labels of shape {labels.shape}")
+    known = np.asarray(classes if classes is not None else np.unique(labels) if labels.dtype.kind in "OUS" else [])
+    if len(known) and not np.isin(labels, known).all():
+        strange = labels[~np.isin(labels, known)].tolist()[0]
+        raise InputError(f"background: has the label {strange!r}, and the base the classes {known.tolist()}")
+    codes = np.array([np.flatnonzero(known == label)[0] for label in labels]) if len(known) else np.array(labels)
+    return Background(rows, torch.from_numpy(codes))
 
 
 def _shape(space: FeatureSpace | PixelSpace | None) -> tuple[int, ...] | None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from cftransfer.models.adapter import as_model
 from cftransfer.models.prediction import Asked, Target, leads, logits, predicted, targets
 from cftransfer.searching.candidates import Candidates, Counterfactuals
 from cftransfer.searching.constraint import Constraint, constraint
-from cftransfer.searching.inputs import as_inputs
+from cftransfer.searching.inputs import ROUNDING, as_inputs
 
 
 def judge(
@@ -32,7 +33,8 @@ def judge(
         x: (n, *input) factuals in [0, 1], or a DataFrame in original units, which `space` encodes.
         counterfactuals: the same for the points proposed, row by row.
         space: what the inputs mean; needed for the constraints possible and actionable, and for DataFrames.
-        target: None for the base's second choice of the factual, one class, or one per row.
+        target: None for the class that the base gives to x′ (where that is x's own, the base's second choice), one
+            class in the model's own words, or one per row.
         constraints: none, box, possible or actionable; by default possible with a space, else box.
 
     Returns:
@@ -45,21 +47,34 @@ def judge(
     >>> judge(base, torch.tensor([[0.2], [0.2]]), torch.tensor([[0.6], [0.4]])).status.tolist()
     ['found', 'lost']
     """
-    name = constraints or ("box" if space is None else "possible")
-    base, rows, reached = (
-        as_model(model, space=space),
-        as_inputs(x, space, boxed=name != "none"),
-        as_inputs(counterfactuals, space, name="counterfactuals", clip=False),
-    )
+    framed, name = isinstance(x, pd.DataFrame), constraints or ("box" if space is None else "possible")
+    base, rows = as_model(model, space=space, framed=framed), as_inputs(x, space, boxed=name != "none")
+    reached = as_inputs(counterfactuals, space, name="counterfactuals", clip=False)
     if rows.shape != reached.shape:
         raise InputError(f"counterfactuals: have shape {tuple(reached.shape)}, their factuals {tuple(rows.shape)}")
-    factual_logit = logits(base, rows)
-    aims = targets(factual_logit, target)
     kept = constraint(name, space, inputs=rows)
+    reached = _settled(rows, reached, kept, original=as_inputs(x, space, clip=False))
+    factual_logit = logits(base, rows)
+    aims = targets(factual_logit, target, names=base.classes)
+    if target is None:  # of points made elsewhere: the class that they reach, if it is another one
+        classes = predicted(logits(base, reached))
+        aims = torch.where(classes != predicted(factual_logit), classes, aims)
     claimed = torch.ones(len(rows), dtype=torch.bool)
     candidates = Candidates(reached, claimed, torch.zeros(len(rows), dtype=torch.long))
     found = judged(base, rows, candidates, target=aims, constraint=kept, factual_logit=factual_logit)
-    return replace(found, base=base, space=space, settings={"method": "imported", "constraints": kept.name})
+    made = {"method": "imported", "constraints": kept.name}
+    return replace(found, base=base, space=space, settings=made, framed=framed)
+
+
+def _settled(x: Tensor, reached: Tensor, kept: Constraint, *, original: Tensor) -> Tensor:
+    """Return x′ where a feature that did not change is as x has it, and rounding of other libraries is undone.
+
+    original: (n, *input) the factuals before numbers beyond a feature's range were put at its end.
+    """
+    reached = torch.where(reached == original, x, reached)
+    nearest = kept.project(reached, x)
+    rounded = ((nearest - reached).abs() <= ROUNDING).flatten(1).all(1)
+    return torch.where(rounded.view(-1, *[1] * (x.dim() - 1)), nearest, reached)
 
 
 def judged(

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from cftransfer.models.prediction import Asked, margin
+from cftransfer.models.prediction import Asked
 from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.constraint import Constraint
-from cftransfer.searching.descent import margin_of
+from cftransfer.searching.descent import criterion
 from cftransfer.searching.rows import State, in_passes, run_rows
 
 HALVINGS = 20  # of the way between factual and counterfactual; a millionth of it is left
@@ -28,7 +28,7 @@ def bisect(
     Each of up to HALVINGS halvings counts as an iteration, and `iterations` remains the cap on all. Points on the line
     are projected; the nearest that was seen to have the confidence is kept, so that nothing is lost.
     """
-    needed = margin_of(confidence)
+    sure, needed = criterion(confidence)
 
     def begin(x: Tensor, target: Tensor, reached: Tensor, left: Tensor) -> State:
         low, high = torch.zeros(len(x), device=x.device), torch.ones(len(x), device=x.device)
@@ -41,7 +41,7 @@ def bisect(
         z = factual + middle.view(-1, *[1] * (factual.dim() - 1)) * (state["end"] - factual)
         point = constraint.project(z, factual)
         with torch.no_grad():
-            good = margin(model(point), state["target"]) >= needed
+            good = sure(model(point), state["target"]) >= needed
         done = age >= state["left"]
         nearer = good & ((point - factual).flatten(1).norm(dim=1) <= (state["best"] - factual).flatten(1).norm(dim=1))
         kept = torch.where(nearer.view(-1, *[1] * (factual.dim() - 1)), point, state["best"])
@@ -71,14 +71,14 @@ def sparsify(
     there), and of what still has the confidence the nearest in L2 is taken, until nothing is left to take back. Each
     point tried counts as an iteration of the row, and `iterations` is the cap on all.
     """
-    needed, reached, taken = margin_of(confidence), answer.x.clone(), answer.iterations.clone()
+    (sure, needed), reached, taken = criterion(confidence), answer.x.clone(), answer.iterations.clone()
     owned = constraint.feature == torch.arange(int(constraint.feature.max()) + 1, device=x.device).unsqueeze(1)
     many = len(owned) * (1 + halfway)  # points that a row tries in a round
     rows = (answer.claimed & (taken + many <= iterations)).nonzero().flatten()
 
     def good(points: Tensor, target: Tensor) -> tuple[Tensor]:
         with torch.no_grad():
-            return (margin(model(points), target) >= needed,)
+            return (sure(model(points), target) >= needed,)
 
     while len(rows):
         now, factual = reached[rows], x[rows]

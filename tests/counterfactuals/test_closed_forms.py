@@ -207,7 +207,7 @@ def test_wachters_lambda_grows_after_every_patience_and_the_distance_is_in_mads(
     lam = torch.tensor([0.5, 0.5, 1.5, 1.5, 4.5, 40.5])
     torch.testing.assert_close(loss.prediction, lam * (torch.sigmoid(model(moved)) - target) ** 2)
     torch.testing.assert_close(loss.distance, ((moved - factual).abs() / scale).sum(1))
-    torch.testing.assert_close(loss.margin, model(moved) * (2 * target - 1))
+    torch.testing.assert_close(loss.sure, model(moved) * (2 * target - 1))
 
 
 @pytest.mark.parametrize("patience", [20, 50])

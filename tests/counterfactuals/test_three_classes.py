@@ -27,21 +27,26 @@ def pair(seed, third):
     return weights, bias
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.75])
 @pytest.mark.parametrize("third", ["absent", "twin"])
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=15)
-def test_the_closest_counterfactual_is_the_projection_onto_the_pairwise_boundary(third, seed):
-    """P(target) = 1/2 where its logit is the others' log-sum-exp: with a third class that is absent, the boundary of
-    the pair; with a twin of class 0, that boundary moved by log 2."""
+def test_the_closest_counterfactual_is_the_projection_onto_the_pairwise_boundary(third, confidence, seed):
+    """At the boundary the target overtakes its rival: a third class, absent or a twin of class 0, moves nothing.
+
+    At a confidence above .5 the target's probability counts, and the twin moves the plane by log 2.
+    """
     weights, bias = pair(seed, third)
     model = softmax_model(weights, bias)
     x = torch.rand(20, 4, generator=torch.Generator().manual_seed(seed))
     x = x[predicted(model(x)) != 1]
     if not len(x):
         return
-    found = cft.search(model, x, method="minimal", target=1, constraints="none")
+    found = cft.search(model, x, method="minimal", target=1, constraints="none", confidence=confidence)
     slope = weights[1] - weights[0]
-    gap = (weights[0] @ x.T + bias[0]) - (weights[1] @ x.T + bias[1]) + (log(2) if third == "twin" else 0)
+    gap = (weights[0] @ x.T + bias[0]) - (weights[1] @ x.T + bias[1])
+    if confidence > 0.5:
+        gap = gap + log(confidence / (1 - confidence)) + (log(2) if third == "twin" else 0)
     expected = gap / slope.norm()
     assert found.found.all()
     distance = (found.counterfactual - x).norm(dim=1)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
 from cftransfer.errors import InputError
-from cftransfer.models.prediction import cross_entropy, leads, margin, predicted, targets
+from cftransfer.models.prediction import cross_entropy, lead, leads, margin, predicted, targets
 
 
 @st.composite
@@ -33,6 +33,7 @@ def test_above_0_the_model_predicts_the_target(given_):
     above = margin(logits, target) > 0
     assert (predicted(logits)[above] == target[above]).all()
     assert leads(logits, target)[above].all()
+    assert (lead(logits, target) >= margin(logits, target)).all()
     assert torch.equal(leads(logits, target), predicted(logits) == target)  # ties have probability 0
 
 
@@ -66,6 +67,8 @@ def test_a_target_is_a_class_or_one_per_row():
     logits = torch.tensor([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0]])
     assert targets(logits, 2).tolist() == [2, 2]
     assert targets(logits, [2, 0]).tolist() == [2, 0]
+    assert targets(logits, "c", names=["a", "b", "c"]).tolist() == [2, 2]
+    assert targets(logits, torch.tensor([3, 1]), names=[1, 2, 3]).tolist() == [2, 0]
     for wrong in (3, -1, [0, 1, 2], 1.5, True, [[0, 1]]):
         with pytest.raises(InputError, match="target"):
             targets(logits, wrong)
