@@ -1,4 +1,4 @@
-"""The one kind of exception that is the user's to mend."""
+"""The one kind of exception that the user can fix."""
 
 import io
 import os

@@ -34,7 +34,7 @@ class _Submitit(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this before a single job, for which it ignores the launcher."""
-        refuse(f"hydra/launcher={self.option}: launches sweeps; add -m (one job is a sweep, too)")
+        refuse(f"hydra/launcher={self.option}: launches sweeps; add -m (a sweep may have one job)")
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
         """Hydra calls this where a job runs, after submitit has made SIGTERM do nothing but a line in the log."""
@@ -54,7 +54,7 @@ class Local(_Submitit):
         outlive_killed_jobs()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ARG002
-        """Hydra calls this where a job has run: let the batches after one with a failed job run, too.
+        """Hydra calls this where a job has run: also run the batches after one with a failed job.
 
         Hydra would end the sweep there. The job has logged its failure and leaves no result, which the report, and the
         command's exit status, say in the end.
@@ -102,7 +102,7 @@ class _Signals:
         signal.signal(self.requeuing, self.on_requeue)
 
     def on_requeue(self, number: int, frame: FrameType | None) -> None:
-        """Let submitit requeue the job and leave it; SLURM then sends SIGTERM, too."""
+        """Let submitit requeue the job and leave it; SLURM then also sends SIGTERM."""
         self.leaving = True
         if callable(self.requeue):
             self.requeue(number, frame)
@@ -120,7 +120,7 @@ class _Signals:
             log.warning("another job needs the place of this one, which is queued again and goes on where it was")
             self.on_requeue(self.requeuing, frame)
         else:
-            log.error("cancelled: told to stop (SIGTERM), as by scancel; whoever requeued it lets it go on by itself")
+            log.error("cancelled: stopped by SIGTERM, for example by scancel; a requeued job resumes by itself")
             raise KeyboardInterrupt
 
 

@@ -135,7 +135,7 @@ def check_settings(cfg: DictConfig, *, groups: Collection[str]) -> None:
         if not isinstance(path, str) or not path:
             raise InputError(f"paths.{name}={path}: takes a folder")
     for name, value in leaves(cfg):
-        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # false for nan, too
+        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # also false for nan
             raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
     _check_top_level(cfg)
     threads = cfg.trainer.threads

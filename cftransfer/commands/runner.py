@@ -105,7 +105,7 @@ def run_command(main: Callable[[], Any]) -> None:
 def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
     try:
         return action() is not False
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of a pipe has seen enough, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except KeyboardInterrupt:  # before a job has begun, or a second time

@@ -31,7 +31,7 @@ def nearest(
     nearest to the factual in L1 or L2; of equally near ones the first. Rows are projected onto the constraint (under
     `actionable`, fixed features become the factual's), and the model is asked again: of the `iterations` nearest rows,
     the first that passes is taken. iterations: rows tried. NICE stops at the nearest row's features one by one; this
-    takes the whole row, the end point of FACE (Poyiadzi et al. 2020), too.
+    takes the whole row, which is also the end point of FACE (Poyiadzi et al. 2020).
     """
     check_choice("counterfactual.distance", distance, ("l1", "l2"))
     check_int("counterfactual.iterations", iterations, least=1)
@@ -57,7 +57,7 @@ def nearest(
 
 
 def _candidates(model: Asked, background: Background, side: int, confidence: float) -> Tensor:
-    """Return the training rows of a class that the model, too, puts there."""
+    """Return the training rows of a class that the model also puts there."""
     sure, needed = criterion(confidence)
     right = sure(logits(model, background.x), torch.full((len(background.x),), side)) >= needed
     return background.x[right & (background.y == side)]

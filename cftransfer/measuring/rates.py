@@ -17,7 +17,7 @@ from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 
 PER_BASE = ["distance_l2", "distance_linf", "pixel_l2", "pixel_linf", "nearest_l2", "iterations", "margin"]
-ROUNDING = 1e-12  # of a share: less is none
+ROUNDING = 1e-12  # of a share: less counts as nothing
 CAPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
 

@@ -250,8 +250,8 @@ def _sharing(points: Sequence[Point]) -> Sharing:
 def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
     """Return the number on the x-axis, a typed one if there is any, and the other settings that differ between jobs.
 
-    What moves along with another setting is none of its own: what an experiment's patch computes from what was typed
-    (`extra_layers` moves `reference.model.layers`), and what belongs to an option (`dataset` moves `dataset.rows`).
+    A setting that moves along with another one does not count: an experiment's patch computes `reference.model.layers`
+    from `extra_layers`, and an option brings its own settings (`dataset` brings `dataset.rows`).
     """
     some = list(done)
     results, every, differ = [job.result for job in some], [job.settings for job in some], differences(some)

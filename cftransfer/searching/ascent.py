@@ -49,7 +49,7 @@ def ascend(
         return {name: part.clone() for name, part in state.items()}
 
     def step(state: State, age: Tensor) -> tuple[State, Tensor, State]:
-        first = (age == 0).view(-1, *[1] * (x.dim() - 1))  # what was begun with is judged, too, before its jitter
+        first = (age == 0).view(-1, *[1] * (x.dim() - 1))  # the starting point is judged as well, before its jitter
         z = torch.where(first, state["origin"], state["z"])
         point = constraint.project(z, state["x"]).requires_grad_()
         worth, surest = stability(point, state["target"], state["extra"])

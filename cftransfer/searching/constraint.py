@@ -102,7 +102,7 @@ class Constraint:
 
 
 def constraint(name: str, space: FeatureSpace | PixelSpace | None, *, inputs: Tensor | None = None) -> Constraint:
-    """Return the constraint of that name on a space; InputError for a name that is none.
+    """Return the constraint of that name on a space; InputError for an unknown name.
 
     inputs: (n, *input), whose shape takes the place of a space for none and box, which need no other knowledge.
     """

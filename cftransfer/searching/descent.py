@@ -47,7 +47,7 @@ def descend(
     Until a row's relaxation z first has the `confidence` in its target, it follows the gradient of prediction +
     distance at z; if the projection of z is z itself, it is done. From then on it is judged at the projection, and
     follows the gradient of the prediction alone, taken there and applied to z (a straight-through estimator), until the
-    projection has the confidence, too. A row that is not done after `iterations` steps comes back where it stands.
+    projection also has the confidence. A row that is not done after `iterations` steps comes back where it stands.
 
     start: (n, *input) and (n,) bool, where rows begin, and which have crossed before: these are judged at their
     projections at once. None: at x.

@@ -129,7 +129,7 @@ def test_processes_divide_the_cores_among_them(monkeypatch):
 def test_a_launcher_without_a_sweep_is_refused(option, tmp_path):
     done = run_command(tmp_path, "transfer.py", f"hydra/launcher={option}")
     assert done.returncode == 1
-    assert done.stderr == f"transfer.py: hydra/launcher={option}: launches sweeps; add -m (one job is a sweep, too)\n"
+    assert done.stderr == f"transfer.py: hydra/launcher={option}: launches sweeps; add -m (a sweep may have one job)\n"
 
 
 def test_without_slurm_it_says_so_in_one_line(tmp_path):
