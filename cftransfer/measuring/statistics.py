@@ -119,8 +119,8 @@ def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharin
     """knob: (K,), rates: K matrices (I, J), none all NaN → a least-squares line; None with fewer than two knobs.
 
     With equal matrices of at least two pairs and without gaps, every pair (i, j) has a slope of its own over the K
-    jobs; the line's slope is their mean, and its interval theirs over bases and references. Bases that
-    differ from job to job therefore count as such, and bases that stay the same cancel. Otherwise the line goes through one rate per
+    jobs; the line's slope is their mean, and its interval theirs over bases and references. Bases that differ from job
+    to job therefore count as such, and bases that stay the same cancel. Otherwise the line goes through one rate per
     job. sharing: what is the same in all jobs, and so what a permutation may exchange. Where it is one pair of models
     throughout, jobs are repeated measures of it, and there is no interval.
     """
