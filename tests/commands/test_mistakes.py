@@ -190,6 +190,6 @@ def test_an_experiment_without_its_first_line_is_refused(tmp_path):
     folder = tmp_path / "configs" / "experiment"
     folder.mkdir(parents=True)
     (folder / "nopkg.yaml").write_text("reference:\n  training:\n    lr: 0.01\n")
-    done = run_command(tmp_path, "transfer.py", *SMALL, "--config-dir", "configs", "experiment=nopkg")
+    done = run_command(tmp_path, "transfer.py", "--config-dir", "configs", *SMALL, "experiment=nopkg")
     assert done.returncode == 1
     assert "make '# @package _global_' the first line of its file" in done.stderr
