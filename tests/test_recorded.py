@@ -7,7 +7,7 @@ from conftest import ROOT, results, run_command
 
 RECORDED = json.loads((ROOT / "tests" / "recorded.json").read_text())
 NEEDS_DATA = ("dataset=acs_employment", "dataset=cifar10_airplane")
-QUICK = ("dataset=moons", "counterfactual=minimal")
+QUICK = ("dataset=moons",)
 ROWS = 0.002  # of 1,000 counterfactuals: another processor may round two of them to the other side of a boundary
 
 

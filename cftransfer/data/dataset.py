@@ -25,12 +25,14 @@ from cftransfer.targets import call_target
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """x: (n, *input) float32 in [0, 1]; y: (n,) float32, 0 or 1; classes: the names of class 0 and class 1.
+    """x: (n, *input) float32 in [0, 1]; y: (n,) float32, classes 0, 1, …, K − 1; classes: their K ≥ 2 names.
 
     Images are bytes, a quarter of the memory, and stand for the numbers that `pixels.unit` makes of them.
 
     from_files: whether the data come out of files that could be replaced, unlike data that the package ships or draws.
     about: which part of those files was taken, in words.
+    weight: (n_train,) float32 > 0, how much each training row counts in the loss; None where all count the same.
+    notes: sentences that a reader of results should know, such as how many test values were clipped.
     """
 
     name: str
@@ -39,9 +41,11 @@ class Dataset:
     x_test: Tensor
     y_test: Tensor
     space: FeatureSpace | PixelSpace
-    classes: tuple[str, str]
+    classes: tuple[str, ...]
     from_files: bool = True
     about: str = ""
+    weight: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def version(self) -> str:
@@ -50,7 +54,8 @@ class Dataset:
         It is a part of every key, so that no model is served for data that it has not seen.
         """
         content = hashlib.sha256(repr((self.space, self.classes)).encode())
-        for part in (self.x_train, self.y_train, self.x_test, self.y_test):
+        weighted = () if self.weight is None else (self.weight,)
+        for part in (self.x_train, self.y_train, self.x_test, self.y_test, *weighted):
             content.update(f"{part.dtype} {tuple(part.shape)}".encode())
             content.update(part.contiguous().numpy().data)
         return content.hexdigest()[:16]
@@ -58,7 +63,8 @@ class Dataset:
     @property
     def identity(self) -> dict[str, Any]:
         """The description of the data in a job's result."""
-        return {"version": self.version, "about": self.about, "from_files": self.from_files}
+        said = {"notes": list(self.notes)} if self.notes else {}
+        return {"version": self.version, "about": self.about, "from_files": self.from_files, **said}
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -108,6 +108,7 @@ class Data(TypedDict, total=False):
     version: str
     about: str
     from_files: bool
+    notes: list[str]
 
 
 class Result(BaseModel):

@@ -76,6 +76,7 @@ def test_a_mistake_in_the_population_of_train_is_one_line(tmp_path):
     assert "population=3: takes the keys pool, size" in line
 
 
+@pytest.mark.slow
 def test_m_may_stand_anywhere(tmp_path):
     done = run_command(tmp_path, "transfer.py", *SMALL, "-m", "seed=0,1", "wandb=disabled")
     assert done.returncode == 0, done.stderr
