@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cftransfer.data.dataset import Dataset, dataset
+    from cftransfer.data.own_data import arrays, table
     from cftransfer.data.space import Feature, FeatureSpace
     from cftransfer.errors import InputError
     from cftransfer.measuring.asking import Answers, StoredLogits, ask
@@ -37,11 +38,13 @@ _HOMES = {
     "Result": "measuring.result",
     "StoredLogits": "measuring.asking",
     "TransferabilityRate": "measuring.metric",
+    "arrays": "data.own_data",
     "ask": "measuring.asking",
     "dataset": "data.dataset",
     "judge": "searching.judging",
     "measure": "measuring.measurement",
     "search": "searching.engine",
+    "table": "data.own_data",
     "train": "models.training",
 }
 
@@ -58,11 +61,13 @@ __all__ = [
     "Result",
     "StoredLogits",
     "TransferabilityRate",
+    "arrays",
     "ask",
     "dataset",
     "judge",
     "measure",
     "search",
+    "table",
     "train",
 ]
 

@@ -13,7 +13,8 @@ Spec: TypeAlias = dict[str, Any]  # {"dataset": {...}, "model": {...}, "training
 
 FORMAT = 2  # raise it when the same spec would no longer give the same artifact
 PARTS = ("dataset", "model", "training")
-PLACES = {"dataset": ("root",), "model": ("weights",)}  # settings that say where a file lies; its content is identified
+# Files, and tables of features; the identity of a data set is that of its content.
+PLACES = {"dataset": ("root", "path", "test_path", "features"), "model": ("weights",)}
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
 POOL_SIZE = 1000
 GENERATING = 20  # models at most that a method trains for one base; 50 bases then have such models of their own

@@ -33,7 +33,10 @@ ENTRY_POINTS = {
 TAKES = {"dataset": "folder", "model": "input_shape", "counterfactual": "target"}  # each function of a part takes it
 # What the project ships. Its code changes with FORMAT (spec.py); the source of all other code is a part of its keys.
 OWN = {
-    "dataset": {"acs_employment", "cifar10_airplane", "compas", "image_folder", "imagenet_orange", "moons"},
+    "dataset": {
+        "acs_employment", "cifar10_airplane", "compas", "image_folder", "imagenet_orange", "moons", "openml", "sklearn",
+        "table",
+    },
     "model": {
         "cnn", "decision_tree", "gradient_boosting", "knn", "logistic_regression", "mlp", "random_forest", "resnet18",
         "svm",

@@ -11,6 +11,7 @@ import torch
 from cftransfer.commands.hardware import use
 from cftransfer.commands.plan import Plan, Training
 from cftransfer.data.dataset import Dataset
+from cftransfer.data.features_file import features_yaml
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.jobs import examples
 from cftransfer.jobs.write import JobResult
@@ -60,6 +61,7 @@ def run(plan: Plan) -> JobResult:
         tables=tables,
         curve=curve,
         pictures=examples.pictures(shown, plan.dataset),
+        texts=_texts(plan.dataset),
         kept=_kept(plan, many=len(searches[0])),
         data=plan.dataset.identity,
     )
@@ -128,6 +130,11 @@ def _curves(plan: Plan) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def _texts(dataset: Dataset) -> dict[str, str]:
+    """Return the features of a table as a file that can be edited and given back."""
+    return {} if isinstance(dataset.space, PixelSpace) else {"features.yaml": features_yaml(dataset.space.features)}
+
+
 def _kept(plan: Plan, *, many: int) -> list[str]:
     """Return the files of the store that hold the counterfactuals of each base."""
     files = [
@@ -148,7 +155,7 @@ def train(plan: Training) -> JobResult:
         file = model_file(plan.spec, seed, store=plan.store)
         log.info("seed %d: %s, its curve in %s", seed, file, file.with_suffix(".csv").name)
     metrics = {**last.to_dict(), "models": len(plan.seeds)}
-    return JobResult(metrics=metrics, tables={"curves": table}, data=plan.dataset.identity)
+    return JobResult(metrics=metrics, tables={"curves": table}, texts=_texts(plan.dataset), data=plan.dataset.identity)
 
 
 def _accuracy(models: Sequence[Asked], dataset: Dataset) -> float:

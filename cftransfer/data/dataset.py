@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +17,16 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from cftransfer.data.cells import bad_cells, numbers
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import Feature, FeatureSpace, fit
 from cftransfer.errors import InputError
 from cftransfer.settings import check_float, check_int
 from cftransfer.targets import call_target
+
+log = logging.getLogger(__name__)
+
+FEW_ROWS = 30  # training rows of a class; with fewer, models of other seeds differ by chance alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +122,7 @@ def from_table(
     label: np.ndarray,
     *,
     features: Sequence[Feature],
-    classes: tuple[str, str],
+    classes: tuple[str, ...],
     test_share: float,
     split_seed: int,
     from_files: bool = True,
@@ -124,31 +130,115 @@ def from_table(
 ) -> Dataset:
     """Split rows by class, fit the space on the training rows alone, and encode both splits in it.
 
-    A test value beyond the training range is put at the range's end: the box [0, 1] is all that models see.
+    label: (n,) classes 0, 1, …, one for each name in `classes`. A test value beyond the training range is put at the
+    range's end, since models see the box [0, 1] alone; `Dataset.notes` counts such values. InputError, naming the
+    column and the first row, for cells that their feature cannot hold.
     """
+    check_classes(np.asarray(label), classes)
+    train, test = split_rows(np.asarray(label), name=name, test_share=test_share, split_seed=split_seed)
+    space = fit(features, table.iloc[train])
+    return encoded(
+        name,
+        space,
+        (table.iloc[train], label[train]),
+        (table.iloc[test], label[test]),
+        classes=classes,
+        from_files=from_files,
+        about=about,
+    )
+
+
+def check_classes(label: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Refuse labels that are not the numbers of `classes`: another loss than the one meant would be trained."""
+    known = np.isin(label, range(len(classes)))
+    if not known.all():
+        first = label[int((~known).argmax())]
+        way_out = f"takes 0 to {len(classes) - 1}, one for each of {', '.join(classes)}"
+        raise bad_cells(pd.Series(label, name="label"), ~known, f"no class: {first}", way_out)
+
+
+def split_rows(label: np.ndarray, *, name: str, test_share: float, split_seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """label: (n,) → the places of the training and of the test rows, with the same share of every class."""
     check_float("dataset.test_share", test_share, inside="between 0 and 1", among=lambda share: 0 < share < 1)
     check_int("dataset.split_seed", split_seed, least=0, most=2**32 - 1)  # scikit-learn's limit
     counts = np.bincount(label.astype(int), minlength=2)
     if counts.min() < 2:
         raise InputError(
-            f"dataset {name}: classes have {counts[0]} and {counts[1]} rows; both need at least 2: it takes more rows"
+            f"dataset {name}: classes have {' and '.join(map(str, counts))} rows; each needs at least 2: it takes more "
+            "rows"
         )
     try:
         train, test = train_test_split(
-            np.arange(len(table)), test_size=test_share, stratify=label, random_state=split_seed
+            np.arange(len(label)), test_size=test_share, stratify=label, random_state=split_seed
         )
     except ValueError as error:
-        raise InputError(f"dataset.test_share={test_share}: leaves a split without both classes ({error})") from error
-    space = fit(features, table.iloc[train])
-    x, y = torch.from_numpy(space.encode(table)), torch.from_numpy(label.astype(np.float32))
+        raise InputError(f"dataset.test_share={test_share}: leaves a split without a class ({error})") from error
+    return train, test
+
+
+def encoded(
+    name: str,
+    space: FeatureSpace,
+    train: tuple[pd.DataFrame, np.ndarray],
+    test: tuple[pd.DataFrame, np.ndarray],
+    *,
+    classes: tuple[str, ...],
+    from_files: bool = True,
+    about: str = "",
+    weight: np.ndarray | None = None,
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """Return the data set of two splits, each rows in original units and their classes, in a space that is there."""
+    check_whole(space.features, train[0])
+    check_whole(space.features, test[0])
+    (x_train, y_train), (x_test, y_test) = (
+        (torch.from_numpy(space.encode(rows)), torch.from_numpy(np.asarray(label).astype(np.float32)))
+        for rows, label in (train, test)
+    )
+    said = [*notes, *few_rows(y_train, classes), *clipped(space.features, test[0])]
+    for note in said:
+        log.info("%s", note)
     return Dataset(
         name=name,
-        x_train=x[train],
-        y_train=y[train],
-        x_test=x[test],
-        y_test=y[test],
+        x_train=x_train,
+        y_train=y_train,
+        x_test=x_test,
+        y_test=y_test,
         space=space,
         classes=classes,
         from_files=from_files,
         about=about,
+        weight=None if weight is None else torch.from_numpy(weight.astype(np.float32)),
+        notes=tuple(said),
     )
+
+
+def check_whole(features: Sequence[Feature], rows: pd.DataFrame) -> None:
+    """Refuse fractions in columns of whole numbers, which would be rounded in silence."""
+    for feature in features:
+        if feature.kind == "integer" and feature.name in rows:
+            given = numbers(rows[feature.name])
+            fractions = np.isfinite(given) & (given != np.round(given))
+            if fractions.any():
+                first = given[int(fractions.argmax())]
+                way_out = "kind=continuous takes fractions"
+                raise bad_cells(rows[feature.name], fractions, f"no whole number: {first:g}", way_out)
+
+
+def few_rows(y_train: Tensor, classes: tuple[str, ...]) -> list[str]:
+    """Return a note on the classes with so few training rows that a model hardly learns them."""
+    counts = y_train.long().bincount(minlength=len(classes)).tolist()
+    few = [f"{name} has {many}" for name, many in zip(classes, counts, strict=True) if many < FEW_ROWS]
+    return [f"few training rows: {', '.join(few)}; rates of such models vary a lot"] if few else []
+
+
+def clipped(features: Sequence[Feature], rows: pd.DataFrame) -> list[str]:
+    """Return a note on the test values that lie beyond the training range and are put at its end."""
+    counts = {}
+    for feature in features:
+        if not feature.categories:
+            given = numbers(rows[feature.name])
+            if many := int(((given < feature.low) | (given > feature.high)).sum()):
+                counts[feature.name] = many
+    listed = ", ".join(f"{name} {many:,}" for name, many in counts.items())
+    return [f"test values beyond the training range, put at its end: {listed} of {len(rows):,}"] if counts else []

@@ -50,10 +50,15 @@ def from_images(
     *,
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
-    classes: tuple[str, str],
+    classes: tuple[str, ...],
     about: str,
+    from_files: bool = True,
 ) -> Dataset:
-    """train, test: images (n, channels, height, width) uint8, and (n,) whether they are of class 1."""
+    """train, test: images (n, channels, height, width), uint8 or in [0, 1], and (n,) their classes 0, 1, …."""
+    for split, (x, _) in (("train", train), ("test", test)):
+        if x.dtype != np.uint8 and (x.dtype.kind != "f" or not ((x >= 0) & (x <= 1)).all()):
+            raise InputError(f"{split} images: takes bytes, or numbers in [0, 1]; divide by the largest grey level")
+    train, test = ((x if x.dtype == np.uint8 else x.astype(np.float32), y) for x, y in (train, test))
     (x_train, y_train), (x_test, y_test) = (
         (torch.from_numpy(x), torch.from_numpy(y.astype(np.float32))) for x, y in (train, test)
     )
@@ -66,4 +71,5 @@ def from_images(
         space=PixelSpace((x_train.shape[1], x_train.shape[2], x_train.shape[3])),
         classes=classes,
         about=about,
+        from_files=from_files,
     )

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from cftransfer.data.cells import EMPTY, bad_cells, codes, numbers, spelled, value_range
 from cftransfer.errors import InputError
 
 SEEN = 0.005  # of a feature's range: smaller changes are not told
@@ -23,6 +24,8 @@ class Feature:
         ordinal one column, in which the categories stand in their order at equal steps from 0 to 1; categorical one
         column per category, one of them 1 (one-hot).
     low, high: the range in original units, as seen in the training split.
+    categories: words, numbers or truth values; cells match by their spelling (`cells.spelled`), so that 1, 1.0 and "1"
+        are one category.
     mutable: whether a person can change it; direction: which way, if it can change at all.
     scale: log1p scales log(1 + value) instead of the value.
     """
@@ -33,7 +36,7 @@ class Feature:
     high: float = 1.0
     mutable: bool = True
     direction: Literal["any", "up", "down"] = "any"
-    categories: tuple[str, ...] = ()
+    categories: tuple[Any, ...] = ()
     scale: Literal["linear", "log1p"] = "linear"
 
     def __post_init__(self) -> None:
@@ -47,10 +50,15 @@ class Feature:
                 raise InputError(f"{named}{word}={value}: takes one of {', '.join(known)}")
         if self.kind in ("continuous", "integer") and self.categories:
             raise InputError(f"{named}kind={self.kind} takes no categories; binary, ordinal and categorical do")
-        if self.kind not in ("continuous", "integer") and len(set(self.categories)) < max(2, len(self.categories)):
+        different = len({spelled(category) for category in self.categories})
+        if self.kind not in ("continuous", "integer") and different < max(2, len(self.categories)):
             raise InputError(f"{named}kind={self.kind} takes two different categories or more")
         if self.kind == "binary" and len(self.categories) != 2:
             raise InputError(f"{named}kind=binary takes two categories, and has {len(self.categories)}")
+        if not self.low <= self.high or not np.isfinite([self.low, self.high]).all():
+            raise InputError(f"{named}low={self.low:g} and high={self.high:g} are no range; low ≤ high, both finite")
+        if self.scale == "log1p" and self.low <= -1:
+            raise InputError(f"{named}scale=log1p takes values above -1, and low is {self.low:g}; scale=linear")
 
     @property
     def columns(self) -> int:
@@ -58,23 +66,32 @@ class Feature:
         return len(self.categories) if self.kind == "categorical" else 1
 
     def encode(self, values: pd.Series, *, clip: bool = True) -> np.ndarray:
-        """(n,) original values → (n, columns) float32 in [0, 1]; with `clip`, beyond the range is put at its end."""
+        """(n,) original values → (n, columns) float32 in [0, 1]; with `clip`, beyond the range is put at its end.
+
+        InputError, naming the first row, for empty cells, infinite numbers and unknown categories.
+        """
         if self.categories:
-            codes = pd.Index(self.categories).get_indexer(pd.Index(values))
-            if (codes < 0).any():
-                unknown = sorted(set(map(str, values[codes < 0])))
-                raise InputError(f"{self.name}: unknown category {', '.join(unknown)}")
+            places = codes(values, self.categories)
+            if (places == EMPTY).any():
+                raise bad_cells(values, places == EMPTY, "empty", "fill it, or drop such rows")
+            if (places < 0).any():
+                unknown = ", ".join(sorted({str(value) for value in values[places < 0]})[:5])
+                known = ", ".join(map(str, self.categories))
+                raise bad_cells(values, places < 0, f"unknown category {unknown}", f"known are {known}")
             if self.kind == "categorical":
-                return np.eye(len(self.categories), dtype=np.float32)[codes]
-            return (codes[:, None] / self._steps).astype(np.float32)
-        try:
-            numbers = self.scaled(values.to_numpy(dtype=float))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{self.name}: holds words, and is {self.kind} ({error})") from error
+                one_hot = np.zeros((len(places), len(self.categories)), dtype=np.float32)
+                one_hot[np.arange(len(places)), places] = 1
+                return one_hot
+            return (places[:, None] / self._steps).astype(np.float32)
+        given = numbers(values)
+        for bad, what in ((np.isnan(given), "empty"), (np.isinf(given), "infinite")):
+            if bad.any():
+                raise bad_cells(values, bad, what, "correct it, or drop such rows")
+        found = self.scaled(given)
         low, high = self.scaled(np.array([self.low, self.high]))
         if low == high:  # both ends are 0
-            return np.zeros((len(numbers), 1), dtype=np.float32)
-        share = (numbers - low) / (high - low)
+            return np.zeros((len(found), 1), dtype=np.float32)
+        share = (found - low) / (high - low)
         return (np.clip(share, 0, 1) if clip else share)[:, None].astype(np.float32)
 
     def decode(self, x: np.ndarray) -> np.ndarray:
@@ -82,14 +99,13 @@ class Feature:
 
         Integers are rounded; a category is the largest of its columns, or the nearest on the one column.
         """
-        if self.kind == "categorical":
-            return np.asarray(self.categories, dtype=object)[x.argmax(1)]
         if self.categories:
-            return np.asarray(self.categories, dtype=object)[np.rint(np.clip(x[:, 0], 0, 1) * self._steps).astype(int)]
+            nearest = np.rint(np.clip(x[:, 0], 0, 1) * self._steps).astype(int)
+            return self._named[x.argmax(1) if self.kind == "categorical" else nearest]
         low, high = self.scaled(np.array([self.low, self.high]))
         scaled = low + x[:, 0].astype(float) * (high - low)
-        numbers = np.expm1(scaled) if self.scale == "log1p" else scaled
-        return np.rint(numbers).astype(int) if self.kind == "integer" else numbers
+        found = np.expm1(scaled) if self.scale == "log1p" else scaled
+        return np.rint(found).astype(int) if self.kind == "integer" else found
 
     @property
     def levels(self) -> np.ndarray | None:
@@ -110,7 +126,8 @@ class Feature:
             number = low + float(x[0]) * (high - low)
             return f"{np.expm1(number) if self.scale == 'log1p' else number:.4g}"
         if self.kind == "categorical":
-            parts = [(weight, name) for weight, name in zip(x.tolist(), self.categories, strict=True) if weight > SEEN]
+            weights = zip(x.tolist(), map(str, self.categories), strict=True)
+            parts = [(weight, name) for weight, name in weights if weight > SEEN]
             parts.sort(key=lambda part: -part[0])
             if len(parts) == 1 and parts[0][0] > 1 - SEEN:
                 return parts[0][1]
@@ -119,7 +136,7 @@ class Feature:
         below = min(max(int(place + SEEN), 0), self._steps)
         share = place - below
         if abs(share) <= SEEN:
-            return self.categories[below]
+            return str(self.categories[below])
         if not 0 <= place <= self._steps:  # where a search without constraints may end
             return f"{self.categories[below]}, and {abs(share):.0%} of a step beyond"
         return f"{self.categories[below]}, {share:.0%} of the way to {self.categories[below + 1]}"
@@ -128,9 +145,15 @@ class Feature:
     def _steps(self) -> int:
         return len(self.categories) - 1
 
-    def scaled(self, numbers: np.ndarray) -> np.ndarray:
+    @property
+    def _named(self) -> np.ndarray:
+        """(categories,) of their own type: numbers and truth values as such, words as objects."""
+        plain = len({type(category) for category in self.categories}) == 1 and not isinstance(self.categories[0], str)
+        return np.asarray(self.categories, dtype=None if plain else object)
+
+    def scaled(self, original: np.ndarray) -> np.ndarray:
         """Return numbers in original units on the feature's own scale, linear or logarithmic."""
-        return np.log1p(numbers) if self.scale == "log1p" else numbers
+        return np.log1p(original) if self.scale == "log1p" else original
 
 
 @dataclass(frozen=True)
@@ -163,6 +186,25 @@ class FeatureSpace:
                 raise InputError(f"feature {feature.name!r}: the table has no such column")
         return fit(features, training)
 
+    def __post_init__(self) -> None:
+        if twice := [name for place, name in enumerate(self.names) if name in self.names[:place]]:
+            raise InputError(f"feature {twice[0]!r}: is named twice; give each its own name")
+
+    @classmethod
+    def infer(cls, table: pd.DataFrame, features: Any = ()) -> "FeatureSpace":
+        """Return the space of a table's columns by the rule of docs/your-data.md, with the ranges of its rows.
+
+        features: settings that win over what is inferred: {"age": {"mutable": False}}, or `Feature`s. A column without
+        two different values is left out. InputError, naming the column, for dates, ids and too many words.
+
+        >>> rows = pd.DataFrame({"age": [18.0, 30.0, 68.0], "job": ["none", "full", "part"], "owner": [1, 0, 1]})
+        >>> [(feature.name, feature.kind) for feature in FeatureSpace.infer(rows).features]
+        [('age', 'integer'), ('job', 'categorical'), ('owner', 'binary')]
+        """
+        from cftransfer.data.inference import infer  # which makes features
+
+        return cls(infer(table, features).features)
+
     @property
     def names(self) -> list[str]:
         """The features' names, in order."""
@@ -184,7 +226,7 @@ class FeatureSpace:
 
     def changes(self, x: np.ndarray, other: np.ndarray) -> list[tuple[str, str, str]]:
         """x, other: (columns,) → (feature, old, new) of every change, in words, the largest first."""
-        ends = np.cumsum([feature.columns for feature in self.features])[:-1]
+        ends = self._ends[:-1]
         parts = zip(self.features, np.split(x, ends), np.split(other, ends), strict=True)
         changed = [(np.abs(new - old).max(), feature, old, new) for feature, old, new in parts]
         changed = sorted((part for part in changed if part[0] > SEEN), key=lambda part: -part[0])
@@ -199,14 +241,19 @@ class FeatureSpace:
             raise InputError(f"table: has the column {table.columns[table.columns.duplicated()][0]!r} twice")
         if absent := [feature.name for feature in self.features if feature.name not in table]:
             raise InputError(f"table: has no column {absent[0]!r}; it needs {', '.join(self.names)}")
-        parts = [feature.encode(table[feature.name], clip=clip) for feature in self.features]
-        return np.concatenate(parts, axis=1)
+        x, ends = np.empty((len(table), len(self.columns)), dtype=np.float32), [0, *self._ends]
+        for feature, begin, end in zip(self.features, ends[:-1], ends[1:], strict=True):
+            x[:, begin:end] = feature.encode(table[feature.name], clip=clip)
+        return x
 
     def decode(self, x: np.ndarray) -> pd.DataFrame:
         """x: (n, columns) in [0, 1] → rows in original units and category names, as `Feature.decode` reads them."""
-        ends = np.cumsum([feature.columns for feature in self.features])
-        parts = np.split(x, ends[:-1], axis=1)
+        parts = np.split(x, self._ends[:-1], axis=1)
         return pd.DataFrame({f.name: f.decode(part) for f, part in zip(self.features, parts, strict=True)})
+
+    @property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum([feature.columns for feature in self.features])
 
     def to_original(self, x: Tensor) -> Tensor:
         """x: (n, columns) in [0, 1] → (n, columns), numbers in their own units, without rounding, with gradients.
@@ -227,7 +274,7 @@ def fit(features: Sequence[Feature], training: pd.DataFrame) -> FeatureSpace:
     def fitted(feature: Feature) -> Feature:
         if feature.categories:
             return feature
-        values = training[feature.name]
-        return replace(feature, low=float(values.min()), high=float(values.max()))
+        low, high = value_range(training[feature.name])
+        return replace(feature, low=low, high=high)
 
     return FeatureSpace(tuple(fitted(feature) for feature in features))

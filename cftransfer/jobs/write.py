@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class JobResult:
     """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve.
 
-    pictures: (height, width, 3) bytes by name, of images. kept: the files of the store that hold the counterfactuals.
+    pictures: (height, width, 3) bytes by name, of images. texts: by the name of their file. kept: the files of the store
+    that hold the counterfactuals.
     data: what identifies the data, and what of it was taken, in words.
     """
 
@@ -32,6 +33,7 @@ class JobResult:
     tables: dict[str, "pd.DataFrame"]
     curve: "pd.DataFrame | None" = None
     pictures: dict[str, "np.ndarray"] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -78,7 +80,7 @@ def _contents(result: JobResult) -> dict[str, bytes]:
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "png", optimize=True)
         contents[f"examples/{name}.png"] = buffer.getvalue()
-    return contents
+    return contents | {name: text.encode() for name, text in result.texts.items()}
 
 
 def _json_values(values: Mapping[Any, Any]) -> dict[str, Any]:

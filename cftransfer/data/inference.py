@@ -1,0 +1,191 @@
+"""Columns of a table → features, by one rule for all files; docs/your-data.md states it.
+
+A column is left out if it is empty or has one value. It is refused, by name, if it holds dates, looks like an id, or
+has more than MAX_LEVELS different words. Two different values make a binary feature, whatever their type. Other numbers
+are integer if all of them are whole, otherwise continuous. Other words are categorical, and an ordered pandas category
+is ordinal.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cftransfer.data.cells import bad_cells, different_values, empty, value_range
+from cftransfer.data.space import Feature
+from cftransfer.errors import InputError
+from cftransfer.settings import check_keys
+
+MAX_LEVELS = 100  # different words of a column; each becomes a column of the input
+ID_ROWS = 30  # rows from which on a column of different values looks like an id
+ID_SPREAD = 4  # times the rows: whole numbers that are all different within so small a range count the rows
+FEW = 10  # different whole numbers or fewer may be codes
+SETTINGS = ("kind", "low", "high", "categories", "mutable", "direction", "scale")
+DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What the columns of a table were taken for.
+
+    features: with the ranges of the rows that were looked at. left_out: reasons, by column. remarks: by feature.
+    """
+
+    features: tuple[Feature, ...]
+    left_out: Mapping[str, str]
+    remarks: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """One line per column: what it was taken for."""
+        rows = [("feature", "kind", "values", "mutable", "direction", "remark")]
+        for feature in self.features:
+            words = (feature.kind, _values(feature), "yes" if feature.mutable else "no", feature.direction)
+            rows.append((feature.name, *words, self.remarks.get(feature.name, "")))
+        rows += [(name, "left out", reason, "", "", "") for name, reason in self.left_out.items()]
+        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+        lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def infer(table: pd.DataFrame, given: Mapping[str, Mapping[str, Any]] | Sequence[Feature] = ()) -> Inferred:
+    """Return the features of a table's columns; settings that are given win over what is inferred.
+
+    given: settings by column, such as {"age": {"mutable": False}}, or features. InputError, naming the column, for
+    settings that no column or no feature has, and for columns that cannot be features.
+    """
+    known = given if isinstance(given, Mapping) else {feature.name: settings_of(feature) for feature in given}
+    for name, settings in known.items():
+        if name not in table:
+            close = difflib.get_close_matches(str(name), list(map(str, table.columns)), n=1)
+            guess = f"did you mean {close[0]}?" if close else f"there are: {', '.join(map(str, table.columns))}"
+            raise InputError(f"dataset.features.{name}: the table has no such column; {guess}")
+        check_keys(f"dataset.features.{name}", settings, SETTINGS, required=())
+    features, left_out, remarks = [], {}, {}
+    for name in table.columns:
+        settings = dict(known.get(name, {}))
+        reason = _useless(table[name], settings)
+        if reason:
+            left_out[name] = reason
+            continue
+        feature = _feature(table[name], settings)
+        features.append(feature)
+        if remark := _remark(table[name], feature, settings):
+            remarks[name] = remark
+    if not features:
+        raise InputError(f"table: has no column left that could be a feature ({_listed(left_out)})")
+    return Inferred(tuple(features), left_out, remarks)
+
+
+def settings_of(feature: Feature) -> dict[str, Any]:
+    """Return a feature as `infer` takes it and as a YAML file of features holds it."""
+    if feature.categories:
+        own: dict[str, Any] = {"categories": list(feature.categories)}
+    else:
+        own = {"low": feature.low, "high": feature.high, "scale": feature.scale}
+    return {"kind": feature.kind, **own, "mutable": feature.mutable, "direction": feature.direction}
+
+
+def _useless(values: pd.Series, settings: Mapping[str, Any]) -> str:
+    """Return why a column tells rows not apart, or ""."""
+    if settings.get("categories") or {"low", "high"} <= set(settings):
+        return ""
+    if empty(values).all():
+        return "empty throughout"
+    different = pd.unique(values[~empty(values)])
+    if len(different) == 1 or (len(different) < FEW and len(different_values(values)) == 1):
+        return f"constant ({different[0]})"
+    return ""
+
+
+def _feature(values: pd.Series, settings: dict[str, Any]) -> Feature:
+    name = str(values.name)
+    kind = settings.pop("kind", None) or _kind(values)
+    if kind in ("continuous", "integer"):
+        low, high = value_range(values)
+        return Feature(name=name, kind=kind, **{"low": low, "high": high, **settings})
+    categories = settings.pop("categories", None)
+    if categories is None:
+        ordered = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered
+        categories = list(values.dtype.categories) if ordered else different_values(values)
+        if kind == "ordinal" and not ordered and any(isinstance(value, str) for value in categories):
+            raise InputError(f"dataset.features.{name}: kind=ordinal takes categories=[…], its levels in their order")
+    return Feature(name=name, kind=kind, categories=tuple(categories), **settings)
+
+
+def _kind(values: pd.Series) -> str:
+    """Return the kind of a column that holds two different values or more."""
+    if isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered:
+        return "ordinal"
+    filled = values[~empty(values)]
+    if pd.api.types.is_datetime64_any_dtype(filled) or pd.api.types.is_timedelta64_dtype(filled):
+        raise _dates(values, str(filled.iloc[0]))
+    if pd.api.types.is_complex_dtype(filled) or not filled.map(pd.api.types.is_scalar).all():
+        raise InputError(f"column {values.name}: holds {type(filled.iloc[0]).__name__}; {_drop(values)}")
+    if len(pd.unique(filled.head(1000))) <= FEW and len(different_values(filled)) == 2:
+        return "binary"
+    found = pd.to_numeric(filled.astype(object), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    if np.isnan(found).any():
+        return _kind_of_words(filled, found)
+    whole = bool(np.isfinite(found).all() and (found == np.round(found)).all())
+    if (
+        whole
+        and len(found) >= ID_ROWS
+        and len(np.unique(found)) == len(found)
+        and np.ptp(found) < ID_SPREAD * len(found)
+    ):
+        raise InputError(
+            f"column {values.name}: looks like an id, {len(found):,} different whole numbers; {_drop(values)}"
+        )
+    return "integer" if whole else "continuous"
+
+
+def _kind_of_words(filled: pd.Series, found: np.ndarray) -> str:
+    words = filled.astype(object).map(str).str.strip()
+    first = words.iloc[int(np.isnan(found).argmax())]
+    if words.map(lambda word: bool(DATE.fullmatch(word))).mean() > 0.5:
+        raise _dates(filled, first)
+    if words.map(lambda word: bool(DECIMAL_COMMA.fullmatch(word))).mean() > 0.5:
+        raise InputError(f"column {filled.name}: holds numbers with a decimal comma ({first}); dataset.decimal=','")
+    if np.isnan(found).mean() < 0.5:
+        way_out = f"dataset.missing_values=['{first}'] counts it as empty"
+        raise bad_cells(filled, np.isnan(found), f"words between numbers, as {first!r}", way_out)
+    levels = words.nunique()
+    if levels == len(words) >= ID_ROWS:
+        raise InputError(f"column {filled.name}: looks like an id, {levels:,} different words; {_drop(filled)}")
+    if levels > MAX_LEVELS:
+        way_out = f"group them, or {_drop(filled)}"
+        raise InputError(f"column {filled.name}: has {levels:,} different words, more than {MAX_LEVELS}; {way_out}")
+    return "categorical"
+
+
+def _remark(values: pd.Series, feature: Feature, settings: Mapping[str, Any]) -> str:
+    many = int(empty(values).sum())
+    said = [f"{many:,} empty"] if many else []
+    if feature.kind == "integer" and "kind" not in settings and len(different_values(values.head(10_000))) <= FEW:
+        said.append("codes? then kind: categorical")
+    return "; ".join(said)
+
+
+def _dates(values: pd.Series, first: str) -> InputError:
+    way_out = f"put a number in their place, such as days since a date, or {_drop(values)}"
+    return InputError(f"column {values.name}: holds dates ({first}); {way_out}")
+
+
+def _drop(values: pd.Series) -> str:
+    return f"dataset.drop=['{values.name}'] leaves it out"
+
+
+def _values(feature: Feature) -> str:
+    if feature.categories:
+        shown = ", ".join(map(str, feature.categories[:6]))
+        return shown + (f", … ({len(feature.categories)})" if len(feature.categories) > 6 else "")
+    return f"{feature.low:g} to {feature.high:g}" + (", log1p" if feature.scale == "log1p" else "")
+
+
+def _listed(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -1,0 +1,57 @@
+"""dataset=table: a table in a file of one's own."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cftransfer.data import own_data
+from cftransfer.data.dataset import Dataset
+
+
+def table(
+    folder: Path,
+    *,
+    path: str,
+    label: str,
+    positive: Any = None,
+    test_path: str | None = None,
+    test_share: float = 0.2,
+    split_seed: int = 0,
+    drop: Sequence[str] = (),
+    weight: str | None = None,
+    features: str | Mapping[str, Any] | None = None,
+    missing: str = "refuse",
+    unseen: str = "refuse",
+    max_rows: int | None = None,
+    separator: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
+    missing_values: Sequence[str] = (),
+) -> Dataset:
+    """Return the data set of a file; settings as of `own_data.table`.
+
+    Paths are relative to the folder in which the command runs, or otherwise to `folder` (`paths.data`).
+    """
+    return own_data.table(
+        _found(path, folder),
+        label=str(label),
+        positive=positive,
+        test=None if test_path is None else _found(test_path, folder),
+        test_share=test_share,
+        split_seed=split_seed,
+        drop=[drop] if isinstance(drop, str) else drop,
+        weight=weight,
+        features=_found(features, folder) if isinstance(features, str) else features or (),
+        missing=missing,
+        unseen=unseen,
+        max_rows=max_rows,
+        separator=separator,
+        decimal=decimal,
+        encoding=encoding,
+        missing_values=[missing_values] if isinstance(missing_values, str) else missing_values,
+    )
+
+
+def _found(path: str, folder: Path) -> Path:
+    here = Path(str(path)).expanduser()
+    return here if here.exists() or not (folder / here).exists() else folder / here

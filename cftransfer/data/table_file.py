@@ -1,0 +1,86 @@
+"""A file of a table → a DataFrame: CSV, TSV or Parquet, plain or compressed."""
+
+import bz2
+import csv
+import gzip
+import lzma
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cftransfer.errors import InputError
+
+SEPARATORS = (",", ";", "\t", "|")
+OPENED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+READABLE = (".csv", ".tsv", ".txt", ".data", ".parquet", ".pq")
+
+
+def read_table(
+    path: Path,
+    *,
+    separator: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
+    missing_values: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return the rows of a file, column names stripped of blanks; InputError, naming the file, for what is no table.
+
+    separator: between two cells of a CSV; None for the one of , ; tab | that the first line has most of. decimal: the
+    sign in 2.5. encoding: of its text; a byte order mark is skipped. missing_values: cells that count as empty, beside
+    those that pandas takes for empty ("", NA, NaN, null, …).
+    """
+    suffixes = [suffix for suffix in path.suffixes if suffix.lower() not in OPENED]
+    if not suffixes or suffixes[-1].lower() not in READABLE:
+        raise InputError(f"{path}: has a name that says no kind of table; takes {', '.join(READABLE)}, also with .gz")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; a path is relative to the folder in which the command runs")
+    try:
+        if suffixes[-1].lower() in (".parquet", ".pq"):
+            table = pd.read_parquet(path)
+        else:
+            with OPENED.get(path.suffix.lower(), open)(path, "rt", encoding=_encoding(encoding), newline="") as file:
+                line = file.readline()
+            chosen = separator or _separator(line, suffixes[-1].lower())
+            _check_header(path, next(csv.reader([line], delimiter=chosen), []))
+            table = pd.read_csv(
+                path,
+                sep=chosen,
+                decimal=decimal,
+                encoding=_encoding(encoding),
+                na_values=list(missing_values),
+                skipinitialspace=True,
+                low_memory=False,
+            )
+    except UnicodeDecodeError as error:
+        way_out = "dataset.encoding names another, as in dataset.encoding=latin-1"
+        raise InputError(f"{path}: is no {encoding} text ({error.reason} at byte {error.start}); {way_out}") from error
+    except LookupError as error:
+        raise InputError(f"dataset.encoding={encoding}: no such encoding; utf-8 and latin-1 are usual") from error
+    except (ValueError, OSError, EOFError) as error:  # pandas' and pyarrow's own errors are among them
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read as a table ({reason}); check it, and dataset.separator") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise InputError(f"{path}: has rows of more cells than its first line has names; name every column")
+    table.columns = [str(name).strip() for name in table.columns]
+    if not len(table):
+        raise InputError(f"{path}: has no rows below its header; it takes some")
+    return table
+
+
+def _encoding(name: str) -> str:
+    return "utf-8-sig" if name.lower().replace("_", "-") in ("utf-8", "utf8") else name
+
+
+def _separator(line: str, suffix: str) -> str:
+    counts = {sign: line.count(sign) for sign in SEPARATORS}
+    most = max(counts, key=lambda sign: counts[sign])
+    return most if counts[most] else "\t" if suffix == ".tsv" else ","
+
+
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    """Refuse a header with one name twice, which pandas would rename."""
+    stripped = [name.strip() for name in names]
+    if twice := [name for place, name in enumerate(stripped) if name in stripped[:place]]:
+        raise InputError(f"{path}: has the column {twice[0]!r} twice; give each its own name")
