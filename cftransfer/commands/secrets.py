@@ -22,6 +22,8 @@ NAME = (
 GIVEN = re.compile(
     rf"""(?<![\w.])([\w.]*{NAME})["']?(?:=(?=[^\s=])|:\s*(?=\S))(?!(?:null|true|false|''|"")(?!\w))""", re.I
 )
+# Below dataset.features stand the columns of a table, which may be called token_count or passwd_age.
+COLUMNS = re.compile(r"dataset\.features[.=].*")
 LOOKED_UP = re.compile(rf"\$\{{[^}},]*_?{NAME}", re.I)  # ${oc.env:MY_TOKEN}
 BY_VALUE = ("WANDB_API_KEY", "SLURM_JWT")
 SHORTEST = 8  # letters; a shorter value may stand in any word by chance
@@ -50,7 +52,7 @@ def check_words(words: Iterable[str]) -> None:
                 raise InputError(f"a setting holds the value of {name}: takes no key or token; {WAY_OUT}")
         if found := LOOKED_UP.search(word):
             raise InputError(f"{found[0]}}}: takes no key or token; {WAY_OUT}")
-        if found := GIVEN.search(word):
+        if found := GIVEN.search(COLUMNS.sub("", word)):
             raise InputError(f"{found[1]}: takes no key or token; {WAY_OUT}")
 
 

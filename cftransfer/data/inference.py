@@ -96,6 +96,9 @@ def _useless(values: pd.Series, settings: Mapping[str, Any]) -> str:
         return ""
     if empty(values).all():
         return "empty throughout"
+    if values.dtype == object and not values.map(pd.api.types.is_scalar).all():
+        first = values[~values.map(pd.api.types.is_scalar)].iloc[0]
+        raise InputError(f"column {values.name}: holds {type(first).__name__}s, no numbers or words; {_drop(values)}")
     different = pd.unique(values[~empty(values)])
     if len(different) == 1 or (len(different) < FEW and len(different_values(values)) == 1):
         return f"constant ({different[0]})"
@@ -124,8 +127,6 @@ def _kind(values: pd.Series) -> str:
     filled = values[~empty(values)]
     if pd.api.types.is_datetime64_any_dtype(filled) or pd.api.types.is_timedelta64_dtype(filled):
         raise _dates(values, str(filled.iloc[0]))
-    if pd.api.types.is_complex_dtype(filled) or not filled.map(pd.api.types.is_scalar).all():
-        raise InputError(f"column {values.name}: holds {type(filled.iloc[0]).__name__}; {_drop(values)}")
     if len(pd.unique(filled.head(1000))) <= FEW and len(different_values(filled)) == 2:
         return "binary"
     found = pd.to_numeric(filled.astype(object), errors="coerce").to_numpy(dtype=float, na_value=np.nan)

@@ -61,7 +61,7 @@ def read_table(
     except (ValueError, OSError, EOFError) as error:  # pandas' and pyarrow's own errors are among them
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as a table ({reason}); check it, and dataset.separator") from error
-    if not isinstance(table.index, pd.RangeIndex):
+    if not table.index.equals(pd.RangeIndex(len(table))):
         raise InputError(f"{path}: has rows of more cells than its first line has names; name every column")
     table.columns = [str(name).strip() for name in table.columns]
     if not len(table):

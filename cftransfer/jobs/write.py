@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class JobResult:
     """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve.
 
-    pictures: (height, width, 3) bytes by name, of images. texts: by the name of their file. kept: the files of the store
+    pictures: (height, width, 3) bytes by name, of images. texts: by the name of their file. kept: files of the store
     that hold the counterfactuals.
     data: what identifies the data, and what of it was taken, in words.
     """

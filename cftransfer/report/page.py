@@ -102,6 +102,13 @@ def notes(jobs: Jobs) -> list[str]:
     return found
 
 
+def data_notes(some: Sequence[Job]) -> list[str]:
+    """Return the notes on the data of the jobs, each once, with the name of the data set where there are several."""
+    found = [(str(job.settings.get("dataset")), note) for job in some for note in job.result.data.get("notes", [])]
+    several = len({job.settings.get("dataset") for job in some}) > 1
+    return list(dict.fromkeys(f"{name}: {note}" if several else note for name, note in found))
+
+
 def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder: Path) -> Path:
     """Write `report.html`, which needs no other file, into `folder`; return its path."""
     environment = jinja2.Environment(
@@ -123,7 +130,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         ],
         failed=[(plain(str(path)), reason) for path, reason in jobs.failed.items()],
         never=jobs.never,
-        notes=notes(jobs),
+        notes=[*notes(jobs), *data_notes(jobs.jobs)],
         differ=_differences(jobs.jobs),
         commands=commands(jobs.jobs),
         settings=[(name, json.dumps(value)) for name, value in common(jobs.jobs).items()],

@@ -84,9 +84,7 @@ def test_split_seed_moves_the_split():
     )
 
 
-@pytest.mark.parametrize(
-    ("share", "said"), [(0, "test_share=0"), (1.5, "test_share=1.5"), (0.0001, "without a class")]
-)
+@pytest.mark.parametrize(("share", "said"), [(0, "test_share=0"), (1.5, "test_share=1.5"), (0.0001, "without a class")])
 def test_an_impossible_split_is_named(share, said):
     with pytest.raises(InputError, match=f"dataset.{said}|{said}"):
         load(FOLDER, test_share=share, split_seed=0)
