@@ -107,22 +107,22 @@ def _useless(values: pd.Series, settings: Mapping[str, Any]) -> str:
 
 def _feature(values: pd.Series, settings: dict[str, Any]) -> Feature:
     name = str(values.name)
-    kind = settings.pop("kind", None) or _kind(values)
+    kind: Any = settings.pop("kind", None) or _kind(values)  # which `Feature` checks
     if kind in ("continuous", "integer"):
         low, high = value_range(values)
         return Feature(name=name, kind=kind, **{"low": low, "high": high, **settings})
     categories = settings.pop("categories", None)
     if categories is None:
-        ordered = isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered
-        categories = list(values.dtype.categories) if ordered else different_values(values)
-        if kind == "ordinal" and not ordered and any(isinstance(value, str) for value in categories):
+        in_order = list(values.cat.categories) if _is_ordered(values) else []
+        categories = in_order or different_values(values)
+        if kind == "ordinal" and not in_order and any(isinstance(value, str) for value in categories):
             raise InputError(f"dataset.features.{name}: kind=ordinal takes categories=[…], its levels in their order")
     return Feature(name=name, kind=kind, categories=tuple(categories), **settings)
 
 
 def _kind(values: pd.Series) -> str:
     """Return the kind of a column that holds two different values or more."""
-    if isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered:
+    if _is_ordered(values):
         return "ordinal"
     filled = values[~empty(values)]
     if pd.api.types.is_datetime64_any_dtype(filled) or pd.api.types.is_timedelta64_dtype(filled):
@@ -143,6 +143,10 @@ def _kind(values: pd.Series) -> str:
             f"column {values.name}: looks like an id, {len(found):,} different whole numbers; {_drop(values)}"
         )
     return "integer" if whole else "continuous"
+
+
+def _is_ordered(values: pd.Series) -> bool:
+    return isinstance(values.dtype, pd.CategoricalDtype) and bool(values.dtype.ordered)
 
 
 def _kind_of_words(filled: pd.Series, found: np.ndarray) -> str:
