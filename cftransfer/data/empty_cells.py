@@ -38,7 +38,9 @@ def filled(
     """
     cells = {f.name: (empty(train[f.name]), empty(test[f.name])) for f in known.features}
     lacking = {name: parts for name, parts in cells.items() if any(part.any() for part in parts)}
-    if lacking and missing in ("refuse", "drop_rows"):
+    if not lacking:
+        return train, test, known
+    if missing in ("refuse", "drop_rows"):
         raise _refused(train, test, list(lacking))
     features, train, test = list(known.features), train.copy(), test.copy()
     for place, feature in enumerate(known.features):

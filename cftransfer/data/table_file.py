@@ -39,6 +39,7 @@ def read_table(
     try:
         if suffixes[-1].lower() in (".parquet", ".pq"):
             table = pd.read_parquet(path)
+            table = table.reset_index(drop=table.index.names == [None])  # a named index is a column
         else:
             with OPENED.get(path.suffix.lower(), open)(path, "rt", encoding=_encoding(encoding), newline="") as file:
                 line = file.readline()
@@ -61,7 +62,7 @@ def read_table(
     except (ValueError, OSError, EOFError) as error:  # pandas' and pyarrow's own errors are among them
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as a table ({reason}); check it, and dataset.separator") from error
-    if not table.index.equals(pd.RangeIndex(len(table))):
+    if not table.index.equals(pd.RangeIndex(len(table))):  # where pandas takes the first cells for names of rows
         raise InputError(f"{path}: has rows of more cells than its first line has names; name every column")
     table.columns = [str(name).strip() for name in table.columns]
     if not len(table):
