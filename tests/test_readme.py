@@ -7,6 +7,7 @@ import pytest
 from conftest import run_command
 from photos import put_cifar10, put_tree
 from pums import persons, put
+from tables import cancer
 from test_commands import ALL, MAIN, README
 
 pytestmark = pytest.mark.slow  # two minutes; make test-slow and CI run it
@@ -24,6 +25,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     put(folder / "data", persons(400))
     put_cifar10(folder / "data")
+    cancer().dropna().rename(columns={"diagnosis": "approved"}).to_csv(folder / "loans.csv", index=False)
     put_tree(folder / "data" / "imagenet")
     put_tree(folder / "data" / "pets", positive="cat")
     small = ["dataset=moons", "debug=fast"]
