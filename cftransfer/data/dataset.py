@@ -92,7 +92,7 @@ def load(settings: Mapping[str, Any], folder: Path) -> Dataset:
     return _load(json.dumps(settings, sort_keys=True), folder)
 
 
-def dataset(name: str, *, folder: str | Path = "data", **settings: Any) -> Dataset:
+def dataset(name: str, /, *, folder: str | Path = "data", **settings: Any) -> Dataset:
     """Return a data set by its name, as `dataset=…` does on the command line, with the settings of its function.
 
     folder: where files lie that the package does not ship.
