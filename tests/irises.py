@@ -22,7 +22,7 @@ def irises(folder: Path, *, split_seed: int = 0, weighted: bool = False) -> Data
     table = known.data.rename(columns=lambda name: name.removesuffix(" (cm)"))
     train, test = train_test_split(range(150), test_size=0.6, stratify=known.target, random_state=split_seed)
     space = fit([Feature(name=name, kind="continuous") for name in table], table.iloc[train])
-    x, y = torch.from_numpy(space.encode(table)), torch.from_numpy(known.target.to_numpy()).float()
+    x, y = torch.from_numpy(space.encode(table)), torch.tensor(known.target.to_list()).float()
     return Dataset(
         name="irises",
         x_train=x[train],

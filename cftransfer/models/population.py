@@ -42,17 +42,19 @@ class Stacked(nn.Module):
     """Networks that are equal but for their weights, as one module.
 
     weights: their parameters, each (members, *shape), named as in one network by `names`.
+    transposed: whether matrices are kept transposed in memory. Their gradients arrive in that layout, and then need no
+        copy; but products with a side of a few classes round differently in it.
     """
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
+    def __init__(self, members: Sequence[nn.Module], *, transposed: bool = True) -> None:
         super().__init__()
         weights, buffers = stack_module_state(list(members))
         if buffers:
             raise ValueError(f"a model with buffers ({', '.join(buffers)}) couples its rows or its epochs")
         self.size, self.names = len(members), tuple(weights)
-        # Matrices are kept transposed in memory: their gradients arrive in that layout, and then need no copy.
         self.weights = nn.ParameterList(
-            nn.Parameter(w.mT.contiguous().mT.detach() if w.dim() == 3 else w.detach()) for w in weights.values()
+            nn.Parameter(w.mT.contiguous().mT.detach() if w.dim() == 3 and transposed else w.detach())
+            for w in weights.values()
         )
         self._template = [deepcopy(members[0]).to("meta")]  # in a list: no submodule, so no parameters of its own
 
@@ -106,7 +108,9 @@ class Population(Classifier):
         epoch: int = 0,
         state: dict[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(Stacked(members), lr=lr, classes=classes)
+        # One network of several classes is as it would be alone, to the last bit.
+        stacked = Stacked(members, transposed=classes == 2 or len(members) > 1)
+        super().__init__(stacked, lr=lr, classes=classes)
         for name, tensor in splits.items():
             self.register_buffer(name, tensor, persistent=False)
         self.register_buffer("row_weight", row_weight, persistent=False)

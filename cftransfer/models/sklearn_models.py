@@ -88,6 +88,10 @@ class SklearnModel:
         weights = {} if dataset.weight is None else {"sample_weight": dataset.weight.double().numpy()}
         return replace(self, estimator=clone(self.estimator).fit(x, y, **weights))
 
+    def shares(self, x: Tensor) -> np.ndarray:
+        """x: (n, *input_shape) in [0, 1] or bytes → (n, K) probabilities of the estimator, float64."""
+        return self.estimator.predict_proba(_array(self._flat(unit(x))))
+
     def _flat(self, x: Tensor) -> Tensor:
         return x.reshape(len(x), prod(self.input_shape)).double()
 
@@ -209,8 +213,9 @@ def curve_row(model: SklearnModel, dataset: Dataset) -> Tensor:
     train, test = logits(model, dataset.x_train), logits(model, dataset.x_test)
     losses = [cross_entropy(train, dataset.y_train).mean(), cross_entropy(test, dataset.y_test).mean()]
     right = (predicted(test) == dataset.y_test).float().mean()
-    scores = test if test.dim() == 1 else test.double().softmax(-1)
-    auroc = roc_auc_score(dataset.y_test.numpy(), scores.numpy(), multi_class="ovr")
+    # Of several classes the estimator's own shares: float32 logits would break the ties of trees.
+    scores = test.numpy() if test.dim() == 1 else model.shares(dataset.x_test)
+    auroc = roc_auc_score(dataset.y_test.numpy(), scores, multi_class="ovr")
     return torch.tensor([[*map(float, losses), float(right), float(auroc)]])
 
 
