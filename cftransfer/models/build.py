@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
@@ -74,6 +74,8 @@ def check_training(spec: Spec, dataset: Dataset, *, complete: bool = True) -> No
     model = build_for(dataset, spec["model"], seed=0, complete=complete)
     if dataset.outputs > 1:
         _check_classes(dataset)
+    if dataset.weight is not None:
+        _check_weight(dataset, dataset.weight)
     if isinstance(model, SklearnModel):
         model.check(dataset)
     elif dataset.outputs > 1:
@@ -87,6 +89,14 @@ def _check_classes(dataset: Dataset) -> None:
         if absent := [name for code, name in enumerate(dataset.classes) if code not in there]:
             way_out = "leave the class out, or take more rows"
             raise InputError(f"dataset {dataset.name}: the {split} split has no row of class {absent[0]}; {way_out}")
+
+
+def _check_weight(dataset: Dataset, weight: Tensor) -> None:
+    """Refuse weights that are not a positive number for each training row."""
+    wanted = tuple(dataset.y_train.shape)
+    if tuple(weight.shape) != wanted or not ((weight > 0) & weight.isfinite()).all():
+        takes = f"takes {wanted[0]} finite numbers > 0, one per training row"
+        raise InputError(f"dataset {dataset.name}: weight of shape {tuple(weight.shape)} cannot be used; {takes}")
 
 
 def _check_shape(model: nn.Module, dataset: Dataset, name: str) -> None:

@@ -294,3 +294,9 @@ def test_three_classes_of_images(images):
     found = cft.search(model, images.x_test, space=images.space)
     assert found.found.any()
     assert set(cft.measure(cft.ask(found, other)).by_target.target) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize("weight", [torch.ones(3), torch.zeros(60), torch.full((60,), torch.nan)])
+def test_weights_that_are_no_positive_numbers_are_refused(weight, data):
+    with pytest.raises(InputError, match="takes 60 finite numbers > 0, one per training row"):
+        cft.train(replace(data, weight=weight), epochs=1)
