@@ -21,7 +21,7 @@ from cftransfer.errors import InputError, as_command, plain
 from cftransfer.jobs.read import Job, table
 from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.models.prediction import Asked, logits, predicted
-from cftransfer.report.boundary import ROLES, Drawn, picture
+from cftransfer.report.boundary import FILLS, ROLES, Drawn, picture
 from cftransfer.report.collect import jobs
 from cftransfer.report.figures import written
 from cftransfer.report.projection import plane
@@ -87,6 +87,8 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
     if dataset.version != job.result.data.get("version", ""):
         raise InputError(f"dataset {dataset.name}: its files have changed since; run the job again")
     _fits(found, dataset)
+    if len(dataset.classes) > len(FILLS):
+        raise InputError(f"dataset {dataset.name}: has {len(dataset.classes)} classes; a picture shows {len(FILLS)}")
     place = store.prepare(config.paths.store)
     seeds, models = [], []
     for role, spec in zip(ROLES, specs, strict=True):
@@ -105,11 +107,16 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
         titles=(f"base: {model}, seed {seeds[0]}", f"reference: {changed or model}, seed {seeds[1]}"),
         factuals=_inputs(rows.x),
         counterfactuals=_inputs(rows.counterfactual),
-        classes=1 - rows.target.to_numpy(),
+        classes=_classes(rows.factual_logit),
         transferred=rows.transferred.to_numpy(),
         every=found.transferred.to_numpy(),
         otherwise=_otherwise(found, models),
     )
+
+
+def _classes(logits: pd.Series) -> np.ndarray:
+    """Return the class that a column of logits, a number or K of them in a cell, gives to each row."""
+    return predicted(torch.from_numpy(np.stack(list(logits)))).numpy()
 
 
 def _asked(transfers: pd.DataFrame, *, base: int, reference: int | None) -> pd.DataFrame:
@@ -128,7 +135,7 @@ def _asked(transfers: pd.DataFrame, *, base: int, reference: int | None) -> pd.D
 
 def _found(folder: Path, asked: pd.DataFrame, *, base: int) -> pd.DataFrame:
     """Return the counterfactuals that the base found, and whether each `transferred`."""
-    searched = table(folder, "counterfactuals", ("base", "factual", "target", "found"), cells=CELLS)
+    searched = table(folder, "counterfactuals", ("base", "factual", "target", "found", "factual_logit"), cells=CELLS)
     if not {"x", "counterfactual"} <= set(searched.columns):
         raise InputError("its inputs are images, which no plane shows; boundary pictures are of tables")
     searched = searched[(searched.base == base) & searched.found]
@@ -149,9 +156,10 @@ def _fits(found: pd.DataFrame, dataset: Dataset) -> None:
     columns = dataset.x_train.shape[1]
     try:
         shapes = [_inputs(found[name]).shape for name in ("x", "counterfactual")]
+        classes = _classes(found.factual_logit)
     except (ValueError, TypeError) as error:
         raise InputError(f"counterfactuals.parquet cannot be read ({error}); run the job again") from error
-    if shapes != [(len(found), columns)] * 2:
+    if shapes != [(len(found), columns)] * 2 or classes.shape != (len(found),):
         raise InputError(f"counterfactuals.parquet: has not the {columns} columns of {dataset.name}; run the job again")
 
 

@@ -15,7 +15,7 @@ from cftransfer.commands.secrets import check_config, leaves
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import MAX_NUMBER
-from cftransfer.models.build import Hardware, build, check_training, fitted_in_one_go
+from cftransfer.models.build import Hardware, build_for, check_training, fitted_in_one_go
 from cftransfer.settings import check_choice, check_int, check_keys
 from cftransfer.spec import POOL_SIZE, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
 from cftransfer.store.searched import check_search
@@ -195,5 +195,5 @@ def _search(cfg: DictConfig, base: Spec, dataset: Dataset, seeds: list[int]) -> 
     if "generating" in parameters("counterfactual", settings):
         for seed in seeds:
             generating_seeds(seed, 1)
-    check_search(settings, dataset, build(base["model"], input_shape=dataset.input_shape, seed=0))
+    check_search(settings, dataset, build_for(dataset, base["model"], seed=0))
     return settings

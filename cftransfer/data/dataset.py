@@ -70,7 +70,13 @@ class Dataset:
     def identity(self) -> dict[str, Any]:
         """The description of the data in a job's result."""
         said = {"notes": list(self.notes)} if self.notes else {}
-        return {"version": self.version, "about": self.about, "from_files": self.from_files, **said}
+        known = {"version": self.version, "about": self.about, "from_files": self.from_files}
+        return {**known, "classes": list(self.classes), **said}
+
+    @property
+    def outputs(self) -> int:
+        """Logits that a model of these data gives per row: 1, of class 1, for two classes; else one per class."""
+        return 1 if len(self.classes) == 2 else len(self.classes)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -80,9 +86,11 @@ class Dataset:
     def loaders(self, *, batch_size: int = 64, seed: int = 0) -> tuple[DataLoader, DataLoader]:
         """Return the training and the test split in batches, as `Trainer.fit` takes them.
 
+        A batch is (x, y); a training batch of data with weights of rows is (x, y, weight).
         seed: decides the order of the training batches, which is another one in every epoch.
         """
-        train, test = TensorDataset(self.x_train, self.y_train), TensorDataset(self.x_test, self.y_test)
+        weighted = () if self.weight is None else (self.weight,)
+        train, test = TensorDataset(self.x_train, self.y_train, *weighted), TensorDataset(self.x_test, self.y_test)
         order = torch.Generator().manual_seed(seed)
         return DataLoader(train, batch_size, shuffle=True, generator=order), DataLoader(test, batch_size)
 

@@ -26,17 +26,18 @@ def factor(x: Tensor, counterfactual: Tensor) -> int:
     return fitting[-1] if fitting else 1
 
 
-def strip(x: Tensor, counterfactual: Tensor, told: Mapping[str, Any]) -> np.ndarray:
+def strip(x: Tensor, counterfactual: Tensor, told: Mapping[str, Any], *, binary: bool = True) -> np.ndarray:
     """x, counterfactual: (channels, height, width) in [0, 1] → (·, ·, 3) bytes: three panels and their words.
 
     The difference is grey where nothing changed, lighter or darker where a channel rose or fell.
+    binary: whether there are two classes, so that the one that is not the target has the rest of its probability.
     """
     magnified = factor(x, counterfactual)
     difference = (0.5 + magnified * (counterfactual - x)).clamp(0, 1)
     panels = [_panel(image) for image in (x, counterfactual, difference)]
     words = [
-        ("factual", *_said(told, "factual")),
-        ("counterfactual", *_said(told, "counterfactual")),
+        ("factual", *_said(told, "factual", binary=binary)),
+        ("counterfactual", *_said(told, "counterfactual", binary=binary)),
         (
             f"difference × {magnified}",
             f"L2 {told['l2'] / x.numel() ** 0.5 * GREYS:.2f} per pixel, of 255",
@@ -57,12 +58,13 @@ def strip(x: Tensor, counterfactual: Tensor, told: Mapping[str, Any]) -> np.ndar
     return np.asarray(canvas)
 
 
-def _said(told: Mapping[str, Any], where: str) -> tuple[str, str]:
-    """Return the class that base and reference give to a point, with its probability."""
+def _said(told: Mapping[str, Any], where: str, *, binary: bool) -> tuple[str, str]:
+    """Return the class that base and reference give to a point, with its probability; of three or more, the target."""
     lines = []
     for model in ("base", "reference"):
         chance = told[f"{model}_{where}"]
-        name, chance = (told["target_class"], chance) if chance > 0.5 else (told["from_class"], 1 - chance)
+        other = binary and chance <= 0.5
+        name, chance = (told["from_class"], 1 - chance) if other else (told["target_class"], chance)
         lines.append(f"{model}: {name if len(name) <= LONGEST else name[: LONGEST - 1] + '…'} {chance:.2f}")
     return lines[0], lines[1]
 

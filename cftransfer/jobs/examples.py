@@ -14,6 +14,7 @@ from torch import Tensor
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.jobs.example_picture import factor, strip
+from cftransfer.models.prediction import margin, predicted
 from cftransfer.searching.distance import distance
 from cftransfer.searching.engine import Counterfactuals
 
@@ -56,30 +57,30 @@ def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]
         return {}
     return {
         f"{index}-{'transferred' if example.told['transferred'] else 'not-transferred'}": strip(
-            example.x, example.counterfactual, example.told
+            example.x, example.counterfactual, example.told, binary=dataset.outputs == 1
         )
         for index, example in enumerate(some)
     }
 
 
 def _example(search: Counterfactuals, row: dict, dataset: Dataset) -> Example:
-    place, sign = row["factual"], 1 if row["target"] == 1 else -1
+    place, target = row["factual"], torch.tensor(row["target"])
     x, reached = search.factual[place], search.counterfactual[place]
-    said = {
-        "base_factual": search.factual_logit[place],
-        "base_counterfactual": search.logit[place],
-        "reference_factual": torch.tensor(row["factual_logit"]),
-        "reference_counterfactual": torch.tensor(sign * row["margin"]),
+    margins = {
+        "base_factual": margin(search.factual_logit[place], target),
+        "base_counterfactual": margin(search.logit[place], target),
+        "reference_factual": margin(torch.tensor(row["factual_logit"]), target),
+        "reference_counterfactual": torch.tensor(row["margin"]),
     }
     told = {
         "transferred": bool(row["transferred"]),
         "factual": place,
         "base_seed": row["base_seed"],
         "reference_seed": row["reference_seed"],
-        "from_class": dataset.classes[1 - row["target"]],
+        "from_class": dataset.classes[int(predicted(search.factual_logit[place : place + 1]))],
         "target_class": dataset.classes[row["target"]],
         # All as the probability of the target class.
-        **{name: float(torch.sigmoid(sign * logit)) for name, logit in said.items()},
+        **{name: float(torch.sigmoid(one)) for name, one in margins.items()},
         "l2": float(distance(x[None], reached[None])),
         "linf": float(distance(x[None], reached[None], p=float("inf"))),
     }

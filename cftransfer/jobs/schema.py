@@ -109,6 +109,7 @@ class Data(TypedDict, total=False):
     about: str
     from_files: bool
     notes: list[str]
+    classes: list[str]
 
 
 class Result(BaseModel):

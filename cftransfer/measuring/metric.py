@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from cftransfer.settings import check_int
 
-def counted(target: Tensor, agreement: Tensor, transferred: Tensor) -> Tensor:
-    """Count found rows: (n,) each, of 0 and 1 → (2, 2, 2), by target, agreement and transfer."""
-    return torch.bincount(4 * target.long() + 2 * agreement.long() + transferred.long(), minlength=8).view(2, 2, 2)
+
+def counted(target: Tensor, agreement: Tensor, transferred: Tensor, *, classes: int = 2) -> Tensor:
+    """Count found rows: (n,) each, of classes, and of 0 and 1 → (classes, 2, 2), by target, agreement and transfer."""
+    cells = 4 * target.long() + 2 * agreement.long() + transferred.long()
+    return torch.bincount(cells, minlength=4 * classes).view(classes, 2, 2)
 
 
 def named_rates(cells: Tensor) -> dict[str, Tensor]:
-    """cells: (2, 2, 2) shares or counts of found rows by target, agreement and transfer → rates; NaN for 0 / 0."""
+    """cells: (K, 2, 2) shares or counts of found rows by target, agreement and transfer → rates; NaN for 0 / 0."""
 
     def rate(part: Tensor) -> Tensor:
         return part[..., 1].sum() / part.sum()
@@ -26,8 +29,7 @@ def named_rates(cells: Tensor) -> dict[str, Tensor]:
         "agreement": cells[:, 1].sum() / cells.sum(),
         "rate_conditional": rate(cells[:, 1]),
         "rate_disagree": rate(cells[:, 0]),
-        "rate_to_0": rate(cells[0]),
-        "rate_to_1": rate(cells[1]),
+        **{f"rate_to_{target}": rate(part) for target, part in enumerate(cells)},
     }
 
 
@@ -35,6 +37,8 @@ class TransferabilityRate(Metric):
     """The named rates of one pair of models, for any Lightning or torchmetrics code.
 
     Counts alone are kept, and added over batches and processes: any split of the rows gives the same rates.
+
+    classes: their number, K ≥ 2.
 
     >>> rate = TransferabilityRate()
     >>> rate.update(base_pred=torch.tensor([[0, 1], [1, 0]]), reference_pred=torch.tensor([[0, 1], [1, 1]]),
@@ -50,17 +54,18 @@ class TransferabilityRate(Metric):
     rows: Tensor
     cells: Tensor
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, classes: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.classes = check_int("classes", classes, least=2)
         self.add_state("rows", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("cells", torch.zeros(2, 2, 2, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("cells", torch.zeros(classes, 2, 2, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, base_pred: Tensor, reference_pred: Tensor, target: Tensor, found: Tensor) -> None:
         """Count rows.
 
-        base_pred, reference_pred: (n, 2) classes, 0 or 1, that each model gives to the factual and to the
-        counterfactual; target: (n,) 0 or 1; found: (n,) bool. ValueError for other shapes, and for a row that is said
-        to be found though the base puts its factual in the target class, or its counterfactual not.
+        base_pred, reference_pred: (n, 2) classes, 0, 1, …, that each model gives to the factual and to the
+        counterfactual; target: (n,) classes; found: (n,) bool. ValueError for other shapes and classes, and for a row
+        that is said to be found though the base puts its factual in the target class, or its counterfactual not.
         """
         rows = (len(target),)
         for name, given, shape in (
@@ -74,13 +79,15 @@ class TransferabilityRate(Metric):
         found, target = found.bool(), target.long()
         if (found & ((base_pred[:, 1] != target) | (base_pred[:, 0] == target))).any():
             raise ValueError("found: says so of a row that the base does not move from another class to the target")
+        if ((target < 0) | (target >= self.classes)).any():
+            raise ValueError(f"target: has classes beyond 0 to {self.classes - 1}; classes=… says how many there are")
         agreement = base_pred[:, 0] == reference_pred[:, 0]
         transferred = reference_pred[:, 1] == target
         self.rows += len(target)
-        self.cells += counted(target[found], agreement[found], transferred[found])
+        self.cells += counted(target[found], agreement[found], transferred[found], classes=self.classes)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return found, rate, agreement, rate_conditional, rate_disagree, rate_end_to_end, rate_to_0 and rate_to_1.
+        """Return found, rate, agreement, rate_conditional, rate_disagree, rate_end_to_end and rate_to_0 to rate_to_K−1.
 
         NaN for a share of nothing.
         """

@@ -67,6 +67,7 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
     counts = _counts(transfers)
     agreement, rate, both = ((counts[name] / counts.found).mean() for name in ("agreement", "transferred", "both"))
     to = by_target(transfers).set_index("target")
+    classes = range(_number_of_classes(counterfactuals))
     eligible = counterfactuals[counterfactuals.status != "in_target"]
     found = float(eligible.found.mean()) if len(eligible) else float("nan")
     measured_there = [name for name in PER_BASE if name in counterfactuals]
@@ -78,7 +79,7 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
         "agreement": float(agreement),
         "rate_conditional": _share(both, agreement),
         "rate_disagree": _share(rate - both, 1 - agreement),
-        **{f"rate_to_{target}": float(to.rate.get(target, np.nan)) for target in sorted({0, 1, *to.index})},
+        **{f"rate_to_{target}": float(to.rate.get(target, np.nan)) for target in classes},
         "rate_end_to_end": found * float(rate) if found else 0.0,
         **{str(name): float(mean) for table in (per_pair, per_base) for name, mean in table.mean().items()},
         "pairs": len(counts),
@@ -86,8 +87,13 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
         "n_found": int(eligible.found.sum()),
         "n_tried": int(counts.found.sum()),
         "n_agreeing": int(counts.agreement.sum()),
-        **{f"n_to_{target}": int(to.n_tried.get(target, 0)) for target in sorted({0, 1, *to.index})},
+        **{f"n_to_{target}": int(to.n_tried.get(target, 0)) for target in classes},
     }
+
+
+def _number_of_classes(counterfactuals: pd.DataFrame) -> int:
+    """Return K: two where a row has one logit, else as many as it has logits."""
+    return next((2 if np.ndim(logit) == 0 else len(logit) for logit in counterfactuals.factual_logit), 2)
 
 
 def _counts(transfers: pd.DataFrame) -> pd.DataFrame:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cftransfer.data.dataset import Dataset
+from cftransfer.data.pixels import unit
+from cftransfer.errors import InputError
 from cftransfer.models.sklearn_models import SklearnModel
 from cftransfer.settings import check_float, check_int, check_keys
 from cftransfer.spec import Spec
-from cftransfer.targets import call_target
+from cftransfer.targets import call_target, parameters
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,30 @@ class Hardware:
 CPU = Hardware()
 
 
-def build(settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: int, complete: bool = True) -> Any:
+def build(
+    settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: int, outputs: int = 1, complete: bool = True
+) -> Any:
     """Return a freshly initialised network, or a scikit-learn model that is not fitted yet.
 
-    All that is random in it is a function of the settings and `seed` alone. complete: as in `call_target`.
+    All that is random in it is a function of the settings, of `outputs` and `seed` alone.
+
+    outputs: logits per row, `Dataset.outputs`. complete: as in `call_target`.
+    InputError for a model that takes no `outputs` where more than one logit is wanted.
     """
+    if outputs > 1 and "outputs" not in parameters("model", settings):
+        way_out = "choose one of them as dataset.positive, or another model, such as model=mlp"
+        raise InputError(
+            f"model={settings['_target_']}: tells two classes apart, and the data have {outputs}; {way_out}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return call_target("model", settings, input_shape=input_shape, complete=complete)
+        offered = {"outputs": outputs}
+        return call_target("model", settings, input_shape=input_shape, offered=offered, complete=complete)
+
+
+def build_for(dataset: Dataset, settings: Mapping[str, Any], *, seed: int, complete: bool = True) -> Any:
+    """Return `build` with the shape of the data's inputs and as many outputs as their classes need."""
+    return build(settings, input_shape=dataset.input_shape, outputs=dataset.outputs, seed=seed, complete=complete)
 
 
 def check_training(spec: Spec, dataset: Dataset, *, complete: bool = True) -> None:
@@ -53,14 +71,45 @@ def check_training(spec: Spec, dataset: Dataset, *, complete: bool = True) -> No
     check_int("training.epochs", training["epochs"], least=1)
     check_int("training.batch_size", training["batch_size"], least=1)
     check_float("training.lr", training["lr"], inside="> 0", among=lambda lr: 0 < lr < float("inf"))
-    model = build(spec["model"], input_shape=dataset.input_shape, seed=0, complete=complete)
+    model = build_for(dataset, spec["model"], seed=0, complete=complete)
+    if dataset.outputs > 1:
+        _check_classes(dataset)
+    if dataset.weight is not None:
+        _check_weight(dataset, dataset.weight)
     if isinstance(model, SklearnModel):
         model.check(dataset)
+    elif dataset.outputs > 1:
+        _check_shape(model, dataset, spec["model"]["_target_"])
+
+
+def _check_classes(dataset: Dataset) -> None:
+    """Refuse a split without rows of one of three classes or more: nothing would be learned, or scored, of it."""
+    for split, labels in (("training", dataset.y_train), ("test", dataset.y_test)):
+        there = labels.unique().tolist()
+        if absent := [name for code, name in enumerate(dataset.classes) if code not in there]:
+            way_out = "leave the class out, or take more rows"
+            raise InputError(f"dataset {dataset.name}: the {split} split has no row of class {absent[0]}; {way_out}")
+
+
+def _check_weight(dataset: Dataset, weight: Tensor) -> None:
+    """Refuse weights that are not a positive number for each training row."""
+    wanted = tuple(dataset.y_train.shape)
+    if tuple(weight.shape) != wanted or not ((weight > 0) & weight.isfinite()).all():
+        takes = f"takes {wanted[0]} finite numbers > 0, one per training row"
+        raise InputError(f"dataset {dataset.name}: weight of shape {tuple(weight.shape)} cannot be used; {takes}")
+
+
+def _check_shape(model: nn.Module, dataset: Dataset, name: str) -> None:
+    """Refuse a network that takes `outputs` and gives other than one logit per class."""
+    with torch.no_grad():
+        shape = tuple(model.eval()(unit(dataset.x_train[:2])).shape)
+    if shape != (wanted := (len(dataset.x_train[:2]), dataset.outputs)):
+        raise InputError(f"model={name}: gives logits of shape {shape}, not {wanted}; its last layer takes `outputs`")
 
 
 def fitted_in_one_go(spec: Spec, dataset: Dataset) -> bool:
     """Return whether scikit-learn fits the model, in one go: the settings of training do not touch it."""
-    return isinstance(build(spec["model"], input_shape=dataset.input_shape, seed=0), SklearnModel)
+    return isinstance(build_for(dataset, spec["model"], seed=0), SklearnModel)
 
 
 def faster_stacked(model: nn.Module) -> bool:

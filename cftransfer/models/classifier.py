@@ -7,24 +7,29 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
+from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy, MulticlassAUROC
 
 from cftransfer.data.pixels import unit
+from cftransfer.errors import InputError
 from cftransfer.models.prediction import cross_entropy
+from cftransfer.settings import check_int
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]  # x, y and, where rows have weights, these
 
 
 class Classifier(pl.LightningModule):
-    """A binary classifier around any network, for anybody's Trainer, loggers and callbacks.
+    """A classifier around any network, for anybody's Trainer, loggers and callbacks.
 
     It logs, once an epoch, `train_loss`, `val_loss`, `val_accuracy` and `val_auroc`, and from `Trainer.test` the same
-    three as `test_…`. A loss is the mean binary cross entropy in nats. The checkpoint holds the network's weights, not
-    the network: `Classifier.load_from_checkpoint(path, net=mlp(…))`.
+    three as `test_…`. A loss is the mean cross entropy in nats: binary, or over K classes, whose AUROC is the mean of
+    each class against the rest. Batches are (x, y), or (x, y, weight): the loss of a training batch is then Σwℓ / Σw.
+    The checkpoint holds the network's weights, not the network: `Classifier.load_from_checkpoint(path, net=mlp(…))`.
 
     Args:
-        net: (n, *input) in [0, 1] → (n,) or (n, 1) logits of class 1. It stays a plain module, `classifier.net`.
+        net: (n, *input) in [0, 1] → (n,) or (n, 1) logits of class 1, or (n, K) of K ≥ 3 classes. It stays a plain
+            module, `classifier.net`.
         lr: learning rate of Adam, > 0.
+        classes: number of classes, K ≥ 2, as len(data.classes).
 
     >>> from cftransfer import dataset
     >>> from cftransfer.models.mlp import mlp
@@ -34,28 +39,44 @@ class Classifier(pl.LightningModule):
     (40,)
     """
 
-    def __init__(self, net: nn.Module, lr: float = 1e-3) -> None:
+    def __init__(self, net: nn.Module, lr: float = 1e-3, classes: int = 2) -> None:
         super().__init__()
-        self.save_hyperparameters("lr")  # by name: of a subclass, Lightning would copy all arguments, its data included
-        self.net, self.lr = net, lr
+        # By name: of a subclass, Lightning would copy all arguments, its data included.
+        self.save_hyperparameters("lr", "classes")
+        self.net, self.lr, self.classes = net, lr, check_int("classes", classes, least=2)
         self.accuracy, self.auroc = self.configure_metrics()
 
     def configure_metrics(self) -> tuple[Metric, Metric]:
-        """Return accuracy and AUROC, to be updated with probabilities of class 1 and with classes."""
-        return BinaryAccuracy(), BinaryAUROC()
+        """Return accuracy and AUROC, to be updated with `probabilities` and with classes."""
+        if self.classes == 2:
+            return BinaryAccuracy(), BinaryAUROC()
+        return MulticlassAccuracy(self.classes, average="micro"), MulticlassAUROC(self.classes, average="macro")
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (n, *input) in [0, 1], or bytes → (n,) logits of class 1."""
-        return self.net(unit(x)).reshape(len(x))
+        """x: (n, *input) in [0, 1], or bytes → (n,) logits of class 1, or (n, K) of K ≥ 3 classes."""
+        logits = self.net(unit(x))
+        taken = ((len(x),), (len(x), 1)) if self.classes == 2 else ((len(x), self.classes),)
+        if tuple(logits.shape) not in taken:
+            given = f"logits of shape {tuple(logits.shape)} for {len(x)} rows and {self.classes} classes"
+            raise InputError(f"net: gives {given}; Classifier(…, classes=K) takes (n, K), or (n,) where K is 2")
+        return logits.reshape(taken[0])
 
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Return the mean cross entropy over rows: logits and y, (…, n) → (…)."""
-        return cross_entropy(logits, y).mean(-1)
+    def loss(self, logits: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the mean cross entropy over rows: logits, (…, n) or (…, n, K), and y, (…, n) → (…).
+
+        weight: (…, n), how much each row counts in the mean; None where all count the same.
+        """
+        losses = cross_entropy(logits, y)
+        return losses.mean(-1) if weight is None else (weight * losses).sum(-1) / weight.sum(-1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probability of class 1, (…, n), or of every class, (…, n, K)."""
+        return logits.sigmoid() if self.classes == 2 else logits.softmax(-1)
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Log and return the loss of a batch: x (n, *input) and y (n,), 0 or 1."""
-        x, y = batch
-        loss = self.loss(self(x), y)
+        """Log and return the loss of a batch: x (n, *input), y (n,) classes and, if rows have them, weights (n,)."""
+        x, y, *weight = batch
+        loss = self.loss(self(x), y, *weight)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(y))
         return loss
 
@@ -72,12 +93,13 @@ class Classifier(pl.LightningModule):
         return torch.optim.Adam(self.net.parameters(), lr=self.lr, fused=True)  # a fifth off a step
 
     def _score(self, batch: Batch, split: str) -> None:
-        x, y = batch
+        x, y, *weight = batch
         logits = self(x)
-        self.accuracy.update(logits.sigmoid(), y.long())
-        self.auroc.update(logits.sigmoid(), y.long())
+        chances = self.probabilities(logits)
+        self.accuracy.update(chances, y.long())
+        self.auroc.update(chances, y.long())
         scores: dict[str, Tensor | Metric] = {
-            f"{split}_loss": self.loss(logits, y),
+            f"{split}_loss": self.loss(logits, y, *weight),
             f"{split}_accuracy": self.accuracy,
             f"{split}_auroc": self.auroc,
         }

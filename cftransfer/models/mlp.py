@@ -9,13 +9,21 @@ from torch.nn.functional import linear
 from cftransfer.settings import check_int
 
 
-def mlp(*, layers: int = 4, width: int = 64, input_shape: tuple[int, ...]) -> nn.Module:
-    """ReLU network with `layers` ≥ 1 hidden layers of `width` ≥ 1 features: (n, *input_shape) → (n,) logits."""
+def mlp(*, layers: int = 4, width: int = 64, input_shape: tuple[int, ...], outputs: int = 1) -> nn.Module:
+    """ReLU network with `layers` ≥ 1 hidden layers of `width` ≥ 1 features: (n, *input_shape) → (n,) logits.
+
+    outputs: 1, or K ≥ 3 for (n, K) logits.
+    """
     check_int("model.layers", layers, least=1)
     check_int("model.width", width, least=1)
     sizes = [prod(input_shape)] + [width] * layers
     hidden = [module for size in pairwise(sizes) for module in (_InPlaceLinear(*size), nn.ReLU(inplace=True))]
-    return nn.Sequential(nn.Flatten(), *hidden, _InPlaceLinear(width, 1), nn.Flatten(0))
+    return nn.Sequential(nn.Flatten(), *hidden, _InPlaceLinear(width, outputs), logits_of(outputs))
+
+
+def logits_of(outputs: int) -> nn.Module:
+    """Return what gives a last layer's (n, outputs) its shape: (n,) for one output, as it is for more."""
+    return nn.Flatten(0) if outputs == 1 else nn.Identity()
 
 
 class _InPlaceLinear(nn.Linear):

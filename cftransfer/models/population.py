@@ -42,22 +42,24 @@ class Stacked(nn.Module):
     """Networks that are equal but for their weights, as one module.
 
     weights: their parameters, each (members, *shape), named as in one network by `names`.
+    transposed: whether matrices are kept transposed in memory. Their gradients arrive in that layout, and then need no
+        copy; but products with a side of a few classes round differently in it.
     """
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
+    def __init__(self, members: Sequence[nn.Module], *, transposed: bool = True) -> None:
         super().__init__()
         weights, buffers = stack_module_state(list(members))
         if buffers:
             raise ValueError(f"a model with buffers ({', '.join(buffers)}) couples its rows or its epochs")
         self.size, self.names = len(members), tuple(weights)
-        # Matrices are kept transposed in memory: their gradients arrive in that layout, and then need no copy.
         self.weights = nn.ParameterList(
-            nn.Parameter(w.mT.contiguous().mT.detach() if w.dim() == 3 else w.detach()) for w in weights.values()
+            nn.Parameter(w.mT.contiguous().mT.detach() if w.dim() == 3 and transposed else w.detach())
+            for w in weights.values()
         )
         self._template = [deepcopy(members[0]).to("meta")]  # in a list: no submodule, so no parameters of its own
 
     def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
-        """x: (members, n, *input) in [0, 1], or (n, *input) if `shared` by all → (members, n) logits."""
+        """x: (members, n, *input) in [0, 1], or (n, *input) if `shared` by all → (members, n, …) logits."""
         weights = dict(zip(self.names, self.weights, strict=True))
         if self.size == 1:  # as it would be alone, without the detour by grouped kernels that vmap takes
             only = {name: weight.squeeze(0) for name, weight in weights.items()}
@@ -80,6 +82,7 @@ class Population(Classifier):
         splits: x_train (n, *input) in [0, 1] or bytes, y_train (n,), x_test, y_test.
         seeds: one per member; with the epoch it fixes the order of its batches.
         lr, batch_size: of Adam, and of every member.
+        classes: their number, K ≥ 2; row_weight: (n,) > 0, how much each training row counts in the loss, or None.
         epoch: epochs that the members have behind them; state: what `state()` gave after them.
     """
 
@@ -87,6 +90,7 @@ class Population(Classifier):
     y_train: Tensor
     x_test: Tensor
     y_test: Tensor
+    row_weight: Tensor | None
     loss_sum: Tensor
     net: Stacked
     validation_step = test_step = None  # type: ignore[assignment]  # Lightning has no loop to run: it scores by itself
@@ -99,12 +103,17 @@ class Population(Classifier):
         seeds: Sequence[int],
         lr: float,
         batch_size: int,
+        classes: int = 2,
+        row_weight: Tensor | None = None,
         epoch: int = 0,
         state: dict[str, Tensor] | None = None,
     ) -> None:
-        super().__init__(Stacked(members), lr=lr)
+        # One network of several classes is as it would be alone, to the last bit.
+        stacked = Stacked(members, transposed=classes == 2 or len(members) > 1)
+        super().__init__(stacked, lr=lr, classes=classes)
         for name, tensor in splits.items():
             self.register_buffer(name, tensor, persistent=False)
+        self.register_buffer("row_weight", row_weight, persistent=False)
         self.register_buffer("loss_sum", torch.zeros(len(seeds)), persistent=False)
         self.seeds, self.batch_size, self.first_epoch = tuple(seeds), batch_size, epoch
         self.curve: list[Tensor] = []  # (members, 4) per epoch, in the order of `columns.CURVE`
@@ -128,19 +137,31 @@ class Population(Classifier):
         """Return the metrics of `Classifier` with a number per member: one call scores all of them.
 
         Every member is a label of one multi-label problem whose truth is the same for all. Without validate_args, which
-        would refuse a population of one.
+        would refuse a population of one. With K ≥ 3 classes they are those of `Classifier`, for one member at a time.
         """
+        if self.classes > 2:
+            return super().configure_metrics()
         each: dict[str, Any] = {"num_labels": self.net.size, "average": "none", "validate_args": False}
         return MultilabelAccuracy(**each), MultilabelAUROC(**each)
 
     def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
-        """x: (members, n, *input) in [0, 1] or bytes, or (n, *input) if `shared` by all → (members, n) logits."""
+        """x: (members, n, *input) in [0, 1] or bytes, or (n, *input) if `shared` by all → (members, n) logits.
+
+        Of K ≥ 3 classes, (members, n, K).
+        """
         return self.net(unit(x), shared=shared)
 
     def train_dataloader(self) -> "EpochBatches":
         """Return the members' batches of the current epoch; `fit` lets Lightning reload them every epoch."""
         epoch = self.first_epoch + self.current_epoch
-        return EpochBatches(self.x_train, self.y_train, seeds=self.seeds, epoch=epoch, batch_size=self.batch_size)
+        return EpochBatches(
+            self.x_train,
+            self.y_train,
+            seeds=self.seeds,
+            epoch=epoch,
+            batch_size=self.batch_size,
+            weight=self.row_weight,
+        )
 
     def on_fit_start(self) -> None:
         """Refuse a Trainer that would repeat the first epoch's order in every epoch."""
@@ -149,8 +170,8 @@ class Population(Classifier):
 
     def training_step(self, batch: Batch) -> Tensor:
         """Return the sum of the members' losses: the gradient of each is that of its own loss."""
-        x, y = batch
-        losses = self.loss(self(x), y)
+        x, y, *weight = batch
+        losses = self.loss(self(x), y, *weight)
         self.loss_sum += losses.detach() * x.shape[1]  # self.log at every step would take longer than the step
         return losses.sum()
 
@@ -159,15 +180,28 @@ class Population(Classifier):
         with torch.no_grad():
             parts = self.x_test.split(rows_at_once(self.x_test, rows=256))  # fits the cache
             scores = torch.cat([self(rows, shared=True) for rows in parts], dim=1)
-        truth = self.y_test.expand_as(scores)
+        truth = self.y_test.expand(scores.shape[:2])
         row = [self.loss_sum / len(self.x_train), self.loss(scores, truth)]
-        for metric in (self.accuracy, self.auroc):
-            metric.update(scores.sigmoid().T, truth.T.long())
-            row.append(metric.compute().reshape(-1))  # of one member: a scalar
-            metric.reset()
+        row += [
+            self._scored(metric, self.probabilities(scores), truth.long()) for metric in (self.accuracy, self.auroc)
+        ]
         self.curve.append(torch.stack(row, 1).cpu())
         self.loss_sum.zero_()
         self.log_dict(dict(zip(CURVE, self.curve[-1].mean(0), strict=True)))
+
+    def _scored(self, metric: Metric, chances: Tensor, truth: Tensor) -> Tensor:
+        """chances: (members, n) or (members, n, K), truth: (members, n) → (members,)."""
+        if self.classes == 2:
+            metric.update(chances.T, truth.T)
+            scores = [metric.compute().reshape(-1)]  # of one member: a scalar
+            metric.reset()
+            return scores[0]
+        scores = []
+        for member, classes in zip(chances, truth, strict=True):
+            metric.update(member, classes)
+            scores.append(metric.compute())
+            metric.reset()
+        return torch.stack(scores)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimiser of `Classifier` over the stacked weights, where `state` left it."""
@@ -194,18 +228,29 @@ class Population(Classifier):
 class EpochBatches:
     """One epoch of batches, in memory: (members, batch, *input) and (members, batch), each member in its own order.
 
-    The order is a function of the member's seed and the epoch alone; the last batch may be smaller.
+    The order is a function of the member's seed and the epoch alone; the last batch may be smaller. weight: (n,) of the
+    rows; where it is given, a batch has it as a third part, (members, batch).
     """
 
-    def __init__(self, x: Tensor, y: Tensor, *, seeds: Sequence[int], epoch: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        seeds: Sequence[int],
+        epoch: int,
+        batch_size: int,
+        weight: Tensor | None = None,
+    ) -> None:
         orders = np.stack([np.random.default_rng([seed, epoch]).permutation(len(x)) for seed in seeds])
-        self.x, self.y, self.batches = x, y, torch.from_numpy(orders).to(x.device).split(batch_size, dim=1)
+        self.parts = (x, y) if weight is None else (x, y, weight)
+        self.batches = torch.from_numpy(orders).to(x.device).split(batch_size, dim=1)
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return ((self.x[rows], self.y[rows]) for rows in self.batches)
+    def __iter__(self) -> Iterator[Batch]:
+        return (tuple(part[rows] for part in self.parts) for rows in self.batches)
 
 
 class Snapshots(Checkpoint):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cftransfer.errors import InputError
 from cftransfer.models.cnn import group_norm
+from cftransfer.models.mlp import logits_of
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,13 @@ NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, *INTEGER
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's, for which GroupNorm has no use
 
 
-def resnet18(*, weights: str | None = None, input_shape: tuple[int, ...]) -> nn.Module:
+def resnet18(*, weights: str | None = None, input_shape: tuple[int, ...], outputs: int = 1) -> nn.Module:
     """(n, 3, height, width) → (n,) logits.
 
+    outputs: 1, or K ≥ 3 for (n, K) logits.
     weights: path to a state dict of such a network (.safetensors); None draws all. torch's own format is not read: it
         is a pickle, and even the reader that shuns code has been made to run some.
-        Its last layer is taken where it has one logit, and drawn by the seed where it has not; BatchNorm's running
+        Its last layer is taken where it has as many logits, and drawn by the seed where it has not; BatchNorm's running
         statistics are left out. With hydra.verbose=true the log names what was not taken.
     """
     from torchvision.models import resnet
@@ -38,10 +40,10 @@ def resnet18(*, weights: str | None = None, input_shape: tuple[int, ...]) -> nn.
         raise InputError(
             f"model=resnet18: takes images of three channels, not inputs of shape {input_shape}; use model=mlp"
         )
-    network = resnet.ResNet(resnet.BasicBlock, [2, 2, 2, 2], num_classes=1, norm_layer=group_norm)
+    network = resnet.ResNet(resnet.BasicBlock, [2, 2, 2, 2], num_classes=outputs, norm_layer=group_norm)
     if weights is not None:
         _load(network, Path(weights))
-    return nn.Sequential(network, nn.Flatten(0))
+    return nn.Sequential(network, logits_of(outputs))
 
 
 def _load(network: nn.Module, path: Path) -> None:

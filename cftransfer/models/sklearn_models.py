@@ -1,11 +1,13 @@
 """Classifiers that are not networks, from scikit-learn: fitted in one go, without epochs or batches.
 
-Each function gives one that is not fitted yet. Its settings have scikit-learn's names; inputs are flattened.
+Each function gives one that is not fitted yet. Its settings have scikit-learn's names; inputs are flattened. outputs: 1
+for the logit of class 1, or K ≥ 3 for a logit per class.
 """
 
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from inspect import signature
 from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +22,7 @@ from cftransfer.errors import InputError
 from cftransfer.models.prediction import cross_entropy, logits, predicted
 from cftransfer.settings import check_float, check_int
 
-Estimator: TypeAlias = Any  # a scikit-learn classifier of the classes 0 and 1; the package has no types
+Estimator: TypeAlias = Any  # a scikit-learn classifier of the classes 0, 1, …; the package has no types
 
 EDGE = 1e-6  # a probability is taken for at least this, and at most 1 less this, so that its logit is finite
 KERNELS = 2**22  # at once: rows × support vectors; 32 MiB
@@ -37,19 +39,28 @@ class SklearnModel:
     """A classifier that stands where a network could: called with (n, *input_shape) in [0, 1], it gives (n,) logits.
 
     A logit is above 0 where `estimator` predicts class 1 (a tie, as of a probability of .5, is class 0). It is the log
-    odds of the estimator's own probability, but for the SVM's: that is a distance, calibrated to nothing.
+    odds of the estimator's own probability, but for the SVM's: that is a distance, calibrated to nothing. Of K ≥ 3
+    classes there are (n, K) logits, and the largest is that of the class that `estimator` predicts (a tie is the lowest
+    of the tied classes).
 
-    estimator: sees float64, in which no float32 is rounded. answer: (estimator, (n, inputs) float64) → (n,) float64.
+    estimator: sees float64, in which no float32 is rounded. answer: (estimator, (n, inputs) float64) → (n,) or (n, K)
+    float64. outputs: 1, or K.
     """
 
     estimator: Estimator
     input_shape: tuple[int, ...]
     answer: Callable[[Estimator, Tensor], Tensor]
+    outputs: int = 1
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x: (n, *input_shape) in [0, 1] → (n,) float32 logits, on the device of x."""
+        """x: (n, *input_shape) in [0, 1] → (n,) or (n, K) float32 logits, on the device of x."""
         rows = self._flat(x)
-        return (self.answer(self.estimator, rows) if len(rows) else rows.sum(1)).float()
+        if not len(rows):
+            return (rows.sum(1) if self.outputs == 1 else rows.new_zeros(0, self.outputs)).float()
+        logits = self.answer(self.estimator, rows)
+        if self.outputs > 1:  # the largest is 0: float32 would make others equal to it that are not
+            logits = logits - logits.detach().amax(1, keepdim=True)
+        return logits.float()
 
     @property
     def differentiable(self) -> bool:
@@ -61,37 +72,54 @@ class SklearnModel:
         neighbours, rows = self.estimator.get_params().get("n_neighbors", 0), len(dataset.x_train)
         if neighbours > rows:
             raise InputError(f"model.n_neighbors={neighbours}: the training split has no more than {rows} rows")
+        if dataset.weight is not None and not self._weighs:
+            name, way_out = type(self.estimator).__name__, "choose another model, or data without weights"
+            raise InputError(f"model={name}: takes no weights of rows, which dataset {dataset.name} has; {way_out}")
+
+    @property
+    def _weighs(self) -> bool:
+        return "sample_weight" in signature(self.estimator.fit).parameters
 
     def fit(self, dataset: Dataset) -> "SklearnModel":
-        """Return the same model, fitted on the training split."""
+        """Return the same model, fitted on the training split, whose rows may have weights."""
         from sklearn.base import clone
 
         x, y = self._flat(unit(dataset.x_train)).numpy(), dataset.y_train.long().numpy()
-        return replace(self, estimator=clone(self.estimator).fit(x, y))
+        weights = {} if dataset.weight is None else {"sample_weight": dataset.weight.double().numpy()}
+        return replace(self, estimator=clone(self.estimator).fit(x, y, **weights))
+
+    def shares(self, x: Tensor) -> np.ndarray:
+        """x: (n, *input_shape) in [0, 1] or bytes → (n, K) probabilities of the estimator, float64."""
+        return self.estimator.predict_proba(_array(self._flat(unit(x))))
 
     def _flat(self, x: Tensor) -> Tensor:
         return x.reshape(len(x), prod(self.input_shape)).double()
 
 
-def logistic_regression(*, C: float = 1.0, input_shape: tuple[int, ...]) -> SklearnModel:
+def logistic_regression(*, C: float = 1.0, input_shape: tuple[int, ...], outputs: int = 1) -> SklearnModel:
     """Linear in the inputs; the L2 penalty on its coefficients weighs 1 / `C`, `C` > 0. Every seed gives the same."""
     from sklearn.linear_model import LogisticRegression
 
-    return SklearnModel(LogisticRegression(C=_positive("C", C), max_iter=1000), input_shape, _line)
+    return SklearnModel(LogisticRegression(C=_positive("C", C), max_iter=1000), input_shape, _line, outputs)
 
 
 def decision_tree(
-    *, min_samples_leaf: int = 20, max_depth: int | None = None, input_shape: tuple[int, ...]
+    *, min_samples_leaf: int = 20, max_depth: int | None = None, input_shape: tuple[int, ...], outputs: int = 1
 ) -> SklearnModel:
     """One tree (CART), its leaves with `min_samples_leaf` ≥ 1 rows; the seed decides between equally good splits."""
     from sklearn.tree import DecisionTreeClassifier
 
     grown = _grown(min_samples_leaf, max_depth)
-    return SklearnModel(DecisionTreeClassifier(**grown, random_state=_random_state()), input_shape, _odds)
+    return SklearnModel(DecisionTreeClassifier(**grown, random_state=_random_state()), input_shape, _odds, outputs)
 
 
 def random_forest(
-    *, n_estimators: int = 100, min_samples_leaf: int = 5, max_depth: int | None = None, input_shape: tuple[int, ...]
+    *,
+    n_estimators: int = 100,
+    min_samples_leaf: int = 5,
+    max_depth: int | None = None,
+    input_shape: tuple[int, ...],
+    outputs: int = 1,
 ) -> SklearnModel:
     """`n_estimators` ≥ 1 trees, averaged; the seed draws the rows of each and the features of its splits."""
     from sklearn.ensemble import RandomForestClassifier
@@ -99,11 +127,16 @@ def random_forest(
     grown = _grown(min_samples_leaf, max_depth) | {
         "n_estimators": check_int("model.n_estimators", n_estimators, least=1)
     }
-    return SklearnModel(RandomForestClassifier(**grown, random_state=_random_state()), input_shape, _odds)
+    return SklearnModel(RandomForestClassifier(**grown, random_state=_random_state()), input_shape, _odds, outputs)
 
 
 def gradient_boosting(
-    *, n_estimators: int = 100, learning_rate: float = 0.1, subsample: float = 0.5, input_shape: tuple[int, ...]
+    *,
+    n_estimators: int = 100,
+    learning_rate: float = 0.1,
+    subsample: float = 0.5,
+    input_shape: tuple[int, ...],
+    outputs: int = 1,
 ) -> SklearnModel:
     """`n_estimators` ≥ 1 trees of depth 3, each fitted to what those before it got wrong, on a share of the rows.
 
@@ -117,7 +150,7 @@ def gradient_boosting(
         subsample=check_float("model.subsample", subsample, inside="in (0, 1]", among=lambda share: 0 < share <= 1),
         random_state=_random_state(),
     )
-    return SklearnModel(boosted, input_shape, _score)
+    return SklearnModel(boosted, input_shape, _score, outputs)
 
 
 def svm(*, C: float = 1.0, gamma: float | str = "scale", input_shape: tuple[int, ...]) -> SklearnModel:
@@ -131,8 +164,8 @@ def svm(*, C: float = 1.0, gamma: float | str = "scale", input_shape: tuple[int,
     return SklearnModel(SVC(C=_positive("C", C), gamma=width), input_shape, _kernels)
 
 
-def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...]) -> SklearnModel:
-    """Vote of the `n_neighbors` ≥ 1 nearest (L2) training rows; a tie is class 0. Every seed gives the same model.
+def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...], outputs: int = 1) -> SklearnModel:
+    """Vote of the `n_neighbors` ≥ 1 nearest (L2) training rows; a tie is the lowest class. Every seed gives the same.
 
     Of rows equally far away, the tree's order decides, for each row alone. scikit-learn's other way multiplies
     matrices, whose rounding, and so the neighbours among many alike (COMPAS), depends on what else is asked.
@@ -140,7 +173,7 @@ def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...]) -> SklearnModel:
     from sklearn.neighbors import KNeighborsClassifier
 
     count = check_int("model.n_neighbors", n_neighbors, least=1)
-    return SklearnModel(KNeighborsClassifier(count, algorithm="kd_tree"), input_shape, _odds)
+    return SklearnModel(KNeighborsClassifier(count, algorithm="kd_tree"), input_shape, _odds, outputs)
 
 
 def packed(model: SklearnModel) -> Tensor:
@@ -171,13 +204,18 @@ def unpacked(model: SklearnModel, content: Tensor, *, path: Path) -> SklearnMode
 
 
 def curve_row(model: SklearnModel, dataset: Dataset) -> Tensor:
-    """Return (1, 4), in the order of `columns.CURVE`: the losses are the cross entropies of the logits."""
+    """Return (1, 4), in the order of `columns.CURVE`: the losses are the cross entropies of the logits.
+
+    Of K ≥ 3 classes, the AUROC is the mean of each class against the rest.
+    """
     from sklearn.metrics import roc_auc_score
 
     train, test = logits(model, dataset.x_train), logits(model, dataset.x_test)
     losses = [cross_entropy(train, dataset.y_train).mean(), cross_entropy(test, dataset.y_test).mean()]
     right = (predicted(test) == dataset.y_test).float().mean()
-    auroc = roc_auc_score(dataset.y_test.numpy(), test.numpy())
+    # Of several classes the estimator's own shares: float32 logits would break the ties of trees.
+    scores = test.numpy() if test.dim() == 1 else model.shares(dataset.x_test)
+    auroc = roc_auc_score(dataset.y_test.numpy(), scores, multi_class="ovr")
     return torch.tensor([[*map(float, losses), float(right), float(auroc)]])
 
 
@@ -186,6 +224,9 @@ def _foreign(path: Path, reason: str) -> str:
 
 
 def _line(estimator: Estimator, rows: Tensor) -> Tensor:
+    if len(estimator.classes_) > 2:
+        several, biases = (torch.from_numpy(part).to(rows.device) for part in (estimator.coef_, estimator.intercept_))
+        return rows @ several.T + biases
     coefficients = torch.from_numpy(estimator.coef_[0]).to(rows.device)
     return rows @ coefficients + float(estimator.intercept_[0])
 
@@ -206,6 +247,8 @@ def _kernels(estimator: Estimator, rows: Tensor) -> Tensor:
 
 def _odds(estimator: Estimator, rows: Tensor) -> Tensor:
     share = estimator.predict_proba(_array(rows)).clip(EDGE, 1 - EDGE)
+    if share.shape[1] > 2:  # of the largest: classes that are told apart by rounding alone stay apart
+        return torch.from_numpy(np.log(share / share.max(axis=1, keepdims=True))).to(rows.device)
     # Of both columns: where they are told apart by rounding alone, so is their logit.
     return torch.from_numpy(np.log(share[:, 1] / share[:, 0])).to(rows.device)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
-from cftransfer.models.build import CPU, Hardware, build, check_training, faster_stacked
+from cftransfer.models.build import CPU, Hardware, build_for, check_training, faster_stacked
 from cftransfer.models.prediction import Asked
 from cftransfer.models.sklearn_models import SklearnModel
 
@@ -35,14 +35,15 @@ def train(
             other seeds than bases.
         epochs: passes over the training split, ≥ 1. Models of scikit-learn are fitted in one go; this and the next two
             do not change them.
-        lr: learning rate of Adam, which minimises the binary cross entropy, > 0.
+        lr: learning rate of Adam, which minimises the cross entropy (weighted by `Dataset.weight`), > 0.
         batch_size: rows of a batch, ≥ 1.
         hardware: where to train (`Hardware`).
         settings: the model's own, such as layers=4, width=64.
 
     Returns:
-        One frozen model in evaluation mode per seed: (n, *input) in [0, 1] → (n,) logits of class 1. They equal those
-        that the commands train and store, to the last bit where the same seeds are trained together.
+        One frozen model in evaluation mode per seed: (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K) where
+        the data have K ≥ 3 classes. They equal those that the commands train and store, to the last bit where the same
+        seeds are trained together.
 
     Raises:
         InputError: one line, for a name, a seed or a setting that is not possible, and if training diverges.
@@ -60,7 +61,7 @@ def train(
     named = {"_target_": model, **settings}
     training = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
     check_training({"model": named, "training": training}, data, complete=False)
-    members = [build(named, input_shape=data.input_shape, seed=seed, complete=False) for seed in numbers]
+    members = [build_for(data, named, seed=seed, complete=False) for seed in numbers]
     if isinstance(members[0], SklearnModel):
         return [member.fit(data) for member in members]
     together = faster_stacked(members[0]) if hardware.stacked is None else hardware.stacked
@@ -94,7 +95,15 @@ def _fit(
 
     members, seeds = zip(*group, strict=True)
     splits = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
-    population = Population(members, splits=splits, seeds=seeds, lr=lr, batch_size=batch_size)
+    population = Population(
+        members,
+        splits=splits,
+        seeds=seeds,
+        lr=lr,
+        batch_size=batch_size,
+        classes=len(data.classes),
+        row_weight=data.weight,
+    )
     fit(population, epochs=epochs, accelerator=hardware.accelerator)
     if not all(weight.isfinite().all() for weight in population.weights):
         raise InputError(f"lr={lr}: training diverged, weights are not finite; lower it")

@@ -23,7 +23,8 @@ from cftransfer.report.projection import Plane
 ROLES = ("base", "reference")
 SIZE = (11.0, 7.0)  # inches
 LETTERS = 180  # of the caption, on a line of this width
-FILLS = ListedColormap(["#d5e6f4", "#f8dfcd"])  # class 0 and 1, light, so that markers stand out
+# A class each, in the order of COLOURS: light, so that markers stand out.
+FILLS = ("#d5e6f4", "#f8dfcd", "#d3ecd9", "#e8dcef", "#ebe6c8", "#f4d3dd")
 MARKERS = {True: ("o", "#111111", 26), False: ("X", "#ffd60a", 42)}  # black and yellow differ to every eye
 
 
@@ -99,13 +100,15 @@ def caption(shown: Drawn, where: Plane, *, crossed: Sequence[bool]) -> str:
     )
 
 
-def _regions(axes: Axes, where: Plane, classes: np.ndarray, *, names: tuple[str, str]) -> None:
-    axes.imshow(classes, cmap=FILLS, vmin=0, vmax=1, extent=where.box, origin="lower", aspect="auto",
+def _regions(axes: Axes, where: Plane, classes: np.ndarray, *, names: Sequence[str]) -> None:
+    fills = ListedColormap(FILLS[: len(names)])
+    axes.imshow(classes, cmap=fills, vmin=0, vmax=len(names) - 1, extent=where.box, origin="lower", aspect="auto",
                 interpolation="nearest", zorder=0)  # fmt: skip
-    if classes.min() < classes.max():  # else there is no boundary here
-        axes.contour(*where.centres(), classes, levels=[0.5], colors=GREY, linewidths=0.8, zorder=1)
+    for number in np.unique(classes)[1:]:  # each class against those below it: every boundary is drawn once
+        edge = np.where(classes > number, np.nan, classes == number)
+        axes.contour(*where.centres(), edge, levels=[0.5], colors=GREY, linewidths=0.8, zorder=1)
     for number, name in enumerate(names):
-        axes.scatter([], [], s=80, marker="s", color=FILLS(number), edgecolors=GREY, label=f"model's class: {name}")
+        axes.scatter([], [], s=80, marker="s", color=FILLS[number], edgecolors=GREY, label=f"model's class: {name}")
 
 
 def _points(axes: Axes, shown: Drawn, where: Plane) -> None:

@@ -47,7 +47,7 @@ PAGE = {
     "random": ("control_random", "n_tried"),
     "nearest": ("control_nearest", "n_tried"),
     "prior": ("control_prior", "n_tried"),
-    "to class 0": ("rate_to_0", "n_to_0"),
+    "to class 0": ("rate_to_0", "n_to_0"),  # a further class has a column of its own (`by_class`)
     "to class 1": ("rate_to_1", "n_to_1"),
     "distance L2": ("distance_l2", ""),
     f"{INTERVAL} of it ": ("distance_l2_low", "distance_l2_high"),
@@ -119,7 +119,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         subject=", ".join(dict.fromkeys(panel.knob for panel in jobs.panels if panel.knob)),
         asked=[(panel.experiment, asked(panel)) for panel in jobs.panels],
         figures=figures,
-        panels=[(panel.experiment, *cells(panel, PAGE), names(panel.jobs)) for panel in jobs.panels],
+        panels=[(panel.experiment, *cells(panel, by_class(panel)), names(panel.jobs)) for panel in jobs.panels],
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results}),
         trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
@@ -229,6 +229,23 @@ def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[st
         for job in panel.jobs
     ]
     return [*dict.fromkeys(settings), *had], rows
+
+
+def by_class(panel: Panel) -> dict[str, tuple[str, str]]:
+    """Return PAGE with a column for each target class, which has its name where there are more than two classes."""
+    known = [job.result.data.get("classes", []) for job in panel.jobs]
+    shared = known[0] if all(classes == known[0] for classes in known) else []
+    most = max([2, *map(len, known)])
+    columns: dict[str, tuple[str, str]] = {}
+    for head, metrics in PAGE.items():
+        columns[_to_class(int(head[-1]), shared) if head.startswith("to class") else head] = metrics
+        if head == "to class 1":
+            columns |= {_to_class(k, shared): (f"rate_to_{k}", f"n_to_{k}") for k in range(2, most)}
+    return columns
+
+
+def _to_class(number: int, classes: Sequence[str]) -> str:
+    return f"to class {number}" + (f" ({classes[number]})" if len(classes) > 2 else "")
 
 
 def _cell(metrics: Mapping[str, Any], name: str, other: str) -> tuple[str, str]:

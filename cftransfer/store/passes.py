@@ -23,7 +23,7 @@ from cftransfer import atomic
 from cftransfer.columns import CURVE
 from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
-from cftransfer.models.build import Hardware, build, faster_stacked
+from cftransfer.models.build import Hardware, build_for, faster_stacked
 from cftransfer.spec import Spec, at_epoch, family_key, key, model_key
 from cftransfer.store import artifacts
 from cftransfer.store.locks import hold
@@ -101,7 +101,7 @@ def train_missing(models: StoredModels, seeds: Sequence[int], dataset: Dataset, 
     """Train and store the models that the store lacks, in one pass or, where that is faster, in one pass per model."""
     stacked = hardware.stacked
     if stacked is None:
-        stacked = faster_stacked(build(models.spec["model"], input_shape=dataset.input_shape, seed=0))
+        stacked = faster_stacked(build_for(dataset, models.spec["model"], seed=0))
     while missing := models.missing(seeds):
         together = _next_members(models, missing, seeds) if stacked else [next(iter(missing))]
         lacking = models.missing([seed for seed in together if seed in seeds])  # again: a mate may have been damaged
@@ -180,11 +180,13 @@ def train_pass(
     keep(start)
     if start.epoch < last:
         population = Population(
-            [build(spec["model"], input_shape=dataset.input_shape, seed=seed) for seed in start.seeds],
+            [build_for(dataset, spec["model"], seed=seed) for seed in start.seeds],
             splits={name: getattr(dataset, name) for name in ("x_train", "y_train", "x_test", "y_test")},
             seeds=start.seeds,
             lr=settings["lr"],
             batch_size=settings["batch_size"],
+            classes=len(dataset.classes),
+            row_weight=dataset.weight,
             epoch=start.epoch,
             state=start.tensors,
         )

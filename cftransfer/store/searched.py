@@ -39,9 +39,10 @@ def check_search(settings: Mapping[str, Any], dataset: Dataset, model: Asked) ->
     """
     method, constraints, others = _parts(settings)
     nothing = unit(dataset.x_test[:0])
+    shape = () if dataset.outputs == 1 else (dataset.outputs,)
     proposed(
         method,
-        as_model((lambda x: x.flatten(1).sum(1)) if differentiable(model) else model),
+        as_model((lambda x: x.new_zeros(len(x), *shape) + x.sum()) if differentiable(model) else model),
         nothing,
         nothing.new_zeros(0),
         constraint=constraint(constraints, dataset.space),

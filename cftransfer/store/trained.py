@@ -12,7 +12,7 @@ import pandas as pd
 
 from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
-from cftransfer.models.build import CPU, Hardware, build, fitted_in_one_go
+from cftransfer.models.build import CPU, Hardware, build_for, fitted_in_one_go
 from cftransfer.models.prediction import Asked
 from cftransfer.models.sklearn_models import SklearnModel, curve_row, packed, unpacked
 from cftransfer.spec import Spec, lineage_key
@@ -91,7 +91,7 @@ def _fit(kept: StoredModels, missing: Mapping[int, Sequence[int]], dataset: Data
     if missing:
         log.info("training %s (%s %s)", counted(list(missing)), settings["_target_"], shape_of(kept.spec))
     for seed, epochs in missing.items():
-        model = build(settings, input_shape=dataset.input_shape, seed=seed).fit(dataset)
+        model = build_for(dataset, settings, seed=seed).fit(dataset)
         state = {"skops": packed(model), "curve": curve_row(model, dataset)}
         for epoch in epochs:  # one, unless a caller wants ages that such a model does not have
             kept.save(state, seed, epoch, population=[seed], resumable=True)
@@ -102,7 +102,7 @@ def _load(kept: StoredModels, seed: int, epoch: int, dataset: Dataset, hardware:
     if loaded is None:
         return None
     tensors, _ = loaded
-    model = build(kept.spec["model"], input_shape=dataset.input_shape, seed=seed)
+    model = build_for(dataset, kept.spec["model"], seed=seed)
     if isinstance(model, SklearnModel):
         return unpacked(model, tensors["skops"], path=kept.file(seed, epoch))
     model.load_state_dict({n.removeprefix(WEIGHTS): t for n, t in tensors.items() if n.startswith(WEIGHTS)})

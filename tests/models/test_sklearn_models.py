@@ -127,7 +127,7 @@ def test_a_model_is_a_function_of_its_settings_and_its_seed(name, compas):
 def test_images_are_flattened(name, moons):
     square = torch.rand(60, 1, 3, 3, generator=torch.Generator().manual_seed(0))
     bright = (square.flatten(1).mean(1) > 0.5).float()
-    images = type("Images", (), {"x_train": square, "y_train": bright, "input_shape": (1, 3, 3)})
+    images = type("Images", (), {"x_train": square, "y_train": bright, "weight": None, "input_shape": (1, 3, 3)})
     data_as_bytes = type("Bytes", (images,), {"x_train": (square * 255).to(torch.uint8)})
     for one in (images, data_as_bytes):
         assert logits(fitted(name, one), one.x_train).shape == (60,)
