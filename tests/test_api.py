@@ -423,15 +423,17 @@ def test_bases_of_different_classes_are_refused(data, bases):
         cft.measure([straight, turned], lambda x: x.sum(1), data.x_test[:10], space=data.space)
 
 
-def test_labels_and_targets_are_said_in_the_bases_own_words(wine):
+@pytest.mark.parametrize("aim", [1, 2])
+def test_labels_and_targets_are_said_in_the_bases_own_words(wine, aim):
     x, y, space = wine
     found = []
     for names in ([0, 1, 2], [1, 2, 3], ["a", "b", "c"]):
         named = np.array(names)[y]
         base = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, named)
-        how = {"space": space, "method": "nearest", "background": (x, named), "target": names[2]}
+        how = {"space": space, "method": "nearest", "background": (x, named), "target": names[aim]}
         found.append(cft.search(base, x[:30], **how))
     assert found[0].found.any()
+    assert found[0].target.eq(aim).all()
     for other in found[1:]:
         assert torch.equal(other.target, found[0].target)
         assert torch.equal(other.counterfactual, found[0].counterfactual)
