@@ -40,7 +40,7 @@ def explained(folder: Path, *, rows: int, method: str) -> pd.DataFrame:
     data = dice_ml.Data(dataframe=training, continuous_features=numbers, outcome_name="label")
     explainer = dice_ml.Dice(data, dice_ml.Model(model=load.Classifier(), backend="sklearn"), method=method)
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002  (the state that DiCE draws from)
+    np.random.seed(0)
     found = {}
     for number in factuals.index:
         try:
@@ -48,9 +48,9 @@ def explained(folder: Path, *, rows: int, method: str) -> pd.DataFrame:
         except UserConfigValidationException:  # DiCE's way to say that it found none for any row
             continue
         if answer.final_cfs_df is not None and len(answer.final_cfs_df):
-            found[number] = answer.final_cfs_df[names].iloc[0]
-    table = pd.DataFrame(found).T.rename_axis("factual").reset_index()
-    return table.astype({"factual": int} | {name: float for name in numbers})
+            found[number] = answer.final_cfs_df[names].iloc[0].tolist()
+    table = pd.DataFrame.from_dict(found, orient="index", columns=names).astype(dict.fromkeys(numbers, float))
+    return table.rename_axis("factual").reset_index()
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ COLUMNS = ("search", "found", "L2", "margin", "rate", "interval", "agreement")
 
 
 def proposals(file: Path, factuals: pd.DataFrame) -> pd.DataFrame:
-    """Return x′ of every factual, in original units; a factual that the file lacks stands for itself: it is not found."""
+    """Return x′ of every factual, in original units; a factual that the file lacks is its own x′, and so not found."""
     table = pd.read_parquet(file).set_index("factual")
     if strange := sorted({*table.index} - {*factuals.index}):
         raise InputError(f"{file}: has the factual {strange[0]}, and {len(factuals)} are rated; set --rows as it was")
