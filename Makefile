@@ -6,13 +6,14 @@
 # make faults  what can go wrong, done to real jobs, and what was left of each (root, for small disks and host names)
 # make check  ruff and mypy, as pre-commit runs them
 # make peers  the search against foolbox, in an environment of its own, .venv-peers
+# make others  DiCE's counterfactuals on an exported model, rated beside ours, in .venv-others
 # make lowest  the lowest versions that pyproject.toml allows, in .venv-lowest: two jobs and some tests with them
 # make audit  the pinned versions against known vulnerabilities (pip-audit), in .venv-audit; needs a network
 # Each sets up its environment first, and may be repeated: what is done is skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-data test-slurm faults check benchmarks peers lowest audit
+.PHONY: setup run study study-images test test-slow test-data test-slurm faults check benchmarks peers others lowest audit
 
 setup: .venv/.done
 
@@ -68,6 +69,19 @@ benchmarks: setup
 
 peers: .venv-peers/.done
 	.venv-peers/bin/python benchmarks/peers.py
+
+# DiCE brings xgboost, whose wheel for Linux needs NVIDIA's NCCL (200 MB).
+.venv-others/.done: pyproject.toml constraints.txt benchmarks/others.txt
+	$(PYTHON) -m venv .venv-others
+	.venv-others/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e . -r benchmarks/others.txt
+	touch $@
+
+OTHERS := .venv-others/bin/python
+others: .venv-others/.done
+	$(OTHERS) train.py export=outputs/others/models wandb=disabled
+	$(OTHERS) benchmarks/dice.py outputs/others/models outputs/others/dice-genetic.parquet --method genetic
+	$(OTHERS) benchmarks/dice.py outputs/others/models outputs/others/dice-random.parquet --method random
+	$(OTHERS) benchmarks/others.py outputs/others/models outputs/others/dice-genetic.parquet outputs/others/dice-random.parquet
 
 # The floors of pyproject.toml as constraints; everything that these require is the newest.
 .venv-lowest/.done: pyproject.toml constraints.txt benchmarks/lowest.py

@@ -3,9 +3,11 @@
 import contextlib
 import io
 import re
+import sys
 
 import matplotlib
 import pytest
+import torch
 from conftest import ROOT
 from notebook import cells, outputs, texts
 
@@ -47,3 +49,34 @@ def test_the_quick_start_shows_what_it_gives():
 
 def test_the_page_of_the_library_runs():
     exec("\n".join(blocks((ROOT / "docs" / "library.md").read_text())), {})
+
+
+@pytest.mark.slow
+def test_the_page_of_other_libraries_runs(compas, tmp_path, monkeypatch):
+    """But for the lines that need DiCE; the file that it would write is made by a search of our own."""
+    import cftransfer as cft
+    from cftransfer.models.export import export
+
+    (base,) = cft.train(compas, layers=4, width=64, seeds=[0])
+    export(tmp_path / "exported", {0: base}, compas)
+    found = cft.search(base, compas.x_test[:50], space=compas.space, method="minimal")
+    table = compas.space.decode(found.counterfactual.numpy()).rename_axis("factual").reset_index()
+    table.drop(index=[3, 8]).to_parquet(tmp_path / "dice-genetic.parquet", index=False)  # two that were not found
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    names: dict = {}
+    page = (ROOT / "docs" / "other-libraries.md").read_text()
+    exec("\n".join(block for block in blocks(page) if "dice_ml" not in block), names)
+    sys.modules.pop("load")
+    assert names["found"].found.sum() == 48
+    assert set(names["found"].status[[3, 8]]) == {"lost"}
+    assert names["result"].found == 48 / 50
+
+
+def test_every_exported_file_is_on_the_page_of_other_libraries(compas, tmp_path):
+    from cftransfer.models.export import export
+
+    page = (ROOT / "docs" / "other-libraries.md").read_text()
+    export(tmp_path, {0: torch.nn.Linear(14, 1)}, compas)
+    for path in tmp_path.iterdir():
+        assert f"| `{path.name.replace('-0.', '-<seed>.')}`" in page

@@ -18,6 +18,7 @@ from cftransfer.jobs.write import JobResult
 from cftransfer.measuring import rates
 from cftransfer.measuring.asking import counterfactual_table, transfer_tables
 from cftransfer.measuring.controls import nearest_rows
+from cftransfer.models import export as exported
 from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.spec import generating_seeds
@@ -156,6 +157,15 @@ def train(plan: Training) -> JobResult:
         log.info("seed %d: %s, its curve in %s", seed, file, file.with_suffix(".csv").name)
     metrics = {**last.to_dict(), "models": len(plan.seeds)}
     return JobResult(metrics=metrics, tables={"curves": table}, texts=_texts(plan.dataset), data=plan.dataset.identity)
+
+
+def export(plan: Training) -> None:
+    """Write the models of a pool into the folder `export`; those that the store lacks are trained first."""
+    if plan.export is None:
+        raise ValueError("the plan has no folder to export to")
+    models = trained(plan.spec, plan.seeds, dataset=plan.dataset, store=plan.store, hardware=plan.hardware)
+    exported.export(plan.export, dict(zip(plan.seeds, models, strict=True)), plan.dataset)
+    log.info("exported models %s to %s; its load.py loads them", ", ".join(map(str, plan.seeds)), plan.export)
 
 
 def _accuracy(models: Sequence[Asked], dataset: Dataset) -> float:

@@ -31,7 +31,7 @@ GROUPS = {
     "replicates": ("bases", "references"),  # of transfer.py
     "population": ("pool", "size"),  # of train.py
 }
-TOP_LEVEL = {*GROUPS, "dataset", "model", "training", "counterfactual", "reference", "seed", "samples"}
+TOP_LEVEL = {*GROUPS, "dataset", "model", "training", "counterfactual", "reference", "seed", "samples", "export"}
 SHARED = ("trainer", "input", "paths", "wandb")
 
 
@@ -79,6 +79,7 @@ class Training:
     dataset: Dataset
     store: Path
     hardware: Hardware
+    export: Path | None  # folder for copies that need no cftransfer
 
 
 def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
@@ -116,11 +117,14 @@ def plan_training(cfg: DictConfig) -> Training:
     check_settings(cfg, groups=(*SHARED, "population"))
     pool = check_choice("population.pool", cfg.population.pool, ("base", "reference"))
     size = check_int("population.size", cfg.population.size, least=1, most=POOL_SIZE)
+    if cfg.export is not None and (not isinstance(cfg.export, str) or not cfg.export):
+        raise InputError(f"export={cfg.export}: takes a folder, or null")
     seeds, spec, dataset = member_seeds(cfg.seed, pool, size), base_spec(cfg), _dataset(cfg)
     spec = with_hashes(spec, dataset.version)
     check_training(spec, dataset)
     place, hardware = store.prepare(cfg.paths.store), hardware_of(cfg.trainer)
-    return Training(spec=spec, seeds=seeds, dataset=dataset, store=place, hardware=hardware)
+    export = None if cfg.export is None else Path(cfg.export)
+    return Training(spec=spec, seeds=seeds, dataset=dataset, store=place, hardware=hardware, export=export)
 
 
 def check_settings(cfg: DictConfig, *, groups: Collection[str]) -> None:

@@ -12,7 +12,7 @@ from cftransfer.jobs.schema import Result
 LONGEST_NAME, LONGEST_TAG, LONGEST_WORD = 120, 64, 128  # letters; W&B refuses longer ones
 REFUSED = "/\\#?%:"  # by W&B, in the name of a project
 # Settings that say how well or where a job is done, not what it is.
-PRECISION = ("samples", "replicates.", "paths.", "trainer.", "wandb", "debug", "hydra.", "population.")
+PRECISION = ("samples", "replicates.", "paths.", "trainer.", "wandb", "debug", "hydra.", "population.", "export")
 TOLD = ("experiment", "dataset", "model", "model@reference.model", "counterfactual", "sweep", "trainer", "seed")
 
 Settings = Mapping[str, Any]

@@ -1,0 +1,124 @@
+"""Load the models beside this file; it needs torch, and neither cftransfer nor the store that the models come from.
+
+`python train.py … export=DIR` copies this file to DIR/load.py. For rows in original units it needs numpy, and for
+models of scikit-learn scikit-learn and skops.
+"""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+HERE = Path(__file__).parent
+# The types of scikit-learn's own trees that skops makes objects of.
+TRUSTED = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+)
+
+
+class Network(nn.Module):
+    """(n, *input) float32 in [0, 1] → (n,) logits of class 1, or (n, K); gradients reach the input."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.exported = torch.export.load(path).module()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (n, *input) float32 in [0, 1] → logits."""
+        return self.exported(x)
+
+    def train(self, mode: bool = True) -> "Network":  # noqa: ARG002  (the graph is that of evaluation mode)
+        """Change nothing: other libraries call `eval()`, which torch's exported modules refuse."""
+        return self
+
+
+class Classifier:
+    """A model as scikit-learn's are asked: rows in original units in, classes and probabilities out."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+        self.classes_ = list(range(len(space()["classes"])))
+
+    def predict_proba(self, rows: Any) -> Any:
+        """Rows in original units → (n, K) array of probabilities."""
+        return predict(rows, self.seed)
+
+    def predict(self, rows: Any) -> Any:
+        """Rows in original units → (n,) array of classes, 0 to K − 1."""
+        return self.predict_proba(rows).argmax(1)
+
+
+def seeds() -> list[int]:
+    """Return the seeds of the models beside this file, in ascending order."""
+    return sorted(
+        int(path.stem.partition("-")[2]) for path in HERE.glob("model-*") if path.suffix in (".pt2", ".skops")
+    )
+
+
+def space() -> dict[str, Any]:
+    """Return the content of feature_space.json: features (of images their shape), and the names of the classes."""
+    return json.loads((HERE / "feature_space.json").read_text("utf-8"))
+
+
+@functools.cache
+def load(seed: int | None = None) -> Any:
+    """Return the model of a seed, by default of the first: a torch module (`Network`), or a scikit-learn estimator."""
+    path = HERE / f"model-{seeds()[0] if seed is None else seed}.pt2"
+    if path.exists():
+        return Network(path)
+    import skops.io
+
+    return skops.io.load(path.with_suffix(".skops"), trusted=list(TRUSTED))
+
+
+def encode(rows: Any) -> Tensor:
+    """Return what the models take: (n, *input) float32 in [0, 1].
+
+    rows: of tables a DataFrame in original units (columns are found by their names, numbers beyond the range of the
+    training rows are put at its end); of images (n, channels, height, width), bytes or floats in [0, 1].
+    """
+    described = space()
+    if "features" not in described:
+        images = torch.as_tensor(rows)
+        return images.float() / 255 if images.dtype == torch.uint8 else images
+    return torch.cat([_encoded(feature, rows[feature["name"]]) for feature in described["features"]], dim=1)
+
+
+def predict(rows: Any, seed: int | None = None) -> Any:
+    """Return (n, K) probabilities as an array; rows as `encode` takes them, seed as `load` does."""
+    model, x = load(seed), encode(rows)
+    if isinstance(model, Network):
+        with torch.no_grad():
+            logits = model(x).double()
+    else:
+        flat = x.flatten(1).double().numpy()
+        if hasattr(model, "predict_proba"):
+            return model.predict_proba(flat)
+        logits = torch.as_tensor(model.decision_function(flat))
+    if logits.dim() == 1:
+        return torch.stack([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1).numpy()
+    return logits.softmax(1).numpy()
+
+
+def _encoded(feature: dict[str, Any], values: Any) -> Tensor:
+    """(n,) original values of a feature → (n, its columns) float32 in [0, 1]."""
+    import numpy as np
+
+    if categories := feature["categories"]:
+        places = {category: place for place, category in enumerate(categories)}
+        if unknown := sorted({str(value) for value in values if value not in places}):
+            raise ValueError(f"{feature['name']}: unknown category {', '.join(unknown)}")
+        codes = np.array([places[value] for value in values], dtype=int)
+        if feature["kind"] == "categorical":
+            return torch.from_numpy(np.eye(len(categories), dtype=np.float32)[codes])
+        return torch.from_numpy((codes[:, None] / (len(categories) - 1)).astype(np.float32))
+    scaled = np.log1p if feature["scale"] == "log1p" else np.asarray
+    low, high = scaled(np.array([feature["low"], feature["high"]]))
+    numbers = scaled(np.asarray(values, dtype=float))
+    share = (numbers - low) / (high - low) if high > low else np.zeros(len(numbers))
+    return torch.from_numpy(np.clip(share, 0, 1)[:, None].astype(np.float32))
