@@ -105,6 +105,7 @@ class Git(TypedDict):
 class Data(TypedDict, total=False):
     """What `Dataset.identity` says of the data."""
 
+    name: str
     version: str
     about: str
     from_files: bool

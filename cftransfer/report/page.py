@@ -146,7 +146,8 @@ def asked(panel: Panel) -> str:
     """Return in words what the jobs of a panel asked: what they did, not what their experiment is called."""
     some = panel.jobs
     references = {_references(job) for job in some}
-    where = " and ".join(dict.fromkeys(str(job.settings.get("dataset", "—")) for job in some))
+    data = [job.result.data.get("name") or str(job.settings.get("dataset", "—")) for job in some]
+    where = " and ".join(dict.fromkeys(data))
     many = f"{len(some)} jobs" if len(some) > 1 else "One job"
     knob = f", over {panel.knob}" if panel.knob else ""
     searches, pairs = (_range(job.metrics[name] for job in some) for name in ("n_searched", "pairs"))
