@@ -12,11 +12,12 @@ from cftransfer.commands.hardware import use
 from cftransfer.commands.plan import Plan, Training
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import PixelSpace
-from cftransfer.jobs import examples
+from cftransfer.jobs import examples, extremes
 from cftransfer.jobs.write import JobResult
 from cftransfer.measuring import rates
 from cftransfer.measuring.asking import counterfactual_table, transfer_tables
 from cftransfer.measuring.controls import nearest_rows
+from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.spec import generating_seeds
@@ -54,12 +55,17 @@ def run(plan: Plan) -> JobResult:
     if isinstance(plan.dataset.space, PixelSpace):
         metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
     shown = examples.examples(searches, asked[len(plan.epochs) - 1], plan.dataset)
-    tables |= {"curves": _curves(plan)} | ({"examples": examples.table(shown, plan.dataset)} if shown else {})
+    stable = extremes.extremes(searches, tables["holds"], plan.dataset)
+    tables |= {"curves": _curves(plan)}
+    if shown:
+        tables |= {
+            name: examples.table(some, plan.dataset) for name, some in (("examples", shown), ("extremes", stable))
+        }
     return JobResult(
         metrics=metrics,
         tables=tables,
         curve=curve,
-        pictures=examples.pictures(shown, plan.dataset),
+        pictures=examples.pictures(shown, plan.dataset) | extremes.pictures(stable, plan.dataset),
         kept=_kept(plan, many=len(searches[0])),
         data=plan.dataset.identity,
     )
@@ -98,6 +104,7 @@ def _measured(
         tables["transfers_seed"] = asked[-1]
         tables["pairs"]["rate_seed"] = rates.pairs(asked[-1]).rate
         metrics |= rates.minus_seed(tables["pairs"])
+    tables["holds"] = per_counterfactual(counterfactuals, last)
     tables["survivorship"] = rates.survivorship(counterfactuals, last)
     if not plan.continued:
         return metrics, tables, None

@@ -12,6 +12,7 @@ import pandas as pd
 from cftransfer.columns import CONTROLS, PAIR, matrix
 from cftransfer.errors import InputError
 from cftransfer.measuring import rates
+from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
 
 if TYPE_CHECKING:
@@ -60,6 +61,24 @@ class Result:
         return pd.concat(tables, ignore_index=True)[
             ["group", *PAIR, "found", "agreement", "rate", "rate_conditional", *CONTROLS]
         ]
+
+    @property
+    def per_counterfactual(self) -> pd.DataFrame:
+        """One row per group × base × found counterfactual: on which share of the references it holds, and at least.
+
+        `measuring.per_counterfactual` has the columns; bounds are exact, one-sided, and of level .95.
+        """
+        return self.held()
+
+    def held(self, level: float = LEVEL, *, interval: str = "exact") -> pd.DataFrame:
+        """Return `per_counterfactual` with bounds of another level, between 0 and 1; interval: exact or jeffreys."""
+        options = {"level": level, "interval": interval}
+        tables = [
+            per_counterfactual(self.counterfactuals, some, **options).assign(group=group)  # type: ignore[arg-type]
+            for group, some in self._parts()
+        ]
+        table = pd.concat(tables, ignore_index=True)
+        return table[["group", *table.columns.drop("group")]]
 
     @property
     def by_target(self) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from cftransfer import atomic
 from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS, Git
+from cftransfer.measuring.per_counterfactual import in_words
 from cftransfer.measuring.statistics import Trend
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
@@ -117,7 +118,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         intervals=sorted({result.metrics["interval"] for result in results}),
         trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
         examples=[
-            (name, cards(job.examples), _pictures(job, index), plain(str(job.folder)))
+            (name, cards(job.examples), extremes(job), _pictures(job, index), plain(str(job.folder)))
             for index, (name, job) in enumerate(zip(names(jobs.jobs), jobs.jobs, strict=True))
             if job.examples is not None
         ],
@@ -175,6 +176,12 @@ def cards(examples: pd.DataFrame) -> list[dict[Any, Any]]:
         card = found.setdefault(row["example"], {**row, "changes": []})
         card["changes"].append({name: row[name] for name in ("feature", "old", "new")})
     return list(found.values())
+
+
+def extremes(job: Job) -> list[dict[Any, Any]]:
+    """Return the cards of the counterfactuals that hold on the most references and on the fewest; [] for images."""
+    found = cards(job.extremes) if job.extremes is not None else []
+    return [{**card, "held": in_words(card["share"], card["n_references"], card["low"])} for card in found]
 
 
 def _pictures(job: Job, index: int) -> list[tuple[str, str]]:
