@@ -21,7 +21,7 @@ from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.spec import generating_seeds
-from cftransfer.store.searched import searched, searches_file
+from cftransfer.store.searched import of_base, searched, searches_file
 from cftransfer.store.trained import curves, model_file, trained, trajectory
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,8 @@ def run(plan: Plan) -> JobResult:
         tables=tables,
         curve=curve,
         pictures=examples.pictures(shown, plan.dataset) | extremes.pictures(stable, plan.dataset),
-        kept=_kept(plan, many=len(searches[0])),
-        data=plan.dataset.identity,
+        kept=_kept(plan),
+        data=plan.identity,
     )
 
 
@@ -135,10 +135,12 @@ def _curves(plan: Plan) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _kept(plan: Plan, *, many: int) -> list[str]:
+def _kept(plan: Plan) -> list[str]:
     """Return the files of the store that hold the counterfactuals of each base."""
+    many = len(plan.dataset.x_test[: plan.samples])
     files = [
-        searches_file(plan.base, seed, settings=plan.search, many=many, store=plan.store) for seed in plan.base_seeds
+        searches_file(plan.base, seed, settings=of_base(plan.search, base), many=many, store=plan.store)
+        for base, seed in enumerate(plan.base_seeds)
     ]
     return [path.relative_to(plan.store).as_posix() for path in files]
 

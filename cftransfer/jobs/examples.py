@@ -63,7 +63,7 @@ def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]
 
 
 def _example(search: Counterfactuals, row: dict, dataset: Dataset) -> Example:
-    place, sign = row["factual"], 1 if row["target"] == 1 else -1
+    place, sign = search.entry(row["factual"], row.get("proposal", 0)), 1 if row["target"] == 1 else -1
     x, reached = search.factual[place], search.counterfactual[place]
     said = {
         "base_factual": search.factual_logit[place],
@@ -73,7 +73,8 @@ def _example(search: Counterfactuals, row: dict, dataset: Dataset) -> Example:
     }
     told = {
         "transferred": bool(row["transferred"]),
-        "factual": place,
+        "factual": row["factual"],
+        **({"proposal": row["proposal"]} if "proposal" in row else {}),
         "base_seed": row["base_seed"],
         "reference_seed": row["reference_seed"],
         "from_class": dataset.classes[1 - row["target"]],

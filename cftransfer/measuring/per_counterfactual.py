@@ -49,5 +49,5 @@ def per_counterfactual(
 
 def in_words(share: float, n_references: int, low: float) -> str:
     """Return "holds on 9 of 10 references (at least 0.60)"; the bound is rounded down."""
-    held = f"holds on {round(share * n_references)} of {n_references} reference{'s' * (n_references != 1)}"
+    held = f"holds on {round(share * n_references)} of {n_references} reference{'' if n_references == 1 else 's'}"
     return f"{held} (at least {floor(low * 100 + ROUNDING) / 100:.2f})" if low > 0 else held

@@ -91,7 +91,7 @@ def rate_interval(rates: np.ndarray, *, found: int, level: float = LEVEL) -> Int
 
 
 def lower_bound(held: np.ndarray, asked: np.ndarray, *, level: float = LEVEL, interval: str = "exact") -> np.ndarray:
-    """held ≤ asked: (n,) counts → (n,) one-sided lower bounds of the share of which `asked` independent draws held.
+    """Counts held ≤ asked, (n,) → (n,) one-sided lower bounds of the share of which `asked` independent draws held.
 
     interval: exact (Clopper and Pearson) is above the true share in at most 1 − level of all cases, whatever that share
     is; jeffreys is the quantile of its posterior, above the true share in about as many. Both are 0 where nothing held.

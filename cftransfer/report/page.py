@@ -100,6 +100,9 @@ def notes(jobs: Jobs) -> list[str]:
     if jobs.earlier:
         left = ", ".join(folder.name for folder in jobs.earlier)
         found.append(f"left by an earlier sweep in the same folder, and counted: {left}; remove what does not belong")
+    if many := sum("n_proposals" in job.metrics for job in jobs.jobs):
+        where = "" if many == len(jobs.jobs) else f"in {many} of {len(jobs.jobs)} jobs "
+        found.append(f"{where}factuals have several counterfactuals; every factual weighs the same in all numbers")
     return found
 
 
