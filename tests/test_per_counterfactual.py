@@ -124,3 +124,55 @@ def test_continued_training_is_asked_at_its_last_age(tmp_path):
     last = transfers[(transfers.extra_epochs == 3) & transfers.found]
     assert (holds.n_references == 1).all()
     assert holds.share.tolist() == last.transferred.astype(float).tolist()
+
+
+def test_each_of_several_counterfactuals_has_a_row_and_a_factual_counts_once():
+    """The factual 0 has two points and 1 has one, of which a reference takes one and none; 2 has none at all."""
+    x = torch.tensor([[0.2, 0.2], [0.3, 0.1], [0.1, 0.1]])
+    points = torch.tensor([[0.55, 0.5], [0.9, 0.5], [0.55, 0.5], [0.2, 0.2]])
+    numbers = [0, 0, 1, 0]
+    found = judge(line(-1.0), x, points, factual=numbers)
+    assert found.status.tolist() == ["found", "found", "found", "lost", "not_found"]
+    assert found.rows.tolist() == [0, 0, 1, 0, 2]
+    assert found.proposal.tolist() == [0, 1, 0, 2, 0]
+    assert [found.entry(0, 2), found.entry(1), found.entry(2)] == [3, 2, 4]
+    result = measure(ask(found, [line(-1.2), line(-1.0)]))
+    assert result.found == pytest.approx(2 / 3)
+    assert result.pairs.found.tolist() == [2, 2]
+    assert result.pairs.rate.tolist() == [(1 / 2 + 0) / 2, 1]
+    assert result.rate == pytest.approx(5 / 8)
+    assert result.by_target.n_tried.tolist() == [4]
+    assert result.by_target.rate.tolist() == [pytest.approx(5 / 8)]
+    here = result.per_counterfactual
+    assert here[["factual", "proposal", "share"]].to_numpy().tolist() == [[0, 0, 0.5], [0, 1, 1], [1, 0, 0.5]]
+    length = (np.hypot(0.35, 0.3) + np.hypot(0.7, 0.3)) / 4 + np.hypot(0.25, 0.4) / 2
+    assert f"at a mean L2 distance of {length:.3f}" in str(result)
+    assert "found 3 counterfactuals for 2 of 3 factuals on 1 base (0.667)" in str(result)
+    assert str(result).splitlines()[1] == "not found: 1 lost, 1 not_found"
+    again = judge(line(-1.0), x, points[[2, 0, 3, 1]], factual=torch.tensor([1, 0, 0, 0]))
+    assert measure(ask(again, [line(-1.2), line(-1.0)])).rate == result.rate
+
+
+def test_one_for_each_in_order_is_as_without_numbers():
+    x, points = torch.rand(9, 2) / 2, torch.rand(9, 2)
+    plain, numbered = (judge(line(-1.0), x, points, factual=factual) for factual in (None, range(9)))
+    references = [line(-1.1), line(-0.9)]
+    one, other = (measure(ask(found, references)) for found in (plain, numbered))
+    pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
+    assert "proposal" not in one.counterfactuals
+
+
+@pytest.mark.parametrize(
+    ("factual", "said"),
+    [
+        ([0, 1], "factual: takes the row of x of each of the 3 counterfactuals, as whole numbers"),
+        ([0.0, 1.0, 0.5], "as whole numbers"),
+        ([0, 2, 1], "factual: has 2 in row 1, and x the rows 0 to 1"),
+        ([0, 1, -1], "factual: has -1 in row 2"),
+    ],
+)
+def test_a_point_of_no_factual_is_one_line(factual, said):
+    with pytest.raises(InputError) as raised:
+        judge(line(-1.0), torch.rand(2, 2), torch.rand(3, 2), factual=factual)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)

@@ -46,8 +46,8 @@ def imported(
     found = proposed_for(rows, torch.from_numpy(points)[order], None if row is None else row[order])
     if found.row is not None:  # by factual, those without a row among them
         again = found.row.argsort(stable=True)
-        found = found._replace(x=found.x[again], claimed=found.claimed[again], row=found.row[again])
-        found = found._replace(row=None if torch.equal(found.row, torch.arange(len(rows))) else found.row)
+        by = None if torch.equal(found.row[again], torch.arange(len(rows))) else found.row[again]
+        found = found._replace(x=found.x[again], claimed=found.claimed[again], row=by)
     of = slice(None) if found.row is None else found.row
     factual, reached = rows[of], found.x
     beyond = ((factual == 0) & (reached < 0)) | ((factual == 1) & (reached > 1))

@@ -40,6 +40,7 @@ def read_proposals(
     if suffix not in FRAMES + ARRAYS:
         raise InputError(f"{named}takes a file that ends in {', '.join(FRAMES + ARRAYS)}")
     try:
+        points: np.ndarray | pd.DataFrame
         if suffix in ARRAYS:
             points, numbers = _arrays(path, index)
         else:
@@ -61,7 +62,7 @@ def read_proposals(
     return read, factuals
 
 
-def _arrays(path: str, index: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _arrays(path: str, index: str | None) -> tuple[np.ndarray, Any]:
     """Return the points of an npy or npz file, and its array `index`; nothing is unpickled."""
     held = np.load(path, allow_pickle=False)
     if isinstance(held, np.ndarray):
@@ -85,7 +86,7 @@ def _frame(path: str, space: Any) -> pd.DataFrame:
         head = pd.read_csv(path, nrows=0).columns
         words = {feature.name: str for feature in space.features if feature.categories}
         missing = {name: [""] if name in words else NO_NUMBER for name in head}
-        frame = pd.read_csv(path, dtype=words, keep_default_na=False, na_values=missing, float_precision="round_trip")
+        frame = pd.read_csv(path, dtype=words, keep_default_na=False, na_values=missing)
     if not frame.columns.is_unique:
         raise InputError(f"has the column {frame.columns[frame.columns.duplicated()][0]!r} twice")
     return frame.rename(columns=str)
@@ -115,7 +116,9 @@ def _encoded(frame: pd.DataFrame, space: FeatureSpace, units: str) -> np.ndarray
     features = space.features if units == "original" else [Feature(name=name, kind="continuous") for name in names]
     for feature in features:
         _check_column(feature, frame[feature.name])
-    return space.encode(frame, clip=False) if units == "original" else frame[names].to_numpy(dtype=np.float32)
+    return (
+        space.encode(frame, clip=False) if units == "original" else frame[names].to_numpy(dtype=np.float32, copy=True)
+    )
 
 
 def _check_column(feature: Feature, values: pd.Series) -> None:

@@ -29,7 +29,8 @@ def extremes(searches: Sequence[Counterfactuals], holds: pd.DataFrame, dataset: 
     holds: what `measuring.per_counterfactual` gives. searches: the counterfactuals of each base.
     """
     key = [name for name in counterfactual_key(holds) if name != "base"]
-    shown, rows = set(), []
+    shown: set[int] = set()
+    rows: list[tuple[str, dict]] = []
     for side, rising in (("most", False), ("least", True)):
         ordered = holds.sort_values(["share", *key, "base"], ascending=[rising, *[True] * (len(key) + 1)])
         once = ordered[~ordered.factual.isin(shown)].drop_duplicates("factual").head(EACH)
