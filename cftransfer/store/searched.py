@@ -128,7 +128,8 @@ def searched(
         result = run_search(base, x, settings=own[seed], dataset=dataset, generating=partial(generating, seed))
         if file(seed) != files[seed]:
             raise InputError(f"counterfactual.path={own[seed]['path']}: changed while it was read; run the job again")
-        log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, result.found.sum())
+        found = len(result.rows[result.found].unique())  # a factual may have several
+        log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, found)
         about = {"base": {**spec, "seed": seed}, "counterfactual": own[seed], "samples": len(x)}
         kept = {name: part for name, part in vars(result).items() if isinstance(part, Tensor) and name != "factual"}
         artifacts.save(store, "counterfactuals", files[seed].stem, kept, about)
