@@ -16,3 +16,8 @@ def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
     nested = len(table) > 1 and bool((table.base == table.reference).all())
     wide = table.assign(reference=0) if nested else table
     return wide.pivot(index="base", columns="reference", values=column).to_numpy()
+
+
+def counterfactual_key(table: pd.DataFrame) -> list[str]:
+    """Return the columns that name a counterfactual: base and factual, and proposal where a factual has several."""
+    return ["base", "factual", *(["proposal"] if "proposal" in table else [])]

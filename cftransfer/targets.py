@@ -42,7 +42,7 @@ OWN = {
         "svm",
     },
     "counterfactual": {
-        "ensemble", "gradient", "growing_spheres", "minimal", "nearest", "sns", "trex", "wachter",
+        "ensemble", "gradient", "growing_spheres", "imported", "minimal", "nearest", "sns", "trex", "wachter",
     },
 }  # fmt: skip
 

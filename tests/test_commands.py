@@ -71,6 +71,7 @@ def test_result_json_has_what_the_docs_promise(main_job):
         tables = {path.name for path in folder.rglob("*.parquet")}
         assert {name.partition(".")[0] for name in tables} == {
             "counterfactuals", "transfers", "pairs", "survivorship", "curves", "examples",
+            "extremes", "holds",
         }  # fmt: skip
         assert all(f"`{name}`" in DOCS for name in tables)
         assert result["metrics"]["pairs"] == 50

@@ -47,7 +47,8 @@ def test_the_quick_start_shows_what_it_gives():
             assert numbers(ours) == pytest.approx(numbers(stored), abs=0.02)
 
 
-def test_the_page_of_the_library_runs():
+def test_the_page_of_the_library_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # it writes a file
     exec("\n".join(blocks((ROOT / "docs" / "library.md").read_text())), {})
 
 

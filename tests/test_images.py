@@ -131,10 +131,11 @@ def test_the_counterfactuals_themselves_are_where_result_json_says(job):
 def test_a_job_on_images_leaves_pictures_everywhere(job):
     _, folder = job
     pictures = sorted(folder.rglob("examples/*.png"))
-    shown = table(folder, "examples")
-    assert [path.stem for path in pictures] == [
-        f"{row.example}-{'' if row.transferred else 'not-'}transferred" for row in shown.itertuples()
-    ]
+    shown, stable = table(folder, "examples"), table(folder, "extremes")
+    named = [f"{row.example}-{'' if row.transferred else 'not-'}transferred" for row in shown.itertuples()]
+    assert [path.stem for path in pictures] == named + sorted(
+        f"{row.side}-stable-{row.example}" for row in stable.itertuples()
+    )
     assert shown.transferred.value_counts().max() <= 3
     transfers = table(folder, "transfers").set_index(["base_seed", "reference_seed", "factual"])
     for row in shown.itertuples():

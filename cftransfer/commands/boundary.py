@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from cftransfer import store
+from cftransfer.columns import counterfactual_key
 from cftransfer.commands.patch import base_spec, reference_spec
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError, as_command, plain
@@ -142,7 +143,8 @@ def _found(folder: Path, asked: pd.DataFrame, *, base: int) -> pd.DataFrame:
     if searched.empty:
         raise InputError(f"--base {base}: found no counterfactual, so there is none to draw")
     try:
-        found = searched.merge(asked[["factual", "transferred"]], on="factual", validate="one_to_one")
+        key = [name for name in counterfactual_key(searched) if name != "base"]
+        found = searched.merge(asked[[*key, "transferred"]], on=key, validate="one_to_one")
         if len(found) < len(searched):
             raise ValueError("it lacks some")
         return found.astype({"transferred": bool})

@@ -13,16 +13,17 @@ from cftransfer.commands.plan import Plan, Training
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.features_file import features_yaml
 from cftransfer.data.pixels import PixelSpace
-from cftransfer.jobs import examples
+from cftransfer.jobs import examples, extremes
 from cftransfer.jobs.write import JobResult
 from cftransfer.measuring import rates
 from cftransfer.measuring.asking import counterfactual_table, transfer_tables
 from cftransfer.measuring.controls import nearest_rows
+from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.models import export as exported
 from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.spec import generating_seeds
-from cftransfer.store.searched import searched, searches_file
+from cftransfer.store.searched import of_base, searched, searches_file
 from cftransfer.store.trained import curves, model_file, trained, trajectory
 
 log = logging.getLogger(__name__)
@@ -56,15 +57,20 @@ def run(plan: Plan) -> JobResult:
     if isinstance(plan.dataset.space, PixelSpace):
         metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
     shown = examples.examples(searches, asked[len(plan.epochs) - 1], plan.dataset)
-    tables |= {"curves": _curves(plan)} | ({"examples": examples.table(shown, plan.dataset)} if shown else {})
+    stable = extremes.extremes(searches, tables["holds"], plan.dataset)
+    tables |= {"curves": _curves(plan)}
+    if shown:
+        tables |= {
+            name: examples.table(some, plan.dataset) for name, some in (("examples", shown), ("extremes", stable))
+        }
     return JobResult(
         metrics=metrics,
         tables=tables,
         curve=curve,
-        pictures=examples.pictures(shown, plan.dataset),
+        pictures=examples.pictures(shown, plan.dataset) | extremes.pictures(stable, plan.dataset),
         texts=_texts(plan.dataset),
-        kept=_kept(plan, many=len(searches[0])),
-        data=plan.dataset.identity,
+        kept=_kept(plan),
+        data=plan.identity,
     )
 
 
@@ -101,6 +107,7 @@ def _measured(
         tables["transfers_seed"] = asked[-1]
         tables["pairs"]["rate_seed"] = rates.pairs(asked[-1]).rate
         metrics |= rates.minus_seed(tables["pairs"])
+    tables["holds"] = per_counterfactual(counterfactuals, last)
     tables["survivorship"] = rates.survivorship(counterfactuals, last)
     if not plan.continued:
         return metrics, tables, None
@@ -136,10 +143,12 @@ def _texts(dataset: Dataset) -> dict[str, str]:
     return {} if isinstance(dataset.space, PixelSpace) else {"features.yaml": features_yaml(dataset.space.features)}
 
 
-def _kept(plan: Plan, *, many: int) -> list[str]:
+def _kept(plan: Plan) -> list[str]:
     """Return the files of the store that hold the counterfactuals of each base."""
+    many = len(plan.dataset.x_test[: plan.samples])
     files = [
-        searches_file(plan.base, seed, settings=plan.search, many=many, store=plan.store) for seed in plan.base_seeds
+        searches_file(plan.base, seed, settings=of_base(plan.search, base), many=many, store=plan.store)
+        for base, seed in enumerate(plan.base_seeds)
     ]
     return [path.relative_to(plan.store).as_posix() for path in files]
 

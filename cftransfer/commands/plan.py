@@ -14,11 +14,11 @@ from cftransfer.commands.patch import base_spec, reference_spec, unread
 from cftransfer.commands.secrets import check_config, leaves
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
-from cftransfer.jobs.schema import MAX_NUMBER
+from cftransfer.jobs.schema import MAX_NUMBER, version_of
 from cftransfer.models.build import Hardware, build_for, check_training, fitted_in_one_go
 from cftransfer.settings import check_choice, check_int, check_keys
 from cftransfer.spec import POOL_SIZE, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
-from cftransfer.store.searched import check_search
+from cftransfer.store.searched import IMPORTED, check_search, imported_content
 from cftransfer.targets import parameters
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,18 @@ class Plan:
     dataset: Dataset
     store: Path
     hardware: Hardware
+    imported: str = ""  # what identifies the content of the files of counterfactuals that are imported
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The description of all that the job reads, its data set and files of counterfactuals, in its result."""
+        read = {"imported": self.imported, "from_files": True} if self.imported else {}
+        return {**self.dataset.identity, **read}
+
+    @property
+    def version(self) -> str:
+        """The identity of all that the job reads, as `jobs.schema.version_of` has it."""
+        return version_of(self.identity)
 
     @property
     def continued(self) -> bool:
@@ -109,6 +121,7 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
         dataset=dataset,
         store=store.prepare(cfg.paths.store),
         hardware=hardware_of(cfg.trainer),
+        imported=imported_content(search, bases),
     )
 
 
@@ -199,5 +212,7 @@ def _search(cfg: DictConfig, base: Spec, dataset: Dataset, seeds: list[int]) -> 
     if "generating" in parameters("counterfactual", settings):
         for seed in seeds:
             generating_seeds(seed, 1)
-    check_search(settings, dataset, build_for(dataset, base["model"], seed=0))
+    untrained = build_for(dataset, base["model"], seed=0)
+    for number in range(len(seeds) if settings.get("_target_") == IMPORTED else 1):
+        check_search(settings, dataset, untrained, samples=cfg.samples, base=number)
     return settings

@@ -15,7 +15,7 @@ def main(cfg: DictConfig, job: Job) -> None:
     from cftransfer.commands.plan import plan
 
     planned = plan(cfg, typed=job.typed)
-    job.begin(planned.dataset.version)
+    job.begin(planned.version)
     job.finish(experiment.run(planned))
 
 

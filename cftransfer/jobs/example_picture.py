@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from cftransfer.data.pixels import GREYS, PixelSpace
+from cftransfer.measuring.per_counterfactual import in_words
 
 SIDE = 224  # pixels of a panel at least; small images are enlarged by whole numbers, their pixels staying sharp
 GAP, LINE, LETTERS = 12, 17, 12  # pixels
@@ -47,9 +48,9 @@ def strip(x: Tensor, counterfactual: Tensor, told: Mapping[str, Any], *, binary:
     width, height = panels[0].size
     canvas = Image.new("RGB", (3 * (width + GAP) + GAP, height + 4 * LINE + 3 * GAP), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.truetype(FONT, LETTERS)
-    verdict = ("transferred", GOOD) if told["transferred"] else ("not transferred", BAD)
-    title = f"{told['from_class']} → {told['target_class']}: {verdict[0]}"
-    draw.text((GAP, GAP // 2), title, fill=verdict[1], font=font)
+    verdict, ink = _verdict(told)
+    title = f"{told['from_class']} → {told['target_class']}: {verdict}"
+    draw.text((GAP, GAP // 2), title, fill=ink, font=font)
     for index, (panel, lines) in enumerate(zip(panels, words, strict=True)):
         left, top = GAP + index * (width + GAP), LINE + GAP
         canvas.paste(panel, (left, top))
@@ -58,15 +59,26 @@ def strip(x: Tensor, counterfactual: Tensor, told: Mapping[str, Any], *, binary:
     return np.asarray(canvas)
 
 
-def _said(told: Mapping[str, Any], where: str, *, binary: bool) -> tuple[str, str]:
-    """Return the class that base and reference give to a point, with its probability; of three or more, the target."""
+def _verdict(told: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what one reference says, or on how many it holds, and the colour of it."""
+    if "share" in told:
+        said = in_words(told["share"], told["n_references"], told["low"])
+        return said, GOOD if told["side"] == "most" else BAD
+    return ("transferred", GOOD) if told["transferred"] else ("not transferred", BAD)
+
+
+def _said(told: Mapping[str, Any], where: str, *, binary: bool) -> list[str]:
+    """Return the class that base and reference, where one is meant, give to a point, with its probability.
+
+    Of three classes or more, the target.
+    """
     lines = []
-    for model in ("base", "reference"):
+    for model in [model for model in ("base", "reference") if f"{model}_{where}" in told]:
         chance = told[f"{model}_{where}"]
         other = binary and chance <= 0.5
         name, chance = (told["from_class"], 1 - chance) if other else (told["target_class"], chance)
         lines.append(f"{model}: {name if len(name) <= LONGEST else name[: LONGEST - 1] + '…'} {chance:.2f}")
-    return lines[0], lines[1]
+    return lines
 
 
 def _panel(image: Tensor) -> Image.Image:

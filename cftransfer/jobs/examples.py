@@ -64,7 +64,7 @@ def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]
 
 
 def _example(search: Counterfactuals, row: dict, dataset: Dataset) -> Example:
-    place, target = row["factual"], torch.tensor(row["target"])
+    place, target = search.entry(row["factual"], row.get("proposal", 0)), torch.tensor(row["target"])
     x, reached = search.factual[place], search.counterfactual[place]
     margins = {
         "base_factual": margin(search.factual_logit[place], target),
@@ -74,7 +74,8 @@ def _example(search: Counterfactuals, row: dict, dataset: Dataset) -> Example:
     }
     told = {
         "transferred": bool(row["transferred"]),
-        "factual": place,
+        "factual": row["factual"],
+        **({"proposal": row["proposal"]} if "proposal" in row else {}),
         "base_seed": row["base_seed"],
         "reference_seed": row["reference_seed"],
         "from_class": dataset.classes[int(predicted(search.factual_logit[place : place + 1]))],

@@ -21,6 +21,7 @@ TABLES = {
     **NUMBERS,
     "curves": ("role", *NUMBERS["curves"]),
     "examples": ("example", "transferred", "from_class", "target_class"),
+    "extremes": (*NUMBERS["extremes"], "side", "from_class", "target_class"),
 }
 EXAMPLES_CELLS = 2**20  # at most; a dozen examples of a table of 1,000 features have 2 × 10⁵
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -32,7 +33,7 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexErr
 class Job:
     """One job: its folder, its `result.json`, and its tables but for the large ones.
 
-    examples: None where nothing was found, or the job is older than they are.
+    examples, extremes: None where nothing was found, or the job is older than they are.
     """
 
     folder: Path
@@ -41,10 +42,14 @@ class Job:
     survivorship: pd.DataFrame
     curves: pd.DataFrame
     examples: pd.DataFrame | None = None
+    extremes: pd.DataFrame | None = None
 
     @property
     def pictures(self) -> list[Path]:
-        """The job's pictures of examples, if its inputs are images; no other files, which a page would pass on."""
+        """The job's pictures, if its inputs are images; no other files, which a page would pass on.
+
+        Those of examples have a number for a first name, those of extremes a word.
+        """
         found = sorted((self.folder / "examples").glob("*.png"))
         return [path for path in found if is_picture(self.folder, path)]
 
@@ -126,10 +131,13 @@ def read(folder: Path) -> Job | None:
     except ValueError as error:
         raise InputError(f"pairs.parquet cannot be read ({error}); run the job again") from error
     survivorship, curves = (table(folder, name, TABLES[name])[[*TABLES[name]]] for name in ("survivorship", "curves"))
-    examples = None
-    if (folder / "examples.parquet").exists():
-        examples = table(folder, "examples", TABLES["examples"], cells=EXAMPLES_CELLS).map(_plain)
-    return Job(folder, result, pairs, survivorship, curves, examples)
+    shown = [
+        table(folder, name, TABLES[name], cells=EXAMPLES_CELLS).map(_plain)
+        if (folder / f"{name}.parquet").exists()
+        else None
+        for name in ("examples", "extremes")
+    ]
+    return Job(folder, result, pairs, survivorship, curves, *shown)
 
 
 def _plain(value: Any) -> Any:

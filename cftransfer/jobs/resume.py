@@ -10,7 +10,7 @@ from pathlib import Path
 from cftransfer.atomic import disk
 from cftransfer.errors import InputError
 from cftransfer.jobs.provenance import RunningJob
-from cftransfer.jobs.schema import RESULT, Result, as_written, read_result, what
+from cftransfer.jobs.schema import RESULT, Result, as_written, read_result, version_of, what
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def _foreign(job: RunningJob, result: Result, metric: str, version: str | None) 
     for file, written in result.files.items():
         if not as_written(job.folder, file, written):
             return f"without {file} as it was written"
-    return OTHER_DATA if version not in (None, result.data.get("version", "")) else ""
+    return OTHER_DATA if version not in (None, version_of(result.data)) else ""
 
 
 def _set_aside(folder: Path, reason: str) -> None:

@@ -6,7 +6,7 @@ wrong, or end a report on other jobs. Nothing heavy is imported, so that a finis
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,7 +103,7 @@ class Git(TypedDict):
 
 
 class Data(TypedDict, total=False):
-    """What `Dataset.identity` says of the data."""
+    """What `Dataset.identity` says of the data; imported: the identity of files of counterfactuals that were read."""
 
     name: str
     version: str
@@ -111,6 +111,12 @@ class Data(TypedDict, total=False):
     from_files: bool
     notes: list[str]
     classes: list[str]
+    imported: str
+
+
+def version_of(data: Mapping[str, Any]) -> str:
+    """Return the identity of all that a job reads, by which an earlier result is known to be of the same."""
+    return "+".join(part for part in (data.get("version", ""), data.get("imported", "")) if part)
 
 
 class Result(BaseModel):

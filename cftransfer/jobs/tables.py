@@ -17,9 +17,18 @@ NUMBERS = {
     "survivorship": ("cap", "found", *("rate", *INTERVAL_COLUMNS)),
     "curves": ("epoch", "test_accuracy", "test_loss"),
     "examples": ("example",),
+    "extremes": ("example", "n_references", "share", "low", "base_factual", "base_counterfactual"),
 }
 CARD = tuple(f"{role}_{of}" for role in ("base", "reference") for of in ("factual", "counterfactual"))
-WHOLE = ("base", "reference", EXTRA_EPOCHS, "cap", "epoch", "example")  # numbers that count or name something
+WHOLE = (
+    "base",
+    "reference",
+    EXTRA_EPOCHS,
+    "cap",
+    "epoch",
+    "example",
+    "n_references",
+)  # numbers that count or name something
 UNBOUNDED = ("test_loss",)  # of a training that diverged
 
 
@@ -40,6 +49,8 @@ def check_table(name: str, table: pd.DataFrame) -> None:
             raise ValueError(f"{column} holds a number above {MAX_NUMBER:.0e}")
     if name == "curves" and not pd.api.types.is_string_dtype(table.role):
         raise ValueError("role holds no words")
+    if name == "extremes" and not table[["share", "low"]].map(lambda share: 0 <= share <= 1).all(axis=None):
+        raise ValueError("share or low is not between 0 and 1")
     if name == "examples" and table.transferred.dtype != np.dtype(bool):
         raise ValueError("transferred holds something else than true and false")
 

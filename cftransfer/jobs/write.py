@@ -44,7 +44,8 @@ def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> No
     wandb: the id of the job's W&B run, if it has one.
     """
     contents = _contents(result)
-    for stale in [*(job.folder / "examples").glob("*.png"), job.folder / "examples.parquet"]:  # of an earlier try
+    earlier = [job.folder / f"{name}.parquet" for name in ("examples", "extremes")]
+    for stale in [*(job.folder / "examples").glob("*.png"), *earlier]:
         if stale.relative_to(job.folder).as_posix() not in contents:
             stale.unlink(missing_ok=True)
     for name, content in contents.items():

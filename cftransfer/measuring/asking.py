@@ -27,7 +27,8 @@ class StoredLogits:
     """What a reference said earlier, in the place of the reference itself.
 
     factual, counterfactual: (bases, n) logits of class 1, or (bases, n, K), of every base's factuals and
-    counterfactuals; of a single base also (n,) or (n, K). There is no random and no nearest control of them.
+    counterfactuals, entry by entry (`Counterfactuals`); of a single base also (n,) or (n, K). There is no random and no
+    nearest control of them.
     """
 
     factual: Any
@@ -54,8 +55,9 @@ class StoredLogits:
 class Answers:
     """What groups of references say of counterfactuals.
 
-    counterfactuals: one row per base × factual. transfers: one row per group × base × reference × factual. settings:
-    how the counterfactuals were made, in words.
+    counterfactuals: one row per base × factual. transfers: one row per group × base × reference × factual. Where
+    factuals have several counterfactuals, each has a row, and a column `proposal` numbers them. settings: how the
+    counterfactuals were made, in words.
     """
 
     counterfactuals: pd.DataFrame
@@ -129,9 +131,9 @@ def ask(
 def counterfactual_table(
     searches: Sequence[Counterfactuals], seeds: Sequence[int], *, nearest: Sequence[Nearest | None]
 ) -> pd.DataFrame:
-    """One row per base × factual. nearest: what `controls.nearest_rows` gives for every base."""
+    """One row per base × factual, or proposal for it. nearest: what `controls.nearest_rows` gives for every base."""
     rows = [
-        _counterfactual_rows(search, near).assign(base=base, base_seed=seed)
+        _counterfactual_rows(search, near, several=_several_each(searches)).assign(base=base, base_seed=seed)
         for base, (search, seed, near) in enumerate(zip(searches, seeds, nearest, strict=True))
     ]
     return _led(pd.concat(rows, ignore_index=True), "base", "factual", "base_seed")
@@ -146,7 +148,7 @@ def transfer_tables(
     reference_seeds: Sequence[int] | None,
     nested: bool,
 ) -> list[pd.DataFrame]:
-    """One table for each group of references, with one row per base × factual × reference.
+    """One table for each group of references, with one row per base × factual (or proposal for it) × reference.
 
     `transferred` and the controls are missing where nothing was found.
 
@@ -155,6 +157,7 @@ def transfer_tables(
     nested: reference i is tried on the counterfactuals of base i alone; else every reference on those of every base.
     """
     rows: list[list[pd.DataFrame]] = [[] for _ in references]
+    several = _several_each(searches)
     for base, search in enumerate(searches):
         met = [
             (group, index, model)
@@ -170,6 +173,7 @@ def transfer_tables(
                 if isinstance(model, StoredLogits)
                 else _asked_rows(search, model, nearest=nearest[base], random=next(random))
             )
+            part = _numbered(search, part, several=several)
             seed = index if reference_seeds is None else reference_seeds[index]
             place = {"base": base, "reference": index, "base_seed": base_seeds[base], "reference_seed": seed}
             rows[group].append(part.assign(**place))
@@ -256,7 +260,18 @@ def _led(table: pd.DataFrame, *names: str) -> pd.DataFrame:
     return table[[*names, *table.columns.drop(list(names))]]
 
 
-def _counterfactual_rows(search: Counterfactuals, nearest: Nearest | None) -> pd.DataFrame:
+def _several_each(searches: Sequence[Counterfactuals]) -> bool:
+    """Return whether a factual has several proposals on any of the bases: the tables then number them."""
+    return any(bool(search.proposal.any()) for search in searches)
+
+
+def _numbered(search: Counterfactuals, rows: pd.DataFrame, *, several: bool) -> pd.DataFrame:
+    """Return the rows with the number of the factual of each, and of its proposal where factuals have several."""
+    columns = {"factual": search.rows.numpy(), **({"proposal": search.proposal.numpy()} if several else {})}
+    return _led(rows.assign(**columns), *columns)
+
+
+def _counterfactual_rows(search: Counterfactuals, nearest: Nearest | None, *, several: bool) -> pd.DataFrame:
     norms = {name: distance(search.factual, search.counterfactual, p=p).numpy() for name, p in NORMS.items()}
     is_image = search.factual.dim() > 2
     per_pixel = {
@@ -269,9 +284,8 @@ def _counterfactual_rows(search: Counterfactuals, nearest: Nearest | None) -> pd
         before["relaxed"] = list(search.relaxed.flatten(1).numpy())
         before["found_relaxed"] = search.relaxed_found.numpy()
         before["distance_l2_relaxed"] = distance(search.factual, search.relaxed).numpy()
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
-            "factual": np.arange(len(search)),
             "target": search.target.numpy(),
             "found": search.found.numpy(),
             "status": search.status,
@@ -285,6 +299,7 @@ def _counterfactual_rows(search: Counterfactuals, nearest: Nearest | None) -> pd
             **before,
         }
     )
+    return _numbered(search, table, several=several)
 
 
 def _asked_rows(search: Counterfactuals, reference: Asked, *, nearest: Nearest | None, random: Tensor) -> pd.DataFrame:
@@ -312,7 +327,7 @@ def _transfer_rows(
         {
             "control_random": random,
             "control_nearest": nearby,
-            "control_prior": prior_share(search.target, factual_logit).numpy(),
+            "control_prior": prior_share(search.target, factual_logit, once=search.proposal == 0).numpy(),
         },
         index=range(len(search)),
     )
@@ -325,7 +340,6 @@ def _transfer_rows(
         before["transferred_relaxed"] = moved
     return pd.DataFrame(
         {
-            "factual": np.arange(len(search)),
             "target": search.target.numpy(),
             "found": search.found.numpy(),
             "agreement": (predicted(factual_logit) == predicted(search.factual_logit)).numpy(),

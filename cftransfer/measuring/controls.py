@@ -90,11 +90,12 @@ def nearest_share(search: Counterfactuals, nearest: Nearest, reference: Asked) -
     return answer.masked_fill(nearest.l2.isnan(), float("nan"))
 
 
-def prior_share(target: Tensor, factual_logit: Tensor) -> Tensor:
+def prior_share(target: Tensor, factual_logit: Tensor, *, once: Tensor | None = None) -> Tensor:
     """Return (n,): the probability that a die gives the target class.
 
     The die falls on a class as often as the reference does; factual_logit: (n,) or (n, K), its logits at the factuals.
+    once: (n,) bool, which entries to count, so that a factual with several counterfactuals counts once; all by default.
     """
-    classes = predicted(factual_logit)
+    classes = predicted(factual_logit if once is None else factual_logit[once])
     shares = classes.bincount(minlength=number_of_classes(factual_logit)).double() / max(1, len(classes))
     return shares[target]

@@ -1,6 +1,7 @@
 """Long tables → rates, with intervals over models. docs/output.md describes every number.
 
-Every pair of a base and a reference weighs the same, however many counterfactuals its base found.
+Every pair of a base and a reference weighs the same, however many counterfactuals its base found. So does every factual
+of a base: where several counterfactuals were found for it (column `proposal`), each counts one over their number.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cftransfer.columns import CONTROLS, PAIR, matrix
+from cftransfer.columns import CONTROLS, PAIR, counterfactual_key, matrix
 from cftransfer.data.pixels import GREYS
 from cftransfer.measuring.statistics import bootstrap_interval, difference_interval, rate_interval, two_way_interval
 from cftransfer.models.prediction import Asked, logits, predicted
@@ -31,13 +32,13 @@ def pairs(transfers: pd.DataFrame) -> pd.DataFrame:
     counts = _counts(transfers)
     table = pd.DataFrame(
         {
-            "found": counts.found.astype(int),
+            "found": counts.found.round().astype(int),
             "agreement": counts.agreement / counts.found,
             "rate": counts.transferred / counts.found,
             "rate_conditional": counts.both / counts.agreement,
         }
     ).reset_index()
-    controls = transfers[transfers.found].groupby(PAIR)[CONTROLS].mean().reset_index()
+    controls = means(transfers, PAIR, CONTROLS).reset_index()
     return table.merge(controls, on=PAIR, how="left", validate="one_to_one")
 
 
@@ -47,13 +48,14 @@ def by_target(transfers: pd.DataFrame) -> pd.DataFrame:
     A class's share among the found counterfactuals, and of these that transferred, is a mean over pairs: the rates of
     all classes, weighed by these shares, add up to the rate.
     """
+    weighted = transfers.assign(weight=_weights(transfers, PAIR))
     counts = _counts(transfers)
     rows = []
-    for target, some in transfers[transfers.found].groupby("target"):
+    for target, some in weighted[weighted.found].groupby("target"):
         part = _counts(some).reindex(counts.index).fillna(0)
         share = (part.found / counts.found).mean()
         transferred = (part.transferred / counts.found).mean()
-        rows.append({"target": target, "n_tried": int(part.found.sum()), "rate": transferred / share})
+        rows.append({"target": target, "n_tried": round(part.found.sum()), "rate": transferred / share})
     return pd.DataFrame(rows, columns=["target", "n_tried", "rate"])
 
 
@@ -68,11 +70,11 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
     agreement, rate, both = ((counts[name] / counts.found).mean() for name in ("agreement", "transferred", "both"))
     to = by_target(transfers).set_index("target")
     classes = range(_number_of_classes(counterfactuals))
-    eligible = counterfactuals[counterfactuals.status != "in_target"]
-    found = float(eligible.found.mean()) if len(eligible) else float("nan")
-    measured_there = [name for name in PER_BASE if name in counterfactuals]
-    per_base = counterfactuals[counterfactuals.found].groupby("base")[measured_there].mean()
-    per_pair = transfers[transfers.found].groupby(PAIR)[CONTROLS].mean()
+    eligible = by_factual(counterfactuals[counterfactuals.status != "in_target"])
+    found = float(eligible.mean()) if len(eligible) else float("nan")
+    per_base = means(counterfactuals, ["base"], [name for name in PER_BASE if name in counterfactuals])
+    per_pair = means(transfers, PAIR, CONTROLS)
+    proposals = {"n_proposals": int(counterfactuals.found.sum())} if "proposal" in counterfactuals else {}
     return {
         "rate": float(rate),
         "found": found,
@@ -84,9 +86,10 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
         **{str(name): float(mean) for table in (per_pair, per_base) for name, mean in table.mean().items()},
         "pairs": len(counts),
         "n_searched": len(eligible),
-        "n_found": int(eligible.found.sum()),
-        "n_tried": int(counts.found.sum()),
-        "n_agreeing": int(counts.agreement.sum()),
+        "n_found": int(eligible.sum()),
+        **proposals,
+        "n_tried": round(counts.found.sum()),
+        "n_agreeing": round(counts.agreement.sum()),
         **{f"n_to_{target}": int(to.n_tried.get(target, 0)) for target in classes},
     }
 
@@ -102,8 +105,42 @@ def _counts(transfers: pd.DataFrame) -> pd.DataFrame:
     agreement = transfers.agreement.to_numpy(dtype=bool) & found
     transferred = transfers.transferred.fillna(False).to_numpy(dtype=bool) & found
     flags = {"found": found, "agreement": agreement, "transferred": transferred, "both": agreement & transferred}
-    counts = pd.DataFrame(flags, index=pd.MultiIndex.from_frame(transfers[PAIR])).groupby(level=PAIR).sum()
+    weight = transfers.weight.to_numpy() if "weight" in transfers else _weights(transfers, PAIR)
+    counts = (
+        pd.DataFrame(
+            {name: flag * weight for name, flag in flags.items()}, index=pd.MultiIndex.from_frame(transfers[PAIR])
+        )
+        .groupby(level=PAIR)
+        .sum()
+    )
     return counts.astype(float)
+
+
+def _weights(table: pd.DataFrame, by: Sequence[str], flag: str = "found") -> np.ndarray:
+    """Return (rows,) weights by which the rows of a factual with `flag` count as one; 0 for the others.
+
+    by: the columns that tell bases, or pairs, apart.
+    """
+    flags = table[flag].to_numpy(dtype=float)
+    if "proposal" not in table:
+        return flags
+    several = table.assign(flagged=flags).groupby([*by, "factual"]).flagged.transform("sum").to_numpy()
+    return flags / np.maximum(several, 1)
+
+
+def by_factual(table: pd.DataFrame, flag: str = "found") -> pd.Series:
+    """Return bool, one per base × factual: whether any of its proposals has the flag."""
+    return table.groupby(["base", "factual"])[flag].any() if "proposal" in table else table[flag]
+
+
+def means(table: pd.DataFrame, by: Sequence[str], columns: Sequence[str], flag: str = "found") -> pd.DataFrame:
+    """Return by base, or by pair, the means of columns over the rows with `flag`; every factual weighs the same."""
+    some = table[table[flag]]
+    if "proposal" not in table:
+        return some.groupby(list(by))[list(columns)].mean()
+    weight, values = _weights(some, by, flag)[:, None], some[list(columns)].astype(float)
+    groups = [some[name] for name in by]
+    return (values * weight).groupby(groups).sum() / (values.notna() * weight).groupby(groups).sum()
 
 
 def _share(part: float, whole: float) -> float:
@@ -118,7 +155,11 @@ def share_as_bytes(searches: Sequence[Counterfactuals], bases: Sequence[Asked]) 
     shares = []
     for search, base in zip(searches, bases, strict=True):
         rounded = search.counterfactual[search.found].mul(GREYS).round().to(torch.uint8)
-        shares.append((predicted(logits(base, rounded)) == search.target[search.found]).double().mean())
+        survives = (predicted(logits(base, rounded)) == search.target[search.found]).double()
+        if search.row is not None:  # every factual weighs the same
+            row = search.row[search.found]
+            survives = torch.stack([survives[row == one].mean() for one in row.unique()]) if len(row) else survives
+        shares.append(survives.mean())
     return float(torch.stack(shares).nanmean())
 
 
@@ -129,18 +170,19 @@ def before_projection(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) ->
     """
     if "found_relaxed" not in counterfactuals:
         return {}
-    crossed = counterfactuals[counterfactuals.found_relaxed]
-    rate = transfers.groupby(PAIR).transferred_relaxed.mean().astype(float)
+    lengths = means(counterfactuals, ["base"], ["distance_l2_relaxed"], "found_relaxed")
+    asked = transfers.assign(crossed=transfers.transferred_relaxed.notna())
+    rate = means(asked, PAIR, ["transferred_relaxed"], "crossed").transferred_relaxed.astype(float)
     return {
-        "found_relaxed": float(counterfactuals.found_relaxed.mean()),
-        "distance_l2_relaxed": float(crossed.groupby("base").distance_l2_relaxed.mean().mean()),
+        "found_relaxed": float(by_factual(counterfactuals, "found_relaxed").mean()),
+        "distance_l2_relaxed": float(lengths.distance_l2_relaxed.mean()),
         "rate_relaxed": float(rate.mean()),
     }
 
 
 def distance_interval(counterfactuals: pd.DataFrame) -> dict[str, float]:
     """Return the 95 % interval, over bases, of the mean distance of what was found."""
-    lengths = counterfactuals[counterfactuals.found].groupby("base").distance_l2.mean().to_numpy()
+    lengths = means(counterfactuals, ["base"], ["distance_l2"]).distance_l2.to_numpy()
     interval = two_way_interval(lengths[:, None])
     return {"distance_l2_low": max(interval.low, 0.0), "distance_l2_high": interval.high}
 
@@ -181,18 +223,20 @@ def survivorship(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> pd.D
     that was used, so its rate is the job's.
     """
     most = int(counterfactuals.iterations.max())
-    steps = counterfactuals[["base", "factual", "iterations"]]
-    found = transfers[transfers.found].merge(steps, on=["base", "factual"], validate="many_to_one")
+    key = counterfactual_key(counterfactuals)
+    found = transfers[transfers.found].merge(counterfactuals[[*key, "iterations"]], on=key, validate="many_to_one")
     kinds = transfers[PAIR].drop_duplicates(ignore_index=True)
     which = found[PAIR].merge(kinds.reset_index(), on=PAIR, how="left")["index"].to_numpy()  # counting is by pair
     places = matrix(kinds.assign(rate=kinds.index)).astype(int)
     transferred, iterations = found.transferred.to_numpy(dtype=float), found.iterations.to_numpy()
     rows = []
     for cap in [cap for cap in CAPS if cap < most] + [most]:
-        within = counterfactuals.found & (counterfactuals.iterations <= cap)
+        early = counterfactuals.found & (counterfactuals.iterations <= cap)
+        within = by_factual(counterfactuals.assign(early=early), "early")
         kept = iterations <= cap
-        many = np.bincount(which[kept], minlength=len(kinds))
-        sums = np.bincount(which[kept], weights=transferred[kept], minlength=len(kinds))
+        weights = _weights(found[kept], PAIR)
+        many = np.bincount(which[kept], weights=weights, minlength=len(kinds))
+        sums = np.bincount(which[kept], weights=transferred[kept] * weights, minlength=len(kinds))
         shares = np.divide(sums, many, out=np.full(len(kinds), np.nan), where=many > 0)
         interval = rate_interval(shares[places], found=int(within.sum()))
         rate = float(np.nanmean(shares)) if many.any() else float("nan")

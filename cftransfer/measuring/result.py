@@ -12,6 +12,7 @@ import pandas as pd
 from cftransfer.columns import CONTROLS, PAIR, matrix
 from cftransfer.errors import InputError
 from cftransfer.measuring import rates
+from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class Result:
     """Transferability rates of groups of references, with intervals over models.
 
     counterfactuals: one row per base × factual. table: one row per group × base × reference × factual. settings: how
-    the counterfactuals were made. docs/output.md describes every column.
+    the counterfactuals were made. docs/output.md describes every column. Where factuals have several counterfactuals
+    (column `proposal`), each has a row in the tables, and every factual weighs the same in all rates.
     """
 
     counterfactuals: pd.DataFrame
@@ -50,8 +52,7 @@ class Result:
     @property
     def found(self) -> float:
         """The share of factuals for which a counterfactual was found; those in their target class do not count."""
-        eligible = self.counterfactuals[self.counterfactuals.status != "in_target"]
-        return float(eligible.found.mean())
+        return float(rates.by_factual(self.counterfactuals[self.counterfactuals.status != "in_target"]).mean())
 
     @property
     def pairs(self) -> pd.DataFrame:
@@ -60,6 +61,24 @@ class Result:
         return pd.concat(tables, ignore_index=True)[
             ["group", *PAIR, "found", "agreement", "rate", "rate_conditional", *CONTROLS]
         ]
+
+    @property
+    def per_counterfactual(self) -> pd.DataFrame:
+        """One row per group × base × found counterfactual: on which share of the references it holds, and at least.
+
+        `measuring.per_counterfactual` has the columns; bounds are exact, one-sided, and of level .95.
+        """
+        return self.held()
+
+    def held(self, level: float = LEVEL, *, interval: str = "exact") -> pd.DataFrame:
+        """Return `per_counterfactual` with bounds of another level, between 0 and 1; interval: exact or jeffreys."""
+        options = {"level": level, "interval": interval}
+        tables = [
+            per_counterfactual(self.counterfactuals, some, **options).assign(group=group)  # type: ignore[arg-type]
+            for group, some in self._parts()
+        ]
+        table = pd.concat(tables, ignore_index=True)
+        return table[["group", *table.columns.drop("group")]]
 
     @property
     def by_target(self) -> pd.DataFrame:
@@ -183,11 +202,16 @@ class Result:
     def _searched(self) -> str:
         made = ", ".join(f"{name}={value}" for name, value in self.settings.items() if name != "method")
         method = f"{self.settings.get('method', 'counterfactuals')}{f' ({made})' if made else ''}"
-        bases, many = self.counterfactuals.base.nunique(), len(self.counterfactuals)
-        here = self.counterfactuals[self.counterfactuals.found]
-        apart = f", at a mean L2 distance of {here.groupby('base').distance_l2.mean().mean():.3f}" if len(here) else ""
-        where = f"on {bases} base{'s' * (bases > 1)}"
-        return f"{method}: found {len(here):,} of {many:,} counterfactuals {where} ({self.found:.3f}){apart}"
+        bases, every = self.counterfactuals.base.nunique(), rates.by_factual(self.counterfactuals)
+        here, many = int(every.sum()), len(every)
+        length = rates.means(self.counterfactuals, ["base"], ["distance_l2"]).distance_l2.mean()
+        apart = f", at a mean L2 distance of {length:.3f}" if here else ""
+        where = f"on {bases} base{'s' * (bases > 1)} ({self.found:.3f})"
+        if "proposal" not in self.counterfactuals:
+            return f"{method}: found {here:,} of {many:,} counterfactuals {where}{apart}"
+        proposals = int(self.counterfactuals.found.sum())
+        for_all = f"found {proposals:,} counterfactuals for {here:,} of {many:,} factuals {where}{apart}"
+        return f"{method}: {for_all}; every factual weighs the same, whatever their number"
 
     def _failures(self) -> list[str]:
         reasons = self.counterfactuals.status[~self.counterfactuals.found].value_counts()

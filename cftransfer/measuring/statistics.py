@@ -45,6 +45,7 @@ class Trend:
     method: str
 
 
+BOUNDS = ("exact", "jeffreys")  # of a share: Clopper and Pearson 1934, or with Jeffreys' prior
 Sharing = Literal["none", "bases", "models"]  # what the jobs of a trend have in common: nothing, bases, or all models
 
 
@@ -87,6 +88,17 @@ def rate_interval(rates: np.ndarray, *, found: int, level: float = LEVEL) -> Int
         return Interval(rate, float(low), float(high), float("nan"), "counterfactuals of one pair (Wilson)")
     interval = two_way_interval(rates, level=level)
     return Interval(interval.mean, max(interval.low, 0.0), min(interval.high, 1.0), interval.p, interval.method)
+
+
+def lower_bound(held: np.ndarray, asked: np.ndarray, *, level: float = LEVEL, interval: str = "exact") -> np.ndarray:
+    """Counts held ≤ asked, (n,) → (n,) one-sided lower bounds of the share of which `asked` independent draws held.
+
+    interval: exact (Clopper and Pearson) is above the true share in at most 1 − level of all cases, whatever that share
+    is; jeffreys is the quantile of its posterior, above the true share in about as many. Both are 0 where nothing held.
+    """
+    prior = (0.0, 1.0) if interval == "exact" else (0.5, 0.5)
+    above = np.maximum(held, 1) + prior[0]
+    return np.where(held > 0, stats.beta.ppf(1 - level, above, asked - held + prior[1]), 0.0)
 
 
 def difference_interval(rates: np.ndarray, others: np.ndarray, *, level: float = LEVEL) -> Interval:

@@ -14,7 +14,7 @@ from cftransfer.columns import CONTROLS, matrix
 from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.read import Job, job_folders, natural, read, typed_words, yaml_of
-from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
+from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number, version_of
 from cftransfer.measuring.statistics import Sharing, Trend, holm, trend
 from cftransfer.spec import PARTS
 
@@ -142,7 +142,7 @@ def jobs(folders: Sequence[Path]) -> Jobs:
 
 def _identity(job: Job) -> str:
     """Return what two runs of one job share: their settings and options, and the content of their data."""
-    return json.dumps([job.result.what, job.result.choices, job.result.data.get("version", "")], sort_keys=True)
+    return json.dumps([job.result.what, job.result.choices, version_of(job.result.data)], sort_keys=True)
 
 
 def _experiment(job: Job) -> str:

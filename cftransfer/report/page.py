@@ -19,6 +19,7 @@ from cftransfer import atomic
 from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS, Git
+from cftransfer.measuring.per_counterfactual import in_words
 from cftransfer.measuring.statistics import Trend
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
@@ -99,6 +100,9 @@ def notes(jobs: Jobs) -> list[str]:
     if jobs.earlier:
         left = ", ".join(folder.name for folder in jobs.earlier)
         found.append(f"left by an earlier sweep in the same folder, and counted: {left}; remove what does not belong")
+    if many := sum("n_proposals" in job.metrics for job in jobs.jobs):
+        where = "" if many == len(jobs.jobs) else f"in {many} of {len(jobs.jobs)} jobs "
+        found.append(f"{where}factuals have several counterfactuals; every factual weighs the same in all numbers")
     return found
 
 
@@ -124,7 +128,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         intervals=sorted({result.metrics["interval"] for result in results}),
         trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
         examples=[
-            (name, cards(job.examples), _pictures(job, index), plain(str(job.folder)))
+            (name, cards(job.examples), extremes(job), _pictures(job, index), plain(str(job.folder)))
             for index, (name, job) in enumerate(zip(names(jobs.jobs), jobs.jobs, strict=True))
             if job.examples is not None
         ],
@@ -183,6 +187,12 @@ def cards(examples: pd.DataFrame) -> list[dict[Any, Any]]:
         card = found.setdefault(row["example"], {**row, "changes": []})
         card["changes"].append({name: row[name] for name in ("feature", "old", "new")})
     return list(found.values())
+
+
+def extremes(job: Job) -> list[dict[Any, Any]]:
+    """Return the cards of the counterfactuals that hold on the most references and on the fewest; [] for images."""
+    found = cards(job.extremes) if job.extremes is not None else []
+    return [{**card, "held": in_words(card["share"], card["n_references"], card["low"])} for card in found]
 
 
 def _pictures(job: Job, index: int) -> list[tuple[str, str]]:

@@ -33,6 +33,10 @@ class Candidates(NamedTuple):
     claimed: (n,) bool, what the method takes for a counterfactual. iterations: (n,) int64, steps or queries taken.
     relaxed, crossed: (n, *input) and (n,) bool, where the relaxation of the constraint first was on the target's side
     and whether it ever was, before anything was projected; None where there is no such moment.
+    row: (n,) int64, which factual each is a proposal for, where factuals have several; every factual has at least one.
+    None where proposal i is the one for factual i.
+    target: (n,) int64, the class that each aims at, where the caller names none and the method knows better than the
+    base's second choice; else None.
     """
 
     x: Tensor
@@ -40,11 +44,13 @@ class Candidates(NamedTuple):
     iterations: Tensor
     relaxed: Tensor | None = None
     crossed: Tensor | None = None
+    row: Tensor | None = None
+    target: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Counterfactuals:
-    """What was found on one base, one entry per factual.
+    """What was found on one base, one entry per factual, or one per proposal where factuals have several.
 
     factual, counterfactual: (n, *input) float32; x′ is where the search ended, found or not.
     target: (n,) int64, the class aimed at.
@@ -54,6 +60,8 @@ class Counterfactuals:
     iterations: (n,) int64, steps or queries taken; 0 where nothing was searched.
     relaxed: (n, *input) float32, where the search first was on the target's side before anything was projected;
     relaxed_found: (n,) bool, whether it ever was, confirmed by the base. None where nothing had to be projected.
+    row: (n,) int64, the number of each entry's factual, where factuals have several; None where entry i is of factual
+    i. Every factual has at least one entry.
     base, space: the model and the space that they were found with; None where they come out of a store.
     framed: whether the factuals came as a DataFrame.
     settings: how they were made: method, constraints and the method's own settings.
@@ -70,6 +78,7 @@ class Counterfactuals:
     iterations: Tensor
     relaxed: Tensor | None = None
     relaxed_found: Tensor | None = None
+    row: Tensor | None = None
     base: Asked | None = field(default=None, repr=False)
     space: FeatureSpace | PixelSpace | None = field(default=None, repr=False)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -77,6 +86,24 @@ class Counterfactuals:
 
     def __len__(self) -> int:
         return len(self.factual)
+
+    @property
+    def rows(self) -> Tensor:
+        """(n,) int64: the number of each entry's factual."""
+        return torch.arange(len(self)) if self.row is None else self.row
+
+    @property
+    def proposal(self) -> Tensor:
+        """(n,) int64: 0, 1, … among the entries of one factual, in their order."""
+        if self.row is None:
+            return torch.zeros(len(self), dtype=torch.long)
+        order = self.row.argsort(stable=True)
+        first = torch.searchsorted(self.row[order], self.row[order])  # where the entries of its factual begin
+        return torch.empty_like(self.row).scatter(0, order, torch.arange(len(self)) - first)
+
+    def entry(self, factual: int, proposal: int = 0) -> int:
+        """Return the place of a proposal among the entries."""
+        return factual if self.row is None else int((self.row == factual).nonzero()[proposal])
 
     @property
     def margin(self) -> Tensor:

@@ -55,7 +55,8 @@ def search(
         settings: the method's own, as in its docstring, such as confidence=.9.
 
     Returns:
-        Counterfactuals: one entry per factual, in order.
+        Counterfactuals: one entry per factual, in order; or one per proposal, where a method makes several
+            (`Counterfactuals.row`).
 
     Raises:
         InputError: for a setting, a target or a space that does not fit, and for a method that follows gradients on a
@@ -79,10 +80,15 @@ def search(
         rows,
         aims,
         constraint=kept,
+        space=space,
         background=as_background(background, space, classes=base.classes),
         generating=_generating(generating, space, base),
         settings=settings,
     )
+    if candidates.row is not None:
+        rows, factual_logit, aims = (part[candidates.row] for part in (rows, factual_logit, aims))
+    if target is None and candidates.target is not None:
+        aims = candidates.target
     found = judged(base, rows, candidates, target=aims, constraint=kept, factual_logit=factual_logit)
     called = method if isinstance(method, str) else getattr(method, "__name__", type(method).__name__)
     made = {"method": called, "constraints": kept.name, **settings}
@@ -96,17 +102,20 @@ def proposed(
     target: Tensor,
     *,
     constraint: Constraint,
+    space: Space | None,
     background: Background | None,
     generating: Generating | None,
     settings: dict[str, Any],
     complete: bool = False,
 ) -> Candidates:
-    """Return what a method proposes, which names what it needs in its signature: constraint, background, generating.
+    """Return what a method proposes, which names what it needs in its signature.
+
+    That is constraint, space, background and generating.
 
     complete: whether every setting of the method has to be given, as in a config.
     """
     place = device_of(model)
-    offered = {"constraint": constraint.to(place), "background": background, "generating": generating}
+    offered = {"constraint": constraint.to(place), "background": background, "generating": generating, "space": space}
     asked = (model, x.to(place), target.to(place))
     if callable(method):
         takes = signature(method).parameters

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -25,21 +26,25 @@ def judge(
     space: FeatureSpace | PixelSpace | None = None,
     target: Target = None,
     constraints: str | None = None,
+    factual: Any = None,
 ) -> Counterfactuals:
     """Check counterfactuals that were made elsewhere, by another library or by hand, as the engine checks its own.
 
     Args:
         model: the base (`as_model`).
         x: (n, *input) factuals in [0, 1], or a DataFrame in original units, which `space` encodes.
-        counterfactuals: the same for the points proposed, row by row.
+        counterfactuals: the same for the points proposed, row by row; several for a factual with `factual`.
         space: what the inputs mean; needed for the constraints possible and actionable, and for DataFrames.
         target: None for the class that the base gives to x′ (where that is x's own, the base's second choice), one
             class in the model's own words, or one per row.
         constraints: none, box, possible or actionable; by default possible with a space, else box.
+        factual: for each row of `counterfactuals` the number of its row of x, 0, 1, …; by default they go row by row.
+            A factual may have several rows, each of which is judged, or none, which is the status `not_found`.
 
     Returns:
         Counterfactuals: `found` where the base puts x′, but not x, in the target class and the constraint allows it;
-        every other row has its reason as `status`.
+        every other row has its reason as `status`. Entries are in the order of the points proposed; those of factuals
+        without any come last.
 
     >>> import torch
     >>> base = torch.nn.Linear(1, 1)
@@ -50,23 +55,56 @@ def judge(
     framed, name = isinstance(x, pd.DataFrame), constraints or ("box" if space is None else "possible")
     base, rows = as_model(model, space=space, framed=framed), as_inputs(x, space, boxed=name != "none")
     reached = as_inputs(counterfactuals, space, name="counterfactuals", clip=False)
-    if rows.shape != reached.shape:
+    if factual is None and rows.shape != reached.shape:
         raise InputError(f"counterfactuals: have shape {tuple(reached.shape)}, their factuals {tuple(rows.shape)}")
     kept = constraint(name, space, inputs=rows)
-    reached = _settled(rows, reached, kept, original=as_inputs(x, space, clip=False))
-    factual_logit = logits(base, rows)
+    factual_logit, original = logits(base, rows), as_inputs(x, space, clip=False)
     aims = targets(factual_logit, target, names=base.classes)
-    if target is None:  # of points made elsewhere: the class that they reach, if it is another one
-        classes = predicted(logits(base, reached))
-        aims = torch.where(classes != predicted(factual_logit), classes, aims)
-    claimed = torch.ones(len(rows), dtype=torch.bool)
-    candidates = Candidates(reached, claimed, torch.zeros(len(rows), dtype=torch.long))
+    proposals = proposed_for(rows, reached, None if factual is None else _numbers(factual, len(reached), len(rows)))
+    if proposals.row is not None:
+        rows, original, factual_logit, aims = (part[proposals.row] for part in (rows, original, factual_logit, aims))
+    candidates = proposals._replace(x=settled(rows, proposals.x, kept, original=original))
+    if target is None:
+        aims = aims_of(base, candidates.x, factual_logit=factual_logit, otherwise=aims)
     found = judged(base, rows, candidates, target=aims, constraint=kept, factual_logit=factual_logit)
     made = {"method": "imported", "constraints": kept.name}
     return replace(found, base=base, space=space, settings=made, framed=framed)
 
 
-def _settled(x: Tensor, reached: Tensor, kept: Constraint, *, original: Tensor) -> Tensor:
+def _numbers(factual: Any, many: int, factuals: int) -> Tensor:
+    """Return the number of the factual of each point, (many,) int64; InputError for others than 0 … factuals − 1."""
+    numbers = np.asarray(factual.detach().cpu() if isinstance(factual, Tensor) else factual)
+    if numbers.shape != (many,) or (many and numbers.dtype.kind not in "iu"):
+        raise InputError(f"factual: takes the row of x of each of the {many} counterfactuals, as whole numbers")
+    if (wrong := np.flatnonzero((numbers < 0) | (numbers >= factuals))).size:
+        raise InputError(f"factual: has {numbers[wrong[0]]} in row {wrong[0]}, and x the rows 0 to {factuals - 1}")
+    return torch.from_numpy(numbers.astype(np.int64))
+
+
+def proposed_for(x: Tensor, points: Tensor, row: Tensor | None) -> Candidates:
+    """Return points made elsewhere as candidates; a factual without any is its own, and not claimed.
+
+    x: (n, *input); points: (m, *input); row: (m,) which factual each is for, None for one each, in order.
+    """
+    claimed = torch.ones(len(points), dtype=torch.bool)
+    if row is not None:
+        without = (torch.bincount(row, minlength=len(x)) == 0).nonzero().flatten()
+        points, row = torch.cat([points, x[without]]), torch.cat([row, without])
+        claimed = torch.cat([claimed, torch.zeros(len(without), dtype=torch.bool)])
+        row = None if torch.equal(row, torch.arange(len(x))) else row
+    return Candidates(points, claimed, torch.zeros(len(points), dtype=torch.long), row=row)
+
+
+def aims_of(model: Asked, reached: Tensor, *, factual_logit: Tensor, otherwise: Tensor) -> Tensor:
+    """Return the class that points made elsewhere aim at, (n,): the one that they reach, if it is not the factual's.
+
+    otherwise: (n,) what the other points aim at.
+    """
+    classes = predicted(logits(model, reached))
+    return torch.where(classes != predicted(factual_logit), classes, otherwise)
+
+
+def settled(x: Tensor, reached: Tensor, kept: Constraint, *, original: Tensor) -> Tensor:
     """Return x′ where a feature that did not change is as x has it, and rounding of other libraries is undone.
 
     original: (n, *input) the factuals before numbers beyond a feature's range were put at its end.
@@ -111,4 +149,5 @@ def judged(
         iterations=candidates.iterations.cpu(),
         relaxed=before.get("relaxed"),
         relaxed_found=before.get("relaxed_found"),
+        row=candidates.row,
     )

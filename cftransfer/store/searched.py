@@ -17,13 +17,14 @@ from cftransfer.searching.candidates import Background, Counterfactuals
 from cftransfer.searching.constraint import constraint
 from cftransfer.searching.engine import Generating, proposed, search
 from cftransfer.settings import check_int
-from cftransfer.spec import Spec, key, model_key
+from cftransfer.spec import Spec, content_of, key, model_key
 from cftransfer.store import artifacts
 from cftransfer.store.locks import hold
 from cftransfer.targets import source_of
 
 log = logging.getLogger(__name__)
 
+IMPORTED = "imported"  # the method that reads a file
 TRIES = 3  # of making searches that are damaged or gone as soon as they are made
 
 
@@ -32,25 +33,51 @@ def factuals(dataset: Dataset, samples: int | None) -> Tensor:
     return unit(dataset.x_test if samples is None else dataset.x_test[: check_int("samples", samples, least=1)])
 
 
-def check_search(settings: Mapping[str, Any], dataset: Dataset, model: Asked) -> None:
+def check_search(
+    settings: Mapping[str, Any], dataset: Dataset, model: Asked, *, samples: int | None = None, base: int = 0
+) -> None:
     """Raise an InputError, naming the key, for settings that the method, or a model like this one, refuses.
 
-    The method is asked about no rows at all, and the model is one that has not been trained.
+    The method is asked about no rows at all, and the model is one that has not been trained. Counterfactuals that are
+    imported for a base, by its number, are read, and held against the `samples` factuals.
     """
-    method, constraints, others = _parts(settings)
-    nothing = unit(dataset.x_test[:0])
+    method, constraints, others = _parts(of_base(settings, base))
+    rows = factuals(dataset, samples) if method == IMPORTED else unit(dataset.x_test[:0])
     shape = () if dataset.outputs == 1 else (dataset.outputs,)
+    asked = (lambda x: x.new_zeros(len(x), *shape) + x.sum()) if differentiable(model) or method == IMPORTED else model
     proposed(
         method,
-        as_model((lambda x: x.new_zeros(len(x), *shape) + x.sum()) if differentiable(model) else model),
-        nothing,
-        nothing.new_zeros(0),
+        as_model(asked),
+        rows,
+        rows.new_zeros(len(rows)).long(),
         constraint=constraint(constraints, dataset.space),
+        space=dataset.space,
         background=_background(dataset),
         generating=None,
         settings=others,
         complete=True,
     )
+
+
+def of_base(settings: Mapping[str, Any], base: int) -> dict[str, Any]:
+    """Return the settings of a search on base 0, 1, …: `{base}` in the path of what is imported becomes its number.
+
+    InputError for settings of an import that do not say which file, or in which units.
+    """
+    if settings.get("_target_") != IMPORTED:
+        return dict(settings)
+    for name, takes in (("path", "the path of a file"), ("units", "original or unit")):
+        if not isinstance(settings.get(name), str) or settings[name] in ("", "???"):
+            raise InputError(f"counterfactual.{name}: is missing; takes {takes}, as in counterfactual.{name}=…")
+    return {**settings, "path": settings["path"].replace("{base}", str(base))}
+
+
+def imported_content(settings: Mapping[str, Any], bases: int) -> str:
+    """Return what identifies the content of the files that are imported for the first `bases`; "" where none are."""
+    if settings.get("_target_") != IMPORTED:
+        return ""
+    paths = [of_base(settings, base)["path"] for base in range(bases)]
+    return key("imported", [content_of("counterfactual.path", path) for path in paths])
 
 
 def run_search(
@@ -91,13 +118,21 @@ def searched(
     generating: a base's seed and a number → as many models of its spec, with seeds that no other model has.
     """
     x = factuals(dataset, samples)
-    files = {seed: searches_file(spec, seed, settings=settings, many=len(x), store=store) for seed in seeds}
+    own = {seed: of_base(settings, base) for base, seed in enumerate(seeds)}
+
+    def file(seed: int) -> Path:
+        return searches_file(spec, seed, settings=own[seed], many=len(x), store=store)
+
+    files = {seed: file(seed) for seed in seeds}
     names = [path.stem for path in files.values()]
 
     def make(seed: int, base: Asked) -> None:
-        result = run_search(base, x, settings=settings, dataset=dataset, generating=partial(generating, seed))
-        log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, result.found.sum())
-        about = {"base": {**spec, "seed": seed}, "counterfactual": settings, "samples": len(x)}
+        result = run_search(base, x, settings=own[seed], dataset=dataset, generating=partial(generating, seed))
+        if file(seed) != files[seed]:
+            raise InputError(f"counterfactual.path={own[seed]['path']}: changed while it was read; run the job again")
+        found = len(result.rows[result.found].unique())  # a factual may have several
+        log.info("searched %d counterfactuals on base %d: found %d", len(x), seed, found)
+        about = {"base": {**spec, "seed": seed}, "counterfactual": own[seed], "samples": len(x)}
         kept = {name: part for name, part in vars(result).items() if isinstance(part, Tensor) and name != "factual"}
         artifacts.save(store, "counterfactuals", files[seed].stem, kept, about)
 
@@ -108,16 +143,22 @@ def searched(
                     if not files[seed].exists():
                         make(seed, base)
         loaded = [artifacts.load(store, "counterfactuals", name) for name in names]
-        parts: list[dict[str, Any]] = [{**found[0], "factual": x} for found in loaded if found]  # one x for all bases
+        kept = [found[0] for found in loaded if found]
+        parts: list[dict[str, Any]] = [{**part, "factual": x[part["row"]] if "row" in part else x} for part in kept]
         if len(parts) == len(seeds):
             return [Counterfactuals(**part) for part in parts]
     raise InputError(f"paths.store={store}: searches are damaged or gone as soon as they are made; check its disk")
 
 
 def searches_file(spec: Spec, seed: int, *, settings: Mapping[str, Any], many: int, store: Path) -> Path:
-    """Return where the counterfactuals of `many` factuals on one base are, or would be, kept."""
-    code = source_of("counterfactual", settings)
-    name = key("counterfactuals", model_key(spec, seed), dict(settings), many, *([code] if code else []))
+    """Return where the counterfactuals of `many` factuals on one base are, or would be, kept.
+
+    settings: those `of_base`. What is imported counts by its content, wherever its file lies.
+    """
+    code, known = source_of("counterfactual", settings), dict(settings)
+    if known.get("_target_") == IMPORTED:
+        known["content"] = content_of("counterfactual.path", known.pop("path"))
+    name = key("counterfactuals", model_key(spec, seed), known, many, *([code] if code else []))
     return artifacts.artifact(store, "counterfactuals", name)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, composed
@@ -24,6 +25,11 @@ OPTIONS = sorted(
 
 NEEDED = {
     "dataset=image_folder": ["dataset.root=imagenet", "dataset.positive=n01"],  # where the user's own images lie
+    "counterfactual=imported": [
+        "counterfactual.path=${paths.data}/made.npz",
+        "counterfactual.units=unit",
+        "counterfactual.index=factual",
+    ],
     "model=cnn": ["dataset=cifar10_airplane"],
     "model=resnet18": ["dataset=cifar10_airplane"],
     **{  # bases without a gradient
@@ -39,6 +45,7 @@ def data(tmp_path_factory):
     put(folder, persons(300))
     put_cifar10(folder, train=9, test=9)
     put_tree(folder / "imagenet", counts=(6, 6))
+    np.savez(folder / "made.npz", counterfactual=np.zeros((1, 14)), factual=[7])  # of COMPAS
     return folder
 
 

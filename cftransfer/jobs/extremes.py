@@ -1,0 +1,73 @@
+"""The counterfactuals that hold on the most and on the fewest references, to look at: the rule picked them, nobody did.
+
+Being picked for it, the first hold less often on other models than they did here, and the last more often.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cftransfer.columns import counterfactual_key
+from cftransfer.data.dataset import Dataset
+from cftransfer.data.pixels import PixelSpace
+from cftransfer.jobs.example_picture import strip
+from cftransfer.jobs.examples import Example
+from cftransfer.models.prediction import margin, predicted
+from cftransfer.searching.candidates import Counterfactuals
+from cftransfer.searching.distance import distance
+
+EACH = 3  # of the most stable, and of the least
+
+
+def extremes(searches: Sequence[Counterfactuals], holds: pd.DataFrame, dataset: Dataset) -> list[Example]:
+    """Return the EACH counterfactuals with the largest share of references, then the EACH with the smallest.
+
+    Among equals the lowest number of the factual comes first, then that of the base; a factual is shown once.
+
+    holds: what `measuring.per_counterfactual` gives. searches: the counterfactuals of each base.
+    """
+    key = [name for name in counterfactual_key(holds) if name != "base"]
+    shown: set[int] = set()
+    rows: list[tuple[str, dict]] = []
+    for side, rising in (("most", False), ("least", True)):
+        ordered = holds.sort_values(["share", *key, "base"], ascending=[rising, *[True] * (len(key) + 1)])
+        once = ordered[~ordered.factual.isin(shown)].drop_duplicates("factual").head(EACH)
+        shown |= set(once.factual)
+        rows += [(side, row) for row in once.to_dict("records")]
+    return [_example(side, searches[row["base"]], row, dataset) for side, row in rows]
+
+
+def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]:
+    """Return a strip per example of images, (height, width, 3) bytes, by its name; none for rows of tables."""
+    if not isinstance(dataset.space, PixelSpace):
+        return {}
+    return {
+        f"{example.told['side']}-stable-{index}": strip(
+            example.x, example.counterfactual, example.told, binary=len(dataset.classes) == 2
+        )
+        for index, example in enumerate(some)
+    }
+
+
+def _example(side: str, search: Counterfactuals, row: dict, dataset: Dataset) -> Example:
+    place = search.entry(row["factual"], row.get("proposal", 0))
+    x, reached, target = search.factual[place], search.counterfactual[place], search.target[place]
+    said = {"factual": search.factual_logit[place], "counterfactual": search.logit[place]}
+    proposal = {"proposal": row["proposal"]} if "proposal" in row else {}
+    told = {
+        "side": side,
+        "factual": row["factual"],
+        **proposal,
+        "base_seed": row["base_seed"],
+        "from_class": dataset.classes[int(predicted(search.factual_logit[place][None]))],
+        "target_class": dataset.classes[int(target)],
+        **{f"base_{name}": float(torch.sigmoid(margin(logit, target))) for name, logit in said.items()},
+        "n_references": row["n_references"],
+        "share": row["share"],
+        "low": row["low"],
+        "l2": float(distance(x[None], reached[None])),
+        "linf": float(distance(x[None], reached[None], p=float("inf"))),
+    }
+    return Example(x, reached, told)
