@@ -70,7 +70,7 @@ class Dataset:
     def identity(self) -> dict[str, Any]:
         """The description of the data in a job's result."""
         said = {"notes": list(self.notes)} if self.notes else {}
-        known = {"version": self.version, "about": self.about, "from_files": self.from_files}
+        known = {"name": self.name, "version": self.version, "about": self.about, "from_files": self.from_files}
         return {**known, "classes": list(self.classes), **said}
 
     @property

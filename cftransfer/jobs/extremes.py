@@ -45,7 +45,7 @@ def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]
         return {}
     return {
         f"{example.told['side']}-stable-{index}": strip(
-            example.x, example.counterfactual, example.told, binary=len(dataset.classes) == 2
+            example.x, example.counterfactual, example.told, binary=dataset.outputs == 1
         )
         for index, example in enumerate(some)
     }
