@@ -69,7 +69,7 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
     counts = _counts(transfers)
     agreement, rate, both = ((counts[name] / counts.found).mean() for name in ("agreement", "transferred", "both"))
     to = by_target(transfers).set_index("target")
-    classes = range(_number_of_classes(counterfactuals))
+    classes = sorted({*range(_number_of_classes(counterfactuals)), *to.index})
     eligible = by_factual(counterfactuals[counterfactuals.status != "in_target"])
     found = float(eligible.mean()) if len(eligible) else float("nan")
     per_base = means(counterfactuals, ["base"], [name for name in PER_BASE if name in counterfactuals])
@@ -95,8 +95,8 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
 
 
 def _number_of_classes(counterfactuals: pd.DataFrame) -> int:
-    """Return K: two where a row has one logit, else as many as it has logits."""
-    return next((2 if np.ndim(logit) == 0 else len(logit) for logit in counterfactuals.factual_logit), 2)
+    """Return K: as many as a row has logits, two where it has one, or where none are known."""
+    return next((2 if np.ndim(logit) == 0 else len(logit) for logit in counterfactuals.get("factual_logit", ())), 2)
 
 
 def _counts(transfers: pd.DataFrame) -> pd.DataFrame:
