@@ -2,12 +2,13 @@
 
 skops makes objects only of types that are trusted: those it knows, those in TRUSTED, those that the model's own
 function has put into the unfitted estimator (that code runs anyway), and those that this function names in `trusted`.
-A file decides nothing. `packed` refuses a model that `unpacked` would refuse, so no file is written that cannot be read.
+A file decides nothing. `packed` refuses a model that `unpacked` would refuse: no file is written that cannot be read.
 """
 
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from cftransfer.errors import InputError
 from cftransfer.models.sklearn_models import Estimator, SklearnModel
 
-# Types of scikit-learn and numpy that fitted estimators hold and skops does not trust by itself. Each holds numbers, no code.
+# Types of scikit-learn and numpy in fitted estimators that skops does not trust by itself: they hold numbers, no code.
 # Trees are walked without a check of bounds: a forged file can crash the process, but cannot choose what runs.
 TRUSTED = (
     "numpy.dtype",
@@ -90,17 +91,22 @@ def _same(one: Any, other: Any) -> bool:
         return False
     if isinstance(one, np.ndarray):
         return one.dtype == other.dtype and one.shape == other.shape and _same(one.tolist(), other.tolist())
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, type):
-        return one is other
-    if hasattr(one, "get_params"):
-        return _same(one.get_params(deep=False), other.get_params(deep=False))
-    if type(one).__eq__ is object.__eq__ and hasattr(one, "__dict__") and not callable(one):  # such as a splitter
-        return _same(vars(one), vars(other))
-    return bool(one == other or (one != one and other != other))  # nan is a parameter of imputers
+    one, other = _made_of(one), _made_of(other)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    return bool(one == other) or (isinstance(one, float) and isnan(one) and isnan(other))  # imputers take nan
+
+
+def _made_of(value: Any) -> Any:
+    """Return the parameters of an estimator, the attributes of an object that does not compare them, or the value."""
+    if isinstance(value, type):
+        return value
+    if hasattr(value, "get_params"):
+        return value.get_params(deep=False)
+    by_identity = type(value).__eq__ is object.__eq__ and hasattr(value, "__dict__")  # such as a splitter
+    return vars(value) if by_identity and not callable(value) else value
 
 
 def _one_line(error: Exception) -> str:
