@@ -111,6 +111,7 @@ def test_a_data_set_is_skipped_on_a_machine_without_its_file(copy):
 def test_the_options_of_the_page_work_in_jobs(copy):
     put_csv(copy)
     words = ["dataset=mine", "debug=fast", "wandb=disabled", "experiment=technique", "model@reference.model=bagged"]
+    words += ["training.epochs=20", "training.lr=0.05"]
     for model, method in (("line", "gradient"), ("mlp", "jump")):
         done = run(copy, "transfer.py", *words, f"model={model}", f"counterfactual={method}")
         assert done.returncode == 0, done.stderr
