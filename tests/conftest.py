@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,21 @@ hypothesis.settings.register_profile("any machine", deadline=None)  # how long a
 hypothesis.settings.load_profile("any machine")
 ROOT = Path(__file__).parents[1]
 DATASETS = ", ".join(sorted(path.stem for path in (ROOT / "conf" / "dataset").glob("*.yaml")))
+
+
+def target_of(part: str, option: str) -> str | None:
+    """The function that an option of conf/ names, itself or through the option that it begins with; None for none."""
+    text = (ROOT / "conf" / part / f"{option}.yaml").read_text()
+    named = re.search(r"^_target_: *(\w+)", text, re.MULTILINE)
+    begins = re.search(r"^ +- (?!_self_)(\w+) *(#.*)?$", text, re.MULTILINE)
+    if named or not begins:
+        return named and named[1]
+    return target_of(part, begins[1])
+
+
+def is_own(part: str, option: str) -> bool:
+    """Whether an option is of a function that this clone has and cftransfer does not ship (docs/extending.md)."""
+    return target_of(part, option) not in {None, *cftransfer.targets.OWN[part]}
 
 
 def composed(*overrides: str, name: str = "transfer") -> DictConfig:

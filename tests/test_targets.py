@@ -4,7 +4,7 @@ import importlib.metadata
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, target_of
 
 from cftransfer import targets
 from cftransfer.errors import InputError
@@ -54,10 +54,16 @@ def test_every_name_of_the_package_is_a_function_with_an_option_of_its_name(part
 
 
 @pytest.mark.parametrize("part", OWN)
-def test_every_shipped_option_names_one_of_the_packages_own_functions(part):
+def test_every_option_names_a_function_of_the_package_or_one_whose_code_is_in_the_key(part):
     for path in (ROOT / "conf" / part).glob("*.yaml"):
-        (named,) = [line.split()[1] for line in path.read_text().splitlines() if line.startswith("_target_:")] or [None]
-        assert named is None or named in OWN[part], path
+        named = target_of(part, path.stem)
+        if named is None or named in OWN[part]:
+            continue
+        try:
+            source = source_of(part, {"_target_": named})
+        except InputError as error:
+            pytest.fail(f"conf/{part}/{path.name}: {error}")
+        assert len(source) == 16, f"conf/{part}/{path.name}: the code of {named} is not a part of its key"
 
 
 def test_a_function_of_an_installed_package_is_called_by_its_entry_point(installed):

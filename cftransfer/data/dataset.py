@@ -96,7 +96,11 @@ class Dataset:
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> Dataset:
-    """Return the data set of a spec, its files under `folder`; jobs of one process share it, and none changes it."""
+    """Return the data set of a spec, its files under `folder`; jobs of one process share it, and none changes it.
+
+    A file that is replaced while the process runs is read by the next process. Until then, models and results stand
+    under the version of the data that was read, so nothing is kept under the wrong key.
+    """
     return _load(json.dumps(settings, sort_keys=True), folder)
 
 

@@ -25,7 +25,8 @@ from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.models import load_exported
 from cftransfer.models.prediction import Asked
-from cftransfer.models.sklearn_models import SklearnModel, packed
+from cftransfer.models.sklearn_models import SklearnModel
+from cftransfer.models.sklearn_storage import as_skops
 
 FACTUAL, LABEL = "factual", "label"  # columns beside the features; files of counterfactuals name their factual so
 ROWS = 2  # of the input that torch.export follows; it would take 1 for a constant
@@ -53,7 +54,7 @@ def export(folder: Path, models: Mapping[int, Asked], dataset: Dataset) -> None:
 def _files(model: Asked, dataset: Dataset) -> Iterator[tuple[str, bytes]]:
     """Yield suffix and content of the files of one model."""
     if isinstance(model, SklearnModel):
-        yield ".skops", packed(model).numpy().tobytes()
+        yield ".skops", as_skops(model)
         return
     network = copy.deepcopy(cast(nn.Module, model)).cpu().eval()
     state = {name: tensor.detach().clone().contiguous() for name, tensor in network.state_dict().items()}

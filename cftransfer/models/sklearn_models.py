@@ -4,12 +4,10 @@ Each function gives one that is not fitted yet. Its settings have scikit-learn's
 for the logit of class 1, or K ≥ 3 for a logit per class.
 """
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
 from math import prod
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,12 +24,6 @@ Estimator: TypeAlias = Any  # a scikit-learn classifier of the classes 0, 1, …
 
 EDGE = 1e-6  # a probability is taken for at least this, and at most 1 less this, so that its logit is finite
 KERNELS = 2**22  # at once: rows × support vectors; 32 MiB
-# What skops does not trust of itself: trees of decisions, and of neighbours, are made of these.
-TRUSTED = (
-    "sklearn.tree._tree.Tree",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-)
 
 
 @dataclass(frozen=True)
@@ -45,12 +37,18 @@ class SklearnModel:
 
     estimator: sees float64, in which no float32 is rounded. answer: (estimator, (n, inputs) float64) → (n,) or (n, K)
     float64. outputs: 1, or K.
+    differentiable: whether `answer` uses torch alone, so that logits have a gradient with respect to the input; checked
+        when the model is fitted.
+    trusted: names, such as "package.module.Type", of types beyond those of scikit-learn that the fitted estimator
+        holds, and that may be made when it is read from the store.
     """
 
     estimator: Estimator
     input_shape: tuple[int, ...]
     answer: Callable[[Estimator, Tensor], Tensor]
     outputs: int = 1
+    differentiable: bool = False
+    trusted: tuple[str, ...] = ()
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: (n, *input_shape) in [0, 1] → (n,) or (n, K) float32 logits, on the device of x."""
@@ -61,11 +59,6 @@ class SklearnModel:
         if self.outputs > 1:  # the largest is 0: float32 would make others equal to it that are not
             logits = logits - logits.detach().amax(1, keepdim=True)
         return logits.float()
-
-    @property
-    def differentiable(self) -> bool:
-        """Whether logits have a gradient with respect to the input."""
-        return self.answer in (_line, _kernels)
 
     def check(self, dataset: Dataset) -> None:
         """Raise an InputError, naming the key, for a setting that does not fit the data."""
@@ -86,11 +79,26 @@ class SklearnModel:
 
         x, y = self._flat(unit(dataset.x_train)).numpy(), dataset.y_train.long().numpy()
         weights = {} if dataset.weight is None else {"sample_weight": dataset.weight.double().numpy()}
-        return replace(self, estimator=clone(self.estimator).fit(x, y, **weights))
+        fitted = replace(self, estimator=clone(self.estimator).fit(x, y, **weights))
+        fitted._check_gradient(unit(dataset.x_train[:2]))
+        return fitted
 
     def shares(self, x: Tensor) -> np.ndarray:
         """x: (n, *input_shape) in [0, 1] or bytes → (n, K) probabilities of the estimator, float64."""
         return self.estimator.predict_proba(_array(self._flat(unit(x))))
+
+    def _check_gradient(self, x: Tensor) -> None:
+        """Raise an InputError if `answer` has no gradient, though the model says so; x: (n, *input_shape)."""
+        if not self.differentiable:
+            return
+        try:
+            has = self(x.clone().requires_grad_()).requires_grad
+            reason = "" if has else "its answer does not come from its input through torch"
+        except (RuntimeError, TypeError) as error:  # torch's, where a tensor with a gradient is made an array
+            reason = " ".join(str(error).split())
+        if reason:
+            way_out = "answer with torch alone, or leave differentiable=True out"
+            raise InputError(f"model: is differentiable=True, but has no gradient ({reason}); {way_out}")
 
     def _flat(self, x: Tensor) -> Tensor:
         return x.reshape(len(x), prod(self.input_shape)).double()
@@ -100,7 +108,8 @@ def logistic_regression(*, C: float = 1.0, input_shape: tuple[int, ...], outputs
     """Linear in the inputs; the L2 penalty on its coefficients weighs 1 / `C`, `C` > 0. Every seed gives the same."""
     from sklearn.linear_model import LogisticRegression
 
-    return SklearnModel(LogisticRegression(C=_positive("C", C), max_iter=1000), input_shape, _line, outputs)
+    regression = LogisticRegression(C=_positive("C", C), max_iter=1000)
+    return SklearnModel(regression, input_shape, _line, outputs, differentiable=True)
 
 
 def decision_tree(
@@ -161,7 +170,7 @@ def svm(*, C: float = 1.0, gamma: float | str = "scale", input_shape: tuple[int,
     from sklearn.svm import SVC
 
     width = gamma if gamma == "scale" else _positive("gamma", gamma, inside="> 0, or scale")
-    return SklearnModel(SVC(C=_positive("C", C), gamma=width), input_shape, _kernels)
+    return SklearnModel(SVC(C=_positive("C", C), gamma=width), input_shape, _kernels, differentiable=True)
 
 
 def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...], outputs: int = 1) -> SklearnModel:
@@ -174,33 +183,6 @@ def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...], outputs: int = 1
 
     count = check_int("model.n_neighbors", n_neighbors, least=1)
     return SklearnModel(KNeighborsClassifier(count, algorithm="kd_tree"), input_shape, _odds, outputs)
-
-
-def packed(model: SklearnModel) -> Tensor:
-    """Return a fitted model's estimator as skops writes it: (bytes,) uint8."""
-    from skops import io
-
-    content = io.dumps(model.estimator, compression=zipfile.ZIP_DEFLATED)
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
-
-
-def unpacked(model: SklearnModel, content: Tensor, *, path: Path) -> SklearnModel:
-    """Return `model` with the estimator that `packed` wrote.
-
-    Raises InputError, naming the file at `path`, for anything else, of which nothing is run: skops makes objects of
-    the types that it knows and of those in TRUSTED alone.
-    """
-    from skops import io
-
-    try:
-        estimator = io.loads(content.numpy().tobytes(), trusted=list(TRUSTED))
-    except Exception as error:  # of content that is something else, skops raises whatever comes
-        raise InputError(_foreign(path, " ".join(str(error).split()) or type(error).__name__)) from error
-    if type(estimator) is not type(model.estimator):
-        raise InputError(_foreign(path, f"{type(estimator).__name__} for {type(model.estimator).__name__}"))
-    if estimator.get_params() != model.estimator.get_params():  # of an earlier version
-        raise InputError(_foreign(path, " ".join(f"{estimator} for {model.estimator}".split())))
-    return replace(model, estimator=estimator)
 
 
 def curve_row(model: SklearnModel, dataset: Dataset) -> Tensor:
@@ -217,10 +199,6 @@ def curve_row(model: SklearnModel, dataset: Dataset) -> Tensor:
     scores = test.numpy() if test.dim() == 1 else model.shares(dataset.x_test)
     auroc = roc_auc_score(dataset.y_test.numpy(), scores, multi_class="ovr")
     return torch.tensor([[*map(float, losses), float(right), float(auroc)]])
-
-
-def _foreign(path: Path, reason: str) -> str:
-    return f"{path}: is not what cftransfer wrote ({reason}); delete this file and run again, and it will be made again"
 
 
 def _line(estimator: Estimator, rows: Tensor) -> Tensor:

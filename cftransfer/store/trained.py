@@ -14,7 +14,8 @@ from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
 from cftransfer.models.build import CPU, Hardware, build_for, fitted_in_one_go
 from cftransfer.models.prediction import Asked
-from cftransfer.models.sklearn_models import SklearnModel, curve_row, packed, unpacked
+from cftransfer.models.sklearn_models import SklearnModel, curve_row
+from cftransfer.models.sklearn_storage import packed, unpacked
 from cftransfer.spec import Spec, lineage_key
 from cftransfer.store.locks import hold
 from cftransfer.store.passes import (
@@ -91,8 +92,10 @@ def _fit(kept: StoredModels, missing: Mapping[int, Sequence[int]], dataset: Data
     if missing:
         log.info("training %s (%s %s)", counted(list(missing)), settings["_target_"], shape_of(kept.spec))
     for seed, epochs in missing.items():
-        model = build_for(dataset, settings, seed=seed).fit(dataset)
-        state = {"skops": packed(model), "curve": curve_row(model, dataset)}
+        fresh, again = (build_for(dataset, settings, seed=seed) for _ in range(2))
+        model = fresh.fit(dataset)
+        content = packed(model, again=again, name=settings["_target_"])
+        state = {"skops": content, "curve": curve_row(model, dataset)}
         for epoch in epochs:  # one, unless a caller wants ages that such a model does not have
             kept.save(state, seed, epoch, population=[seed], resumable=True)
 

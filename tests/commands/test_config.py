@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, composed
+from conftest import ROOT, composed, is_own
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from photos import put_cifar10, put_tree
@@ -52,16 +52,75 @@ def data(tmp_path_factory):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_instantiates(option, data, tmp_path):
     places = [f"paths.store={tmp_path}", f"paths.data={data}"]
+    if is_own(*own_part(option)):
+        check_own_option(option, places)
+        return
     cfg = composed(option, *NEEDED.get(option, []), *places)
     if option == "trainer=gpu" and not torch.cuda.is_available():
         with pytest.raises(InputError, match=r"trainer.accelerator=gpu: torch sees no CUDA device here"):
             plan(cfg)
         return
+    check_plan(cfg)
+    assert not list(tmp_path.rglob("*.safetensors"))  # a plan makes nothing
+
+
+def check_plan(cfg):
     assert OmegaConf.to_container(cfg, resolve=True)
     made = plan(cfg)
     assert made.base == with_hashes(base_spec(cfg), made.dataset.version)
     assert made.reference == with_hashes(reference_spec(cfg), made.dataset.version)
-    assert not list(tmp_path.rglob("*.safetensors"))  # a plan makes nothing
+    return made
+
+
+def own_part(option):
+    """The part and the name of an option that could be of a function of one's own; else of one that is shipped."""
+    part, _, name = option.partition("=")
+    return (part, name) if part in ("dataset", "model", "counterfactual") else ("model", "mlp")
+
+
+# What an own option may need beside it: it tells nobody for which inputs it is, nor whether it has a gradient.
+BESIDE = (
+    [],
+    ["counterfactual=growing_spheres"],
+    ["dataset=cifar10_airplane"],
+    ["dataset=cifar10_airplane", "counterfactual=growing_spheres"],
+)
+
+
+def check_own_option(option, places):
+    """An option of one's own makes a plan; its data set keeps the contract, or is skipped where its files are not."""
+    part, _, name = option.partition("=")
+    file, reasons = f"conf/{part}/{name}.yaml", []
+    if part == "dataset":
+        places = [*places, f"paths.data={ROOT / 'data'}"]  # where its files lie in this clone
+    for words in [[]] if part == "dataset" else BESIDE:
+        try:
+            made = check_plan(composed(option, *[word for word in words if not word.startswith(f"{part}=")], *places))
+        except (InputError, OSError) as error:
+            reasons.append(error)
+            continue
+        if part == "dataset":
+            check_contract(made.dataset, file)
+        return
+    if any(isinstance(one, FileNotFoundError) for one in (reasons[0], reasons[0].__cause__)):
+        pytest.skip(f"{file}: its files are not in this clone's data/ ({reasons[0]})")
+    pytest.fail(f"{file}: makes no plan: {reasons[0]}", pytrace=False)
+
+
+def check_contract(data, file):
+    """DESIGN's contract of data sets, each breach in one line that names it."""
+    for split, x, y in (("train", data.x_train, data.y_train), ("test", data.x_test, data.y_test)):
+        assert len(x) == len(y), f"{file}: x_{split} has {len(x)} rows and y_{split} {len(y)}"
+        assert x.dtype in (torch.float32, torch.uint8), f"{file}: x_{split} is {x.dtype}; takes float32 or bytes"
+        if x.dtype == torch.float32:
+            assert x.min() >= 0 and x.max() <= 1, f"{file}: x_{split} leaves [0, 1]"  # noqa: PT018 (nan fails, too)
+        classes = set(y.tolist())
+        assert classes == set(range(len(data.classes))), f"{file}: y_{split} has the classes {sorted(classes)}"
+    assert data.x_train.shape[1:] == data.x_test.shape[1:], f"{file}: the splits have inputs of two shapes"
+    features = getattr(data.space, "features", None)
+    if features:
+        columns = sum(feature.columns for feature in features)
+        assert (columns,) == data.input_shape, f"{file}: the space has {columns} columns, the rows {data.input_shape}"
 
 
 def test_there_are_options():
@@ -98,7 +157,8 @@ def test_train_composes(tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "conf").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_setting_has_a_comment(path: Path):
     lines = path.read_text().splitlines()
-    assert lines[0].startswith("#"), "says what it is on its first line"
+    first = lines[0] if lines else ""
+    assert first.startswith("#"), f"{path.relative_to(ROOT)}: its first line has to be a comment that says what it is"
     for number, line in enumerate(lines):
         name, _, value = line.partition(":")
         is_setting = (
@@ -107,7 +167,9 @@ def test_every_setting_has_a_comment(path: Path):
         explained = "#" in line or lines[number - 1].lstrip().startswith("#")
         inherited = path.parent.name in ("experiment", "debug", "wandb") or name.strip() in ("_target_", "accelerator")
         in_hydra = "hydra:" in "\n".join(lines[:number])
-        assert not is_setting or explained or inherited or in_hydra, f"{path.name}:{number + 1}: {line}"
+        file = path.relative_to(ROOT)
+        said = f"{file}: key {name.strip()} has no comment (line {number + 1})"
+        assert not is_setting or explained or inherited or in_hydra, said
 
 
 SWEEPS = {
@@ -139,10 +201,8 @@ def test_the_sweep_of_techniques_is_of_every_model_for_tables_as_base_and_as_ref
         hydra = compose("transfer", overrides=["sweep=techniques"], return_hydra_config=True).hydra
     bases, references = hydra.sweeper.params["model"], hydra.sweeper.params["model@reference.model"]
     assert bases == references
-    assert set(bases.split(",")) == {path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")} - {
-        "cnn",
-        "resnet18",
-    }
+    shipped = {path.stem for path in (ROOT / "conf" / "model").glob("*.yaml") if not is_own("model", path.stem)}
+    assert set(bases.split(",")) == shipped - {"cnn", "resnet18"}
     for name in bases.split(","):
         place = f"paths.store={tmp_path}"
         for one, other in ((name, "mlp"), ("mlp", name), (name, name)):
@@ -152,4 +212,9 @@ def test_the_sweep_of_techniques_is_of_every_model_for_tables_as_base_and_as_ref
 
 
 def test_every_sweep_is_tested():
-    assert {path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")} == {*SWEEPS, "techniques"}
+    own = {path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")} - {*SWEEPS, "techniques"}
+    for name in sorted(own):  # a clone's own: its first jobs make no plan here, since its values may need its data
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            hydra = compose("transfer", overrides=[f"sweep={name}"], return_hydra_config=True).hydra
+        assert hydra.mode.name == "MULTIRUN", f"conf/sweep/{name}.yaml: says no hydra.mode: MULTIRUN"
+        assert hydra.sweeper.params, f"conf/sweep/{name}.yaml: says no hydra.sweeper.params"

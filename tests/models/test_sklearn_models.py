@@ -16,7 +16,7 @@ from cftransfer.commands.plan import plan
 from cftransfer.errors import InputError
 from cftransfer.models.build import build
 from cftransfer.models.prediction import differentiable, logits, predicted
-from cftransfer.models.sklearn_models import EDGE, TRUSTED, SklearnModel
+from cftransfer.models.sklearn_models import EDGE, SklearnModel
 from cftransfer.store import trained
 
 NAMES = ("logistic_regression", "decision_tree", "random_forest", "gradient_boosting", "svm", "knn")
@@ -185,12 +185,6 @@ def test_a_stored_model_of_another_type_is_refused(content, said, moons, place, 
     assert str(file) in str(caught.value)
     assert said in str(caught.value)
     assert capsys.readouterr().out == ""
-
-
-def test_only_types_of_scikit_learn_are_trusted_and_no_more_than_are_needed(data):
-    needed = {kind for name in NAMES for kind in io.get_untrusted_types(data=io.dumps(fitted(name, data).estimator))}
-    assert needed == set(TRUSTED)
-    assert all(kind.startswith("sklearn.") for kind in TRUSTED)
 
 
 @pytest.mark.parametrize(
