@@ -72,6 +72,7 @@ FILES = {
         tables.put_splits,
         ["dataset.path=train.parquet", "dataset.test_path=test.parquet", "dataset.label=diagnosis"],
     ),
+    "three classes": (tables.put_wine, ["dataset.path=wine.csv", "dataset.label=grape"]),
     "one class of three": (
         tables.put_wine,
         ["dataset.path=wine.csv", "dataset.label=grape", "dataset.positive=grape 1"],

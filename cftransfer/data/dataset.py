@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from cftransfer.data.cells import bad_cells, numbers
 from cftransfer.data.pixels import PixelSpace
-from cftransfer.data.space import Feature, FeatureSpace, fit
+from cftransfer.data.space import Feature, FeatureSpace, check_columns, fit
 from cftransfer.errors import InputError
 from cftransfer.settings import check_float, check_int
 from cftransfer.targets import call_target
@@ -147,7 +147,10 @@ def from_table(
     column and the first row, for cells that their feature cannot hold.
     """
     check_classes(np.asarray(label), classes)
-    train, test = split_rows(np.asarray(label), name=name, test_share=test_share, split_seed=split_seed)
+    check_columns(features, table)
+    train, test = split_rows(
+        np.asarray(label), name=name, classes=len(classes), test_share=test_share, split_seed=split_seed
+    )
     space = fit(features, table.iloc[train])
     return encoded(
         name,
@@ -169,11 +172,13 @@ def check_classes(label: np.ndarray, classes: tuple[str, ...]) -> None:
         raise bad_cells(pd.Series(label, name="label"), ~known, f"no class: {first}", way_out)
 
 
-def split_rows(label: np.ndarray, *, name: str, test_share: float, split_seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_rows(
+    label: np.ndarray, *, name: str, classes: int, test_share: float, split_seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """label: (n,) → the places of the training and of the test rows, with the same share of every class."""
     check_float("dataset.test_share", test_share, inside="between 0 and 1", among=lambda share: 0 < share < 1)
     check_int("dataset.split_seed", split_seed, least=0, most=2**32 - 1)  # scikit-learn's limit
-    counts = np.bincount(label.astype(int), minlength=2)
+    counts = np.bincount(label.astype(int), minlength=classes)
     if counts.min() < 2:
         raise InputError(
             f"dataset {name}: classes have {' and '.join(map(str, counts))} rows; each needs at least 2: it takes more "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from cftransfer.data.dataset import Dataset
+from cftransfer.data.dataset import Dataset, few_rows
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError
 
@@ -72,4 +72,5 @@ def from_images(
         classes=classes,
         about=about,
         from_files=from_files,
+        notes=tuple(few_rows(y_train, classes)),
     )

@@ -212,7 +212,9 @@ def _splits(
         if absent:
             raise InputError(f"dataset.path: no training row has the class {absent[0]!r}, which a test row has")
         return (parts[0], codes_of[0]), (parts[1], codes_of[1])
-    places = split_rows(codes_of[0], name="table", test_share=test_share, split_seed=split_seed)
+    places = split_rows(
+        codes_of[0], name="table", classes=len(answers.classes), test_share=test_share, split_seed=split_seed
+    )
     train, test = ((parts[0].iloc[some], codes_of[0][some]) for some in places)
     return train, test
 

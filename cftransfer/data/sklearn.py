@@ -53,7 +53,9 @@ def _images(bunch: Any, names: np.ndarray, positive: Any, *, test_share: float, 
 
     answers = labels(pd.Series(names[bunch.target], name="target"), positive)
     pixels = (bunch.images[:, None] / GREYS).astype(np.float32)
-    train, test = split_rows(answers.codes, name="digits", test_share=test_share, split_seed=split_seed)
+    train, test = split_rows(
+        answers.codes, name="digits", classes=len(answers.classes), test_share=test_share, split_seed=split_seed
+    )
     halves = [(pixels[places], answers.codes[places]) for places in (train, test)]
     return from_images(
         "digits", train=halves[0], test=halves[1], classes=answers.classes, about="8 × 8 pixels", from_files=False

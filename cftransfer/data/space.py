@@ -70,6 +70,7 @@ class Feature:
 
         InputError, naming the first row, for empty cells, infinite numbers and unknown categories.
         """
+        values = values.rename(self.name)
         if self.categories:
             places = codes(values, self.categories)
             if (places == EMPTY).any():
@@ -237,10 +238,7 @@ class FeatureSpace:
 
         clip: whether numbers beyond a feature's range are put at its end. InputError for a column that is missing.
         """
-        if not table.columns.is_unique:
-            raise InputError(f"table: has the column {table.columns[table.columns.duplicated()][0]!r} twice")
-        if absent := [feature.name for feature in self.features if feature.name not in table]:
-            raise InputError(f"table: has no column {absent[0]!r}; it needs {', '.join(self.names)}")
+        check_columns(self.features, table)
         x, ends = np.empty((len(table), len(self.columns)), dtype=np.float32), [0, *self._ends]
         for feature, begin, end in zip(self.features, ends[:-1], ends[1:], strict=True):
             x[:, begin:end] = feature.encode(table[feature.name], clip=clip)
@@ -266,6 +264,17 @@ class FeatureSpace:
         scaled = low + x * (high - low)
         log = torch.tensor([f.scale == "log1p" for f in numbers], device=x.device)
         return torch.where(log, torch.expm1(torch.where(log, scaled, 0.0)), scaled)
+
+
+def check_columns(features: Sequence[Feature], table: pd.DataFrame) -> None:
+    """Refuse features of one name, a table with a column twice, and one that lacks a column of a feature."""
+    names = [feature.name for feature in features]
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise InputError(f"feature {twice[0]!r}: is named twice; give each its own name")
+    if not table.columns.is_unique:
+        raise InputError(f"table: has the column {table.columns[table.columns.duplicated()][0]!r} twice")
+    if absent := [name for name in names if name not in table]:
+        raise InputError(f"table: has no column {absent[0]!r}; it needs {', '.join(names)}")
 
 
 def fit(features: Sequence[Feature], training: pd.DataFrame) -> FeatureSpace:

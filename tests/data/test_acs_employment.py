@@ -270,7 +270,7 @@ def test_an_impossible_setting_is_named(folder, changes, said):
         (persons(20, SEX=1.5), ": column SEX holds 1.5, "),
         (persons(20, SEX=[*[1] * 19, "x"]), ": column SEX holds x, "),
         (persons(20, ESR=True), ": column ESR holds True, which is no code of the Census's (blank, 1, "),
-        (persons(20, ESR=6), "dataset acs_employment: classes have 20 and 0 rows; both need at least 2"),
+        (persons(20, ESR=6), "dataset acs_employment: classes have 20 and 0 rows; each needs at least 2"),
         (persons(0), ": holds no persons; fix it"),
         (csv(persons(20)).replace("AGEP", '"AGEP"') + "x\0y" * 50, ": c"),
         (csv(persons(20)) + "1,2,3\n" * 2 + "," * 50 + "\n", ": cannot be read (Error tokenizing data. C error: "),

@@ -177,7 +177,9 @@ class Planted:
         raise AssertionError("a stranger's code ran")
 
 
-@pytest.mark.parametrize("inside", [partial(print, "ran"), Planted(), pickle.loads, np.savetxt], ids=repr)
+@pytest.mark.parametrize(
+    "inside", [partial(print, "ran"), Planted(), pickle.loads, np.savetxt], ids=["partial", "object", "pickle", "numpy"]
+)
 def test_no_type_or_function_that_the_file_brings_is_trusted(inside, write, moons, tmp_path, capsys):
     write("pipeline.make_pipeline(Shift(), small)")
     model = built(moons)
