@@ -169,6 +169,7 @@ def test_weights_make_other_models_under_another_key(tmp_path):
     assert (shares[1] > shares[0]).all()  # the class that counts four times
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_a_report_that_names_the_classes_and_boundary_pictures(tmp_path):
     paths = installed(tmp_path)
     words = [word for word in SMALL if not word.startswith("dataset=")]

@@ -102,19 +102,21 @@ def test_weights_of_a_kind_that_no_network_has_are_named(tmp_path, kind):
     save_file({"conv1.weight": torch.zeros(64, 3, 7, 7).to(kind)}, tmp_path / "w.safetensors")
     weights = {"_target_": "resnet18", "weights": str(tmp_path / "w.safetensors")}
     with pytest.raises(InputError, match=rf"^model.weights=.*w.safetensors: holds conv1.weight \({kind}\); it takes"):
-        call_target("model", weights, input_shape=(3, 32, 32))
+        call_target("model", weights, input_shape=(3, 32, 32), outputs=1)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8], ids=str)
 def test_weights_of_other_kinds_become_float32(tmp_path, kind):
     model = {"_target_": "resnet18", "weights": str(tmp_path / "w.safetensors")}
-    state = call_target("model", model | {"weights": None}, input_shape=(3, 32, 32))[0].state_dict()
+    state = call_target("model", model | {"weights": None}, input_shape=(3, 32, 32), outputs=1)[0].state_dict()
     save_file({name: tensor.to(kind) for name, tensor in state.items()}, tmp_path / "w.safetensors")
-    assert {p.dtype for p in call_target("model", model, input_shape=(3, 32, 32)).parameters()} == {torch.float32}
+    assert {p.dtype for p in call_target("model", model, input_shape=(3, 32, 32), outputs=1).parameters()} == {
+        torch.float32
+    }
     state = {name: tensor.to(torch.float64) + 1e300 for name, tensor in state.items()}
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="holds numbers that are not finite"):
-        call_target("model", model, input_shape=(3, 32, 32))
+        call_target("model", model, input_shape=(3, 32, 32), outputs=1)
 
 
 PICKLED = {
@@ -138,7 +140,7 @@ def test_nothing_is_unpickled(tmp_path, kind):
     for read in (
         lambda: cifar10_airplane.cifar10_airplane(tmp_path, split_seed=0),
         lambda: image_folder.image_folder(tmp_path, **image_settings),
-        lambda: call_target("model", weights, input_shape=(3, 32, 32)),
+        lambda: call_target("model", weights, input_shape=(3, 32, 32), outputs=1),
     ):
         with pytest.raises(InputError, match=r"cannot be read"):
             read()

@@ -80,7 +80,9 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "three classes" else pytest.mark.slow) for kind in FILES]
+)
 def test_from_a_file_to_a_report_with_one_command(tmp_path, kind):
     put, words = FILES[kind]
     put(tmp_path)
@@ -111,6 +113,7 @@ def test_the_columns_of_a_table_may_be_called_like_secrets(tmp_path):
     assert "token_count" in (tmp_path / "job" / "features.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_file_that_was_replaced_or_moved_is_known_by_its_content(tmp_path):
     table = tables.cancer().dropna()
     words = ["dataset.label=diagnosis", "dataset.path"]

@@ -73,7 +73,7 @@ def table(
     Raises:
         InputError: one line that names the column, how many cells and the first row, and the way out.
 
-    >>> rows = pd.DataFrame({"age": range(20, 60), "owner": [True, False] * 20, "paid": ["no", "yes"] * 20})
+    >>> rows = pd.DataFrame({"age": [20, 30, 40, 50] * 10, "owner": [True, False] * 20, "paid": ["no", "yes"] * 20})
     >>> data = table(rows, label="paid")
     >>> data.classes, data.space.columns, tuple(data.x_test.shape)
     (('no', 'yes'), ['age', 'owner'], (8, 2))
@@ -125,8 +125,18 @@ def arrays(
 ) -> Dataset:
     """Return the data set of arrays: rows (n, columns) or images (n, channels, height, width), and classes 0, 1, ….
 
-    x: bytes are grey levels of images; numbers must be in [0, 1], in the columns of `space`, or in original units
-    where there is no space, which then is inferred from (n, columns). weight: (n_train,) > 0.
+    Args:
+        x_train: (n, columns) or images (n, channels, height, width). Bytes are grey levels of images. Numbers are in
+            [0, 1], in the columns of `space`; without a space, columns are in original units and images in [0, 1].
+        y_train: (n,) classes 0, 1, ….
+        x_test: as x_train.
+        y_test: as y_train.
+        space: the meaning of the columns; None for continuous features in the range of the training rows.
+        classes: names of the classes; None for 0, 1, ….
+        weight: (n_train,) > 0, how much each training row counts in the loss.
+
+    Raises:
+        InputError: for shapes and classes that do not fit, and for numbers outside [0, 1].
 
     >>> data = arrays([[1.0, 20.0], [3.0, 40.0]], [0, 1], [[2.0, 30.0]], [1])
     >>> data.x_test.tolist()

@@ -8,6 +8,7 @@ import argparse
 import io
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -32,6 +33,9 @@ from cftransfer.report.page import PAGE, cells, curve
 LEFT_OUT = ("to class 0", "to class 1", "base accuracy", "reference accuracy", "pairs")
 BOX = "counterfactual.constraints=box"  # gradient search clipped to the features' ranges
 COLUMNS = {head: metrics for head, metrics in PAGE.items() if head not in LEFT_OUT}
+
+
+TRAINED = re.compile(r" training \d+ models? ")  # of a job's log: one pass
 
 
 @dataclass(frozen=True)
@@ -249,7 +253,7 @@ def _outcome(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -
         jobs=collected,
         lines=lines(collected),
         seconds=seconds,
-        passes=sum(" training " in line for line in said),
+        passes=sum(bool(TRAINED.search(line)) for line in said),
         searches=sum(" searched " in line for line in said),
     )
 

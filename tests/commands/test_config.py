@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, composed, is_own
@@ -25,6 +26,9 @@ OPTIONS = sorted(
 
 NEEDED = {
     "dataset=image_folder": ["dataset.root=imagenet", "dataset.positive=n01"],  # where the user's own images lie
+    "dataset=table": ["dataset.path=table.csv", "dataset.label=y"],
+    "dataset=sklearn": ["dataset.name=iris"],
+    "dataset=openml": ["dataset.name=table", "dataset.label=y"],  # put there by hand
     "counterfactual=imported": [
         "counterfactual.path=${paths.data}/made.npz",
         "counterfactual.units=unit",
@@ -45,6 +49,10 @@ def data(tmp_path_factory):
     put(folder, persons(300))
     put_cifar10(folder, train=9, test=9)
     put_tree(folder / "imagenet", counts=(6, 6))
+    rows = pd.DataFrame({"a": np.arange(50) % 7, "y": np.arange(50) % 2})
+    (folder / "openml").mkdir()
+    for name in ("table.csv", "openml/table-1.csv"):
+        rows.to_csv(folder / name, index=False)
     np.savez(folder / "made.npz", counterfactual=np.zeros((1, 14)), factual=[7])  # of COMPAS
     return folder
 

@@ -162,6 +162,7 @@ def test_the_same_proposal_three_times_is_the_proposal_once(tmp_path):
     assert job.metrics["interval"] == theirs.metrics["interval"]
 
 
+@pytest.mark.slow
 def test_a_file_with_other_content_is_never_served_from_the_store(tmp_path):
     words = [*SMALL, "replicates.bases=1", "wandb=disabled", "hydra.run.dir=job", "counterfactual=imported"]
     words += ["counterfactual.path=made.npy", "counterfactual.units=unit"]
@@ -373,6 +374,7 @@ def test_files_that_are_none_are_one_line(tmp_path, compas):
         check_search(settings_of(tmp_path / "short.npz", index="of"), compas, lambda x: x.sum(1), samples=4)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_missing_and_reads_files_from_where_it_is_run(tmp_path):
     words = ["transfer.py", *SMALL, "wandb=disabled", "counterfactual=imported"]
     done = run_command(tmp_path, *words)

@@ -20,7 +20,7 @@ from cftransfer import Feature, FeatureSpace, dataset, train
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError
-from cftransfer.models import load_exported, sklearn_models
+from cftransfer.models import load_exported, sklearn_storage
 from cftransfer.models.export import export
 from cftransfer.models.prediction import logits
 
@@ -215,7 +215,7 @@ def test_models_of_scikit_learn_load_too(moons, name, own, tmp_path):
 
 
 def test_the_types_that_skops_may_make_are_those_of_the_store():
-    assert load_exported.TRUSTED == sklearn_models.TRUSTED
+    assert load_exported.TRUSTED == sklearn_storage.TRUSTED
 
 
 def test_a_later_export_replaces_the_earlier_one_and_nothing_else(moons, tmp_path):
@@ -251,6 +251,7 @@ def test_what_cannot_be_exported_is_said_in_one_line_and_writes_nothing(moons, t
         export(tmp_path / "file", {0: nn.Linear(2, 1)}, moons)
 
 
+@pytest.mark.slow
 def test_the_command_exports_what_it_has_trained_also_when_the_job_is_done(tmp_path):
     words = [*(word for word in SMALL if not word.startswith(("replicates", "samples"))), "hydra.run.dir=job"]
     words += ["wandb=disabled", "population.pool=reference", "population.size=2", "export=out/models"]
