@@ -94,7 +94,7 @@ def table(
         parts, answers, max_rows=max_rows, test_share=test_share, split_seed=split_seed, notes=notes
     )
     weights = None if weight is None else _weights(train[weight])
-    train, test_rows = train.drop(columns=others), test_rows.drop(columns=others)
+    train, test_rows = train.drop(columns=others), test_rows.drop(columns=others, errors="ignore")
     given = read_features(Path(features)) if isinstance(features, str | Path) else features
     known = infer(train, given)
     log.info("%s: features, by the training rows; dataset.features changes them\n%s", name, known)
@@ -186,7 +186,7 @@ def _check_columns(parts: Sequence[pd.DataFrame], *, label: str, weight: str | N
         if absent := [name for name in wanted if name not in names]:
             raise InputError(f"dataset.{key}={absent[0]}: the table has no such column; it has {', '.join(names)}")
     for other in parts[1:]:
-        used = [name for name in names if name not in drop]
+        used = [name for name in names if name not in (*drop, weight)]
         extra = [name for name in other.columns if name not in names]
         if absent := [name for name in used if name not in other]:
             raise InputError(f"dataset.test_path: its table has no column {absent[0]!r}, which the training table has")

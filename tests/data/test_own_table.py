@@ -306,6 +306,7 @@ def test_columns_go_by_name_in_any_order():
     assert data.x_test.equal(data.x_train)
     assert "has no column 'c', which the training table has" in error(test, test=test.drop(columns="c"))
     assert "has the column 'd', which the training table lacks" in error(test, test=test.assign(d=1))
+    assert own_table(rows(w=1.0, d=2), test=rows(), label="y", weight="w", drop=["d"]).space.names == ["a", "b"]
     assert error(rows(), label="z").startswith("dataset.label=z: the table has no such column; it has a, b, y")
     assert error(rows(), drop=["z"]).startswith("dataset.drop=z: the table has no such column")
     twice = pd.concat([rows(), rows()[["a"]]], axis=1)
