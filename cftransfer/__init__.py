@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cftransfer.data.dataset import Dataset, dataset
-    from cftransfer.data.own_data import arrays, table
+    from cftransfer.data.own_arrays import arrays
+    from cftransfer.data.own_data import table
     from cftransfer.data.space import Feature, FeatureSpace
     from cftransfer.errors import InputError
     from cftransfer.measuring.asking import Answers, StoredLogits, ask
@@ -38,7 +39,7 @@ _HOMES = {
     "Result": "measuring.result",
     "StoredLogits": "measuring.asking",
     "TransferabilityRate": "measuring.metric",
-    "arrays": "data.own_data",
+    "arrays": "data.own_arrays",
     "ask": "measuring.asking",
     "dataset": "data.dataset",
     "judge": "searching.judging",

@@ -11,8 +11,8 @@ import torch
 from cftransfer.commands.hardware import use
 from cftransfer.commands.plan import Plan, Training
 from cftransfer.data.dataset import Dataset
-from cftransfer.data.features_file import features_yaml
 from cftransfer.data.pixels import PixelSpace
+from cftransfer.data.space import Feature
 from cftransfer.jobs import examples, extremes
 from cftransfer.jobs.write import JobResult
 from cftransfer.measuring import rates
@@ -68,7 +68,7 @@ def run(plan: Plan) -> JobResult:
         tables=tables,
         curve=curve,
         pictures=examples.pictures(shown, plan.dataset) | extremes.pictures(stable, plan.dataset),
-        texts=_texts(plan.dataset),
+        features=_features(plan.dataset),
         kept=_kept(plan),
         data=plan.identity,
     )
@@ -138,9 +138,8 @@ def _curves(plan: Plan) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _texts(dataset: Dataset) -> dict[str, str]:
-    """Return the features of a table as a file that can be edited and given back."""
-    return {} if isinstance(dataset.space, PixelSpace) else {"features.yaml": features_yaml(dataset.space.features)}
+def _features(dataset: Dataset) -> Sequence[Feature]:
+    return () if isinstance(dataset.space, PixelSpace) else dataset.space.features
 
 
 def _kept(plan: Plan) -> list[str]:
@@ -165,7 +164,9 @@ def train(plan: Training) -> JobResult:
         file = model_file(plan.spec, seed, store=plan.store)
         log.info("seed %d: %s, its curve in %s", seed, file, file.with_suffix(".csv").name)
     metrics = {**last.to_dict(), "models": len(plan.seeds)}
-    return JobResult(metrics=metrics, tables={"curves": table}, texts=_texts(plan.dataset), data=plan.dataset.identity)
+    return JobResult(
+        metrics=metrics, tables={"curves": table}, features=_features(plan.dataset), data=plan.dataset.identity
+    )
 
 
 def export(plan: Training) -> None:

@@ -38,6 +38,12 @@ def codes(values: pd.Series, categories: Sequence[Any]) -> np.ndarray:
     return np.array([*found, EMPTY])[places]
 
 
+def plain_value(value: Any) -> bool | int | float | str:
+    """Return a cell as one of Python's own types: a number or truth value as such, anything else as a word."""
+    own = value.item() if isinstance(value, np.generic) else value
+    return own if isinstance(own, bool | int | float | str) else str(own)
+
+
 def different_values(values: pd.Series) -> list[Any]:
     """Return the different values of a column, one for each spelling, numbers ascending, words in their order.
 
@@ -45,7 +51,7 @@ def different_values(values: pd.Series) -> list[Any]:
     """
     by_spelling: dict[str, Any] = {}
     for value in pd.unique(values.astype(object).dropna()):
-        by_spelling.setdefault(spelled(value), value.item() if isinstance(value, np.generic) else value)
+        by_spelling.setdefault(spelled(value), plain_value(value))
     by_spelling.pop("", None)
     found = [value.strip() if isinstance(value, str) else value for value in by_spelling.values()]
     if all(isinstance(value, int | float) for value in found):

@@ -146,11 +146,12 @@ def from_table(
     range's end, since models see the box [0, 1] alone; `Dataset.notes` counts such values. InputError, naming the
     column and the first row, for cells that their feature cannot hold.
     """
-    check_classes(np.asarray(label), classes)
+    label, table = np.asarray(label), table.reset_index(drop=True)
+    if label.shape != (len(table),):
+        raise InputError(f"dataset {name}: has {len(table):,} rows and labels of shape {label.shape}; takes one a row")
+    check_classes(label, classes)
     check_columns(features, table)
-    train, test = split_rows(
-        np.asarray(label), name=name, classes=len(classes), test_share=test_share, split_seed=split_seed
-    )
+    train, test = split_rows(label, name=name, classes=len(classes), test_share=test_share, split_seed=split_seed)
     space = fit(features, table.iloc[train])
     return encoded(
         name,
@@ -212,7 +213,8 @@ def encoded(
         (torch.from_numpy(space.encode(rows)), torch.from_numpy(np.asarray(label).astype(np.float32)))
         for rows, label in (train, test)
     )
-    said = [*notes, *few_rows(y_train, classes), *clipped(space.features, test[0])]
+    beyond = [*clipped("training", space.features, train[0]), *clipped("test", space.features, test[0])]
+    said = [*notes, *few_rows(y_train, classes), *beyond]
     for note in said:
         log.info("%s", note)
     return Dataset(
@@ -249,8 +251,8 @@ def few_rows(y_train: Tensor, classes: tuple[str, ...]) -> list[str]:
     return [f"few training rows: {', '.join(few)}; rates of such models vary a lot"] if few else []
 
 
-def clipped(features: Sequence[Feature], rows: pd.DataFrame) -> list[str]:
-    """Return a note on the test values that lie beyond the training range and are put at its end."""
+def clipped(split: str, features: Sequence[Feature], rows: pd.DataFrame) -> list[str]:
+    """Return a note on the values of a split that lie beyond the range of their feature and are put at its end."""
     counts = {}
     for feature in features:
         if not feature.categories:
@@ -258,4 +260,8 @@ def clipped(features: Sequence[Feature], rows: pd.DataFrame) -> list[str]:
             if many := int(((given < feature.low) | (given > feature.high)).sum()):
                 counts[feature.name] = many
     listed = ", ".join(f"{name} {many:,}" for name, many in counts.items())
-    return [f"test values beyond the training range, put at its end: {listed} of {len(rows):,}"] if counts else []
+    return (
+        [f"{split} values beyond the range of their feature, put at its end: {listed} of {len(rows):,}"]
+        if counts
+        else []
+    )

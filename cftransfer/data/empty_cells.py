@@ -72,6 +72,8 @@ def _value_for_empty(values: pd.Series, feature: Feature, missing: str) -> tuple
         if feature.kind == "ordinal":
             way_out = "dataset.missing=impute_median, or kind: categorical"
             raise InputError(f"column {feature.name}: an empty cell has no place in an order of levels; {way_out}")
+        if NO_VALUE in feature.categories:  # as in a file of features that is given back
+            return NO_VALUE, feature
         return NO_VALUE, replace(feature, kind="categorical", categories=(*feature.categories, NO_VALUE))
     counts = np.bincount(codes(values, feature.categories)[~empty(values)], minlength=len(feature.categories))
     return feature.categories[int(counts.argmax())], feature

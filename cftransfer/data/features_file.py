@@ -27,7 +27,18 @@ _Loader.yaml_implicit_resolvers = {
     letter: [(tag, pattern) for tag, pattern in resolvers if tag not in NOT_WORDS]
     for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|false|False"), list("tTfF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True|false|False)$"), list("tTfF"))
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode, *, deep: bool = False) -> dict[Any, Any]:
+    """Refuse a key that stands twice: the first would be lost in silence."""
+    keys = [loader.construct_object(key, deep=deep) for key, _ in node.value]
+    if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
+        raise yaml.YAMLError(f"{twice[0]} stands in it twice")
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", lambda loader, node: _mapping(loader, node, deep=True))
 
 
 def features_yaml(features: Sequence[Feature]) -> str:

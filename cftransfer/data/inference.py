@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cftransfer.data.cells import bad_cells, different_values, empty, value_range
-from cftransfer.data.space import Feature
+from cftransfer.data.cells import bad_cells, different_values, empty, numbers, plain_value, value_range
+from cftransfer.data.space import MOST_STEPS, Feature
 from cftransfer.errors import InputError
 from cftransfer.settings import check_keys
 
@@ -27,6 +27,8 @@ FEW = 10  # different whole numbers or fewer may be codes
 SETTINGS = ("kind", "low", "high", "categories", "mutable", "direction", "scale")
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+THOUSANDS = re.compile(r"[-+]?\d{1,3}([.,])\d{3}(\1\d{3})*([.,]\d+)?")
+LEADING_ZERO = re.compile(r"0\d+")  # of a code, such as a postal one
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def infer(table: pd.DataFrame, given: Mapping[str, Mapping[str, Any]] | Sequence
     given: settings by column, such as {"age": {"mutable": False}}, or features. InputError, naming the column, for
     settings that no column or no feature has, and for columns that cannot be features.
     """
+    if not isinstance(given, Mapping) and not all(isinstance(feature, Feature) for feature in given):
+        raise InputError("dataset.features: takes a YAML file, settings by column, or features")
     known = given if isinstance(given, Mapping) else {feature.name: settings_of(feature) for feature in given}
     for name, settings in known.items():
         if name not in table:
@@ -113,7 +117,7 @@ def _feature(values: pd.Series, settings: dict[str, Any]) -> Feature:
         return Feature(name=name, kind=kind, **{"low": low, "high": high, **settings})
     categories = settings.pop("categories", None)
     if categories is None:
-        in_order = list(values.cat.categories) if _is_ordered(values) else []
+        in_order = [plain_value(level) for level in values.cat.categories] if _is_ordered(values) else []
         categories = in_order or different_values(values)
         if kind == "ordinal" and not in_order and any(isinstance(value, str) for value in categories):
             raise InputError(f"dataset.features.{name}: kind=ordinal takes categories=[…], its levels in their order")
@@ -129,20 +133,16 @@ def _kind(values: pd.Series) -> str:
         raise _dates(values, str(filled.iloc[0]))
     if len(pd.unique(filled.head(1000))) <= FEW and len(different_values(filled)) == 2:
         return "binary"
+    codes = [value for value in pd.unique(filled.astype(object)) if isinstance(value, str)]
     found = pd.to_numeric(filled.astype(object), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    if np.isnan(found).any():
+    if np.isnan(found).any() or any(LEADING_ZERO.fullmatch(word.strip()) for word in codes):
         return _kind_of_words(filled, found)
     whole = bool(np.isfinite(found).all() and (found == np.round(found)).all())
-    if (
-        whole
-        and len(found) >= ID_ROWS
-        and len(np.unique(found)) == len(found)
-        and np.ptp(found) < ID_SPREAD * len(found)
-    ):
-        raise InputError(
-            f"column {values.name}: looks like an id, {len(found):,} different whole numbers; {_drop(values)}"
-        )
-    return "integer" if whole else "continuous"
+    many = len(found)
+    if whole and many >= ID_ROWS and len(np.unique(found)) == many and np.ptp(found) < ID_SPREAD * many:
+        way_out = f"{_drop(values)}, and kind: integer keeps it"
+        raise InputError(f"column {values.name}: looks like an id, {many:,} different whole numbers; {way_out}")
+    return "integer" if whole and np.ptp(found) <= MOST_STEPS else "continuous"
 
 
 def _is_ordered(values: pd.Series) -> bool:
@@ -152,11 +152,17 @@ def _is_ordered(values: pd.Series) -> bool:
 def _kind_of_words(filled: pd.Series, found: np.ndarray) -> str:
     words = filled.astype(object).map(str).str.strip()
     first = words.iloc[int(np.isnan(found).argmax())]
+    strange = words[np.isnan(found)]
+    if len(strange) and strange.map(lambda word: bool(THOUSANDS.fullmatch(word))).all():
+        sign = "." if re.search(r"\d\.\d{3}(\D|$)", first) else ","
+        named = f"column {filled.name}: has numbers with {sign} between thousands ({first})"
+        other = " dataset.decimal=','" if sign == "." else ""
+        raise InputError(f"{named}; dataset.thousands='{sign}'{other} reads them")
     if words.map(lambda word: bool(DATE.fullmatch(word))).mean() > 0.5:
         raise _dates(filled, first)
     if words.map(lambda word: bool(DECIMAL_COMMA.fullmatch(word))).mean() > 0.5:
         raise InputError(f"column {filled.name}: holds numbers with a decimal comma ({first}); dataset.decimal=','")
-    if np.isnan(found).mean() < 0.5:
+    if 0 < np.isnan(found).mean() < 0.5:
         way_out = f"dataset.missing_values=['{first}'] counts it as empty"
         raise bad_cells(filled, np.isnan(found), f"words between numbers, as {first!r}", way_out)
     levels = words.nunique()
@@ -171,9 +177,18 @@ def _kind_of_words(filled: pd.Series, found: np.ndarray) -> str:
 def _remark(values: pd.Series, feature: Feature, settings: Mapping[str, Any]) -> str:
     many = int(empty(values).sum())
     said = [f"{many:,} empty"] if many else []
+    if feature.kind == "continuous" and "kind" not in settings and _wide(values, feature):
+        said.append("whole numbers of a wide range: an id?")
+    if feature.categories and len({str(one).lower() for one in feature.categories}) < len(feature.categories):
+        said.append("levels that differ in upper and lower case alone")
     if feature.kind == "integer" and "kind" not in settings and len(different_values(values.head(10_000))) <= FEW:
         said.append("codes? then kind: categorical")
     return "; ".join(said)
+
+
+def _wide(values: pd.Series, feature: Feature) -> bool:
+    found = numbers(values[~empty(values)])
+    return feature.high - feature.low > MOST_STEPS and bool((found == np.round(found)).all())
 
 
 def _dates(values: pd.Series, first: str) -> InputError:

@@ -12,7 +12,7 @@ from cftransfer.data.cells import bad_cells, different_values, empty, numbers, s
 from cftransfer.errors import InputError
 
 MAX_CLASSES = 50
-THRESHOLD = re.compile(r"\s*(>=|<=|>|<|≥|≤)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
+THRESHOLD = re.compile(r"\s*(>=|<=|>|<|≥|≤)\s*([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)\s*")
 COMPARED: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt, ">=": operator.ge, "≥": operator.ge, "<": operator.lt, "<=": operator.le, "≤": operator.le,
 }  # fmt: skip
@@ -41,11 +41,15 @@ def labels(values: pd.Series, positive: Any = None) -> Labels:
     >>> labels(pd.Series([10, 60], name="income"), ">50").classes
     ('not > 50', '> 50')
     """
+    values = values.astype(object)  # of a pandas category, with levels that no row has
     name = values.name
     if empty(values).any():
         way_out = "fill it, or dataset.missing=drop_rows leaves such rows out"
         raise bad_cells(values, empty(values), "empty label", way_out)
     different = different_values(values)
+    infinite = values.map(lambda value: isinstance(value, float) and not np.isfinite(value)).to_numpy(bool)
+    if infinite.any():
+        raise bad_cells(values, infinite, "infinite label", "correct it, or drop such rows")
     if positive is None:
         return _as_they_are(values, different)
     threshold = THRESHOLD.fullmatch(positive) if isinstance(positive, str) else None
@@ -53,6 +57,8 @@ def labels(values: pd.Series, positive: Any = None) -> Labels:
         return _above(values, threshold[1], float(threshold[2]), str(positive))
     wanted = list(positive) if isinstance(positive, Sequence) and not isinstance(positive, str) else [positive]
     known = {spelled(value): value for value in different}
+    if not wanted:
+        raise InputError("dataset.positive=[]: takes a value, a list of values or a threshold, or null")
     if strange := [value for value in wanted if spelled(value) not in known]:
         raise InputError(f"dataset.positive={strange[0]}: no row of column {name} has it; {_listed(different)}")
     chosen = {spelled(value) for value in wanted}
@@ -68,7 +74,7 @@ def _as_they_are(values: pd.Series, different: Sequence[Any]) -> Labels:
         middle = float(np.median(numbers(values)))
         raise InputError(f"dataset.label={name}: is a quantity; dataset.positive='>{middle:g}' makes two classes of it")
     if len(different) > MAX_CLASSES:
-        way_out = f"dataset.positive names class 1, as a value, a list or a threshold; {_listed(different)}"
+        way_out = f"dataset.positive names class 1: a value, a list, or a threshold as '>50'; {_listed(different)}"
         raise InputError(f"dataset.label={name}: has {len(different):,} different values; {way_out}")
     places = {spelled(value): place for place, value in enumerate(different)}
     codes = values.map(lambda value: places[spelled(value)]).to_numpy(dtype=np.int64)

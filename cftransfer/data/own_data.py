@@ -1,8 +1,7 @@
-"""Data sets out of a table, or arrays, of one's own."""
+"""A data set out of a table of one's own; own_arrays.py has those out of arrays."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ from cftransfer.data.cells import UNKNOWN, bad_cells, codes, numbers
 from cftransfer.data.dataset import Dataset, encoded, split_rows
 from cftransfer.data.empty_cells import MISSING, filled, without_empty_rows
 from cftransfer.data.features_file import read_features
-from cftransfer.data.images import from_images
 from cftransfer.data.inference import infer
 from cftransfer.data.labels import Labels, labels
 from cftransfer.data.space import Feature, FeatureSpace
-from cftransfer.data.table_file import read_table
+from cftransfer.data.table_file import read_table, without_words
 from cftransfer.errors import InputError
 from cftransfer.settings import check_choice, check_int
 
@@ -42,6 +40,7 @@ def table(
     max_rows: int | None = None,
     separator: str | None = None,
     decimal: str = ".",
+    thousands: str | None = None,
     encoding: str = "utf-8",
     missing_values: Sequence[str] = (),
 ) -> Dataset:
@@ -65,8 +64,9 @@ def table(
             the most frequent one), or category (words become a level of their own, numbers the median).
         unseen: what to do about words of the test rows that no training row has: refuse, or drop_rows.
         max_rows: rows to draw, by split_seed, from a larger file.
-        separator: between the cells of a CSV; this and the next three go to `read_table`.
+        separator: between the cells of a CSV; this and the next three go to `read_table`, for files alone.
         decimal: the sign in 2.5.
+        thousands: the sign in 1,000.
         encoding: of the text.
         missing_values: words that mean an empty cell, beside the usual ones.
 
@@ -80,8 +80,9 @@ def table(
     """
     check_choice("dataset.missing", missing, MISSING)
     check_choice("dataset.unseen", unseen, UNSEEN)
-    reading = {"separator": separator, "decimal": decimal, "encoding": encoding, "missing_values": missing_values}
-    parts = [_rows(part, reading) for part in (source, test) if part is not None]
+    reading = {"separator": separator, "decimal": decimal, "thousands": thousands, "encoding": encoding}
+    parts = [_rows(part, reading, missing_values) for part in ([source] if test is None else [source, test])]
+    drop = [str(column) for column in drop]
     _check_columns(parts, label=label, weight=weight, drop=drop)
     name = Path(source).name if isinstance(source, str | Path) else "table"
     others = list(dict.fromkeys(column for column in (label, weight, *drop) if column is not None))
@@ -93,9 +94,11 @@ def table(
     (train, y_train), (test_rows, y_test) = _splits(
         parts, answers, max_rows=max_rows, test_share=test_share, split_seed=split_seed, notes=notes
     )
-    weights = None if weight is None else _weights(train[weight])
-    train, test_rows = train.drop(columns=others), test_rows.drop(columns=others, errors="ignore")
+    weighted = None if weight is None else weights(train[weight])
+    train, test_rows = (rows.drop(columns=others, errors="ignore") for rows in (train, test_rows))
     given = read_features(Path(features)) if isinstance(features, str | Path) else features
+    if isinstance(given, Mapping):  # a file of features may still hold one that is left out
+        given = {column: settings for column, settings in given.items() if column not in drop}
     known = infer(train, given)
     log.info("%s: features, by the training rows; dataset.features changes them\n%s", name, known)
     notes += [f"left out: {column} ({reason})" for column, reason in known.left_out.items()]
@@ -108,86 +111,35 @@ def table(
         (test_rows[seen], y_test[seen]),
         classes=answers.classes,
         about=f"{len(train) + int(seen.sum()):,} rows",
-        weight=weights,
+        weight=weighted,
         notes=notes,
     )
 
 
-def arrays(
-    x_train: Any,
-    y_train: Any,
-    x_test: Any,
-    y_test: Any,
-    *,
-    space: FeatureSpace | None = None,
-    classes: Sequence[str] | None = None,
-    weight: Any = None,
-) -> Dataset:
-    """Return the data set of arrays: rows (n, columns) or images (n, channels, height, width), and classes 0, 1, ….
-
-    Args:
-        x_train: (n, columns) or images (n, channels, height, width). Bytes are grey levels of images. Numbers are in
-            [0, 1], in the columns of `space`; without a space, columns are in original units and images in [0, 1].
-        y_train: (n,) classes 0, 1, ….
-        x_test: as x_train.
-        y_test: as y_train.
-        space: the meaning of the columns; None for continuous features in the range of the training rows.
-        classes: names of the classes; None for 0, 1, ….
-        weight: (n_train,) > 0, how much each training row counts in the loss.
-
-    Raises:
-        InputError: for shapes and classes that do not fit, and for numbers outside [0, 1].
-
-    >>> data = arrays([[1.0, 20.0], [3.0, 40.0]], [0, 1], [[2.0, 30.0]], [1])
-    >>> data.x_test.tolist()
-    [[0.5, 0.5]]
-    """
-    y = [np.asarray(labels_of) for labels_of in (y_train, y_test)]
-    for name, one in zip(("y_train", "y_test"), y, strict=True):
-        if one.ndim != 1 or one.dtype.kind not in "biuf" or (one != np.round(one)).any() or one.min(initial=0) < 0:
-            raise InputError(f"{name}: has shape {one.shape}, {one.dtype}; takes (n,) classes 0, 1, …")
-    many = int(max(one.max(initial=0) for one in y)) + 1
-    names = tuple(classes) if classes is not None else tuple(map(str, range(max(2, many))))
-    if many > len(names):
-        raise InputError(f"classes: names {len(names)}, and the labels go to {many - 1}")
-    x = [np.asarray(inputs) for inputs in (x_train, x_test)]
-    for name, one, label in zip(("x_train", "x_test"), x, y, strict=True):
-        if len(one) != len(label):
-            raise InputError(f"{name}: has {len(one)} rows and {len(label)} classes; takes as many of both")
-    if x[0].ndim == 4:
-        return from_images("arrays", train=(x[0], y[0]), test=(x[1], y[1]), classes=names, about="", from_files=False)
-    columns = space.columns if space is not None else [f"x{place}" for place in range(x[0].shape[1])]
-    train, test = (pd.DataFrame(one, columns=columns) for one in x)
-    weights = None if weight is None else _weights(pd.Series(np.asarray(weight), name="weight"))
-    if space is None:
-        known = [Feature(name=name, kind="continuous") for name in columns]
-        made = FeatureSpace.fit(known, train)
-        return encoded("arrays", made, (train, y[0]), (test, y[1]), classes=names, weight=weights)
-    unit = FeatureSpace(tuple(Feature(name=name, kind="continuous") for name in columns))
-    data = encoded("arrays", unit, (train, y[0]), (test, y[1]), classes=names, weight=weights)
-    return replace(data, space=space)
-
-
-def _rows(source: str | Path | pd.DataFrame, reading: Mapping[str, Any]) -> pd.DataFrame:
-    if isinstance(source, pd.DataFrame):
-        rows = source.reset_index(drop=True)
-        if not rows.columns.is_unique:
-            raise InputError(
-                f"table: has the column {rows.columns[rows.columns.duplicated()][0]!r} twice; name it anew"
-            )
-        return rows.set_axis([str(name) for name in rows.columns], axis=1)
-    return read_table(Path(source), **reading)
+def _rows(source: Any, reading: Mapping[str, Any], missing_values: Sequence[str]) -> pd.DataFrame:
+    """Return rows that are numbered from 0, with columns of words, and empty cells for `missing_values`."""
+    if isinstance(source, str | Path):
+        return read_table(Path(source), **reading, missing_values=missing_values)
+    if not isinstance(source, pd.DataFrame):
+        raise InputError(f"table: {type(source).__name__} is no table; takes a path or a DataFrame")
+    rows = source.reset_index(drop=True).set_axis([str(name) for name in source.columns], axis=1)
+    if not rows.columns.is_unique:
+        raise InputError(f"table: has the column {rows.columns[rows.columns.duplicated()][0]!r} twice; rename one")
+    return without_words(rows, missing_values)
 
 
 def _check_columns(parts: Sequence[pd.DataFrame], *, label: str, weight: str | None, drop: Sequence[str]) -> None:
     """Refuse names that no column has, and a test file with other columns than the training file."""
     names = list(parts[0].columns)
+    if label in drop:
+        raise InputError(f"dataset.drop={label}: is the label, which is no feature; leave it out of dataset.drop")
+    known = {name for part in parts for name in part} if len(parts) > 1 else set(names)
     for key, wanted in (("label", [label]), ("weight", [weight] if weight is not None else []), ("drop", drop)):
-        if absent := [name for name in wanted if name not in names]:
+        if absent := [name for name in wanted if name not in (known if key == "drop" else names)]:
             raise InputError(f"dataset.{key}={absent[0]}: the table has no such column; it has {', '.join(names)}")
     for other in parts[1:]:
         used = [name for name in names if name not in (*drop, weight)]
-        extra = [name for name in other.columns if name not in names]
+        extra = [name for name in other.columns if name not in (*names, *drop)]
         if absent := [name for name in used if name not in other]:
             raise InputError(f"dataset.test_path: its table has no column {absent[0]!r}, which the training table has")
         if extra:
@@ -229,7 +181,8 @@ def _splits(
     return train, test
 
 
-def _weights(values: pd.Series) -> np.ndarray:
+def weights(values: pd.Series) -> np.ndarray:
+    """(n,) weights of training rows → float64; InputError for what is no number > 0."""
     found = numbers(values)
     bad = ~(np.isfinite(found) & (found > 0))
     if bad.any():
@@ -248,7 +201,7 @@ def _seen(test: pd.DataFrame, features: Sequence[Feature], *, unseen: str, notes
                 words = ", ".join(sorted({str(value) for value in values[strange]})[:5])
                 known = ", ".join(map(str, feature.categories))
                 way_out = f"known are {known}; dataset.unseen=drop_rows leaves such rows out"
-                raise bad_cells(values, strange, f"no training row has {words}", way_out)
+                raise bad_cells(values, strange, f"test rows have levels that the feature lacks, {words}", way_out)
             kept &= ~strange
     if not kept.all():
         notes.append(f"unseen=drop_rows: left out {int((~kept).sum()):,} test rows with words that no training row has")

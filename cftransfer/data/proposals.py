@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from cftransfer.data.cells import codes
 from cftransfer.data.pixels import GREYS
 from cftransfer.data.space import Feature, FeatureSpace
 from cftransfer.errors import InputError
@@ -16,6 +17,7 @@ from cftransfer.settings import check_choice
 
 FRAMES, ARRAYS = (".parquet", ".csv"), (".npy", ".npz")
 UNITS = ("original", "unit")
+FACTUAL = "factual"  # what exported files call the factuals' numbers
 POINTS = "counterfactual"  # the array of an npz file that has several
 NO_NUMBER = ["", "nan", "NaN", "NA", "N/A", "null", "None"]  # in a CSV's columns of numbers; a category may be so named
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, pa.ArrowException)
@@ -70,6 +72,10 @@ def _arrays(path: str, index: str | None) -> tuple[np.ndarray, Any]:
     with held:
         arrays = {name: held[name] for name in held.files}
     numbers = arrays.pop(index, None) if index is not None else None
+    if index is None and FACTUAL in arrays:
+        raise InputError(
+            f"has the array {FACTUAL!r}; counterfactual.index={FACTUAL} takes it for the factuals' numbers"
+        )
     if POINTS not in arrays and len(arrays) != 1:
         raise InputError(f"has the arrays {', '.join(arrays) or '(none)'}; name the points {POINTS!r}")
     return arrays[POINTS] if POINTS in arrays else next(iter(arrays.values())), numbers
@@ -80,7 +86,7 @@ def _frame(path: str, space: Any) -> pd.DataFrame:
         raise InputError("holds a table, and inputs have no named features; takes .npy or .npz")
     if path.endswith(".parquet"):
         frame = pd.read_parquet(path)
-        if not isinstance(frame.index, pd.RangeIndex):
+        if frame.index.names != [None]:  # a named index is a column
             frame = frame.reset_index()
     else:
         head = pd.read_csv(path, nrows=0).columns
@@ -109,6 +115,10 @@ def _encoded(frame: pd.DataFrame, space: FeatureSpace, units: str) -> np.ndarray
         if set(space.columns if units == "original" else space.names) <= set(frame):
             other = f"; these columns are those of counterfactual.units={'unit' if units == 'original' else 'original'}"
         raise InputError(f"has no column {', '.join(map(repr, absent))}{other}")
+    if FACTUAL in frame and FACTUAL not in names:
+        raise InputError(
+            f"has the column {FACTUAL!r}; counterfactual.index={FACTUAL} takes it for the factuals' numbers"
+        )
     if extra := [name for name in frame if name not in names]:
         raise InputError(
             f"has the column {', '.join(map(repr, extra))}, no feature of the data set; take it out of the file"
@@ -127,8 +137,8 @@ def _check_column(feature: Feature, values: pd.Series) -> None:
     if missing.any():
         raise InputError(f"column {feature.name!r}: {_first(missing)} no value (rows count from 0)")
     if feature.categories:
-        wrong = ~values.isin(feature.categories).to_numpy()
-        said = f"none of {', '.join(feature.categories)}"
+        wrong = codes(values, feature.categories) < 0
+        said = f"none of {', '.join(map(str, feature.categories))}"
     else:
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
         wrong, said = ~np.isfinite(numbers), "no finite number"

@@ -12,6 +12,8 @@ from torch import Tensor
 from cftransfer.data.cells import EMPTY, bad_cells, codes, numbers, spelled, value_range
 from cftransfer.errors import InputError
 
+MOST_LEVELS = 1000  # of a feature; a categorical one has a column of the input for each
+MOST_STEPS = 10**6  # of an integer feature; float32 could not tell many more apart
 SEEN = 0.005  # of a feature's range: smaller changes are not told
 Kind = Literal["continuous", "integer", "binary", "ordinal", "categorical"]
 
@@ -48,6 +50,11 @@ class Feature:
         ):
             if value not in known:
                 raise InputError(f"{named}{word}={value}: takes one of {', '.join(known)}")
+        if not isinstance(self.mutable, bool | np.bool_):
+            raise InputError(f"{named}mutable={self.mutable}: takes true or false")
+        for word, number in (("low", self.low), ("high", self.high)):
+            if isinstance(number, bool) or not isinstance(number, int | float | np.number):
+                raise InputError(f"{named}{word}={number}: takes a number")
         if self.kind in ("continuous", "integer") and self.categories:
             raise InputError(f"{named}kind={self.kind} takes no categories; binary, ordinal and categorical do")
         different = len({spelled(category) for category in self.categories})
@@ -55,6 +62,11 @@ class Feature:
             raise InputError(f"{named}kind={self.kind} takes two different categories or more")
         if self.kind == "binary" and len(self.categories) != 2:
             raise InputError(f"{named}kind=binary takes two categories, and has {len(self.categories)}")
+        if len(self.categories) > MOST_LEVELS:
+            many = f"{len(self.categories):,} categories, more than {MOST_LEVELS:,}"
+            raise InputError(f"{named}has {many}; group them, or leave the column out")
+        if self.kind == "integer" and self.high - self.low > MOST_STEPS:
+            raise InputError(f"{named}goes from {self.low:g} to {self.high:g}; kind=continuous takes so wide a range")
         if not self.low <= self.high or not np.isfinite([self.low, self.high]).all():
             raise InputError(f"{named}low={self.low:g} and high={self.high:g} are no range; low ≤ high, both finite")
         if self.scale == "log1p" and self.low <= -1:

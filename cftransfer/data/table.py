@@ -25,6 +25,7 @@ def table(
     max_rows: int | None = None,
     separator: str | None = None,
     decimal: str = ".",
+    thousands: str | None = None,
     encoding: str = "utf-8",
     missing_values: Sequence[str] = (),
 ) -> Dataset:
@@ -47,6 +48,7 @@ def table(
         max_rows=max_rows,
         separator=separator,
         decimal=decimal,
+        thousands=thousands,
         encoding=encoding,
         missing_values=[missing_values] if isinstance(missing_values, str) else missing_values,
     )

@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import lzma
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ def read_table(
     *,
     separator: str | None = None,
     decimal: str = ".",
+    thousands: str | None = None,
     encoding: str = "utf-8",
     missing_values: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the rows of a file, column names stripped of blanks; InputError, naming the file, for what is no table.
 
-    separator: between two cells of a CSV; None for the one of , ; tab | that the first line has most of. decimal: the
-    sign in 2.5. encoding: of its text; a byte order mark is skipped. missing_values: cells that count as empty, beside
-    those that pandas takes for empty ("", NA, NaN, null, …).
+    separator: between two cells of a CSV, a sign or a regular expression; None for the one of , ; tab | that the first
+    line has most of. decimal: the sign in 2.5. thousands: the sign in 1,000; None for "." where the decimal sign is
+    ",", otherwise for none. encoding: of its text; a byte order mark is skipped. missing_values: cells that count as
+    empty, beside those that pandas takes for empty ("", NA, NaN, null, …).
     """
     suffixes = [suffix for suffix in path.suffixes if suffix.lower() not in OPENED]
     if not suffixes or suffixes[-1].lower() not in READABLE:
@@ -44,15 +47,20 @@ def read_table(
             with OPENED.get(path.suffix.lower(), open)(path, "rt", encoding=_encoding(encoding), newline="") as file:
                 line = file.readline()
             chosen = separator or _separator(line, suffixes[-1].lower())
-            _check_header(path, next(csv.reader([line], delimiter=chosen), []))
+            names = (
+                next(csv.reader([line], delimiter=chosen), []) if len(chosen) == 1 else re.split(chosen, line.strip())
+            )
+            _check_header(path, names)
+            reading: dict[str, Any] = {"low_memory": False} if len(chosen) == 1 else {"engine": "python"}
             table = pd.read_csv(
                 path,
                 sep=chosen,
                 decimal=decimal,
+                thousands=thousands or ("." if decimal == "," else None),
                 encoding=_encoding(encoding),
                 na_values=list(missing_values),
                 skipinitialspace=True,
-                low_memory=False,
+                **reading,
             )
     except UnicodeDecodeError as error:
         way_out = "dataset.encoding names another, as in dataset.encoding=latin-1"
@@ -67,7 +75,22 @@ def read_table(
     table.columns = [str(name).strip() for name in table.columns]
     if not len(table):
         raise InputError(f"{path}: has no rows below its header; it takes some")
-    return table
+    return without_words(table, missing_values) if suffixes[-1].lower() in (".parquet", ".pq") else table
+
+
+def without_words(table: pd.DataFrame, missing_values: Sequence[str]) -> pd.DataFrame:
+    """Return the table with empty cells for words that mean one, whatever blanks are around them."""
+    if not missing_values:
+        return table
+    meant = {word.strip() for word in missing_values}
+
+    def emptied(values: pd.Series) -> pd.Series:
+        if values.dtype.kind in "biufM":
+            return values
+        words = values.astype(object)
+        return words.mask(words.map(lambda word: isinstance(word, str) and word.strip() in meant).to_numpy(bool), None)
+
+    return table.apply(emptied)
 
 
 def _encoding(name: str) -> str:

@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from cftransfer.data.space import Feature
+
+FEATURES = "features.yaml"
+
 log = logging.getLogger(__name__)
 
 
@@ -24,8 +28,8 @@ log = logging.getLogger(__name__)
 class JobResult:
     """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve.
 
-    pictures: (height, width, 3) bytes by name, of images. texts: by the name of their file. kept: files of the store
-    that hold the counterfactuals.
+    pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be
+    edited and given back. kept: files of the store that hold the counterfactuals.
     data: what identifies the data, and what of it was taken, in words.
     """
 
@@ -33,7 +37,7 @@ class JobResult:
     tables: dict[str, "pd.DataFrame"]
     curve: "pd.DataFrame | None" = None
     pictures: dict[str, "np.ndarray"] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
+    features: "Sequence[Feature]" = ()
     kept: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -72,6 +76,8 @@ def _contents(result: JobResult) -> dict[str, bytes]:
     """Return the content of each file, by its name."""
     from PIL import Image
 
+    from cftransfer.data.features_file import features_yaml
+
     contents: dict[str, bytes] = {}
     for name, table in result.tables.items():
         buffer = io.BytesIO()
@@ -81,7 +87,9 @@ def _contents(result: JobResult) -> dict[str, bytes]:
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "png", optimize=True)
         contents[f"examples/{name}.png"] = buffer.getvalue()
-    return contents | {name: text.encode() for name, text in result.texts.items()}
+    if result.features:
+        contents[FEATURES] = features_yaml(result.features).encode()
+    return contents
 
 
 def _json_values(values: Mapping[Any, Any]) -> dict[str, Any]:

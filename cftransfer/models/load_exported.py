@@ -119,15 +119,26 @@ def _encoded(feature: dict[str, Any], values: Any) -> Tensor:
     import numpy as np
 
     if categories := feature["categories"]:
-        places = {category: place for place, category in enumerate(categories)}
-        if unknown := sorted({str(value) for value in values if value not in places}):
+        places = {_spelled(category): place for place, category in enumerate(categories)}
+        if unknown := sorted({str(value) for value in values if _spelled(value) not in places}):
             raise ValueError(f"{feature['name']}: unknown category {', '.join(unknown)}")
-        codes = np.array([places[value] for value in values], dtype=int)
+        codes = np.array([places[_spelled(value)] for value in values], dtype=int)
         if feature["kind"] == "categorical":
             return torch.from_numpy(np.eye(len(categories), dtype=np.float32)[codes])
         return torch.from_numpy((codes[:, None] / (len(categories) - 1)).astype(np.float32))
     scaled = np.log1p if feature["scale"] == "log1p" else np.asarray
     low, high = scaled(np.array([feature["low"], feature["high"]]))
     numbers = scaled(np.asarray(values, dtype=float))
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{feature['name']}: row {int((~np.isfinite(numbers)).argmax())} has no finite number")
     share = (numbers - low) / (high - low) if high > low else np.zeros(len(numbers))
     return torch.from_numpy(np.clip(share, 0, 1)[:, None].astype(np.float32))
+
+
+def _spelled(value: Any) -> str:
+    """Return one spelling for values that mean the same: 1, 1.0, True, "1" and " 1.0 " are all "1"."""
+    text = str(value).strip()
+    if text.lower() in ("true", "false"):
+        return "1" if text.lower() == "true" else "0"
+    head, point, rest = text.partition(".")
+    return head if point and not rest.strip("0") and head.lstrip("+-").isdigit() else text

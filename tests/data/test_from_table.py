@@ -98,7 +98,7 @@ def test_columns_and_features_are_named_once():
 
 def test_clipped_test_values_and_few_rows_are_notes():
     notes = {place: made(with_cell("a", place, 1e6)).notes for place in PLACES}
-    said = "test values beyond the training range, put at its end: a 1 of 40"
+    said = "test values beyond the range of their feature, put at its end: a 1 of 40"
     assert 0 < sum(said in some for some in notes.values()) < len(PLACES)
     few = (np.arange(200) >= 195).astype(int)
     assert "few training rows: yes has 4; rates of such models vary a lot" in made(label=few).notes
@@ -145,3 +145,14 @@ def test_the_same_content_is_the_same_data_whatever_holds_it(tmp_path):
     frame.assign(w=frame.w + 1, more=range(200)).to_parquet(tmp_path / "t.parquet")
     assert table(tmp_path / "t.csv", label="y", drop=["w"]).version == version
     assert table(tmp_path / "t.parquet", label="y", drop=["w", "more"]).version == version
+
+
+def test_labels_go_by_position_as_rows_do():
+    order = np.random.default_rng(1).permutation(200)
+    label = pd.Series(np.arange(200) % 2)
+    frame = rows().assign(a=label * 1.0)
+    shuffled = made(frame.iloc[order], label.iloc[order])
+    assert shuffled.x_train[:, 0].equal(shuffled.y_train)
+    assert made(frame, label.tolist()).x_train[:, 0].equal(made(frame, label.tolist()).y_train)
+    with pytest.raises(InputError, match="has 200 rows and labels of shape"):
+        made(frame, label[:100])

@@ -1,6 +1,7 @@
 """Tables of one's own: what is inferred, what is refused by name, and what is said aloud."""
 
 import gzip
+import re
 
 import numpy as np
 import pandas as pd
@@ -263,7 +264,7 @@ def test_fractions_are_continuous_and_refused_where_whole_numbers_are_meant():
 def test_a_level_of_test_rows_alone_is_named_or_left_out():
     train, test = rows(c=["x", "z"] * 100), rows(c=["x", "z"] * 99 + ["h", "h"])
     assert (
-        "no training row has h (2 of 200 cells, first in row 198); known are x, z; dataset.unseen=drop_rows"
+        "levels that the feature lacks, h (2 of 200 cells, first in row 198); known are x, z; dataset.unseen=drop_rows"
         in error(train, test=test)
     )
     data = own_table(train, test=test, label="y", unseen="drop_rows")
@@ -275,7 +276,7 @@ def test_test_values_beyond_the_training_range_are_clipped_counted_and_said():
     test = rows()
     test.loc[:4, "a"] = 1e9
     data = own_table(rows(), test=test, label="y")
-    assert "test values beyond the training range, put at its end: a 5 of 200" in data.notes
+    assert "test values beyond the range of their feature, put at its end: a 5 of 200" in data.notes
     assert data.x_test.max() == 1
 
 
@@ -425,7 +426,8 @@ def spaces(draw):
         kind = draw(st.sampled_from(["continuous", "integer", "binary", "ordinal", "categorical"]))
         how = {"mutable": draw(st.booleans()), "direction": draw(st.sampled_from(["any", "up", "down"]))}
         if kind in ("continuous", "integer"):
-            low, high = sorted(draw(st.lists(st.floats(0, 1e12), min_size=2, max_size=2)))
+            top = 1e6 if kind == "integer" else 1e12
+            low, high = sorted(draw(st.lists(st.floats(0, top), min_size=2, max_size=2)))
             how |= {"low": low, "high": high, "scale": draw(st.sampled_from(["linear", "log1p"]))}
         else:
             level = st.text("abyesno: #'é", min_size=1, max_size=5) | st.integers(-5, 5) | st.booleans()
@@ -494,3 +496,148 @@ def test_arrays_are_scaled_by_the_training_rows_or_taken_in_the_unit_box():
         cft.arrays(images.astype(float), [0, 1] * 3, images, [0, 1] * 3)
     with pytest.raises(cft.InputError, match="y_train"):
         cft.arrays([[1.0]], [0.5], [[1.0]], [1])
+
+
+@pytest.mark.parametrize("value", ["no", "off", None, 0, 1])
+def test_mutable_is_true_or_false_and_no_word(value):
+    with pytest.raises(cft.InputError, match="takes true or false"):
+        cft.Feature(name="b", kind="continuous", mutable=value)
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (["500", "1,200"] * 100, "has numbers with , between thousands (1,200); dataset.thousands=','"),
+        (["1.234.567", "2.000.000"] * 100, "has numbers with . between thousands (1.234.567)"),
+    ],
+)
+def test_thousands_are_never_read_as_decimals(column, said, tmp_path):
+    table = rows().assign(c=[f"{word}" for word in column])
+    table.loc[0, "c"] = "999"
+    assert said in error(table)
+    signs = {"thousands": ","} if "with ," in said else {"thousands": ".", "decimal": ","}
+    table.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=signs.get("decimal", "."))
+    data = cft.table(tmp_path / "t.csv", label="y", **signs)
+    assert data.space.features[2].high in (1200, 2_000_000)
+
+
+def test_a_german_file_has_points_between_thousands(tmp_path):
+    (tmp_path / "t.csv").write_text("a;y\n" + "".join(f"{i}.{i:03},5;{i % 2}\n" for i in range(1, 60)))
+    (feature,) = cft.table(tmp_path / "t.csv", label="y", decimal=",").space.features
+    assert feature.kind == "continuous"
+    assert feature.high > 50_000
+
+
+def test_whole_numbers_of_a_wide_range_are_continuous_and_said():
+    table = rows(phone=np.random.default_rng(0).integers(10**9, 10**10, 200))
+    assert kinds(cft.table(table, label="y"))["phone"] == "continuous"
+    assert infer(table[["phone"]]).remarks == {"phone": "whole numbers of a wide range: an id?"}
+    assert "kind=continuous takes so wide a range" in error(table, features={"phone": {"kind": "integer"}})
+
+
+def test_too_many_levels_are_refused_whoever_names_them():
+    with pytest.raises(cft.InputError, match="has 1,001 categories, more than 1,000"):
+        cft.Feature(name="zip", kind="categorical", categories=tuple(range(1001)))
+
+
+def test_features_of_a_table_with_filled_cells_come_back_from_their_file(tmp_path):
+    words = np.array(["x", "z", None, "False alarm"] * 50, dtype=object)
+    first = cft.table(rows(c=words), label="y", missing="category")
+    (tmp_path / "f.yaml").write_text(features_yaml(first.space.features))
+    again = cft.table(rows(c=words), label="y", missing="category", features=tmp_path / "f.yaml")
+    assert again.version == first.version
+
+
+def test_intervals_of_pandas_are_words(tmp_path):
+    table = rows().assign(c=lambda frame: pd.cut(frame.a, 3))
+    space = cft.table(table, label="y").space
+    (tmp_path / "f.yaml").write_text(features_yaml(space.features))
+    assert cft.table(table, label="y", features=tmp_path / "f.yaml").space == space
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("b: {mutable: false}\nb: {direction: up}\n", "b stands in it twice"),
+        ("b: {mutable: no}\n", "mutable=no: takes true or false"),
+        ("b: 3\n", "takes a line per feature"),
+        ("b: {low: abc}\n", "low=abc: takes a number"),
+    ],
+)
+def test_a_wrong_file_of_features_is_one_line(text, said, tmp_path):
+    (tmp_path / "f.yaml").write_text(text)
+    assert said in error(rows(), features=tmp_path / "f.yaml")
+
+
+def test_features_that_are_left_out_may_stay_in_their_file():
+    assert kinds(cft.table(rows(), label="y", drop=["b"], features={"b": {"mutable": False}})) == {"a": "continuous"}
+
+
+def test_values_beyond_a_range_that_is_given_are_counted_in_both_splits():
+    notes = cft.table(rows(), label="y", features={"b": {"low": 2, "high": 5}}).notes
+    outside = ((rows().b < 2) | (rows().b > 5)).sum()
+    counted = [int(many) for note in notes if "beyond" in note for many in re.findall(r"\bb (\d+)", note)]
+    assert len(counted) == 2
+    assert sum(counted) == outside
+
+
+def test_words_that_mean_an_empty_cell_do_so_in_a_dataframe_too():
+    table = changed("b", [4, 5], "?")
+    notes = cft.table(table, label="y", missing_values=["?"], missing="impute_median").notes
+    assert any("2 empty cells of b" in note for note in notes)
+
+
+def test_codes_with_leading_zeros_are_words_and_levels_of_two_cases_are_remarked():
+    table = rows(code=["01234", "04321", "00007"] * 66 + ["01234"] * 2)
+    assert kinds(cft.table(table, label="y"))["code"] == "categorical"
+    known = infer(rows(c=["Yes", "yes", "No"] * 66 + ["No", "No"])[["c"]])
+    assert known.remarks == {"c": "levels that differ in upper and lower case alone"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"drop": ["y"]}, "dataset.drop=y: is the label"),
+        ({"positive": []}, "dataset.positive=[]: takes a value"),
+        ({"positive": ">1.2.3"}, "no row of column y has it"),
+        ({"features": ["a"]}, "dataset.features: takes a YAML file"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(settings, said):
+    assert said in error(rows(), **settings)
+
+
+def test_labels_of_odd_types_are_one_line_or_right():
+    category = rows().assign(y=pd.Categorical(np.where(rows().y, "g", "b"), categories=["b", "g", "r"]))
+    assert cft.table(category, label="y").classes == ("b", "g")
+    infinite = rows().assign(y=np.where(rows().index == 3, np.inf, rows().y.astype(float)))
+    assert error(infinite).startswith("column y: infinite label (1 of 200 cells, first in row 3)")
+    with pytest.raises(cft.InputError, match="NoneType is no table"):
+        cft.table(None, label="y")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"x_test": [[1.0, 2.0, 3.0]]}, "rows of shape"),
+        ({"x_train": pd.DataFrame({"p": [1.0, 2.0], "q": [1.0, 2.0]})}, "is a DataFrame"),
+        ({"y_train": [1, 2]}, "no row has class 0"),
+        ({"y_train": [0, np.inf]}, "y_train: takes"),
+        ({"x_train": [1.0, 2.0]}, "x_train: has shape"),
+        ({"y_test": []}, "1 rows and 0 classes"),
+        ({"classes": ["a", "a"]}, "one name each"),
+        (
+            {"space": cft.FeatureSpace((cft.Feature(name="p", kind="continuous", low=0, high=50),) * 1)},
+            "2 columns, and the space 1",
+        ),
+        (
+            {"space": cft.FeatureSpace(tuple(cft.Feature(name=n, kind="continuous", high=50) for n in "pq"))},
+            "x_train: column p leaves [0, 1]",
+        ),
+    ],
+)
+def test_arrays_that_cannot_be_are_one_line(given, said):
+    parts = {"x_train": [[1.0, 20.0], [3.0, 40.0]], "y_train": [0, 1], "x_test": [[2.0, 30.0]], "y_test": [1]} | given
+    with pytest.raises(cft.InputError) as raised:
+        cft.arrays(**parts)
+    assert said in str(raised.value)
