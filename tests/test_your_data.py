@@ -33,7 +33,7 @@ def test_the_page_leads_a_stranger_from_a_csv_to_a_report(tmp_path, monkeypatch)
     refused, *others = [line for line in SHELL if line.startswith("python ")]
     done = run_command(tmp_path, *shlex.split(refused)[1:], WANDB_MODE="disabled")
     assert done.returncode == 1
-    assert done.stderr.strip().endswith(re.findall(r"transfer\.py: (column patient.*)\n", PAGE)[0])
+    assert done.stderr.strip().endswith(re.findall(r"failed: (column patient.*)\n", PAGE)[0])
     for line in others[:1]:
         done = run_command(tmp_path, *shlex.split(line)[1:], WANDB_MODE="disabled")
         assert done.returncode == 0, done.stderr

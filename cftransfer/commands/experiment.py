@@ -28,6 +28,7 @@ from cftransfer.store.trained import curves, model_file, trained, trajectory
 
 log = logging.getLogger(__name__)
 
+LEARNED = 0.02  # of accuracy above the most frequent class's share; with less, a model has hardly learned
 CURVE = ["rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy"]
 
 
@@ -49,10 +50,11 @@ def run(plan: Plan) -> JobResult:
         nested=plan.nested,
     )
     counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest)
-    accuracies = {
+    accuracies: dict[str, Any] = {
         "base_accuracy": _accuracy(bases, plan.dataset),
         "reference_accuracy": [_accuracy(models, plan.dataset) for models in references],
     }
+    notes = _hardly_trained(plan.dataset, accuracies["base_accuracy"])
     metrics, tables, curve = _measured(plan, counterfactuals, asked, accuracies)
     if isinstance(plan.dataset.space, PixelSpace):
         metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
@@ -70,7 +72,7 @@ def run(plan: Plan) -> JobResult:
         pictures=examples.pictures(shown, plan.dataset) | extremes.pictures(stable, plan.dataset),
         features=_features(plan.dataset),
         kept=_kept(plan),
-        data=plan.identity,
+        data=plan.identity | ({"notes": [*plan.dataset.notes, *notes]} if notes else {}),
     )
 
 
@@ -136,6 +138,17 @@ def _curves(plan: Plan) -> pd.DataFrame:
     roles = (("base", plan.base, plan.base_seeds), ("reference", plan.reference, plan.reference_seeds))
     tables = [curves(spec, seeds, store=plan.store).assign(role=role) for role, spec, seeds in roles]
     return pd.concat(tables, ignore_index=True)
+
+
+def _hardly_trained(dataset: Dataset, accuracy: float) -> list[str]:
+    """Return, and log, a note on bases that are right hardly more often than one answer for all rows would be."""
+    most = dataset.y_test.long().bincount().max().item() / len(dataset.y_test)
+    if accuracy > most + LEARNED:
+        return []
+    trained = "raise training.epochs, or choose another model"
+    note = f"bases are right on {accuracy:.2f} of the test split, one answer for all rows on {most:.2f}; {trained}"
+    log.warning("%s", note)
+    return [note]
 
 
 def _features(dataset: Dataset) -> Sequence[Feature]:

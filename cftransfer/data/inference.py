@@ -140,7 +140,7 @@ def _kind(values: pd.Series) -> str:
     whole = bool(np.isfinite(found).all() and (found == np.round(found)).all())
     many = len(found)
     if whole and many >= ID_ROWS and len(np.unique(found)) == many and np.ptp(found) < ID_SPREAD * many:
-        way_out = f"{_drop(values)}, and kind: integer keeps it"
+        way_out = f"{_drop(values)}, or keep it with kind: integer"
         raise InputError(f"column {values.name}: looks like an id, {many:,} different whole numbers; {way_out}")
     return "integer" if whole and np.ptp(found) <= MOST_STEPS else "continuous"
 
@@ -197,7 +197,7 @@ def _dates(values: pd.Series, first: str) -> InputError:
 
 
 def _drop(values: pd.Series) -> str:
-    return f"dataset.drop=['{values.name}'] leaves it out"
+    return f"add {str(values.name)!r} to dataset.drop"
 
 
 def _values(feature: Feature) -> str:

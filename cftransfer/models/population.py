@@ -50,7 +50,9 @@ class Stacked(nn.Module):
         super().__init__()
         weights, buffers = stack_module_state(list(members))
         if buffers:
-            raise ValueError(f"a model with buffers ({', '.join(buffers)}) couples its rows or its epochs")
+            some = ", ".join(list(buffers)[:3])
+            way_out = "GroupNorm and LayerNorm do not, or train it with Classifier"
+            raise InputError(f"model: has buffers ({some}), which couple its rows or its epochs; {way_out}")
         self.size, self.names = len(members), tuple(weights)
         self.weights = nn.ParameterList(
             nn.Parameter(w.mT.contiguous().mT.detach() if w.dim() == 3 and transposed else w.detach())
