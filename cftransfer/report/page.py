@@ -125,7 +125,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         figures=figures,
         panels=[(panel.experiment, *cells(panel, by_class(panel)), names(panel.jobs)) for panel in jobs.panels],
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
-        intervals=sorted({result.metrics["interval"] for result in results}),
+        intervals=sorted({result.metrics["interval"] for result in results} - {""}),
         trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
         examples=[
             (name, cards(job.examples), extremes(job), _pictures(job, index), plain(str(job.folder)))
@@ -164,7 +164,9 @@ def asked(panel: Panel) -> str:
 
 def _references(job: Job) -> str:
     patch = flat(job.result.config.get("reference") or {})
-    changed = " and ".join(f"another {name}" for name in patch if name not in ("", "seeds"))
+    whole = {name.partition(".")[0] for name in patch if name.endswith("._target_")}  # another kind of model
+    named = dict.fromkeys(name.partition(".")[0] if name.partition(".")[0] in whole else name for name in patch)
+    changed = " and ".join(f"another {name}" for name in named if name not in ("", "seeds"))
     if job.result.curve:
         return "the bases themselves, trained on"
     if patch.get("seeds") == "base":
