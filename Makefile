@@ -2,6 +2,7 @@
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make test   the test suite
+# make test-long  what takes a minute or more and seldom changes: orderings of methods, the study on images
 # make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)
 # make faults  what can go wrong, done to real jobs, and what was left of each (root, for small disks and host names)
 # make check  ruff and mypy, as pre-commit runs them
@@ -13,7 +14,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-data test-slurm faults check benchmarks peers others lowest audit
+.PHONY: setup run study study-images test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit
 
 setup: .venv/.done
 
@@ -38,6 +39,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow -n 3 --no-loadscope-reorder  # some wait; files of one long test must not come last
+
+test-long: setup
+	$(BIN)/python -m pytest -m long
 
 test-data: setup
 	$(BIN)/python -m pytest -m data

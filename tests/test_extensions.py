@@ -8,8 +8,6 @@ import sys
 import pytest
 from conftest import ROOT, environment, results
 
-pytestmark = pytest.mark.slow
-
 # Whatever is installed here, cftransfer is the copy's.
 BEGIN = """
 import runpy, sys
@@ -94,6 +92,7 @@ def suite(copy, chosen=CHOSEN):
     return run(copy, "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "--tb=short", *TESTS, "-k", chosen)
 
 
+@pytest.mark.slow
 def test_options_of_ones_own_pass_the_shipped_tests_untouched(copy):
     put_csv(copy)
     done = suite(copy)
@@ -102,12 +101,14 @@ def test_options_of_ones_own_pass_the_shipped_tests_untouched(copy):
     assert "data/" not in done.stdout  # nothing is skipped for its files
 
 
+@pytest.mark.slow
 def test_a_data_set_is_skipped_on_a_machine_without_its_file(copy):
     done = suite(copy, "dataset and mine")
     assert done.returncode == 0, done.stdout[-4000:]
     assert "conf/dataset/mine.yaml: its files are not in this clone's data/" in done.stdout
 
 
+@pytest.mark.long
 def test_the_options_of_the_page_work_in_jobs(copy):
     put_csv(copy)
     words = ["dataset=mine", "debug=fast", "wandb=disabled", "experiment=technique", "model@reference.model=bagged"]
@@ -132,6 +133,7 @@ BREACHES = {  # an edit of a file → what the tests say of it, in one line
 }
 
 
+@pytest.mark.slow
 def test_a_broken_option_fails_with_one_line_that_names_its_contract(copy):
     put_csv(copy)
     for name, (pattern, instead, _) in BREACHES.items():

@@ -10,7 +10,7 @@ from cftransfer.commands.experiment import run
 from cftransfer.commands.plan import plan
 from cftransfer.measuring.statistics import difference_interval
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 SNS, TREX = "sns counterfactual.radius={}", "trex counterfactual.stability={}"
 LESS_TO_MORE = [
     ("gradient", "gradient_90"),

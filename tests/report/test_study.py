@@ -105,7 +105,7 @@ def test_the_study_from_nothing(tmp_path):
     assert len(re.findall(r"^### .*: moons$", text, re.MULTILINE)) == len(TABULAR_PARTS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_study_on_images_puts_tables_beside_them(tmp_path):
     shutil.copy(ROOT / "transfer.py", tmp_path)
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
