@@ -164,6 +164,7 @@ def test_all_experiments_give_one_report_with_a_panel_each(every_experiment):
     assert "python transfer.py -m &#39;experiment=glob(*)&#39;" in text
 
 
+@pytest.mark.slow
 def test_a_curve_is_in_result_json_and_in_the_history_of_wandb(every_experiment):
     folder, _ = every_experiment
     (path,) = [p for p in folder.rglob("result.json") if "curve" in json.loads(p.read_text())]

@@ -144,6 +144,7 @@ def test_later_epochs_leave_the_first_points_as_they_were(tmp_path, caplog):
     assert longer[:3].equals(first)
 
 
+@pytest.mark.slow
 def test_another_architecture_is_compared_with_another_seed(tmp_path):
     result = run(tmp_path, "experiment=more_layers", "extra_layers=1", "replicates.references=3")
     seed = run(tmp_path, "experiment=seed", "replicates.references=3")

@@ -79,7 +79,7 @@ def test_an_image_gets_the_same_counterfactual_alone_and_in_any_company(found, m
         assert torch.equal(again.iterations, found.iterations[rows])
 
 
-@pytest.fixture(scope="module", params=["cifar10_airplane", "imagenet_orange"])
+@pytest.fixture(scope="module", params=["cifar10_airplane", pytest.param("imagenet_orange", marks=pytest.mark.slow)])
 def job(request, tmp_path_factory):
     """A job on either data set, as a user starts it."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -97,6 +97,7 @@ def test_words_round_the_bound_down():
     assert in_words(0.0, 10, 0.0) == "holds on 0 of 10 references"
 
 
+@pytest.mark.slow
 def test_a_job_says_which_counterfactuals_hold_and_shows_the_extremes(tmp_path):
     done = run_command(tmp_path, "transfer.py", *SMALL, "training.epochs=20", "wandb=disabled")
     assert done.returncode == 0, done.stderr
@@ -116,6 +117,7 @@ def test_a_job_says_which_counterfactuals_hold_and_shows_the_extremes(tmp_path):
     assert in_words(first.share, first.n_references, first.low) in page.read_text()
 
 
+@pytest.mark.slow
 def test_continued_training_is_asked_at_its_last_age(tmp_path):
     words = [*SMALL, "experiment=continued_training", "extra_epochs=3", "training.epochs=10", "wandb=disabled"]
     done = run_command(tmp_path, "transfer.py", *words)

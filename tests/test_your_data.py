@@ -105,6 +105,7 @@ def test_a_large_table_goes_through(tmp_path):
     assert result["data"]["about"] == "200,000 rows"
 
 
+@pytest.mark.slow
 def test_the_columns_of_a_table_may_be_called_like_secrets(tmp_path):
     table = tables.cancer().dropna().rename(columns={"age": "token_count", "mean area": "passwd_age"})
     table.to_csv(tmp_path / "t.csv", index=False)

@@ -86,7 +86,7 @@ def _frame(path: str, space: Any) -> pd.DataFrame:
         raise InputError("holds a table, and inputs have no named features; takes .npy or .npz")
     if path.endswith(".parquet"):
         frame = pd.read_parquet(path)
-        if frame.index.names != [None]:  # a named index is a column
+        if frame.index.names != [None] or not isinstance(frame.index, pd.RangeIndex):  # it says what the rows are
             frame = frame.reset_index()
     else:
         head = pd.read_csv(path, nrows=0).columns

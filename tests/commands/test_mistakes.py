@@ -83,6 +83,7 @@ def test_m_may_stand_anywhere(tmp_path):
     assert len(results(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_a_truncated_artifact_is_named_and_made_again(good_job):
     path = min((good_job / "store" / "models").glob("*.safetensors"))
     whole = path.read_bytes()
@@ -149,7 +150,8 @@ def test_a_sweep_whose_failures_could_not_be_found_is_refused(tmp_path):
     assert line.startswith("transfer.py: hydra.output_subdir=None: a job that fails is found by its .hydra")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_without_our_signs_gets_the_report_too(good_job, encoding):
     done = run_command(good_job, "transfer.py", "-m", "seed=0,1", *SMALL, "wandb=disabled", PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
