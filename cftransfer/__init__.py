@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from cftransfer.data.own_data import table
     from cftransfer.data.space import Feature, FeatureSpace
     from cftransfer.errors import InputError
-    from cftransfer.measuring.asking import Answers, StoredLogits, ask
+    from cftransfer.measuring.asking import Answers, ask
     from cftransfer.measuring.measurement import measure
     from cftransfer.measuring.metric import TransferabilityRate
     from cftransfer.measuring.result import Result
+    from cftransfer.measuring.stored_logits import StoredLogits
     from cftransfer.models.adapter import Model
     from cftransfer.models.classifier import Classifier
     from cftransfer.models.training import train
@@ -37,7 +38,7 @@ _HOMES = {
     "InputError": "errors",
     "Model": "models.adapter",
     "Result": "measuring.result",
-    "StoredLogits": "measuring.asking",
+    "StoredLogits": "measuring.stored_logits",
     "TransferabilityRate": "measuring.metric",
     "arrays": "data.own_arrays",
     "ask": "measuring.asking",

@@ -120,7 +120,7 @@ def own_methods(monkeypatch):
 
 def transfer_table(searches, references, **asked):
     """The table of one group of references."""
-    from cftransfer.measuring.asking import transfer_tables
+    from cftransfer.measuring.long_tables import transfer_tables
 
     (table,) = transfer_tables(searches, [references], **asked)
     return table

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from cftransfer.columns import CONTROLS, matrix
-from cftransfer.measuring.asking import counterfactual_table
 from cftransfer.measuring.controls import Nearest, nearest_rows, nearest_share, prior_share, random_share
+from cftransfer.measuring.long_tables import counterfactual_table
 from cftransfer.measuring.metric import TransferabilityRate
 from cftransfer.measuring.rates import (
     PER_BASE,

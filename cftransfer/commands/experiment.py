@@ -16,8 +16,8 @@ from cftransfer.data.space import Feature
 from cftransfer.jobs import examples, extremes
 from cftransfer.jobs.write import JobResult
 from cftransfer.measuring import rates
-from cftransfer.measuring.asking import counterfactual_table, transfer_tables
 from cftransfer.measuring.controls import nearest_rows
+from cftransfer.measuring.long_tables import counterfactual_table, transfer_tables
 from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.models import export as exported
 from cftransfer.models.prediction import Asked, logits, predicted
