@@ -97,7 +97,7 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
             {int(seed) for seed in transfers[f"{role}_seed"]}
         )  # all, in one pass as in the job, should they be missing
         seeds.append(int(asked[f"{role}_seed"].iloc[0]))
-        population = trained(with_hashes(spec, dataset.version), pool, dataset=dataset, store=place)
+        population = trained(with_hashes(spec, dataset.model_version), pool, dataset=dataset, store=place)
         models.append(population[pool.index(seeds[-1])])
     changed = _changed(*specs)
     model = str(job.settings.get("model", "model"))

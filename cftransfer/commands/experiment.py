@@ -159,7 +159,9 @@ def _kept(plan: Plan) -> list[str]:
     """Return the files of the store that hold the counterfactuals of each base."""
     many = len(plan.dataset.x_test[: plan.samples])
     files = [
-        searches_file(plan.base, seed, settings=of_base(plan.search, base), many=many, store=plan.store)
+        searches_file(
+            plan.base, seed, settings=of_base(plan.search, base), many=many, dataset=plan.dataset, store=plan.store
+        )
         for base, seed in enumerate(plan.base_seeds)
     ]
     return [path.relative_to(plan.store).as_posix() for path in files]

@@ -104,7 +104,7 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
     _check_distances(cfg, typed)
     specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"
     dataset = _dataset(cfg)  # late, since it may have to be downloaded
-    base, reference = (with_hashes(spec, dataset.version) for spec in specs)
+    base, reference = (with_hashes(spec, dataset.model_version) for spec in specs)
     _check_models(base, reference, dataset, nested=nested)
     if any(name.startswith("dataset.features") for name in typed) and cfg.counterfactual.constraints != "actionable":
         log.info("dataset.features: mutable and direction are kept under counterfactual.constraints=actionable alone")
@@ -135,7 +135,7 @@ def plan_training(cfg: DictConfig) -> Training:
     if cfg.export is not None and (not isinstance(cfg.export, str) or not cfg.export):
         raise InputError(f"export={cfg.export}: takes a folder, or null")
     seeds, spec, dataset = member_seeds(cfg.seed, pool, size), base_spec(cfg), _dataset(cfg)
-    spec = with_hashes(spec, dataset.version)
+    spec = with_hashes(spec, dataset.model_version)
     check_training(spec, dataset)
     place, hardware = store.prepare(cfg.paths.store), hardware_of(cfg.trainer)
     export = None if cfg.export is None else Path(cfg.export)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,23 @@ class Dataset:
 
     @cached_property
     def version(self) -> str:
-        """The identity of the data: 16 hex digits of a hash of the tensors, the space and the classes.
+        """The identity of the data: 16 hex digits of a hash of the tensors, the space and the classes."""
+        return self._hashed(self.space)
 
-        It is a part of every key, so that no model is served for data that it has not seen.
+    @cached_property
+    def model_version(self) -> str:
+        """The identity of what a model depends on: as `version`, whatever a person can change.
+
+        It is a part of every model's key, so that no model is served for data that it has not seen, and none is trained
+        again where a feature has become mutable or got another direction. The key of a search has `version` as well.
         """
-        content = hashlib.sha256(repr((self.space, self.classes)).encode())
+        if isinstance(self.space, PixelSpace):
+            return self.version
+        free = (replace(feature, mutable=True, direction="any") for feature in self.space.features)
+        return self._hashed(FeatureSpace(tuple(free)))
+
+    def _hashed(self, space: FeatureSpace | PixelSpace) -> str:
+        content = hashlib.sha256(repr((space, self.classes)).encode())
         weighted = () if self.weight is None else (self.weight,)
         for part in (self.x_train, self.y_train, self.x_test, self.y_test, *weighted):
             content.update(f"{part.dtype} {tuple(part.shape)}".encode())

@@ -121,7 +121,7 @@ def searched(
     own = {seed: of_base(settings, base) for base, seed in enumerate(seeds)}
 
     def file(seed: int) -> Path:
-        return searches_file(spec, seed, settings=own[seed], many=len(x), store=store)
+        return searches_file(spec, seed, settings=own[seed], many=len(x), dataset=dataset, store=store)
 
     files = {seed: file(seed) for seed in seeds}
     names = [path.stem for path in files.values()]
@@ -150,7 +150,9 @@ def searched(
     raise InputError(f"paths.store={store}: searches are damaged or gone as soon as they are made; check its disk")
 
 
-def searches_file(spec: Spec, seed: int, *, settings: Mapping[str, Any], many: int, store: Path) -> Path:
+def searches_file(
+    spec: Spec, seed: int, *, settings: Mapping[str, Any], many: int, dataset: Dataset, store: Path
+) -> Path:
     """Return where the counterfactuals of `many` factuals on one base are, or would be, kept.
 
     settings: those `of_base`. What is imported counts by its content, wherever its file lies.
@@ -158,7 +160,8 @@ def searches_file(spec: Spec, seed: int, *, settings: Mapping[str, Any], many: i
     code, known = source_of("counterfactual", settings), dict(settings)
     if known.get("_target_") == IMPORTED:
         known["content"] = content_of("counterfactual.path", known.pop("path"))
-    name = key("counterfactuals", model_key(spec, seed), known, many, *([code] if code else []))
+    free = {} if dataset.version == dataset.model_version else {"data": dataset.version}  # what a person can change
+    name = key("counterfactuals", model_key(spec, seed), known, many, *[part for part in (code, free) if part])
     return artifacts.artifact(store, "counterfactuals", name)
 
 

@@ -75,8 +75,8 @@ def test_every_option_composes_and_instantiates(option, data, tmp_path):
 def check_plan(cfg):
     assert OmegaConf.to_container(cfg, resolve=True)
     made = plan(cfg)
-    assert made.base == with_hashes(base_spec(cfg), made.dataset.version)
-    assert made.reference == with_hashes(reference_spec(cfg), made.dataset.version)
+    assert made.base == with_hashes(base_spec(cfg), made.dataset.model_version)
+    assert made.reference == with_hashes(reference_spec(cfg), made.dataset.model_version)
     return made
 
 

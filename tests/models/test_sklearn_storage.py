@@ -111,7 +111,7 @@ def forget():
 def spec_of(data, **settings):
     model = {"_target_": "composite", "depth": 3, **settings}
     training = {"epochs": 1, "lr": 0.01, "batch_size": 64}
-    return with_hashes({"dataset": {"_target_": "moons"}, "model": model, "training": training}, data.version)
+    return with_hashes({"dataset": {"_target_": "moons"}, "model": model, "training": training}, data.model_version)
 
 
 def train(data, place, **settings):

@@ -47,7 +47,7 @@ def spec_of(data, model="mlp", **settings):
     settings = settings or ({"layers": 1, "width": 4} if model == "mlp" else {})
     model = {"_target_": model, **settings}
     training = {"epochs": 1, "lr": 0.01, "batch_size": 64}
-    return with_hashes({"dataset": {"_target_": "any"}, "model": model, "training": training}, data.version)
+    return with_hashes({"dataset": {"_target_": "any"}, "model": model, "training": training}, data.model_version)
 
 
 def train(data, place, **model):
@@ -86,6 +86,29 @@ def test_a_feature_of_another_kind_or_range_is_other_data_though_its_inputs_are_
     assert trainings() == 1
     train(second, place)
     assert trainings() == 1
+
+
+@pytest.mark.parametrize("change", [{"mutable": False}, {"direction": "up"}], ids=str)
+def test_what_a_person_can_change_moves_searches_and_no_models(change, moons, place, trainings):
+    features = (replace(moons.space.features[0], **change), moons.space.features[1])
+    other = replace(moons, space=replace(moons.space, features=features))
+    assert other.version != moons.version
+    assert other.model_version == moons.model_version == moons.version
+    bases = train(moons, place)
+    train(other, place)
+    assert trainings() == 1
+    settings = SEARCH | {"_target_": "gradient", "constraints": "actionable", "iterations": 300, "confidence": 0.5}
+    settings |= {"lr": 0.01, "batch_size": 100, "distance_weight": 0.1}
+    spec, files = spec_of(moons), []
+    for data in (moons, other):
+        asked = {"spec": spec, "settings": settings, "samples": 20, "dataset": data, "store": place}
+        (found,) = searched(bases, [0], **asked, generating=nobody)
+        files.append(searches_file(spec, 0, settings=settings, many=20, dataset=data, store=place))
+        moved = (found.counterfactual - found.factual)[found.found][:, 0]
+        assert len(moved) > 0
+        if data is other:
+            assert (moved == 0).all() if "mutable" in change else (moved >= 0).all()
+    assert files[0] != files[1]
 
 
 @pytest.mark.parametrize("part", ["x_train", "y_train", "x_test", "y_test"])
@@ -183,7 +206,9 @@ def test_an_own_method_searches_again_when_its_file_is_edited(write, moons, plac
     def search():
         asked = {"spec": spec, "settings": settings, "samples": 5, "dataset": moons, "store": place}
         (found,) = searched(bases, [0], **asked, generating=nobody)
-        return found.counterfactual[0, 0].item(), searches_file(spec, 0, settings=settings, many=5, store=place)
+        return found.counterfactual[0, 0].item(), searches_file(
+            spec, 0, settings=settings, many=5, dataset=moons, store=place
+        )
 
     write(METHOD.format(name="own_thing", width=4))
     first = search()
