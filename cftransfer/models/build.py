@@ -49,7 +49,7 @@ def build(
     InputError for a model that takes no `outputs` where more than one logit is wanted.
     """
     if outputs > 1 and "outputs" not in parameters("model", settings):
-        way_out = "choose one of them as dataset.positive, or another model, such as model=mlp"
+        way_out = "dataset.positive makes two of them, model=mlp takes several, and so does a function with `outputs`"
         raise InputError(
             f"model={settings['_target_']}: tells two classes apart, and the data have {outputs}; {way_out}"
         )
