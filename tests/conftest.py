@@ -28,6 +28,11 @@ ROOT = Path(__file__).parents[1]
 DATASETS = ", ".join(sorted(path.stem for path in (ROOT / "conf" / "dataset").glob("*.yaml")))
 
 
+def pytest_collection_modifyitems(items):
+    """Put the tests of W&B first: they wait for servers, while other workers run what computes."""
+    items.sort(key=lambda item: "tracking" not in item.path.parts)
+
+
 def target_of(part: str, option: str) -> str | None:
     """The function that an option of conf/ names, itself or through the option that it begins with; None for none."""
     text = (ROOT / "conf" / part / f"{option}.yaml").read_text()

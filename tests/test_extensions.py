@@ -133,7 +133,7 @@ BREACHES = {  # an edit of a file → what the tests say of it, in one line
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_broken_option_fails_with_one_line_that_names_its_contract(copy):
     put_csv(copy)
     for name, (pattern, instead, _) in BREACHES.items():

@@ -96,7 +96,7 @@ def test_from_a_file_to_a_report_with_one_command(tmp_path, kind):
     assert (tmp_path / "job" / "features.yaml").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_large_table_goes_through(tmp_path):
     tables.put_large(tmp_path)
     done = transfer(tmp_path, "dataset.path=large.csv", "dataset.label=credit")
