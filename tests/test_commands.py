@@ -115,6 +115,7 @@ def test_the_offline_wandb_run_holds_the_metrics_of_result_json(main_job):
     assert len(groups) == 2  # one per sweep
 
 
+@pytest.mark.slow
 def test_a_single_pair_is_the_papers_and_a_single_job_has_a_report(tmp_path):
     done = run_command(tmp_path, "transfer.py", *SMALL, "replicates.bases=1", "replicates.references=1")
     assert done.returncode == 0, done.stderr

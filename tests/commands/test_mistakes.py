@@ -96,6 +96,7 @@ def test_a_truncated_artifact_is_named_and_made_again(good_job):
     assert last["metrics"] == first["metrics"]
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
     small = [word for word in SMALL if not word.startswith("model.layers")]
     done = run_command(tmp_path, "transfer.py", "-m", *small, "model.layers=0,1,2")
