@@ -1,4 +1,4 @@
-"""The options of docs/extending.md, put into a scratch copy of the clone, pass its tests; broken ones are told why."""
+"""The options of docs/extending.md, in a scratch copy of the clone, pass its tests; broken ones fail with a reason."""
 
 import re
 import shutil

@@ -169,6 +169,7 @@ def _undisturbed() -> Iterator[None]:
     """
     state = random.getstate()
     with warnings.catch_warnings():
+        # Columns that mix words and numbers: `_codes` checks those that are used, and names a wrong cell.
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)
         try:
             yield

@@ -84,7 +84,7 @@ def numbers(values: pd.Series) -> np.ndarray:
 
 
 def value_range(values: pd.Series) -> tuple[float, float]:
-    """Return the least and the greatest number of a column; InputError for an infinite one, or where there is none."""
+    """Return the least and the greatest number of a column; InputError if one is infinite or all are empty."""
     found = numbers(values)
     if np.isinf(found).any():
         raise bad_cells(values, np.isinf(found), "infinite", "correct it, or drop such rows")

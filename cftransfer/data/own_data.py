@@ -121,7 +121,7 @@ def _rows(source: Any, reading: Mapping[str, Any], missing_values: Sequence[str]
     if isinstance(source, str | Path):
         return read_table(Path(source), **reading, missing_values=missing_values)
     if not isinstance(source, pd.DataFrame):
-        raise InputError(f"table: {type(source).__name__} is no table; takes a path or a DataFrame")
+        raise InputError(f"table: takes a path or a DataFrame, not {type(source).__name__}")
     rows = source.reset_index(drop=True).set_axis([str(name) for name in source.columns], axis=1)
     if not rows.columns.is_unique:
         raise InputError(f"table: has the column {rows.columns[rows.columns.duplicated()][0]!r} twice; rename one")
@@ -132,7 +132,9 @@ def _check_columns(parts: Sequence[pd.DataFrame], *, label: str, weight: str | N
     """Refuse names that no column has, and a test file with other columns than the training file."""
     names = list(parts[0].columns)
     if label in drop:
-        raise InputError(f"dataset.drop={label}: is the label, which is no feature; leave it out of dataset.drop")
+        raise InputError(
+            f"dataset.drop={label}: names the label, which is never a feature; leave it out of dataset.drop"
+        )
     known = {name for part in parts for name in part} if len(parts) > 1 else set(names)
     for key, wanted in (("label", [label]), ("weight", [weight] if weight is not None else []), ("drop", drop)):
         if absent := [name for name in wanted if name not in (known if key == "drop" else names)]:
@@ -182,7 +184,7 @@ def _splits(
 
 
 def weights(values: pd.Series) -> np.ndarray:
-    """(n,) weights of training rows → float64; InputError for what is no number > 0."""
+    """(n,) weights of training rows → float64; InputError for cells that are not numbers > 0."""
     found = numbers(values)
     bad = ~(np.isfinite(found) & (found > 0))
     if bad.any():

@@ -27,7 +27,7 @@ def read_table(
     encoding: str = "utf-8",
     missing_values: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Return the rows of a file, column names stripped of blanks; InputError, naming the file, for what is no table.
+    """Return the rows of a file, column names stripped of blanks; InputError, naming the file, if it cannot be read.
 
     separator: between two cells of a CSV, a sign or a regular expression; None for the one of , ; tab | that the first
     line has most of. decimal: the sign in 2.5. thousands: the sign in 1,000; None for "." where the decimal sign is
@@ -64,7 +64,9 @@ def read_table(
             )
     except UnicodeDecodeError as error:
         way_out = "dataset.encoding names another, as in dataset.encoding=latin-1"
-        raise InputError(f"{path}: is no {encoding} text ({error.reason} at byte {error.start}); {way_out}") from error
+        raise InputError(
+            f"{path}: cannot be read as {encoding} text ({error.reason} at byte {error.start}); {way_out}"
+        ) from error
     except LookupError as error:
         raise InputError(f"dataset.encoding={encoding}: no such encoding; utf-8 and latin-1 are usual") from error
     except (ValueError, OSError, EOFError) as error:  # pandas' and pyarrow's own errors are among them

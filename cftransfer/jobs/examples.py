@@ -52,14 +52,19 @@ def table(some: Sequence[Example], dataset: Dataset) -> pd.DataFrame:
 
 
 def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]:
+    """Return the strips of examples by their names, such as 0-transferred; none for rows of tables."""
+    words = ["transferred" if example.told["transferred"] else "not-transferred" for example in some]
+    return strips(some, dataset, names=[f"{index}-{word}" for index, word in enumerate(words)])
+
+
+def strips(some: Sequence[Example], dataset: Dataset, *, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Return a strip per example of images, (height, width, 3) bytes, by its name; none for rows of tables."""
     if not isinstance(dataset.space, PixelSpace):
         return {}
+    binary = dataset.outputs == 1
     return {
-        f"{index}-{'transferred' if example.told['transferred'] else 'not-transferred'}": strip(
-            example.x, example.counterfactual, example.told, binary=dataset.outputs == 1
-        )
-        for index, example in enumerate(some)
+        name: strip(example.x, example.counterfactual, example.told, binary=binary)
+        for name, example in zip(names, some, strict=True)
     }
 
 

@@ -11,9 +11,7 @@ import torch
 
 from cftransfer.columns import counterfactual_key
 from cftransfer.data.dataset import Dataset
-from cftransfer.data.pixels import PixelSpace
-from cftransfer.jobs.example_picture import strip
-from cftransfer.jobs.examples import Example
+from cftransfer.jobs.examples import Example, strips
 from cftransfer.models.prediction import margin, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.searching.distance import distance
@@ -40,15 +38,8 @@ def extremes(searches: Sequence[Counterfactuals], holds: pd.DataFrame, dataset: 
 
 
 def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return a strip per example of images, (height, width, 3) bytes, by its name; none for rows of tables."""
-    if not isinstance(dataset.space, PixelSpace):
-        return {}
-    return {
-        f"{example.told['side']}-stable-{index}": strip(
-            example.x, example.counterfactual, example.told, binary=dataset.outputs == 1
-        )
-        for index, example in enumerate(some)
-    }
+    """Return the strips of the extremes by their names, such as most-stable-0; none for rows of tables."""
+    return strips(some, dataset, names=[f"{one.told['side']}-stable-{index}" for index, one in enumerate(some)])
 
 
 def _example(side: str, search: Counterfactuals, row: dict, dataset: Dataset) -> Example:

@@ -16,7 +16,7 @@ class StoredLogits:
     """What a reference said earlier, in the place of the reference itself.
 
     factual, counterfactual: (bases, n) logits of class 1, or (bases, n, K), of every base's factuals and
-    counterfactuals, entry by entry (`Counterfactuals`); of a single base also (n,) or (n, K). There is no random and no
+    counterfactuals, entry by entry (`Counterfactuals`); of a single base also (n,) or (n, K). Neither a random nor a
     nearest control of them.
     """
 

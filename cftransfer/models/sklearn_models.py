@@ -225,7 +225,7 @@ def _kernels(estimator: Estimator, rows: Tensor) -> Tensor:
 
 def _odds(estimator: Estimator, rows: Tensor) -> Tensor:
     share = estimator.predict_proba(_array(rows)).clip(EDGE, 1 - EDGE)
-    if share.shape[1] > 2:  # of the largest: classes that are told apart by rounding alone stay apart
+    if share.shape[1] > 2:  # of the largest: classes that differ by rounding alone keep their order
         return torch.from_numpy(np.log(share / share.max(axis=1, keepdims=True))).to(rows.device)
     # Of both columns: where they are told apart by rounding alone, so is their logit.
     return torch.from_numpy(np.log(share[:, 1] / share[:, 0])).to(rows.device)

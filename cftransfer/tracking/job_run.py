@@ -47,9 +47,9 @@ def opened(job: RunningJob) -> Iterator[Run | None]:
         run = begin(settings, job.folder, id=id_of(job), **known)
         try:
             yield run
-        except BaseException:
+        except BaseException:  # Ctrl-C too: W&B would show the run as alive; raised again below
             if wrong := end(run, exit_code=1):
-                log.warning("W&B was not told how this job ended (%s)", wrong)
+                log.warning("W&B does not know how this job ended (%s)", wrong)
             raise
 
 

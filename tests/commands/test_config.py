@@ -111,6 +111,7 @@ def check_own_option(option, places):
             check_contract(made.dataset, file)
         return
     if any(isinstance(one, FileNotFoundError) for one in (reasons[0], reasons[0].__cause__)):
+        # An extender's data may lie on one machine alone; every other reason fails below.
         pytest.skip(f"{file}: its files are not in this clone's data/ ({reasons[0]})")
     pytest.fail(f"{file}: makes no plan: {reasons[0]}", pytrace=False)
 

@@ -212,6 +212,7 @@ def slurm(tmp_path_factory):
         try:
             running = stack.enter_context(cluster(tmp_path_factory.mktemp("slurm")))
         except CannotStartError as reason:
+            # Starting SLURM needs root and Debian's packages; CI has both.
             pytest.skip(f"no SLURM: {reason}")
         yield running
 

@@ -90,7 +90,7 @@ def test_shuffled_rows_with_an_index_are_the_same(job):
     for base, points in enumerate(exported(theirs)):
         frame = pd.DataFrame(points, columns=space.columns).assign(person=range(len(points)))
         frame.sample(frac=1, random_state=base).to_parquet(folder / f"shuffled_{base}.parquet")
-    # the frame's own index is one that pandas writes along; it is no feature and has to be taken out
+    # the frame's own index is one that pandas writes along; it has to be taken out
     with pytest.raises(InputError, match="has the column 'index', no feature"):
         run(folder / "store", *words, *importing(folder / "shuffled_{base}.parquet", index="person"))
     for base in range(len(exported(theirs))):

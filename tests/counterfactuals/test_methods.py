@@ -205,6 +205,7 @@ def test_what_is_not_found_says_so(name, classes):
     data, (model, *others) = world(0, classes)
     target = targets(logits(model, data.x_test))
     if own(name) and "confidence" not in cheap(name):
+        # Without that setting nothing forces a failure; only methods of one's own may lack it.
         pytest.skip(f"conf/counterfactual/{name}.yaml: has no confidence to raise until rows are not found")
     settings = {**cheap(name), "constraints": "actionable", "confidence": 0.999}
     result = run_search(model, data.x_test[:9], settings=settings, dataset=data, generating=repeated(others))

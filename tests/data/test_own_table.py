@@ -388,7 +388,7 @@ def test_parquet_and_options_of_csv(tmp_path):
     assert "decimal comma" in error(tmp_path / "comma.csv")
     assert cft.table(tmp_path / "comma.csv", label="y", decimal=",").version == same.version
     table.to_csv(tmp_path / "latin.csv", index=False, encoding="latin-1")
-    assert "is no utf-8 text" in error(tmp_path / "latin.csv")
+    assert "cannot be read as utf-8 text" in error(tmp_path / "latin.csv")
     assert "dataset.encoding=latin-1" in error(tmp_path / "latin.csv")
     assert cft.table(tmp_path / "latin.csv", label="y", encoding="latin-1").version == same.version
     table.assign(b=table.b.astype(object).where(table.b != 3, "?")).to_csv(tmp_path / "q.csv", index=False)
@@ -600,7 +600,7 @@ def test_codes_with_leading_zeros_are_words_and_levels_of_two_cases_are_remarked
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"drop": ["y"]}, "dataset.drop=y: is the label"),
+        ({"drop": ["y"]}, "dataset.drop=y: names the label"),
         ({"positive": []}, "dataset.positive=[]: takes a value"),
         ({"positive": ">1.2.3"}, "no row of column y has it"),
         ({"features": ["a"]}, "dataset.features: takes a YAML file"),
@@ -615,7 +615,7 @@ def test_labels_of_odd_types_are_one_line_or_right():
     assert cft.table(category, label="y").classes == ("b", "g")
     infinite = rows().assign(y=np.where(rows().index == 3, np.inf, rows().y.astype(float)))
     assert error(infinite).startswith("column y: infinite label (1 of 200 cells, first in row 3)")
-    with pytest.raises(cft.InputError, match="NoneType is no table"):
+    with pytest.raises(cft.InputError, match="takes a path or a DataFrame, not NoneType"):
         cft.table(None, label="y")
 
 
