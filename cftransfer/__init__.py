@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cftransfer.data.dataset import Dataset, dataset
+    from cftransfer.data.feature import Feature
     from cftransfer.data.own_arrays import arrays
     from cftransfer.data.own_data import table
-    from cftransfer.data.space import Feature, FeatureSpace
+    from cftransfer.data.space import FeatureSpace
     from cftransfer.errors import InputError
     from cftransfer.measuring.asking import Answers, ask
     from cftransfer.measuring.measurement import measure
@@ -33,7 +34,7 @@ _HOMES = {
     "Classifier": "models.classifier",
     "Counterfactuals": "searching.candidates",
     "Dataset": "data.dataset",
-    "Feature": "data.space",
+    "Feature": "data.feature",
     "FeatureSpace": "data.space",
     "InputError": "errors",
     "Model": "models.adapter",

@@ -7,7 +7,8 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import train_test_split
 
 from cftransfer.data.dataset import Dataset
-from cftransfer.data.space import Feature, fit
+from cftransfer.data.feature import Feature
+from cftransfer.data.space import fit
 
 OPTION = """
 _target_: irises

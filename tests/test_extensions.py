@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.data.dataset import Dataset, from_table
-from cftransfer.data.space import Feature
+from cftransfer.data.feature import Feature
 
 
 def drawn(folder: Path) -> Dataset:

@@ -44,7 +44,7 @@ from torch import nn
 
 from cftransfer.counterfactuals.nearest import nearest
 from cftransfer.data.dataset import from_table
-from cftransfer.data.space import Feature
+from cftransfer.data.feature import Feature
 
 FEATURES = (Feature(name="a", kind="continuous"), Feature(name="b", kind="continuous"))
 

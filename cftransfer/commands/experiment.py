@@ -11,8 +11,8 @@ import torch
 from cftransfer.commands.hardware import use
 from cftransfer.commands.plan import Plan, Training
 from cftransfer.data.dataset import Dataset
+from cftransfer.data.feature import Feature
 from cftransfer.data.pixels import PixelSpace
-from cftransfer.data.space import Feature
 from cftransfer.jobs import examples, extremes
 from cftransfer.jobs.write import JobResult
 from cftransfer.measuring import rates

@@ -18,7 +18,7 @@ import pandas as pd
 
 from cftransfer.data.dataset import Dataset, from_table
 from cftransfer.data.download import fetch
-from cftransfer.data.space import Feature, Kind
+from cftransfer.data.feature import Feature, Kind
 from cftransfer.errors import InputError
 from cftransfer.settings import check_choice, check_int
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from cftransfer.data.dataset import Dataset, from_table
-from cftransfer.data.space import Feature
+from cftransfer.data.feature import Feature
 
 FEATURES = (
     Feature(name="age", kind="integer", mutable=False),

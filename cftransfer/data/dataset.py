@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from cftransfer.data.cells import bad_cells, numbers
+from cftransfer.data.feature import Feature
 from cftransfer.data.pixels import PixelSpace
-from cftransfer.data.space import Feature, FeatureSpace, check_columns, fit
+from cftransfer.data.space import FeatureSpace, check_columns, fit
 from cftransfer.errors import InputError
 from cftransfer.settings import check_float, check_int
 from cftransfer.targets import call_target

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.data.cells import bad_cells, codes, empty, numbers
+from cftransfer.data.feature import Feature
 from cftransfer.data.inference import Inferred
-from cftransfer.data.space import Feature
 from cftransfer.errors import InputError
 
 MISSING = ("refuse", "drop_rows", "impute_median", "category")

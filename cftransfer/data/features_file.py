@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from cftransfer.data.feature import Feature
 from cftransfer.data.inference import settings_of
-from cftransfer.data.space import Feature
 from cftransfer.errors import InputError
 
 HEAD = """\

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.data.cells import bad_cells, different_values, empty, numbers, plain_value, value_range
-from cftransfer.data.space import MOST_STEPS, Feature
+from cftransfer.data.feature import MOST_STEPS, Feature
 from cftransfer.errors import InputError
 from cftransfer.settings import check_keys
 

@@ -6,7 +6,7 @@ import pandas as pd
 from sklearn.datasets import make_moons
 
 from cftransfer.data.dataset import Dataset, from_table
-from cftransfer.data.space import Feature
+from cftransfer.data.feature import Feature
 from cftransfer.settings import check_float, check_int
 
 FEATURES = (Feature(name="horizontal", kind="continuous"), Feature(name="vertical", kind="continuous"))

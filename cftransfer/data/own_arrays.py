@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.data.dataset import Dataset, encoded
+from cftransfer.data.feature import Feature
 from cftransfer.data.images import from_images
-from cftransfer.data.space import Feature, FeatureSpace
+from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 
 ROUNDING = 1e-5  # by which an encoded number may leave [0, 1]

@@ -11,10 +11,11 @@ import pandas as pd
 from cftransfer.data.cells import UNKNOWN, bad_cells, codes, numbers
 from cftransfer.data.dataset import Dataset, encoded, split_rows
 from cftransfer.data.empty_cells import MISSING, filled, without_empty_rows
+from cftransfer.data.feature import Feature
 from cftransfer.data.features_file import read_features
 from cftransfer.data.inference import infer
 from cftransfer.data.labels import Labels, labels
-from cftransfer.data.space import Feature, FeatureSpace
+from cftransfer.data.space import FeatureSpace
 from cftransfer.data.table_file import read_table, without_words
 from cftransfer.errors import InputError
 from cftransfer.settings import check_choice, check_int

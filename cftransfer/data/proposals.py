@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from cftransfer.data.cells import codes
+from cftransfer.data.feature import Feature
 from cftransfer.data.pixels import GREYS
-from cftransfer.data.space import Feature, FeatureSpace
+from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.settings import check_choice
 

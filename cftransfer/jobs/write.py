@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from cftransfer.data.space import Feature
+    from cftransfer.data.feature import Feature
 
 FEATURES = "features.yaml"
 

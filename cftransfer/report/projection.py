@@ -11,7 +11,8 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from cftransfer.data.dataset import Dataset
-from cftransfer.data.space import Feature, FeatureSpace
+from cftransfer.data.feature import Feature
+from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Asked, logits, predicted
 

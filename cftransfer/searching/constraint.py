@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cftransfer.data.feature import Feature
 from cftransfer.data.pixels import PixelSpace
-from cftransfer.data.space import Feature, FeatureSpace
+from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.settings import check_choice
 

@@ -16,7 +16,8 @@ from cftransfer.counterfactuals import wachter as wachter_file
 from cftransfer.counterfactuals.growing_spheres import _shell
 from cftransfer.counterfactuals.minimal import OVERSHOOT, halfspace
 from cftransfer.data.dataset import Dataset
-from cftransfer.data.space import Feature, FeatureSpace
+from cftransfer.data.feature import Feature
+from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import logits, margin, predicted
 from cftransfer.searching.ascent import ascend

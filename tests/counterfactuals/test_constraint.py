@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cftransfer.data.feature import Feature
 from cftransfer.data.pixels import PixelSpace
-from cftransfer.data.space import Feature, FeatureSpace
+from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.searching.constraint import NAMES, constraint
 

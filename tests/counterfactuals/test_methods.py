@@ -15,7 +15,7 @@ from torch import nn
 
 from cftransfer import search
 from cftransfer.data.dataset import from_table
-from cftransfer.data.space import Feature
+from cftransfer.data.feature import Feature
 from cftransfer.errors import InputError
 from cftransfer.models.build import build
 from cftransfer.models.prediction import lead, logits, margin, predicted, targets

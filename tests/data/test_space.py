@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cftransfer.data.space import Feature, FeatureSpace, fit
+from cftransfer.data.feature import Feature
+from cftransfer.data.space import FeatureSpace, fit
 from cftransfer.errors import InputError
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from cftransfer.commands.boundary import PAIRS, _balanced, drawn
 from cftransfer.commands.boundary import command as boundary_command
 from cftransfer.data.dataset import from_table
-from cftransfer.data.space import Feature
+from cftransfer.data.feature import Feature
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import logits, predicted
 from cftransfer.report import boundary

@@ -17,7 +17,7 @@ import cftransfer.models
 from cftransfer import store, targets
 from cftransfer.data.acs_employment import acs_employment
 from cftransfer.data.dataset import Dataset, from_table
-from cftransfer.data.space import Feature
+from cftransfer.data.feature import Feature
 from cftransfer.spec import model_key, with_hashes
 from cftransfer.store.searched import searched, searches_file
 from cftransfer.store.trained import trained
