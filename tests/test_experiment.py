@@ -1,5 +1,7 @@
 """A job's plan: everything is checked before anything is made."""
 
+from functools import partial
+
 import pytest
 import torch
 from conftest import composed
@@ -8,6 +10,7 @@ from cftransfer.commands import experiment
 from cftransfer.commands.plan import plan as plan_of
 from cftransfer.commands.plan import plan_training
 from cftransfer.errors import InputError
+from cftransfer.measuring.accuracy import learned_nothing
 from cftransfer.store.trained import trained
 
 SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8", "replicates.bases=2", "samples=30"]
@@ -57,6 +60,13 @@ def test_what_cannot_be_done_is_refused_before_anything_is_made(override, said, 
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+LEARNT = ["training.epochs=15", "training.batch_size=16", "model.width=16"]  # enough to find counterfactuals
+
+
+def run(tmp_path, *words):
+    return experiment.run(plan_of(composed(*SMALL, *LEARNT, f"paths.store={tmp_path}", *words)))
+
+
 def test_train_is_checked_too(tmp_path):
     for override, said in (("population.pool=all", "population.pool=all"), ("population.size=0", "population.size=0")):
         with pytest.raises(InputError, match=said):
@@ -96,17 +106,33 @@ def test_accuracies_are_those_of_their_own_models(tmp_path):
     assert metrics["reference_accuracy"] > metrics["base_accuracy"]
 
 
+def test_models_that_answer_one_class_for_all_are_named(tmp_path, caplog):
+    """Nothing can be found on such a base, and the rate of such a reference would be the share of its class."""
+    broken = run(tmp_path, "+reference.training.lr=1000")
+    (note,) = broken.notes
+    assert note.startswith("10 of 10 references put all rows of the test split in one class: seed 1000 in ")
+    assert note in caplog.messages
+    assert run(tmp_path).notes == []
+
+
+def test_a_model_of_one_class_is_told_from_one_that_is_hardly_better():
+    y = torch.tensor([0.0] * 6 + [1.0] * 4)
+    right, all_zero, all_one = y.long(), torch.zeros(10, dtype=torch.long), torch.ones(10, dtype=torch.long)
+    say = partial(learned_nothing, y=y, seeds=range(7, 99), role="base", names=("no", "yes"))
+    assert say(torch.stack([right, right])) == []
+    (note,) = say(torch.stack([right, all_zero, all_one]))
+    assert note.startswith("2 of 3 bases put all rows of the test split in one class: seed 8 in 'no' (right on 0.60), ")
+    assert "seed 9 in 'yes' (right on 0.40); rates say nothing about such models;" in note
+    (note,) = say(torch.stack([all_one] * 5))
+    assert "and 2 more;" in note
+    (note,) = say(torch.stack([1 - right]))  # worse than one answer for all, and not one
+    assert note.startswith("bases are right on 0.00 of the test split, one answer for all rows on 0.60;")
+
+
 def test_a_job_that_finds_nothing_has_a_result(tmp_path):
     result = experiment.run(plan_of(composed(*SMALL, f"paths.store={tmp_path}", "counterfactual.iterations=0")))
     assert result.metrics["found"] == result.metrics["rate_end_to_end"] == 0
     assert result.metrics["rate"] != result.metrics["rate"]  # not a number, for there is none
-
-
-LEARNT = ["training.epochs=15", "training.batch_size=16", "model.width=16"]  # enough to find counterfactuals
-
-
-def run(tmp_path, *words):
-    return experiment.run(plan_of(composed(*SMALL, *LEARNT, f"paths.store={tmp_path}", *words)))
 
 
 def test_continued_training_has_a_curve_from_one_pass(tmp_path, caplog):

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-import torch
 
 from cftransfer.commands.hardware import use
 from cftransfer.commands.plan import Plan, Training
@@ -16,11 +15,12 @@ from cftransfer.data.pixels import PixelSpace
 from cftransfer.jobs import examples, extremes
 from cftransfer.jobs.write import JobResult
 from cftransfer.measuring import rates
+from cftransfer.measuring.accuracy import accuracy, answers, learned_nothing
 from cftransfer.measuring.controls import nearest_rows
 from cftransfer.measuring.long_tables import counterfactual_table, transfer_tables
 from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.models import export as exported
-from cftransfer.models.prediction import Asked, logits, predicted
+from cftransfer.models.prediction import Asked
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.spec import generating_seeds
 from cftransfer.store.searched import of_base, searched, searches_file
@@ -28,7 +28,6 @@ from cftransfer.store.trained import curves, model_file, trained, trajectory
 
 log = logging.getLogger(__name__)
 
-LEARNED = 0.02  # of accuracy above the most frequent class's share; with less, a model has hardly learned
 CURVE = ["rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy"]
 
 
@@ -50,11 +49,7 @@ def run(plan: Plan) -> JobResult:
         nested=plan.nested,
     )
     counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest)
-    accuracies: dict[str, Any] = {
-        "base_accuracy": _accuracy(bases, plan.dataset),
-        "reference_accuracy": [_accuracy(models, plan.dataset) for models in references],
-    }
-    notes = _hardly_trained(plan.dataset, accuracies["base_accuracy"])
+    accuracies, notes = _accuracies(plan, bases, references)
     metrics, tables, curve = _measured(plan, counterfactuals, asked, accuracies)
     if isinstance(plan.dataset.space, PixelSpace):
         metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
@@ -72,7 +67,8 @@ def run(plan: Plan) -> JobResult:
         pictures=examples.pictures(shown, plan.dataset) | extremes.pictures(stable, plan.dataset),
         features=_features(plan.dataset),
         kept=_kept(plan),
-        data=plan.identity | ({"notes": [*plan.dataset.notes, *notes]} if notes else {}),
+        data=plan.identity,
+        notes=notes,
     )
 
 
@@ -140,15 +136,21 @@ def _curves(plan: Plan) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _hardly_trained(dataset: Dataset, accuracy: float) -> list[str]:
-    """Return, and log, a note on bases that are right hardly more often than one answer for all rows would be."""
-    most = dataset.y_test.long().bincount().max().item() / len(dataset.y_test)
-    if accuracy > most + LEARNED:
-        return []
-    trained = "raise training.epochs, or choose another model"
-    note = f"bases are right on {accuracy:.2f} of the test split, one answer for all rows on {most:.2f}; {trained}"
-    log.warning("%s", note)
-    return [note]
+def _accuracies(
+    plan: Plan, bases: Sequence[Asked], references: Sequence[Sequence[Asked]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the accuracy of the bases and, after each number of epochs, of the references; and notes on both."""
+    x, y, names = plan.dataset.x_test, plan.dataset.y_test, plan.dataset.classes
+    of_bases, of_references = answers(bases, x), [answers(models, x) for models in references]
+    notes = learned_nothing(of_bases, y, plan.base_seeds, role="base", names=names)
+    notes += learned_nothing(of_references[-1], y, plan.reference_seeds, role="reference", names=names)
+    for note in notes:
+        log.warning("%s", note)
+    accuracies = {
+        "base_accuracy": accuracy(of_bases, y),
+        "reference_accuracy": [accuracy(classes, y) for classes in of_references],
+    }
+    return accuracies, notes
 
 
 def _features(dataset: Dataset) -> Sequence[Feature]:
@@ -191,9 +193,3 @@ def export(plan: Training) -> None:
     models = trained(plan.spec, plan.seeds, dataset=plan.dataset, store=plan.store, hardware=plan.hardware)
     exported.export(plan.export, dict(zip(plan.seeds, models, strict=True)), plan.dataset)
     log.info("exported models %s to %s; its load.py loads them", ", ".join(map(str, plan.seeds)), plan.export)
-
-
-def _accuracy(models: Sequence[Asked], dataset: Dataset) -> float:
-    """Mean over models of the share of the test split that a model puts in its class."""
-    right = [(predicted(logits(model, dataset.x_test)) == dataset.y_test).float().mean() for model in models]
-    return float(torch.stack(right).mean())

@@ -132,6 +132,7 @@ class Result(BaseModel):
     git: Git | None
     curve: list[Point] = Field(default_factory=list, min_length=1)  # [] is the default alone: a job has a curve or none
     data: Data = Field(default_factory=Data)
+    notes: list[str] = Field(default_factory=list)
     files: dict[str, str] = Field(default_factory=dict)
     wandb: Annotated[str, Field(pattern=r"^[\w-]{1,64}$")] | None = None
     sweep: str | None = None

@@ -30,7 +30,7 @@ class JobResult:
 
     pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be
     edited and given back. kept: files of the store that hold the counterfactuals.
-    data: what identifies the data, and what of it was taken, in words.
+    data: what identifies the data, and what of it was taken, in words. notes: on the models, what a reader has to know.
     """
 
     metrics: dict[str, Any]
@@ -40,6 +40,7 @@ class JobResult:
     features: "Sequence[Feature]" = ()
     kept: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> None:
@@ -61,6 +62,7 @@ def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> No
         "metrics": _json_values(result.metrics),
         **({} if result.curve is None else {"curve": [_json_values(row) for row in result.curve.to_dict("records")]}),
         "data": result.data,
+        "notes": result.notes,
         "counterfactuals": result.kept,
         "versions": provenance.versions(),
         "git": provenance.code(),

@@ -26,6 +26,7 @@ from cftransfer.report.figures import sentence
 from cftransfer.settings import flat
 
 INTERVAL = "95 % interval"
+PRINTED_NOTES = 5  # on models, in the terminal; the page has all
 PICTURED = 8  # jobs whose pictures the page holds, up to 2 MB each; those of others stay in their folders
 # Column heads, each with its metric and the metric that counts what the share is of.
 PRINTED = {
@@ -67,6 +68,8 @@ PAGE = {
 def show(jobs: Jobs, lines: Sequence[Line]) -> None:
     """Print one row per job, then the trends and the jobs that failed."""
     console = Console(markup=False, highlight=False, soft_wrap=True)
+    if missing := lacking(jobs):
+        console.print(missing, style="red")
     for panel in jobs.panels:
         if len(jobs.panels) > 1:
             console.print(f"\n{panel.experiment}", style="bold")
@@ -83,12 +86,25 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         console.print(f"trend{_of(line, jobs)}: {sentence(line)}, Spearman's ρ = {_or_dash(line.trend.rho, '+.2f')}")
     for folder, reason in jobs.failed.items():
         console.print(f"failed: {plain(str(folder))} ({reason})", style="red")
-    if lacking := len(jobs.failed) + jobs.never:
-        never = f" ({jobs.never} never began)" if jobs.never else ""
-        have = f"of {jobs.begun + jobs.never} jobs {'has' if lacking == 1 else 'have'}"
-        console.print(f"{lacking} {have} no result{never}; the same command again makes what is missing")
-    for note in notes(jobs):
+    if missing:
+        console.print(f"{missing}; the same command again makes the missing ones")
+    for note in [*notes(jobs), *data_notes(jobs.jobs)]:
         console.print(plain(note))
+    on_models = model_notes(jobs.jobs)
+    for note in on_models[:PRINTED_NOTES]:
+        console.print(plain(note), style="red")
+    if more := on_models[PRINTED_NOTES:]:
+        console.print(f"… and {len(more)} more such notes in report.html")
+
+
+def lacking(jobs: Jobs) -> str:
+    """Return in words how many jobs have no result, and why; "" if all have one."""
+    if not jobs.failed and not jobs.never:
+        return ""
+    every = jobs.begun + jobs.never
+    why = [(len(jobs.failed), "failed or did not end"), (jobs.never, "never began")]
+    said = ", ".join(f"{many} {what}" for many, what in why if many)
+    return f"{every - len(jobs.failed) - jobs.never} of {every} jobs have a result; {said}"
 
 
 def notes(jobs: Jobs) -> list[str]:
@@ -113,6 +129,12 @@ def data_notes(some: Sequence[Job]) -> list[str]:
     return list(dict.fromkeys(f"{name}: {note}" if several else note for name, note in found))
 
 
+def model_notes(some: Sequence[Job]) -> list[str]:
+    """Return the notes on the models of the jobs, each with the name of its job where there are several."""
+    named = zip(names(some), some, strict=True)
+    return [f"job {name}: {note}" if len(some) > 1 else note for name, job in named for note in job.result.notes]
+
+
 def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder: Path) -> Path:
     """Write `report.html`, which needs no other file, into `folder`; return its path."""
     environment = jinja2.Environment(
@@ -133,8 +155,9 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
             if job.examples is not None
         ],
         failed=[(plain(str(path)), reason) for path, reason in jobs.failed.items()],
-        never=jobs.never,
+        missing=lacking(jobs),
         notes=[*notes(jobs), *data_notes(jobs.jobs)],
+        warnings=model_notes(jobs.jobs),
         differ=_differences(jobs.jobs),
         commands=commands(jobs.jobs),
         settings=[(name, json.dumps(value)) for name, value in common(jobs.jobs).items()],

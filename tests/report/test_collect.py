@@ -288,7 +288,7 @@ def test_a_report_is_a_page_pictures_and_a_table(tmp_path, capsys):
     for name in ("trend", "survivorship", "training"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
-    assert said.splitlines()[0].split()[:2] == ["model.layers", "found"]
+    assert said.splitlines()[1].split()[:2] == ["model.layers", "found"]
     assert "failed: " in said
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
     report([tmp_path])
@@ -510,7 +510,7 @@ def test_the_report_of_the_good_is_made_beside_all_broken_ones(tmp_path):
             change(pd.read_parquet(path) if path.exists() else None).to_parquet(path)
     text = report([tmp_path]).read_text()
     broken = len(BROKEN) + sum(map(len, TABLE_CHANGES.values()))
-    assert f"Failed: {broken} jobs without a result" in text
+    assert f"jobs have a result; {broken} failed or did not end" in text
     assert "2 jobs, over model.layers" in text
 
 
@@ -584,9 +584,21 @@ def test_jobs_of_a_sweep_that_never_began_are_counted(tmp_path, capsys):
     collected = jobs([tmp_path])
     assert (collected.begun, len(collected.failed), collected.never) == (3, 1, 2)
     assert jobs([tmp_path / "sweep" / "0"]).never == 0  # that job alone was asked for
-    page = report([tmp_path])
-    assert "3 of 5 jobs have no result (2 never began); the same command again makes" in capsys.readouterr().out
-    assert "1 job without a result; 2 never began" in page.read_text()
+    page, said = report([tmp_path]).read_text(), "2 of 5 jobs have a result; 1 failed or did not end, 2 never began"
+    first, *printed = capsys.readouterr().out.splitlines()
+    assert first == said
+    assert f"{said}; the same command again makes the missing ones" in printed
+    assert page.index(said) < page.index("What was asked")
+
+
+def test_notes_on_the_models_stand_under_the_table_and_on_the_page(tmp_path, capsys):
+    for number in range(7):
+        write_job(tmp_path / str(number), rates=[[0.5]], seed=number)
+        path = tmp_path / str(number) / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "notes": [f"1 of 1 bases, seed {number}"]}))
+    page, printed = report([tmp_path]).read_text(), capsys.readouterr().out
+    assert "job 4: 1 of 1 bases, seed 4\n… and 2 more such notes in report.html" in printed
+    assert "job 6: 1 of 1 bases, seed 6" in page
 
 
 def test_the_printed_command_is_right_for_where_one_is(tmp_path, monkeypatch):

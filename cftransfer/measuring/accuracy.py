@@ -1,0 +1,42 @@
+"""How often models are right, and which of them have learned nothing that a rate could be about."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cftransfer.models.prediction import Asked, logits, predicted
+
+LEARNED = 0.02  # of accuracy above the most frequent class's share; with less, models have hardly learned
+NAMED = 3  # models that a note names; of more, it says how many
+
+
+def answers(models: Sequence[Asked], x: Tensor) -> Tensor:
+    """x: (n, *input) → (models, n): the class in which each model puts each row."""
+    return torch.stack([predicted(logits(model, x)) for model in models])
+
+
+def accuracy(classes: Tensor, y: Tensor) -> float:
+    """classes: (models, n), y: (n,) → the share of rows in their own class, averaged over models, in [0, 1]."""
+    return float((classes == y).float().mean(1).mean())
+
+
+def learned_nothing(classes: Tensor, y: Tensor, seeds: Sequence[int], *, role: str, names: Sequence[str]) -> list[str]:
+    """Return a note on the models that put all rows in one class, or else on models that are hardly better than that.
+
+    classes: (models, n) of models of these seeds, y: (n,). role: base or reference. names: of the classes.
+    """
+    constant = (classes == classes[:, :1]).all(1).nonzero().flatten().tolist()
+    way_out = "change training.epochs, training.lr, training.batch_size or the model"
+    if constant:
+        named = [
+            f"seed {seeds[model]} in {names[int(classes[model, 0])]!r} (right on {accuracy(classes[[model]], y):.2f})"
+            for model in constant[:NAMED]
+        ]
+        more = f" and {len(constant) - NAMED} more" if len(constant) > NAMED else ""
+        some = f"{len(constant)} of {len(classes)} {role}s put{'s' * (len(constant) == 1)} all rows of the test split"
+        return [f"{some} in one class: {', '.join(named)}{more}; rates say nothing about such models; {way_out}"]
+    most, right = y.long().bincount().max().item() / len(y), accuracy(classes, y)
+    if right > most + LEARNED:
+        return []
+    return [f"{role}s are right on {right:.2f} of the test split, one answer for all rows on {most:.2f}; {way_out}"]
