@@ -11,7 +11,8 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import pandas as pd
+from scipy import special  # scipy.stats takes half a second to import
 
 LEVEL = 0.95
 ROUNDING = 1e-12  # of a rate: what differs by less does not differ
@@ -98,7 +99,7 @@ def lower_bound(held: np.ndarray, asked: np.ndarray, *, level: float = LEVEL, in
     """
     prior = (0.0, 1.0) if interval == "exact" else (0.5, 0.5)
     above = np.maximum(held, 1) + prior[0]
-    return np.where(held > 0, stats.beta.ppf(1 - level, above, asked - held + prior[1]), 0.0)
+    return np.where(held > 0, special.betaincinv(above, asked - held + prior[1], 1 - level), 0.0)
 
 
 def difference_interval(rates: np.ndarray, others: np.ndarray, *, level: float = LEVEL) -> Interval:
@@ -156,7 +157,7 @@ def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharin
         p=slope.p,
         intercept=float(means.mean() - slope.mean * x.mean()),
         r2=_explained(x, references),
-        rho=float(stats.spearmanr(x, means).statistic) if np.ptp(means) >= ROUNDING else float("nan"),
+        rho=_spearman(x, means),
         p_permutation=_permutation_p(x, references, sharing),
         method=method,
     )
@@ -264,6 +265,14 @@ def _permutation_p(x: np.ndarray, references: Sequence[np.ndarray], sharing: Sha
     return as_steep / len(drawn) if every else (as_steep + 1) / (len(drawn) + 1)
 
 
+def _spearman(x: np.ndarray, means: np.ndarray) -> float:
+    """Return the correlation of the ranks; NaN where all means are the same."""
+    if np.ptp(means) < ROUNDING:
+        return float("nan")
+    ranks = pd.DataFrame({"x": x, "means": means}).rank()
+    return float(np.corrcoef(ranks.x, ranks.means)[0, 1])
+
+
 def _line_through(x: np.ndarray, y: np.ndarray) -> Interval:
     slope, weights = float(_slopes(x, y)), _slope_weights(x)
     freedom = len(x) - 2
@@ -283,6 +292,6 @@ def _one_way_interval(values: np.ndarray, over: str, level: float) -> Interval:
 
 
 def _student(mean: float, error: float, freedom: float, method: str, level: float = LEVEL) -> Interval:
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, freedom)) if error > 0 else float(mean == 0)
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * error
+    p = 2 * float(special.stdtr(freedom, -abs(mean) / error)) if error > 0 else float(mean == 0)
     return Interval(mean, mean - half, mean + half, p, method)

@@ -105,10 +105,8 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
     assert "Traceback" not in done.stderr
     assert [result["config"]["model"]["layers"] for result in results(tmp_path)] == [1, 2]
     assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0; failed: .*\)", done.stdout)
-    assert (
-        "2 of 3 jobs have a result; 1 failed or did not end; the same command again makes the missing ones\n"
-        in done.stdout
-    )
+    said = "2 of 3 jobs have a result; 1 failed or did not end"
+    assert f"{said}; the same command again makes the missing ones\n" in done.stdout
     page = next(tmp_path.rglob("report.html")).read_text()
     assert said in page
     assert "model.layers=0" in page
