@@ -1,6 +1,5 @@
 """Files that appear whole or not at all, whatever kills their writer, and however many writers there are."""
 
-import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -8,10 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from cftransfer.errors import InputError
+from cftransfer.errors import FULL, InputError
 
 TRIES = 3
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last is a limit on the size of files
 
 
 def write(path: Path, content: bytes) -> None:

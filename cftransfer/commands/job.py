@@ -88,10 +88,12 @@ def job(*, metric: str) -> Callable[[Callable[[DictConfig, Job], None]], Callabl
     def decorate(body: Callable[[DictConfig, Job], None]) -> Callable[[DictConfig], float]:
         @functools.wraps(body)
         def main(cfg: DictConfig) -> float:
+            from cftransfer.jobs.own_files import claim
             from cftransfer.jobs.resume import earlier_metric
             from cftransfer.tracking import catch_up
 
             with logged_failure(), ExitStack() as stack:
+                claim(Path(HydraConfig.get().runtime.output_dir))
                 if (value := earlier_metric(_as_typed(cfg), metric)) is None:
                     running = Job(cfg, metric, stack)
                     try:

@@ -46,11 +46,11 @@ class Job:
 
     @property
     def pictures(self) -> list[Path]:
-        """The job's pictures, if its inputs are images; no other files, which a page would pass on.
+        """The pictures that the job has written, if its inputs are images; a page would pass on any other file.
 
         Those of examples have a number for a first name, those of extremes a word.
         """
-        found = sorted((self.folder / "examples").glob("*.png"))
+        found = [self.folder / name for name in sorted(self.result.files) if name.endswith(".png")]
         return [path for path in found if is_picture(self.folder, path)]
 
     @property

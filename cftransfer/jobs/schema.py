@@ -19,6 +19,8 @@ from cftransfer.errors import InputError
 from cftransfer.settings import flat
 
 RESULT = "result.json"  # written last: a job folder without it is a job that failed or still runs
+REPLACED = "result-replaced.json"  # an earlier result, of another job
+DAMAGED = "result-damaged.json"  # an earlier result that cannot be read, or has lost a table
 EXTRA_EPOCHS = "extra_epochs"  # the x-axis of continued training, whose jobs hold a whole curve each
 MAX_NUMBER = 2**64  # no setting, count or measure is larger, and its square can still be computed with
 MAX_LETTERS = 2**24  # of a text file of a job; those of the largest jobs have some 100 kB

@@ -23,6 +23,7 @@ from cftransfer.measuring.per_counterfactual import in_words
 from cftransfer.measuring.statistics import Trend
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
+from cftransfer.report.place import REPORT
 from cftransfer.settings import flat
 
 INTERVAL = "95 % interval"
@@ -113,7 +114,7 @@ def data_notes(some: Sequence[Job]) -> list[str]:
     return list(dict.fromkeys(f"{name}: {note}" if several else note for name, note in found))
 
 
-def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder: Path) -> Path:
+def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, Mapping[str, bytes]], folder: Path) -> Path:
     """Write `report.html`, which needs no other file, into `folder`; return its path."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cftransfer.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
@@ -122,7 +123,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
     text = environment.get_template("page.html.j2").render(
         subject=", ".join(dict.fromkeys(panel.knob for panel in jobs.panels if panel.knob)),
         asked=[(panel.experiment, asked(panel)) for panel in jobs.panels],
-        figures=figures,
+        figures={name: _inline(pictures["svg"].decode()) for name, pictures in figures.items()},
         panels=[(panel.experiment, *cells(panel, by_class(panel)), names(panel.jobs)) for panel in jobs.panels],
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results} - {""}),
@@ -141,9 +142,14 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         versions=results[0].versions,
         commits=sorted({_commit(result.git) for result in results}),
     )
-    path = folder / "report.html"
+    path = folder / REPORT
     atomic.write(path, text.encode())
     return path
+
+
+def _inline(svg: str) -> str:
+    """Return a picture without what stands before it in a file of its own."""
+    return svg[svg.index("<svg") :]
 
 
 def asked(panel: Panel) -> str:

@@ -8,8 +8,9 @@ from cftransfer.errors import InputError, plain
 from cftransfer.jobs.provenance import shown
 from cftransfer.jobs.read import job_folders, natural
 from cftransfer.jobs.schema import RESULT, read_result
+from cftransfer.report.place import REPORT
 from cftransfer.tracking.job_run import has_run, is_published, publish, unreached
-from cftransfer.tracking.report_run import PAGE, sync_report
+from cftransfer.tracking.report_run import sync_report
 
 
 def sync(folders: Sequence[Path]) -> int:
@@ -54,4 +55,4 @@ def _why_not(job: Path) -> str | None:
 def _why_no_report(sweep: Path) -> str | None:
     if not (sweep / "wandb").is_dir():
         return "has no report in W&B"
-    return "already there" if is_published(sweep, PAGE) else None
+    return "already there" if is_published(sweep, REPORT) else None
