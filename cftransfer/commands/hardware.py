@@ -27,11 +27,11 @@ def hardware_of(settings: DictConfig) -> "Hardware":
 
     from cftransfer.models.build import Hardware
 
-    check_choice("trainer.accelerator", settings.accelerator, ("cpu", "gpu"))
-    check_choice("trainer.stacked", settings.stacked, (None, True, False))
+    check_choice("trainer.accelerator", settings.accelerator)
+    check_choice("trainer.stacked", settings.stacked)
     if settings.accelerator == "gpu" and not torch.cuda.is_available():
         raise InputError("trainer.accelerator=gpu: torch sees no CUDA device here; trainer=cpu works everywhere")
-    threads = None if settings.threads is None else check_int("trainer.threads", settings.threads, least=1)
+    threads = None if settings.threads is None else check_int("trainer.threads", settings.threads)
     return Hardware(settings.accelerator, settings.stacked, threads)
 
 

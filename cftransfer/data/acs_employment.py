@@ -24,7 +24,6 @@ from cftransfer.settings import check_choice, check_int
 
 CENSUS = "https://www2.census.gov/programs-surveys/acs/data/pums"
 YEARS = range(2014, 2019)
-HORIZONS = ("1-Year", "5-Year")
 REMEDY = "fix it, or delete it, and it is downloaded again"
 # At most of one file. The largest that the Census has, five years of California, has 1.6 GB, 1.9 million lines of 286
 # columns; folktables reads all of it at once, in eight bytes or more a cell.
@@ -64,7 +63,7 @@ def acs_employment(
     """
     _check(states, year, horizon)
     if max_rows is not None:
-        check_int("dataset.max_rows", max_rows, least=1)
+        check_int("dataset.max_rows", max_rows)
     check_int("dataset.split_seed", split_seed, least=0, most=2**32 - 1)
     from folktables import ACSEmployment
 
@@ -95,7 +94,7 @@ def _check(states: Sequence[str], year: int, horizon: str) -> None:
     if not isinstance(year, int) or year not in YEARS:
         since = "in 2019 the Census replaced RELP by RELSHIPP, which folktables' ACSEmployment does not know"
         raise InputError(f"dataset.year={year}: takes a whole number from {YEARS[0]} to {YEARS[-1]}; {since}")
-    check_choice("dataset.horizon", horizon, HORIZONS)
+    check_choice("dataset.horizon", horizon)
 
 
 def _persons(folder: Path, state: str, year: int, horizon: str) -> pd.DataFrame:
