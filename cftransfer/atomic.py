@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, whatever kills their writer, and however many writers there are."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -62,7 +63,11 @@ def disk(path: Path) -> Iterator[None]:
 
 def remedy(error: OSError) -> str:
     """Return what helps where a file could not be written."""
-    return "free some space there" if error.errno in FULL else "make that place writable"
+    if error.errno in FULL:
+        return "free some space there"
+    if error.errno == errno.EACCES:  # often another user's of the same group
+        return "make that place writable (once: chmod -R g+w, and from now on umask 002, where a group shares it)"
+    return "make that place writable"
 
 
 def inside(folder: Path, path: Path) -> bool:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 import cftransfer.commands.resolvers  # noqa: F401  (registers the functions that configs call)
 from cftransfer.commands.hardware import wait_passively
+from cftransfer.commands.home import provide_home
 from cftransfer.commands.mistakes import joined, one_line
 from cftransfer.commands.secrets import check_words
 from cftransfer.errors import LOGGED, InputError, drop_stdout, plain, print_in_any_encoding, refuse
@@ -104,6 +105,7 @@ def run_command(main: Callable[[], Any]) -> None:
     A mistake of the user ends in one line on stderr; with HYDRA_FULL_ERROR=1 it keeps its traceback.
     """
     wait_passively()
+    provide_home()
     print_in_any_encoding()
     full = os.environ.get(FULL_ERROR) == "1"
     if not _succeeds(lambda: check_words(sys.argv[1:]), full=full):

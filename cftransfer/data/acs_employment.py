@@ -28,6 +28,7 @@ REMEDY = "fix it, or delete it, and it is downloaded again"
 # At most of one file. The largest that the Census has, five years of California, has 1.6 GB, 1.9 million lines of 286
 # columns; folktables reads all of it at once, in eight bytes or more a cell.
 BYTES, HEADER, CELLS = 2**32, 2**16, 2**30
+LINE = 2**20  # bytes at most: a line of 286 codes has a thousandth of it, and pandas holds a line at once
 BLANK = -1
 
 # Feature → code in the file → its name, out of the Census's dictionary.
@@ -138,11 +139,12 @@ def _wrong(path: Path) -> str:
             first = lines.readline(HEADER)
             header = next(csv.reader([first]), [])
             empty = not lines.readline(HEADER)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        many = _lines(path) if len(first) < HEADER else 0
+    except (OSError, ValueError, csv.Error) as error:
         return f"cannot be read ({error})"
     if len(first) == HEADER:
         return f"has a first line of {HEADER:,} letters or more"
-    if len(header) * (many := _lines(path)) > CELLS:
+    if len(header) * many > CELLS:
         return f"has {many:,} lines of {len(header):,} columns, more than {CELLS:,} cells"
     missing = [name for name in _columns() if name not in header]
     twice = [name for name in _columns() if header.count(name) > 1]
@@ -153,10 +155,16 @@ def _wrong(path: Path) -> str:
 
 
 def _lines(path: Path) -> int:
-    """Count lines, a few seconds per GB; nothing is kept. A line ends as for pandas, in LF, CR or both."""
+    """Count lines, in seconds per GB; ValueError for one of more than `LINE` bytes. A line ends in LF, CR or both."""
+    many = run = 0
     with path.open("rb") as file:
-        parts = iter(partial(file.read, 2**20), b"")
-        return sum(part.count(b"\n") + part.count(b"\r") - part.count(b"\r\n") for part in parts)
+        for part in iter(partial(file.read, LINE), b""):
+            many += part.count(b"\n") + part.count(b"\r") - part.count(b"\r\n")
+            ends = [place for sign in (b"\n", b"\r") for place in (part.find(sign), part.rfind(sign)) if place >= 0]
+            if run + min(ends, default=len(part)) > LINE:
+                raise ValueError(f"it has a line of more than {LINE:,} bytes")
+            run = len(part) - max(ends) - 1 if ends else run + len(part)
+    return many
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from rich.text import Text
 from cftransfer import atomic
 from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
-from cftransfer.jobs.schema import EXTRA_EPOCHS, Git
+from cftransfer.jobs.schema import EXTRA_EPOCHS, Git, content
 from cftransfer.measuring.per_counterfactual import in_words
 from cftransfer.measuring.statistics import Trend
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
@@ -206,7 +206,10 @@ def extremes(job: Job) -> list[dict[Any, Any]]:
 def _pictures(job: Job, index: int) -> list[tuple[str, str]]:
     """Return name and content, for a page that needs no other file, of the pictures of the first jobs."""
     shown = job.pictures if index < PICTURED else []
-    return [(plain(path.stem), base64.b64encode(path.read_bytes()).decode()) for path in shown]
+    return [
+        (plain(path.stem), base64.b64encode(content(job.folder, path.relative_to(job.folder).as_posix())).decode())
+        for path in shown
+    ]
 
 
 def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
