@@ -39,7 +39,7 @@ def check_settings(cfg: DictConfig, *, models: str) -> None:
     for name, path in cfg.paths.items():
         if not isinstance(path, str) or not path:
             raise InputError(f"paths.{name}={path}: takes a folder")
-    for name, value in leaves(cfg):
+    for name, value in sorted(leaves(cfg), key=lambda leaf: leaf[0].startswith("reference.")):  # which follow others
         if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # also false for nan
             raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
         _check_value(cfg, name, value)

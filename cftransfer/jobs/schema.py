@@ -180,9 +180,9 @@ def content(folder: Path, name: str, *, most: int = MAX_BYTES) -> bytes:
     """
     path = folder / name
     if not inside(folder, path):
-        raise OSError(f"{name} is no file in this folder")
+        raise OSError("it is no file in this folder")
     if (size := path.stat().st_size) > most:
-        raise OSError(f"{name} has {size:,} bytes, more than {most:,}")
+        raise OSError(f"it has {size:,} bytes, more than {most:,}")
     return path.read_bytes()
 
 
