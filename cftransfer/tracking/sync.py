@@ -41,7 +41,7 @@ def sync(folders: Sequence[Path]) -> int:
 def _why_not(job: Path) -> str | None:
     """Return why there is nothing to upload of a job, or None if there is something, or cannot be read."""
     if not (job / RESULT).exists():
-        kept = sorted(job.glob("wandb/offline-run-*"))
+        kept = sorted({file.parent for file in job.glob("wandb/offline-run-*/*.wandb")})
         failed = f", or upload how it failed: wandb sync {shlex.quote(str(shown(kept[-1].absolute())))}" if kept else ""
         return f"has no result; run it again{failed}"
     if is_published(job):
