@@ -7,6 +7,7 @@ import torch
 from conftest import composed
 
 from cftransfer.commands import experiment
+from cftransfer.commands.first_checks import check_settings
 from cftransfer.commands.plan import plan as plan_of
 from cftransfer.commands.plan import plan_training
 from cftransfer.errors import InputError
@@ -14,6 +15,11 @@ from cftransfer.measuring.accuracy import learned_nothing
 from cftransfer.store.trained import trained
 
 SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8", "replicates.bases=2", "samples=30"]
+
+
+def checked(cfg):
+    check_settings(cfg, models="replicates")
+    return cfg
 
 
 @pytest.mark.parametrize(
@@ -53,8 +59,9 @@ SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8"
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_made(override, said, tmp_path):
     store = [] if override.startswith("paths.store") else [f"paths.store={tmp_path}"]
+    cfg = composed(*SMALL, *store, *override.split())
     with pytest.raises(InputError) as caught:
-        plan_of(composed(*SMALL, *store, *override.split()))
+        plan_of(checked(cfg))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.safetensors"))

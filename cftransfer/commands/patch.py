@@ -34,7 +34,7 @@ def reference_spec(cfg: DictConfig) -> Spec:
     if not isinstance(cfg.reference, DictConfig):
         raise InputError(f"reference={cfg.reference}: takes a patch; reference.seeds=reference is the least")
     patch = _resolved_patch(cfg)
-    seeds = check_choice("reference.seeds", patch.pop("seeds", None), ("reference", "base"))
+    seeds = check_choice("reference.seeds", patch.pop("seeds", None))
     if "dataset" in patch:
         raise InputError("reference.dataset: base and reference share one input space; patch model or training")
     merged = _merged_strictly(base, patch)

@@ -63,9 +63,9 @@ def image_folder(
     root, positive = (_name(f"dataset.{key}", value) for key, value in (("root", root), ("positive", positive)))
     if ".." in Path(root).parts:
         raise InputError(f"dataset.root={root}: leads out of paths.data; for another folder, give its whole path")
-    check_int("dataset.size", size, least=8, most=4096)
+    check_int("dataset.size", size)
     check_int("dataset.split_seed", split_seed, least=0)
-    check_choice("dataset.corrupt", corrupt, ("refuse", "skip"))
+    check_choice("dataset.corrupt", corrupt)
     tree = {split: _listed(folder / root / split) for split in SPLITS}
     _check(tree, folder / root, positive)
     settings = [str((folder / root).resolve()), positive, size, corrupt, split_seed]

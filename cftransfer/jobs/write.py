@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cftransfer import atomic
-from cftransfer.jobs import provenance
+from cftransfer.jobs import own_files, provenance
 from cftransfer.jobs.provenance import RunningJob
 from cftransfer.jobs.schema import RESULT, digest
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cftransfer.data.feature import Feature
-
-FEATURES = "features.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +47,8 @@ def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> No
     wandb: the id of the job's W&B run, if it has one.
     """
     contents = _contents(result)
-    earlier = [job.folder / f"{name}.parquet" for name in ("examples", "extremes")]
-    for stale in [*(job.folder / "examples").glob("*.png"), *earlier]:
-        if stale.relative_to(job.folder).as_posix() not in contents:
-            stale.unlink(missing_ok=True)
+    for stale in own_files.earlier(job.folder) - set(contents):
+        (job.folder / stale).unlink(missing_ok=True)
     for name, content in contents.items():
         atomic.write(job.folder / name, content)
     about = {
@@ -88,9 +84,9 @@ def _contents(result: JobResult) -> dict[str, bytes]:
     for name, picture in result.pictures.items():
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "png", optimize=True)
-        contents[f"examples/{name}.png"] = buffer.getvalue()
+        contents[f"{own_files.PICTURES}/{name}.png"] = buffer.getvalue()
     if result.features:
-        contents[FEATURES] = features_yaml(result.features).encode()
+        contents[own_files.FEATURES] = features_yaml(result.features).encode()
     return contents
 
 

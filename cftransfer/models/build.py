@@ -68,8 +68,8 @@ def check_training(spec: Spec, dataset: Dataset, *, complete: bool = True) -> No
     """Raise an InputError, naming the key, for a spec that cannot be trained; complete: as in `call_target`."""
     training = spec["training"]
     check_keys("training", training, ("epochs", "lr", "batch_size"))
-    check_int("training.epochs", training["epochs"], least=1)
-    check_int("training.batch_size", training["batch_size"], least=1)
+    check_int("training.epochs", training["epochs"])
+    check_int("training.batch_size", training["batch_size"])
     check_float("training.lr", training["lr"], inside="> 0", among=lambda lr: 0 < lr < float("inf"))
     model = build_for(dataset, spec["model"], seed=0, complete=complete)
     if dataset.outputs > 1:

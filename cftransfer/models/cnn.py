@@ -23,8 +23,8 @@ def cnn(*, layers: int = 4, width: int = 16, input_shape: tuple[int, ...], outpu
     rise and fall together, and with them the logit: test accuracy on CIFAR-10 airplane jumps by up to .10 from one
     epoch to the next. No BatchNorm: it couples the rows of a batch. outputs: 1, or K ≥ 3 for (n, K) logits.
     """
-    check_int("model.layers", layers, least=1)
-    check_int("model.width", width, least=1)
+    check_int("model.layers", layers)
+    check_int("model.width", width)
     if len(input_shape) != 3:
         raise InputError(f"model=cnn: takes images, not inputs of shape {input_shape}; use model=mlp")
     channels, side = input_shape[0], min(input_shape[1:])

@@ -14,8 +14,8 @@ def mlp(*, layers: int = 4, width: int = 64, input_shape: tuple[int, ...], outpu
 
     outputs: 1, or K ≥ 3 for (n, K) logits.
     """
-    check_int("model.layers", layers, least=1)
-    check_int("model.width", width, least=1)
+    check_int("model.layers", layers)
+    check_int("model.width", width)
     sizes = [prod(input_shape)] + [width] * layers
     hidden = [module for size in pairwise(sizes) for module in (_InPlaceLinear(*size), nn.ReLU(inplace=True))]
     return nn.Sequential(nn.Flatten(), *hidden, _InPlaceLinear(width, outputs), logits_of(outputs))

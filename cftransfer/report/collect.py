@@ -113,11 +113,14 @@ class Line:
     p_holm: float
 
 
-def jobs(folders: Sequence[Path]) -> Jobs:
-    """Collect every job of transfer.py under `folders`; InputError, naming the folder or file, if there is none."""
+def jobs(folders: Sequence[Path], *, below: bool = True) -> Jobs:
+    """Collect every job of transfer.py under `folders`; InputError, naming the folder or file, if there is none.
+
+    below: whether folders below them count; else each of them is one job's.
+    """
     done: list[Job] = []
     failed: dict[Path, str] = {}
-    begun = job_folders(folders)
+    begun = job_folders(folders) if below else list(folders)
     for folder in begun:
         try:
             job = read(folder)

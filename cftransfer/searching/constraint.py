@@ -13,8 +13,6 @@ from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.settings import check_choice
 
-NAMES = ("none", "box", "possible", "actionable")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Constraint:
@@ -107,7 +105,7 @@ def constraint(name: str, space: FeatureSpace | PixelSpace | None, *, inputs: Te
 
     inputs: (n, *input), whose shape takes the place of a space for none and box, which need no other knowledge.
     """
-    check_choice("counterfactual.constraints", name, NAMES)
+    check_choice("counterfactual.constraints", name)
     if space is None and (name not in ("none", "box") or inputs is None):
         raise InputError(f"constraints={name}: needs space=FeatureSpace(…), which says what is possible")
     if not isinstance(space, FeatureSpace):

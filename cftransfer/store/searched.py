@@ -30,7 +30,7 @@ TRIES = 3  # of making searches that are damaged or gone as soon as they are mad
 
 def factuals(dataset: Dataset, samples: int | None) -> Tensor:
     """Return the first `samples` inputs of the test split, or all for None: the same for every base."""
-    return unit(dataset.x_test if samples is None else dataset.x_test[: check_int("samples", samples, least=1)])
+    return unit(dataset.x_test if samples is None else dataset.x_test[: check_int("samples", samples)])
 
 
 def check_search(

@@ -19,9 +19,9 @@ from slurm.cluster import CannotStartError, Cluster, cluster
 from cftransfer import store
 from cftransfer.commands import launchers
 from cftransfer.commands.launchers import check
+from cftransfer.commands.mistakes import one_line
 from cftransfer.commands.plan import plan
 from cftransfer.commands.resolvers import cores_shared_by
-from cftransfer.commands.runner import one_line
 from cftransfer.errors import InputError
 from cftransfer.spec import family_key, lineage_key
 

@@ -12,7 +12,8 @@ from cftransfer.data.feature import Feature
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
-from cftransfer.searching.constraint import NAMES, constraint
+from cftransfer.searching.constraint import constraint
+from cftransfer.settings import CHOICES
 
 LETTERS = tuple("abcdefgh")
 
@@ -61,7 +62,7 @@ def drawn(space, seed, rows=16):
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHOICES["counterfactual.constraints"])
 @given(space=spaces(), seed=SEEDS)
 @settings(max_examples=60)
 def test_a_projection_satisfies_the_constraint_and_stays_where_it_is(name, space, seed):
@@ -141,7 +142,7 @@ def test_holds_is_exact():
     assert rule.holds(torch.tensor([[1.0, 0.0, 0.0, 1.0]]), x).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHOICES["counterfactual.constraints"])
 def test_of_images_every_point_of_the_box_is_possible(name):
     space = PixelSpace((3, 4, 4))
     x, z = torch.rand(5, 3, 4, 4), torch.rand(5, 3, 4, 4) * 2 - 0.5

@@ -19,7 +19,8 @@ from cftransfer.data.feature import Feature
 from cftransfer.errors import InputError
 from cftransfer.models.build import build
 from cftransfer.models.prediction import lead, logits, margin, predicted, targets
-from cftransfer.searching.constraint import NAMES, constraint
+from cftransfer.searching.constraint import constraint
+from cftransfer.settings import CHOICES
 from cftransfer.store.searched import check_search, run_search
 
 EXEMPT = ("imported",)  # claims all that a file has, right or wrong; test_imported.py has what it keeps
@@ -161,7 +162,7 @@ def possible(space, x):
     return ((again == x) | any_value).all(1) & ((x >= 0) & (x <= 1)).all(1)
 
 
-@pytest.mark.parametrize("constraints", NAMES)
+@pytest.mark.parametrize("constraints", CHOICES["counterfactual.constraints"])
 @pytest.mark.parametrize(("name", "classes"), ON_CLASSES)
 def test_what_is_found_is_a_counterfactual(name, classes, constraints):
     many = 0
@@ -255,7 +256,7 @@ def test_the_row_beside_it_does_not_matter(name, trained_models, compas):
         assert torch.equal(some.iterations, every.iterations[rows])
 
 
-@pytest.mark.parametrize("constraints", NAMES)
+@pytest.mark.parametrize("constraints", CHOICES["counterfactual.constraints"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_model_that_never_changes_its_mind(name, constraints):
     data, _ = world(1)

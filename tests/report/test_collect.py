@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import re
 import shutil
 
 import numpy as np
@@ -544,9 +546,33 @@ def test_a_table_of_more_values_than_any_job_has_is_not_read(tmp_path, monkeypat
     many = pyarrow.table({"example": pyarrow.repeat(0, 2**20 + 1)})
     pyarrow.parquet.write_table(many, place / "examples.parquet")
     read, content = pd.read_parquet, (place / "examples.parquet").read_bytes()
-    monkeypatch.setattr(pd, "read_parquet", lambda file: read(file) if file.getvalue() != content else None)
+    monkeypatch.setattr(pd, "read_parquet", lambda file, **kw: read(file, **kw) if file.getvalue() != content else None)
     (reason,) = jobs([tmp_path]).failed.values()
     assert "examples.parquet cannot be read (it has 1,048,577 values, more than 1,048,576)" in reason
+
+
+def test_one_long_word_and_one_that_repeats_are_not_unfolded(tmp_path):
+    place = good_and_broken(tmp_path)
+    path, columns = place / "examples.parquet", {"example": 0, "transferred": True, "target_class": "b"}
+    for word, said in (("x" * 2**24, r"bytes when unpacked, more than 8,388,608"), ("x" * 2**16, "letters, more than")):
+        pd.DataFrame({**columns, "from_class": word}, index=range(2**8)).to_parquet(path, compression="zstd")
+        assert path.stat().st_size < 2**18
+        (reason,) = jobs([tmp_path]).failed.values()
+        assert re.search(rf"examples.parquet cannot be read \(.*{said}", reason)
+
+
+def test_a_table_of_many_bytes_is_not_opened(tmp_path):
+    place = good_and_broken(tmp_path)
+    os.truncate(place / "pairs.parquet", 3 * 2**30)  # a sparse file
+    (reason,) = jobs([tmp_path]).failed.values()
+    assert "pairs.parquet cannot be read (it has 3,221,225,472 bytes, more than 268,435,456)" in reason
+
+
+def test_a_sweep_over_millions_of_values_is_not_counted_out(tmp_path):
+    good_and_broken(tmp_path)
+    words = "hydra: {overrides: {task: ['seed=range(0,300000000)'], hydra: []}, callbacks: {output: {jobs: 300000000}}}"
+    (tmp_path / "multirun.yaml").write_text(words)
+    assert commands(jobs([tmp_path]).jobs)
 
 
 def test_a_list_of_many_values_counts_as_many(tmp_path):
