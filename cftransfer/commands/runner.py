@@ -17,8 +17,10 @@ from typing import Any, ClassVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
@@ -37,9 +39,12 @@ class OutputFolder(Callback):
     path: Path
     sweep: bool
     rated: bool  # whether its jobs have a rate to report on; those of train.py have none
+    reasons: ClassVar[dict[Path, str]] = {}  # why jobs have no result, as far as launchers know
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before a single job."""
+        """Hydra calls this before a single job, for which it ignores the launcher."""
+        if (launcher := config.hydra.runtime.choices["hydra/launcher"]) in ("local", "slurm"):
+            refuse(f"hydra/launcher={launcher}: launches sweeps; add -m (a sweep may have one job)")
         self._remember(config, config.hydra.run.dir, sweep=False)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -54,8 +59,6 @@ class OutputFolder(Callback):
         for word in tasks:
             if word.startswith("sweep=") and "," in word:
                 refuse(f"{word}: takes one named sweep; give the command once for each")
-        if (subdir := config.hydra.output_subdir) != ".hydra":
-            refuse(f"hydra.output_subdir={subdir}: a job that fails is found by its .hydra; leave this setting out")
         with read_write(config.hydra), open_dict(config.hydra):  # for multirun.yaml, where reports look
             config.hydra.callbacks.output.jobs = _jobs_of(config.hydra)
         self._remember(config, config.hydra.sweep.dir, sweep=True)
@@ -64,10 +67,27 @@ class OutputFolder(Callback):
         self.path, self.sweep, self.rated = Path(path), sweep, "counterfactual" in config
         OutputFolder.last = self
 
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Hydra calls this where a job has run."""
+        self.note_failure(config, job_return)
+
+    @classmethod
+    def note_failure(cls, config: DictConfig, job_return: JobReturn) -> None:
+        """Note why a job of a sweep has failed, if it has."""
+        if job_return.status == JobStatus.FAILED and config.hydra.mode == RunMode.MULTIRUN:
+            cls.note(config, f"failed: {reason_of(job_return._return_value)}")
+
+    @classmethod
+    def note(cls, config: DictConfig, reason: str) -> Path:
+        """Note why a job of a sweep has no result; return its folder."""
+        folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        cls.reasons[folder] = reason
+        return folder
+
     def lost(self) -> list[Path]:
-        """Return the folders of jobs that have begun and have no result."""
-        jobs = sorted(path.parent.parent for path in self.path.rglob(".hydra/overrides.yaml"))
-        return [job for job in jobs if not (job / "result.json").exists()]
+        """Return the folders of jobs that have no result: those that have begun, and those that launchers know of."""
+        begun = {path.parent.parent for path in self.path.rglob(".hydra/overrides.yaml")}
+        return sorted(job for job in begun | set(self.reasons) if not (job / "result.json").exists())
 
 
 def _jobs_of(settings: DictConfig) -> int | None:
@@ -123,10 +143,10 @@ def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
 
 
 def _report(*, expected: bool) -> bool:
-    """Report on jobs of which at least one has a rate; else name those that failed, unless that has been said.
+    """Report on jobs of which at least one has a rate; name those that failed, unless that has been said.
 
-    Returns whether every job that has begun has a result. Raises InputError for a sweep that went well because it had
-    no jobs.
+    Returns whether every job that is known has a result. Raises InputError for a sweep that went well because it had no
+    jobs.
 
     expected: whether Hydra has ended well, as it does where a launcher lets jobs fail.
     """
@@ -138,14 +158,32 @@ def _report(*, expected: bool) -> bool:
         from cftransfer.tracking import publish_report
 
         report([output.path], then=partial(publish_report, output.path) if output.sweep else None)
-    elif expected and lost:
-        from cftransfer.jobs.read import why_failed
-
-        for job in lost:
-            print(plain(f"{job}: {why_failed(job) or 'ended without a word'}"), file=sys.stderr)
-    elif expected and not results:
-        raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
+        _name([job for job in lost if job in output.reasons and not _is_in_report(job)])
+    elif expected:
+        _name(lost)
+        if not results and not lost:
+            raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
     return not lost
+
+
+def _is_in_report(job: Path) -> bool:
+    """Return whether a report finds the folder of a job without a result, and the reason in its log."""
+    from cftransfer.jobs.read import why_failed
+
+    return (job / ".hydra" / "overrides.yaml").exists() and why_failed(job) is not None
+
+
+def _name(jobs: list[Path]) -> None:
+    from cftransfer.jobs.read import why_failed
+
+    for job in jobs:
+        reason = OutputFolder.reasons.get(job) or why_failed(job) or "ended without a word"
+        print(plain(f"{job}: {reason}"), file=sys.stderr)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what has ended a job, in one line."""
+    return one_line(error) or f"{type(error).__name__}: {_joined(error)}"
 
 
 def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for each kind of mistake)
@@ -156,9 +194,9 @@ def one_line(error: BaseException) -> str | None:  # noqa: PLR0911  (one for eac
         if isinstance(cause, InputError):
             return str(cause)
         if isinstance(cause, MissingConfigException):
-            if "hydra/launcher/submitit_" in str(cause):
+            if "hydra/launcher/cftransfer_slurm" in str(cause):
                 install = "pip install 'cftransfer[slurm]', or in a clone pip install -e '.[slurm]'"
-                return f"hydra/launcher: local and slurm need hydra-submitit-launcher; {install}"
+                return f"hydra/launcher=slurm: needs hydra-submitit-launcher; {install}"
             if cause.options is not None:
                 group, _, option = str(cause.missing_cfg_file).rpartition("/")
                 return f"{group}={option}: no such option; there are: {', '.join(cause.options)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cftransfer.commands.launchers import check
 from conftest import ROOT, SMALL, composed, environment, results, run_command
 from hydra.core.config_store import ConfigStore
 from hydra.errors import MissingConfigException
@@ -18,7 +19,6 @@ from slurm.cluster import CannotStartError, Cluster, cluster
 
 from cftransfer import store
 from cftransfer.commands import launchers
-from cftransfer.commands.launchers import check
 from cftransfer.commands.plan import plan
 from cftransfer.commands.resolvers import cores_shared_by
 from cftransfer.commands.runner import one_line
