@@ -102,7 +102,7 @@ class Progress:
     done: int = 0
     failed: int = 0
     ends: "deque[float]" = field(default_factory=lambda: deque([time.monotonic()], maxlen=RECENT + 1))
-    shown: float = field(default_factory=time.monotonic)
+    shown: float = -math.inf  # when the last line was logged
 
     def count(self, reason: str | None) -> None:
         """Count a job that has ended, and log a line now and then."""
@@ -207,7 +207,7 @@ def _answers(
                     continue
                 worker.give(job)
                 busy[worker.connection] = number
-            for connection in wait(list(busy)):
+            for connection in wait(list(busy)) if busy else []:
                 number = busy.pop(connection)
                 free.append(number)
                 worker = workers[number]
