@@ -488,6 +488,22 @@ def _tracked(row: Row, place: Path, quiet: Path, first: Ended) -> None:
     judge(row, place, quiet, whole(place))  # finds its result on disk
 
 
+def workers(folder: Path, quiet: Path) -> Iterator[Row]:
+    """SIGKILL of a process of a local sweep, as the system's when memory runs out."""
+    row = Row("local worker killed")
+    place = fresh(folder, "worker")
+    sweep = start(place, None, "-m", "hydra/launcher=local", "hydra.sweep.dir=.", "hydra.sweep.subdir=job")
+    while not list(place.glob("store/passes/*.safetensors")):
+        time.sleep(0.01)
+    (worker,) = Path(f"/proc/{sweep}/task/{sweep}/children").read_text().split()
+    os.kill(int(worker), signal.SIGKILL)
+    first = ended(sweep, place)
+    if first.code != 1 or "job: lost: its process was killed by SIGKILL" not in first.said:
+        row.notes.append(f"ended with {first.code}: {first.said[-300:]}")
+    judge(row, place, quiet, whole(place))
+    yield row
+
+
 def on_host(name: str, then: Hook | None = None) -> Hook:
     """Return a hook: the job runs on a machine of another name, with locks of two seconds."""
 
@@ -582,7 +598,7 @@ def table(folder: Path) -> Iterator[Row]:
     quiet = fresh(folder, "undisturbed")
     took = counted(quiet)
     yield from kills(folder, quiet, took)
-    for faults in (without_a_name, last_steps, disk_full, damages, read_only, machines, clocks, tracked):
+    for faults in (without_a_name, last_steps, disk_full, damages, read_only, machines, clocks, tracked, workers):
         yield from faults(folder, quiet)
 
 

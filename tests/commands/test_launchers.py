@@ -375,7 +375,7 @@ def until(condition, what: str, *, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s until {what}"
-        time.sleep(0.2)
+        time.sleep(0.05)
 
 
 def log(folder: Path, job: int | str = "*") -> str:
@@ -396,6 +396,26 @@ def test_slurm_gives_the_numbers_of_the_basic_launcher(slurm, basic, tmp_path):
     assert out.splitlines()[:5] == basic_table(basic)
     jobs = slurm("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State,AllocCPUS")
     assert [line.partition("_")[2] for line in jobs.splitlines()] == [f"{n}|COMPLETED|1" for n in range(4)]
+
+
+@pytest.mark.slurm
+def test_a_task_of_several_jobs_goes_on_after_a_failed_job_and_after_making_room(slurm, tmp_path):
+    """Four jobs, and one that fails, in two tasks; SLURM takes the second task's node away in its second job."""
+    words = [*MORE, "model.layers=0,1,2,4,8"]
+    done = submit(slurm, tmp_path, *words, "hydra.launcher.jobs_per_task=3", "hydra.launcher.partition=spare")
+    until(lambda: "training 3 models" in log(tmp_path, 4), "the second job of the second task trains")
+    began = (tmp_path / "sweep" / "3" / "result.json").stat().st_mtime_ns
+    slurm("srun", "--partition=main", "--nodes=2", "--exclusive", "true")
+    out, err = done.communicate(timeout=240)
+    assert done.returncode == 1
+    assert "failed: sweep/0 (" in out
+    assert "Traceback" not in err
+    assert [path.parent.name for path in sorted(tmp_path.glob("sweep/*/result.json"))] == list("1234")
+    assert (tmp_path / "sweep" / "3" / "result.json").stat().st_mtime_ns == began
+    assert "which is queued again and goes on where it was" in log(tmp_path, 4)
+    quiet = run_command(tmp_path, "transfer.py", "-m", *words, "hydra.sweep.dir=quiet", "paths.store=quiet-store")
+    assert quiet.returncode == 1
+    assert metrics(tmp_path / "sweep") == metrics(tmp_path / "quiet")
 
 
 @pytest.mark.slurm
