@@ -113,7 +113,7 @@ def tasks(folder: Path, quiet: Path, jobs: int) -> bool:
             took[many] = whole(place, jobs, [*SLURM, f"hydra.launcher.jobs_per_task={many}"], **slurm.environment).wall
     ratio = f"{took[1] / took[PER_TASK]:.1f} times as fast"
     print(f"on SLURM, one job a task: {took[1]:.0f} s; {PER_TASK} a task: {took[PER_TASK]:.0f} s, {ratio}")
-    return all([same(quiet, folder / f"slurm-{many}", jobs) for many in took])
+    return sum(same(quiet, folder / f"slurm-{many}", jobs) for many in took) == len(took)
 
 
 def start(place: Path, jobs: int, words: list[str], **variables: str) -> "subprocess.Popen[bytes]":
