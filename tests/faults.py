@@ -534,6 +534,22 @@ def surroundings(folder: Path, quiet: Path) -> Iterator[Row]:
     yield row
 
 
+def workers(folder: Path, quiet: Path) -> Iterator[Row]:
+    """SIGKILL of a process of a local sweep, as the system's when memory runs out."""
+    row = Row("local worker killed")
+    place = fresh(folder, "worker")
+    sweep = start(place, None, "-m", "hydra/launcher=local", "hydra.sweep.dir=.", "hydra.sweep.subdir=job")
+    while not list(place.glob("store/passes/*.safetensors")):
+        time.sleep(0.01)
+    (worker,) = Path(f"/proc/{sweep}/task/{sweep}/children").read_text().split()
+    os.kill(int(worker), signal.SIGKILL)
+    first = ended(sweep, place)
+    if first.code != 1 or "job: lost: its process was killed by SIGKILL" not in first.said:
+        row.notes.append(f"ended with {first.code}: {first.said[-300:]}")
+    judge(row, place, quiet, whole(place))
+    yield row
+
+
 def ends_well(row: Row, place: Path, quiet: Path, hook: Hook, *more: str) -> None:
     """Run a job that has to end well, report and all, in spite of its hook; then judge it."""
     first = run(place, hook, *more)
@@ -693,6 +709,7 @@ def table(folder: Path) -> Iterator[Row]:
         foreign_files,
         surroundings,
         two_users,
+        workers,
     ):
         yield from faults(folder, quiet)
 

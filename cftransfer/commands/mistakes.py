@@ -30,9 +30,9 @@ def one_line(error: BaseException, *, folder: Path | None = None) -> str | None:
         if isinstance(cause, InputError):
             return str(cause)
         if isinstance(cause, MissingConfigException):
-            if "hydra/launcher/submitit_" in str(cause):
+            if "hydra/launcher/cftransfer_slurm" in str(cause):
                 install = "pip install 'cftransfer[slurm]', or in a clone pip install -e '.[slurm]'"
-                return f"hydra/launcher: local and slurm need hydra-submitit-launcher; {install}"
+                return f"hydra/launcher=slurm: needs hydra-submitit-launcher; {install}"
             if cause.options is not None:
                 group, _, option = str(cause.missing_cfg_file).rpartition("/")
                 return f"{group}={option}: no such option; there are: {', '.join(cause.options)}"
@@ -48,6 +48,11 @@ def one_line(error: BaseException, *, folder: Path | None = None) -> str | None:
     if found := re.match(r"Ambiguous value for argument '(([^=]*)=(.*))'$", str(error).partition("\n")[0]):
         return f"{found[1]}: has several values; add -m for a job with each, or type {found[2]}=[{found[3]}] for a list"
     return joined(error) if isinstance(error, HydraException | OmegaConfBaseException) else None
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what has ended a job, in one line."""
+    return one_line(error) or f"{type(error).__name__}: {joined(error)}"
 
 
 def joined(error: BaseException) -> str:

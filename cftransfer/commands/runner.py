@@ -14,14 +14,16 @@ from typing import Any, ClassVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 import cftransfer.commands.resolvers  # noqa: F401  (registers the functions that configs call)
 from cftransfer.commands.hardware import wait_passively
 from cftransfer.commands.home import provide_home
-from cftransfer.commands.mistakes import joined, one_line
+from cftransfer.commands.mistakes import joined, one_line, reason_of
 from cftransfer.commands.secrets import check_words
 from cftransfer.errors import LOGGED, InputError, drop_stdout, plain, print_in_any_encoding, refuse
 from cftransfer.jobs import own_files
@@ -38,9 +40,12 @@ class OutputFolder(Callback):
     path: Path
     sweep: bool
     rated: bool  # whether its jobs have a rate to report on; those of train.py have none
+    reasons: ClassVar[dict[Path, str]] = {}  # why jobs have no result, as far as launchers know
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before a single job."""
+        """Hydra calls this before a single job, for which it ignores the launcher."""
+        if (launcher := config.hydra.runtime.choices["hydra/launcher"]) in ("local", "slurm"):
+            refuse(f"hydra/launcher={launcher}: launches sweeps; add -m (a sweep may have one job)")
         self._remember(config, config.hydra.run.dir, sweep=False)
         self._refuse_foreign_files()
 
@@ -56,8 +61,6 @@ class OutputFolder(Callback):
         for word in tasks:
             if word.startswith("sweep=") and "," in word:
                 refuse(f"{word}: takes one named sweep; give the command once for each")
-        if (subdir := config.hydra.output_subdir) != ".hydra":
-            refuse(f"hydra.output_subdir={subdir}: a job that fails is found by its .hydra; leave this setting out")
         with read_write(config.hydra), open_dict(config.hydra):  # for multirun.yaml, where reports look
             config.hydra.callbacks.output.jobs = _jobs_of(config.hydra)
         self._remember(config, config.hydra.sweep.dir, sweep=True)
@@ -77,11 +80,32 @@ class OutputFolder(Callback):
         except InputError as error:
             refuse(str(error))
 
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Hydra calls this where a job has run."""
+        self.note_failure(config, job_return)
+
+    @classmethod
+    def note_failure(cls, config: DictConfig, job_return: JobReturn) -> None:
+        """Note why a job of a sweep has failed, if it has."""
+        if job_return.status == JobStatus.FAILED and config.hydra.mode == RunMode.MULTIRUN:
+            cls.note(config, f"failed: {reason_of(job_return._return_value)}")
+
+    @classmethod
+    def note(cls, config: DictConfig, reason: str) -> Path:
+        """Note why a job of a sweep has no result; return its folder."""
+        folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        cls.reasons[folder] = reason
+        return folder
+
     def jobs(self) -> list[Path]:
-        """Return the folders of jobs that have begun: a single one is in its own folder, whatever lies below it."""
+        """Return the folders of jobs that have begun, or that launchers know of.
+
+        A single job is in its own folder, whatever lies below it.
+        """
         if not self.sweep:
             return [self.path]
-        return sorted(path.parent.parent for path in self.path.rglob(".hydra/overrides.yaml"))
+        begun = {path.parent.parent for path in self.path.rglob(".hydra/overrides.yaml")}
+        return sorted(begun | set(self.reasons))
 
 
 def _jobs_of(settings: DictConfig) -> int | None:
@@ -138,10 +162,10 @@ def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
 
 
 def _report(*, expected: bool) -> bool:
-    """Report on jobs of which at least one has a rate; else name those that failed, unless that has been said.
+    """Report on jobs of which at least one has a rate; name those that failed, unless that has been said.
 
-    Returns whether every job that has begun has a result. Raises InputError for a sweep that went well because it had
-    no jobs.
+    Returns whether every job that is known has a result. Raises InputError for a sweep that went well because it had no
+    jobs.
 
     expected: whether Hydra has ended well, as it does where a launcher lets jobs fail.
     """
@@ -156,11 +180,24 @@ def _report(*, expected: bool) -> bool:
 
         then = partial(publish_report, output.path) if output.sweep else None
         report([output.path], below=output.sweep, then=then)
-    elif expected and lost:
-        from cftransfer.jobs.read import why_failed
-
-        for job in lost:
-            print(plain(f"{job}: {why_failed(job) or 'ended without a word'}"), file=sys.stderr)
-    elif expected and not results:
-        raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
+        _name([job for job in lost if job in output.reasons and not _is_in_report(job)])
+    elif expected:
+        _name(lost)
+        if not results and not lost:
+            raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
     return not lost
+
+
+def _is_in_report(job: Path) -> bool:
+    """Return whether a report finds the folder of a job without a result, and the reason in its log."""
+    from cftransfer.jobs.read import why_failed
+
+    return (job / ".hydra" / "overrides.yaml").exists() and why_failed(job) is not None
+
+
+def _name(jobs: list[Path]) -> None:
+    from cftransfer.jobs.read import why_failed
+
+    for job in jobs:
+        reason = OutputFolder.reasons.get(job) or why_failed(job) or "ended without a word"
+        print(plain(f"{job}: {reason}"), file=sys.stderr)
