@@ -54,9 +54,9 @@ def random_share(search: Counterfactuals, references: Sequence[Asked]) -> Tensor
         draws = random_points(factual, reached, generator=generator)
         while some := list(islice(draws, rows_at_once(factual[None], numbers=BLOCK))):  # in one pass, as many as fit
             points = torch.cat(some)
-            for share, reference in zip(shares, references, strict=True):
-                for classes in predicted(logits(reference, points)).view(len(some), -1):
-                    share[rows] += (classes == target).double() / DRAWS
+            classes = [predicted(logits(reference, points)).view(len(some), -1) for reference in references]
+            for each in zip(*classes, strict=True):
+                shares[:, rows] += (torch.stack(each) == target).double() / DRAWS
     return shares
 
 
@@ -102,12 +102,14 @@ def nearest_shares(
     known = [(share, search, one) for share, search, one in zip(shares, searches, nearest, strict=True) if one]
     if not known:
         return shares
-    x_train, places = known[0][-1].x_train, torch.cat([one.index for *_, one in known]).unique()
-    parts = places.split(rows_at_once(x_train, numbers=BLOCK))
-    classes = torch.cat([predicted(logits(reference, x_train[rows])) for rows in parts])
+    x_train = known[0][-1].x_train
+    asked, classes = torch.zeros(len(x_train), dtype=torch.bool), torch.zeros(len(x_train), dtype=torch.long)
+    for *_, one in known:
+        asked[one.index] = True
+    for rows in asked.nonzero().flatten().split(rows_at_once(x_train, numbers=BLOCK)):
+        classes[rows] = predicted(logits(reference, x_train[rows]))
     for share, search, one in known:
-        right = classes[torch.searchsorted(places, one.index)] == search.target
-        share.copy_(right).masked_fill_(one.l2.isnan(), torch.nan)
+        share.copy_(classes[one.index] == search.target).masked_fill_(one.l2.isnan(), torch.nan)
     return shares
 
 

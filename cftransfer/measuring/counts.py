@@ -30,23 +30,23 @@ class Counts:
 
 def count(transfers: pd.DataFrame) -> Counts:
     """Count a table of transfers: of one base, or of several."""
-    found = transfers.found.to_numpy(dtype=bool)
-    agreement = transfers.agreement.to_numpy(dtype=bool) & found
-    transferred = transfers.transferred.fillna(False).to_numpy(dtype=bool) & found
-    weight = weights(transfers, PAIR)
+    by_pair = transfers.groupby(PAIR)
+    kinds = by_pair.size().index.to_frame(index=False)
+    rows = transfers.assign(pair=by_pair.ngroup())  # one number to group by, not four
+    found = rows.found.to_numpy(dtype=bool)
+    agreement = rows.agreement.to_numpy(dtype=bool) & found
+    transferred = rows.transferred.fillna(False).to_numpy(dtype=bool) & found
     flags = {"found": found, "agreement": agreement, "transferred": transferred, "both": agreement & transferred}
-    sums = pd.DataFrame({name: flag * weight for name, flag in flags.items()})
-    tables = [sums.groupby([transfers[name].to_numpy() for name in PAIR]).sum()]
-    tables.append(means(transfers, PAIR, CONTROLS))
-    if "transferred_relaxed" in transfers:
-        relaxed = transfers.transferred_relaxed
-        asked = transfers.assign(crossed=relaxed.notna(), transferred_relaxed=relaxed.astype(float))
-        tables.append(means(asked, PAIR, ["transferred_relaxed"], "crossed"))
-    by = [transfers[name].to_numpy()[found] for name in (*PAIR, "target")]
-    targets = sums.loc[found, ["found", "transferred"]].groupby(by).sum()
+    weight = weights(rows, ["pair"])
+    weighted = rows[["pair", "target"]].assign(**{name: flag * weight for name, flag in flags.items()})
+    tables = [kinds, weighted.groupby("pair")[list(flags)].sum(), means(rows, ["pair"], CONTROLS)]
+    if "transferred_relaxed" in rows:
+        relaxed = rows.transferred_relaxed
+        asked = rows.assign(crossed=relaxed.notna(), transferred_relaxed=relaxed.astype(float))
+        tables.append(means(asked, ["pair"], ["transferred_relaxed"], "crossed"))
+    targets = weighted[found].groupby(["pair", "target"])[["found", "transferred"]].sum().reset_index()
     return Counts(
-        pd.concat(tables, axis=1).rename_axis(PAIR).reset_index(),
-        targets.rename_axis([*PAIR, "target"]).reset_index(),
+        pd.concat(tables, axis=1), targets.drop(columns="pair").join(kinds.loc[targets.pair].reset_index(drop=True))
     )
 
 
@@ -66,22 +66,19 @@ def caps(counterfactuals: pd.DataFrame) -> list[int]:
 def by_cap(counterfactuals: pd.DataFrame, transfers: pd.DataFrame, caps: Sequence[int]) -> pd.DataFrame:
     """One row per base × reference × cap: counterfactuals `found` within so many iterations, and `transferred` of them.
 
-    counterfactuals: of the same bases as transfers, at least.
+    Both tables are of one base; transfers has every reference's rows in the order of counterfactuals.
     """
-    key = counterfactual_key(counterfactuals)
-    some = transfers.loc[transfers.found, [*dict.fromkeys([*PAIR, *key]), "found", "transferred"]]
-    found = some.merge(counterfactuals[[*key, "iterations"]], on=key, validate="many_to_one")
-    kinds = transfers[PAIR].drop_duplicates(ignore_index=True)
-    which = found[PAIR].merge(kinds.reset_index(), on=PAIR, how="left")["index"].to_numpy()  # counting is by pair
-    transferred, iterations = found.transferred.to_numpy(dtype=float), found.iterations.to_numpy()
-    rows = []
-    for cap in caps:
-        kept = iterations <= cap
-        weight = weights(found[kept], PAIR)
-        sums = {"found": weight, "transferred": transferred[kept] * weight}
-        counted = {name: np.bincount(which[kept], weights=sum, minlength=len(kinds)) for name, sum in sums.items()}
-        rows.append(kinds.assign(cap=cap, **counted))
-    return pd.concat(rows, ignore_index=True)
+    kinds = transfers[PAIR].iloc[:: len(counterfactuals)]
+    transferred = transfers.transferred.fillna(False).to_numpy(dtype=bool)
+    which = np.arange(len(transfers)) // len(counterfactuals)
+    own = counterfactuals[[*counterfactual_key(counterfactuals), "found", "iterations"]]
+    each = [weights(own.assign(early=own.found & (own.iterations <= cap)), ["base"], "early") for cap in caps]
+    moved = [np.bincount(which, weights=transferred * np.tile(weight, len(kinds))) for weight in each]
+    return pd.concat([kinds] * len(caps), ignore_index=True).assign(
+        cap=np.repeat(caps, len(kinds)),
+        found=np.repeat([weight.sum() for weight in each], len(kinds)),
+        transferred=np.concatenate(moved),
+    )
 
 
 def weights(table: pd.DataFrame, by: Sequence[str], flag: str = "found") -> np.ndarray:
@@ -98,7 +95,8 @@ def weights(table: pd.DataFrame, by: Sequence[str], flag: str = "found") -> np.n
 
 def means(table: pd.DataFrame, by: Sequence[str], columns: Sequence[str], flag: str = "found") -> pd.DataFrame:
     """Return by base, or by pair, the means of columns over the rows with `flag`; every factual weighs the same."""
-    some = table[table[flag]]
+    needed = [name for name in (*by, *columns, flag, "factual", "proposal") if name in table]
+    some = table.loc[table[flag], list(dict.fromkeys(needed))]
     if "proposal" not in table:
         return some.groupby(list(by))[list(columns)].mean()
     weight, values = weights(some, by, flag)[:, None], some[list(columns)].astype(float)

@@ -16,6 +16,7 @@ from cftransfer.models.prediction import Asked, margin, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.searching.distance import distance
 
+NUMBER = np.int32  # of a base, a reference, a factual, a proposal, a class: columns of half the size
 NORMS = {"distance_l0": 0, "distance_l1": 1, "distance_l2": 2, "distance_linf": float("inf")}
 
 
@@ -40,6 +41,8 @@ def transfer_tables(
     nested: bool,
 ) -> Iterator[list[pd.DataFrame]]:
     """Yield for every base one table for each group of references: a row per reference × factual (or proposal for it).
+
+    A reference's rows stand in the order of those of `counterfactual_table`.
 
     `transferred` and the controls are missing where nothing was found.
 
@@ -113,7 +116,7 @@ def _transfer_rows(
 ) -> pd.DataFrame:
     """base: its number and its seed. seeds: of all references; None for their numbers."""
     n, many = len(search), len(said)
-    numbers = np.array([one.reference for one in said])
+    numbers = np.array([one.reference for one in said], dtype=NUMBER)
     target, found = search.target.repeat(many), search.found.repeat(many).numpy()
     factual_logit, logit = torch.cat([one.factual_logit for one in said]), torch.cat([one.logit for one in said])
     once = search.proposal == 0
@@ -129,13 +132,13 @@ def _transfer_rows(
         before["transferred_relaxed"] = _known(predicted(relaxed) == target, crossed.numpy())
     return pd.DataFrame(
         {
-            "base": base[0],
+            "base": np.full(n * many, base[0], dtype=NUMBER),
             "reference": numbers.repeat(n),
-            "factual": np.tile(search.rows.numpy(), many),
+            "factual": np.tile(search.rows.numpy().astype(NUMBER), many),
             "base_seed": base[1],
             "reference_seed": (numbers if seeds is None else np.array(seeds)[numbers]).repeat(n),
-            **({"proposal": np.tile(search.proposal.numpy(), many)} if several else {}),
-            "target": target.numpy(),
+            **({"proposal": np.tile(search.proposal.numpy().astype(NUMBER), many)} if several else {}),
+            "target": target.numpy().astype(NUMBER),
             "found": found,
             "agreement": (predicted(factual_logit) == predicted(search.factual_logit).repeat(many)).numpy(),
             "transferred": _known(predicted(logit) == target, found),
