@@ -127,8 +127,7 @@ def transfer_table(searches, references, **asked):
     """The table of one group of references."""
     from cftransfer.measuring.long_tables import transfer_tables
 
-    (table,) = transfer_tables(searches, [references], **asked)
-    return table
+    return pd.concat([table for (table,) in transfer_tables(searches, [references], **asked)], ignore_index=True)
 
 
 SMALL = [

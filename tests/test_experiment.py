@@ -154,7 +154,7 @@ def test_continued_training_has_a_curve_from_one_pass(tmp_path, caplog):
     last = result.curve.iloc[-1]
     for name in result.curve.columns.drop("extra_epochs"):
         assert last[name] == pytest.approx(result.metrics[name], nan_ok=True)
-    rows = result.tables["transfers"].groupby(["extra_epochs", "base", "reference"]).transferred.mean()
+    rows = result.tables["transfers"].to_pandas().groupby(["extra_epochs", "base", "reference"]).transferred.mean()
     assert rows.groupby("extra_epochs").mean().tolist() == pytest.approx(result.curve.rate.tolist())
     assert (result.tables["pairs"].groupby("extra_epochs").size() == 2).all()
 

@@ -16,6 +16,7 @@ from cftransfer.jobs.schema import RESULT, digest
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
     from cftransfer.data.feature import Feature
 
@@ -26,13 +27,13 @@ log = logging.getLogger(__name__)
 class JobResult:
     """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve.
 
-    pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be
+    A table is a DataFrame, or what `packed` makes of one. pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be
     edited and given back. kept: files of the store that hold the counterfactuals.
     data: what identifies the data, and what of it was taken, in words. notes: on the models, what a reader has to know.
     """
 
     metrics: dict[str, Any]
-    tables: dict[str, "pd.DataFrame"]
+    tables: dict[str, "pd.DataFrame | pa.Table"]
     curve: "pd.DataFrame | None" = None
     pictures: dict[str, "np.ndarray"] = field(default_factory=dict)
     features: "Sequence[Feature]" = ()
@@ -70,16 +71,24 @@ def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> No
     log.info("results in %s", provenance.shown(job.folder))
 
 
+def packed(table: "pd.DataFrame | pa.Table") -> "pa.Table":
+    """Return a table as Parquet will have it: a fraction of the memory, and parts of it are joined without a copy."""
+    import pyarrow as pa
+
+    return table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
+
+
 def _contents(result: JobResult) -> dict[str, bytes]:
     """Return the content of each file, by its name."""
     from PIL import Image
+    from pyarrow import parquet
 
     from cftransfer.data.features_file import features_yaml
 
     contents: dict[str, bytes] = {}
     for name, table in result.tables.items():
         buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
+        parquet.write_table(packed(table), buffer)
         contents[f"{name}.parquet"] = buffer.getvalue()
     for name, picture in result.pictures.items():
         buffer = io.BytesIO()

@@ -15,6 +15,7 @@ from conftest import as_nobody
 from cftransfer.columns import CONTROLS
 from cftransfer.errors import InputError
 from cftransfer.jobs.read import yaml_of
+from cftransfer.measuring.counts import count
 from cftransfer.measuring.rates import pairs
 from cftransfer.measuring.statistics import holm, trend
 from cftransfer.report import report
@@ -38,9 +39,9 @@ def write_job(folder, *, rates, overrides=(), curve=None, experiment="seed", cho
         config[group] = {**config[group], key: value} if key else value
     folder.mkdir(parents=True)
     rates = np.array(rates)
-    table = pairs(transfers(rates))
+    table = pairs(count(transfers(rates)))
     if curve is not None:
-        aged = [pairs(transfers(np.array(point))).assign(reference=lambda t: t.base) for point in curve]
+        aged = [pairs(count(transfers(np.array(point)))).assign(reference=lambda t: t.base) for point in curve]
         table = pd.concat(dict(enumerate(aged, 1)), names=["extra_epochs"]).reset_index(level=0)
     table.to_parquet(folder / "pairs.parquet")
     pd.DataFrame({"cap": [1, 9], "found": [0.5, 1], "rate": 0.5, "rate_low": 0.4, "rate_high": 0.6}).to_parquet(
