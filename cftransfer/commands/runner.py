@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 import cftransfer.commands.resolvers  # noqa: F401  (registers the functions that configs call)
-from cftransfer.commands.hardware import wait_passively
+from cftransfer import cores
 from cftransfer.commands.secrets import check_words
 from cftransfer.errors import LOGGED, InputError, plain, print_in_any_encoding, refuse
 
@@ -90,7 +90,7 @@ def run_command(main: Callable[[], Any]) -> None:
 
     A mistake of the user ends in one line on stderr; with HYDRA_FULL_ERROR=1 it keeps its traceback.
     """
-    wait_passively()
+    cores.wait_passively()
     print_in_any_encoding()
     full = os.environ.get(FULL_ERROR) == "1"
     if not _succeeds(lambda: check_words(sys.argv[1:]), full=full):

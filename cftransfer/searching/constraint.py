@@ -129,7 +129,7 @@ def constraint(name: str, space: FeatureSpace | PixelSpace | None, *, inputs: Te
         ways = {"rising": "up", "falling": "down"}
         kept["fixed"] = torch.tensor([not f.mutable for f in columns])
         kept |= {part: torch.tensor([f.direction == way for f in columns]) for part, way in ways.items()}
-    return Constraint(name=name, feature=feature, **kept)
+    return replace(Constraint(name=name, feature=feature), **kept)  # type: ignore[arg-type]
 
 
 def _discrete(features: Sequence[Feature]) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-# Images of the smallest pass: the CNN and ResNet-18 gave the same bits in passes of 4, 8, 16 and 32 images, and others in
-# passes of 1 and 2 (torch 2.13, CPU, one and two threads).
+# Images of the smallest pass: the CNN and ResNet-18 gave the same bits in passes of 4, 8, 16 and 32 images, and others
+# in passes of 1 and 2 (torch 2.13, CPU, one and two threads).
 FEWEST = 4
 
 State: TypeAlias = dict[str, Tensor]  # by name, (batch_size, …): one entry per row in work

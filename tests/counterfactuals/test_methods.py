@@ -243,7 +243,9 @@ def test_a_file_of_bytes_holds_every_possible_counterfactual_of_an_image(name, c
     assert torch.equal(again[result.found], result.counterfactual[result.found])
     assert torch.equal(logits(model, again)[result.found], result.logit[result.found])
     if result.relaxed is not None:  # of methods with a relaxation, which knows no grey levels
-        assert not torch.equal(result.relaxed[result.relaxed_found], nearest_greys(result.relaxed[result.relaxed_found]))
+        assert not torch.equal(
+            result.relaxed[result.relaxed_found], nearest_greys(result.relaxed[result.relaxed_found])
+        )
 
 
 @pytest.mark.parametrize("classes", [2, 3])
