@@ -52,12 +52,12 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """Turn what a disk can do wrong while `path` is written into an InputError that names it."""
+def disk(path: Path, *, instead: str = "choose another folder") -> Iterator[None]:
+    """Turn what a disk can do wrong while `path` is written into an InputError that names it, and a way out."""
     try:
         yield
     except OSError as error:
-        way_out = f"{remedy(error)} or choose another folder, and run again"
+        way_out = f"{remedy(error)} or {instead}, and run again"
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); {way_out}") from error
 
 

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 import cftransfer.commands.resolvers  # noqa: F401  (registers the functions that configs call)
-from cftransfer.commands.hardware import wait_passively
+from cftransfer import cores
 from cftransfer.commands.home import provide_home
 from cftransfer.commands.mistakes import joined, one_line, reason_of
 from cftransfer.commands.secrets import check_words
@@ -128,7 +128,7 @@ def run_command(main: Callable[[], Any]) -> None:
 
     A mistake of the user ends in one line on stderr; with HYDRA_FULL_ERROR=1 it keeps its traceback.
     """
-    wait_passively()
+    cores.wait_passively()
     provide_home()
     print_in_any_encoding()
     full = os.environ.get(FULL_ERROR) == "1"

@@ -20,8 +20,8 @@ from hydra.core.utils import JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from cftransfer.commands.hardware import wait_passively
 from cftransfer.commands.mistakes import one_line, reason_of
+from cftransfer.cores import wait_passively
 from cftransfer.errors import LOGGED, print_in_any_encoding
 
 # A job's value, why it has none (then NaN), and the bytes of memory that its process holds afterwards.

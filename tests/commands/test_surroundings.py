@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cftransfer.commands.hardware import wait_passively
 from cftransfer.commands.home import provide_home
 from cftransfer.commands.log_file import log_file
+from cftransfer.cores import wait_passively
 from cftransfer.errors import as_command
 
 
