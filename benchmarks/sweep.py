@@ -106,6 +106,7 @@ def tasks(folder: Path, quiet: Path, jobs: int) -> bool:
     sys.path.insert(0, str(ROOT / "tests" / "slurm"))
     from cluster import cluster
 
+    (folder / "cluster").mkdir()
     with cluster(folder / "cluster") as slurm:
         took = {}
         for many in (1, PER_TASK):
@@ -150,7 +151,8 @@ def stored(place: Path) -> set[tuple[str, bytes]]:
 
 def trainings(place: Path) -> int:
     """Return how often the jobs have begun to train a model, instead of finding it or going on with it."""
-    return sum(len(re.findall(r"training 1 model .*epochs 1 to", p.read_text())) for p in place.glob("sweep/*/*.log"))
+    logs = place.glob("sweep/[0-9]*/*.log")  # of jobs; those of processes say the same
+    return sum(len(re.findall(r"training 1 model .*epochs 1 to", path.read_text())) for path in logs)
 
 
 def report(place: Path) -> Took:

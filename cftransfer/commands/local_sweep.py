@@ -68,7 +68,7 @@ def run_sweep(
     folder = Path(str(config.hydra.sweep.dir)) / LOGS
     folder.mkdir(parents=True, exist_ok=True)
     processes = min(processes, len(jobs))
-    log.info("%d jobs, %d at a time; what their processes say is in %s", len(jobs), processes, folder)
+    log.info("jobs: %d, %d at a time; what their processes say is in %s", len(jobs), processes, folder)
     start = _starter(folder, processes, (context.callbacks, JobRuntime.instance().get("name"), place_of(task)))
     composed = (_composed(context, config, list(words), first + number) for number, words in enumerate(jobs))
     values, progress = dict.fromkeys(range(first, first + len(jobs)), math.nan), Progress(len(jobs))

@@ -109,7 +109,7 @@ def _made(folder: Path) -> Iterator[Path]:
     for above, folders, files in os.walk(folder, onerror=closed.append):
         if RESULT in files or (".hydra" in folders and Path(above, ".hydra", "overrides.yaml").exists()):
             yield Path(above)
-        folders[:] = [name for name in folders if name not in (".hydra", ".submitit", "wandb")]
+        folders[:] = [name for name in folders if name not in (".hydra", ".submitit", ".workers", "wandb")]
     jobs = [Path(error.filename) for error in closed if isinstance(error, PermissionError)]
     yield from (path for path in jobs if path == folder or path.name.isdigit())
 

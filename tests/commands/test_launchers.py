@@ -142,7 +142,7 @@ def test_jobs_for_which_no_process_can_be_started_are_lost():
     ]
 
 
-def test_local_processes_divide_the_cores_and_their_threads_wait_passively(tmp_path, monkeypatch):
+def test_local_processes_divide_the_cores_among_them(tmp_path, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     for exported, processes, threads in (("", 1, 8), ("", 3, 2), ("", 9, 1), ("5", 2, 5)):
         monkeypatch.setenv("OMP_NUM_THREADS", exported)
