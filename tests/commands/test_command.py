@@ -10,6 +10,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from submitit.core.utils import UncompletedJobError
 
 from cftransfer.commands.mistakes import one_line
+from cftransfer.commands.runner import OutputFolder
 from cftransfer.errors import InputError, as_command
 
 
@@ -141,3 +142,18 @@ def test_a_job_that_gave_no_answer_is_one_line_without_all_it_has_said():
         "Job 7_1 (task: 0) with path 7_1_0_result.pkl has not produced any output (state: CANCELLED):"
     )
     assert "training" not in line
+
+
+def test_what_lies_below_a_single_job_is_not_its_own(tmp_path):
+    below = tmp_path / "other" / ".hydra"
+    below.mkdir(parents=True)
+    (below / "overrides.yaml").touch()
+    single, sweep = (output_folder(tmp_path, sweep=sweep) for sweep in (False, True))
+    assert (single.jobs(), sweep.jobs()) == ([tmp_path], [tmp_path / "other"])
+
+
+def output_folder(folder, *, sweep):
+    """Return what a command remembers of its folder."""
+    output = OutputFolder()
+    output.path, output.sweep = folder, sweep
+    return output

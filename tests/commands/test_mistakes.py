@@ -28,7 +28,7 @@ MISTAKES = [
     (["wandb.mode=${wandb.mode}"], "wandb.mode: cannot be looked up (Recursive interpolation"),
     (["dataset.noise=${nope}"], "dataset.noise: cannot be looked up (Interpolation key 'nope' not found)"),
     (["~paths"], "paths: is missing"),
-    (["model.width=10000000"], "model.width=10000000, "),  # and: takes more memory than there is
+    (["model.width=10000000", "model.layers=2"], "model.width=10000000, "),  # and: takes more memory than there is
     (["paths.store=3"], "paths.store=3: takes a folder"),
     (["wandb=3"], "wandb=3: must name one option of conf"),
 ]

@@ -670,3 +670,14 @@ def test_jobs_of_an_earlier_sweep_in_the_same_folder_are_marked(tmp_path, capsys
     assert [folder.name for folder in jobs([tmp_path]).earlier] == ["2"]
     report([tmp_path])
     assert "left by an earlier sweep in the same folder, and counted: 2;" in capsys.readouterr().out
+
+
+def test_a_single_job_is_reported_on_alone(tmp_path):
+    """Whatever lies below its folder, as with hydra.run.dir=. in a folder of other jobs."""
+    good_and_broken(tmp_path)
+    write_job(tmp_path / "own", rates=[[0.5, 0.6]])
+    shutil.move(tmp_path / "0", tmp_path / "own" / "0")
+    (tmp_path / "own" / "1" / ".hydra").mkdir(parents=True)
+    (tmp_path / "own" / "1" / ".hydra" / "overrides.yaml").touch()
+    alone = jobs([tmp_path / "own"], below=False)
+    assert ([job.folder for job in alone.jobs], alone.failed, alone.begun) == ([tmp_path / "own"], {}, 1)
