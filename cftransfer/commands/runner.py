@@ -3,7 +3,6 @@
 Nothing heavy is imported here, so that --help and tab completion answer at once.
 """
 
-import math
 import os
 import sys
 import traceback
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
@@ -27,7 +27,7 @@ from cftransfer.commands.mistakes import joined, one_line, reason_of
 from cftransfer.commands.secrets import check_words
 from cftransfer.errors import LOGGED, InputError, drop_stdout, plain, print_in_any_encoding, refuse
 from cftransfer.jobs import own_files
-from cftransfer.jobs.schema import RESULT
+from cftransfer.jobs.schema import RESULT, job_digest
 from cftransfer.report import place
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -108,8 +108,11 @@ class OutputFolder(Callback):
         return sorted(begun | set(self.reasons))
 
 
-def _jobs_of(settings: DictConfig) -> int | None:
-    """Return how many jobs Hydra's own sweeper makes of what was typed and of conf/sweep; None if that is not known."""
+def _jobs_of(settings: DictConfig) -> str | None:
+    """Return the digests of the jobs that Hydra's own sweeper makes of what was typed and of conf/sweep.
+
+    None if they are not known. They are one text, since Hydra copies settings often.
+    """
     if not str(settings.sweeper._target_).endswith(".BasicSweeper"):
         return None
     plain_settings: Any = OmegaConf.to_container(settings, resolve=False)
@@ -117,10 +120,10 @@ def _jobs_of(settings: DictConfig) -> int | None:
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     try:
         overrides = parser.parse_overrides([*words, *plain_settings["overrides"]["task"]])
-        values = {o.get_key_element(): len(list(o.sweep_string_iterator())) for o in overrides if o.is_sweep_override()}
+        (jobs,) = BasicSweeper.split_arguments(overrides, None)
     except HydraException:  # as Hydra itself will say
         return None
-    return math.prod(values.values())
+    return " ".join(map(job_digest, jobs))
 
 
 def run_command(main: Callable[[], Any]) -> None:

@@ -6,7 +6,7 @@ wrong, or end a report on other jobs. Nothing heavy is imported, so that a finis
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -185,6 +185,11 @@ def content(folder: Path, name: str, *, most: int = MAX_BYTES) -> bytes:
     if (size := path.stat().st_size) > most:
         raise OSError(f"it has {size:,} bytes, more than {most:,}")
     return path.read_bytes()
+
+
+def job_digest(overrides: Sequence[str]) -> str:
+    """Return 8 hex digits by which a sweep's multirun.yaml knows a job: those of its overrides."""
+    return digest(json.dumps(list(overrides)).encode())[:8]
 
 
 def digest(content: bytes) -> str:

@@ -102,7 +102,7 @@ def lacking(jobs: Jobs) -> str:
     """Return in words how many jobs have no result, and why; "" if all have one."""
     if not jobs.failed and not jobs.never:
         return ""
-    every = jobs.begun + jobs.never
+    every = jobs.begun - len(jobs.earlier) + jobs.never
     why = [(len(jobs.failed), "failed or did not end"), (jobs.never, "never began")]
     said = ", ".join(f"{many} {what}" for many, what in why if many)
     return f"{every - len(jobs.failed) - jobs.never} of {every} jobs have a result; {said}"

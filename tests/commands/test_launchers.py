@@ -25,6 +25,7 @@ from cftransfer.commands import slurm as slurm_task
 from cftransfer.commands.mistakes import one_line
 from cftransfer.commands.plan import plan
 from cftransfer.errors import InputError
+from cftransfer.report import collect
 from cftransfer.spec import family_key, lineage_key
 
 PLAIN = [word for word in SMALL if not word.startswith("model.layers")] + ["wandb=disabled"]
@@ -44,7 +45,14 @@ def basic(tmp_path_factory):
     done = run_command(folder, "transfer.py", "-m", *DEPTHS)
     assert done.returncode == 0, done.stderr
     assert len(metrics(folder)) == 4
+    assert is_whole(folder)
     return folder
+
+
+def is_whole(folder):
+    """Whether a report takes every job for one of the sweep, and lacks none."""
+    found = collect.jobs([folder])
+    return (len(found.jobs), found.earlier, found.never, found.failed) == (4, (), 0, {})
 
 
 @pytest.mark.slow
@@ -52,6 +60,7 @@ def test_local_processes_give_the_numbers_of_the_basic_launcher(basic, tmp_path)
     done = run_command(tmp_path, "transfer.py", "-m", "hydra/launcher=local", *DEPTHS)
     assert done.returncode == 0, done.stderr
     assert metrics(tmp_path) == metrics(basic)
+    assert is_whole(tmp_path)
     assert "jobs: 4 done, 0 failed, 0 left" in done.stderr
     assert len(list(tmp_path.glob("multirun/*/*/.workers/*.log"))) == 2  # two processes did four jobs
     assert done.stdout.splitlines()[:5] == basic_table(basic)

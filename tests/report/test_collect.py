@@ -15,6 +15,7 @@ from conftest import as_nobody
 from cftransfer.columns import CONTROLS
 from cftransfer.errors import InputError
 from cftransfer.jobs.read import yaml_of
+from cftransfer.jobs.schema import job_digest
 from cftransfer.measuring.counts import count
 from cftransfer.measuring.rates import pairs
 from cftransfer.measuring.statistics import holm, trend
@@ -80,6 +81,12 @@ def transfers(rates):
 def only_panel(folder):
     (panel,) = jobs([folder]).panels
     return panel
+
+
+def put_sweep(folder, jobs):
+    """The multirun.yaml of a sweep of jobs with these overrides."""
+    digests = " ".join(job_digest(overrides) for overrides in jobs)
+    (folder / "multirun.yaml").write_text(f"hydra: {{callbacks: {{output: {{jobs: '{digests}'}}}}}}")
 
 
 def fail_job(folder, overrides):
@@ -605,9 +612,9 @@ def test_overrides_of_another_kind_are_those_of_no_sweep(tmp_path, task):
 def test_jobs_of_a_sweep_that_never_began_are_counted(tmp_path, capsys):
     """A sweep that was interrupted must not look whole."""
     for number in range(2):
-        write_job(tmp_path / "sweep" / str(number), rates=[[0.5]])
+        write_job(tmp_path / "sweep" / str(number), rates=[[0.5]], overrides=[f"seed={number}"], seed=number)
     fail_job(tmp_path / "sweep" / "2", ["seed=2"])
-    (tmp_path / "sweep" / "multirun.yaml").write_text("hydra: {callbacks: {output: {jobs: 5}}}")
+    put_sweep(tmp_path / "sweep", ([f"seed={number}"] for number in range(5)))
     collected = jobs([tmp_path])
     assert (collected.begun, len(collected.failed), collected.never) == (3, 1, 2)
     assert jobs([tmp_path / "sweep" / "0"]).never == 0  # that job alone was asked for
@@ -664,12 +671,19 @@ def test_other_data_under_the_same_settings_are_another_job(tmp_path):
 
 
 def test_jobs_of_an_earlier_sweep_in_the_same_folder_are_marked(tmp_path, capsys):
+    """Whether the later sweep has fewer values, or others of which some have not begun."""
     for index, layers in enumerate((2, 4, 8)):
-        write_job(tmp_path / str(index), rates=[[0.5 + index / 10]], model__layers=layers)
-    (tmp_path / "multirun.yaml").write_text("hydra: {callbacks: {output: {jobs: 2}}}")
+        words = [f"model.layers={layers}"]
+        write_job(tmp_path / str(index), rates=[[0.5 + index / 10]], overrides=words, model__layers=layers)
+    put_sweep(tmp_path, ([f"model.layers={layers}"] for layers in (2, 4)))
     assert [folder.name for folder in jobs([tmp_path]).earlier] == ["2"]
+    put_sweep(tmp_path, ([f"model.layers={layers}"] for layers in (2, 16, 32)))
+    collected = jobs([tmp_path])
+    assert ([folder.name for folder in collected.earlier], collected.never) == (["1", "2"], 2)
     report([tmp_path])
-    assert "left by an earlier sweep in the same folder, and counted: 2;" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left by an earlier sweep in the same folder, and counted: 1, 2;" in said
+    assert said.startswith("1 of 3 jobs have a result; 2 never began")
 
 
 def test_a_single_job_is_reported_on_alone(tmp_path):
