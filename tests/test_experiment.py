@@ -43,7 +43,7 @@ def checked(cfg):
         ("+reference.model.layers=0", "reference.model.layers=0: takes a whole number"),
         ("paths.store=null", "paths.store=None: takes a folder"),
         (
-            "experiment=continued_training training.epochs=abc",
+            "experiment=continued_training training.epochs=[1]",
             "reference.training.epochs=${add:${training.epochs},${extra_epochs}}: cannot be computed",
         ),
         ("experiment=more_layers model.layers=null", "reference.model.layers=${add:"),
