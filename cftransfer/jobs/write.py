@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 class JobResult:
     """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve.
 
-    A table is a DataFrame, or what `packed` makes of one. pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be
-    edited and given back. kept: files of the store that hold the counterfactuals.
+    A table is a DataFrame, or what `packed` makes of one. pictures: (height, width, 3) bytes by name, of images.
+    features: of a table, which become a file that can be edited and given back. kept: files of the store that hold the
+    counterfactuals.
     data: what identifies the data, and what of it was taken, in words.
     """
 
