@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
         job(ROOT, words, place, "first")
-        runs = {name: [] for name in roots}
+        runs: dict[str, list[Took]] = {name: [] for name in roots}
         for _ in range(options.repeat):
             for name, root in roots.items():
                 runs[name].append(job(root, words, place, name))
@@ -116,8 +116,8 @@ def differences(one: Path, other: Path) -> list[str]:
 def _same(left: pd.Series, right: pd.Series) -> bool:
     if len(left) and isinstance(left.iloc[0], np.ndarray):
         return np.array_equal(np.stack(list(left)), np.stack(list(right)))
-    values = [column.astype(object).where(column.notna(), None).to_numpy() for column in (left, right)]
-    return np.array_equal(*values)
+    one, other = (column.astype(object).where(column.notna(), None).to_numpy() for column in (left, right))
+    return np.array_equal(one, other)
 
 
 if __name__ == "__main__":

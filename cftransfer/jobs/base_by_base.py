@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from cftransfer.jobs.examples import first
 from cftransfer.jobs.write import packed
-from cftransfer.measuring.counts import Counts, by_cap, caps, count, joined
-from cftransfer.measuring.per_counterfactual import per_counterfactual
+from cftransfer.measuring.counts import Counts, by_cap, caps, count, held, joined
+from cftransfer.measuring.per_counterfactual import bounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,12 @@ def base_by_base(counterfactuals: pd.DataFrame, tables: Iterable[Sequence[pd.Dat
         counts.append([count(table) for table in some])
         transfers.append([packed(table) for table in some])
         table = some[group]
-        of_group.append((by_cap(own, table, limits), per_counterfactual(own, table), first(table)))
+        of_group.append((by_cap(own, table, limits), held(own, table), first(table)))
+    capped, hold, shown = (pd.concat(parts, ignore_index=True) for parts in zip(*of_group, strict=True))
     return AllBases(
         [joined(parts) for parts in zip(*counts, strict=True)],
         [pa.concat_tables(parts, promote_options="default") for parts in zip(*transfers, strict=True)],
-        *(pd.concat(parts, ignore_index=True) for parts in zip(*of_group, strict=True)),
+        capped,
+        bounded(counterfactuals, hold),
+        shown,
     )

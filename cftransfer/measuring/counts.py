@@ -31,23 +31,26 @@ class Counts:
 def count(transfers: pd.DataFrame) -> Counts:
     """Count a table of transfers: of one base, or of several."""
     by_pair = transfers.groupby(PAIR)
-    kinds = by_pair.size().index.to_frame(index=False)
-    rows = transfers.assign(pair=by_pair.ngroup())  # one number to group by, not four
-    found = rows.found.to_numpy(dtype=bool)
-    agreement = rows.agreement.to_numpy(dtype=bool) & found
-    transferred = rows.transferred.fillna(False).to_numpy(dtype=bool) & found
-    flags = {"found": found, "agreement": agreement, "transferred": transferred, "both": agreement & transferred}
-    weight = weights(rows, ["pair"])
-    weighted = rows[["pair", "target"]].assign(**{name: flag * weight for name, flag in flags.items()})
-    tables = [kinds, weighted.groupby("pair")[list(flags)].sum(), means(rows, ["pair"], CONTROLS)]
-    if "transferred_relaxed" in rows:
-        relaxed = rows.transferred_relaxed
-        asked = rows.assign(crossed=relaxed.notna(), transferred_relaxed=relaxed.astype(float))
-        tables.append(means(asked, ["pair"], ["transferred_relaxed"], "crossed"))
-    targets = weighted[found].groupby(["pair", "target"])[["found", "transferred"]].sum().reset_index()
-    return Counts(
-        pd.concat(tables, axis=1), targets.drop(columns="pair").join(kinds.loc[targets.pair].reset_index(drop=True))
-    )
+    kinds, pair = by_pair.size().index.to_frame(index=False), by_pair.ngroup().to_numpy()
+    found, agreement = (transfers[name].to_numpy(dtype=bool) for name in ("found", "agreement"))
+    transferred = _numbers(transfers.transferred)
+    weight = weights(transfers, PAIR, found)
+    sums = {"found": weight, "agreement": agreement * weight, "transferred": np.nan_to_num(transferred) * weight}
+    sums["both"] = agreement * sums["transferred"]
+    table = kinds.join(pd.DataFrame(sums).groupby(pair).sum()).join(_means(transfers[CONTROLS], pair, weight))
+    if "transferred_relaxed" in transfers:
+        relaxed = _numbers(transfers.transferred_relaxed)
+        asked = weights(transfers, PAIR, ~np.isnan(relaxed))
+        table = table.join(_means(pd.DataFrame({"transferred_relaxed": relaxed}), pair, asked))
+    some = pd.DataFrame({name: sums[name][found] for name in ("found", "transferred")})
+    targets = some.groupby([pair[found], transfers.target.to_numpy()[found]]).sum().rename_axis(["pair", "target"])
+    of_pair = kinds.loc[targets.index.get_level_values("pair")].reset_index(drop=True)
+    return Counts(table, of_pair.join(targets.reset_index("target").reset_index(drop=True)))
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """Return a column of numbers or of truth values as (rows,) float64, NaN where it is missing."""
+    return column.to_numpy(dtype=float, na_value=np.nan)
 
 
 def joined(parts: Sequence[Counts]) -> Counts:
@@ -69,36 +72,53 @@ def by_cap(counterfactuals: pd.DataFrame, transfers: pd.DataFrame, caps: Sequenc
     Both tables are of one base; transfers has every reference's rows in the order of counterfactuals.
     """
     kinds = transfers[PAIR].iloc[:: len(counterfactuals)]
-    transferred = transfers.transferred.fillna(False).to_numpy(dtype=bool)
+    transferred = np.nan_to_num(_numbers(transfers.transferred))
     which = np.arange(len(transfers)) // len(counterfactuals)
-    own = counterfactuals[[*counterfactual_key(counterfactuals), "found", "iterations"]]
-    each = [weights(own.assign(early=own.found & (own.iterations <= cap)), ["base"], "early") for cap in caps]
-    moved = [np.bincount(which, weights=transferred * np.tile(weight, len(kinds))) for weight in each]
-    return pd.concat([kinds] * len(caps), ignore_index=True).assign(
-        cap=np.repeat(caps, len(kinds)),
-        found=np.repeat([weight.sum() for weight in each], len(kinds)),
-        transferred=np.concatenate(moved),
-    )
+    found, iterations = counterfactuals.found.to_numpy(), counterfactuals.iterations.to_numpy()
+    rows = []
+    for cap in caps:
+        weight = np.tile(weights(counterfactuals, ["base"], found & (iterations <= cap)), len(kinds))
+        sums = {"found": weight, "transferred": transferred * weight}
+        rows.append(kinds.assign(cap=cap, **{name: np.bincount(which, weights=one) for name, one in sums.items()}))
+    return pd.concat(rows, ignore_index=True)
 
 
-def weights(table: pd.DataFrame, by: Sequence[str], flag: str = "found") -> np.ndarray:
-    """Return (rows,) weights by which the rows of a factual with `flag` count as one; 0 for the others.
+def held(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> pd.DataFrame:
+    """One row per found counterfactual: `n_references` that were asked, and on how many of them it `held`.
 
-    by: the columns that tell bases, or pairs, apart.
+    Both tables are of one base, as in `by_cap`.
     """
-    flags = table[flag].to_numpy(dtype=float)
+    transferred = _numbers(transfers.transferred).reshape(-1, len(counterfactuals))
+    found = counterfactuals.found.to_numpy()
+    table = counterfactuals.loc[found, counterfactual_key(counterfactuals)]
+    return table.assign(n_references=len(transferred), held=transferred[:, found].sum(0))
+
+
+def weights(table: pd.DataFrame, by: Sequence[str], flags: np.ndarray) -> np.ndarray:
+    """Return (rows,) weights by which the rows of a factual with a flag count as one; 0 for the others.
+
+    by: the columns that tell bases, or pairs, apart. flags: (rows,) bool.
+    """
     if "proposal" not in table:
-        return flags
-    several = table.assign(flagged=flags).groupby([*by, "factual"]).flagged.transform("sum").to_numpy()
+        return flags.astype(float)
+    several = (
+        table[[*by, "factual"]].assign(flagged=flags).groupby([*by, "factual"]).flagged.transform("sum").to_numpy()
+    )
     return flags / np.maximum(several, 1)
 
 
-def means(table: pd.DataFrame, by: Sequence[str], columns: Sequence[str], flag: str = "found") -> pd.DataFrame:
-    """Return by base, or by pair, the means of columns over the rows with `flag`; every factual weighs the same."""
-    needed = [name for name in (*by, *columns, flag, "factual", "proposal") if name in table]
-    some = table.loc[table[flag], list(dict.fromkeys(needed))]
-    if "proposal" not in table:
-        return some.groupby(list(by))[list(columns)].mean()
-    weight, values = weights(some, by, flag)[:, None], some[list(columns)].astype(float)
-    groups = [some[name] for name in by]
+def means(counterfactuals: pd.DataFrame, columns: Sequence[str], flag: str = "found") -> pd.DataFrame:
+    """Return by base the means of columns over the rows with `flag`; every factual weighs the same."""
+    weight = weights(counterfactuals, ["base"], counterfactuals[flag].to_numpy())
+    values = counterfactuals[list(columns)]
+    values = values.astype(float) if "proposal" in counterfactuals else values
+    return _means(values, counterfactuals.base.to_numpy(), weight).rename_axis("base")
+
+
+def _means(values: pd.DataFrame, groups: np.ndarray, weight: np.ndarray) -> pd.DataFrame:
+    """Return a row per group: the means of the values that have a weight above 0."""
+    kept = weight > 0
+    values, groups, weight = values[kept], groups[kept], weight[kept, None]
+    if (weight == 1).all():
+        return values.groupby(groups).mean()
     return (values * weight).groupby(groups).sum() / (values.notna() * weight).groupby(groups).sum()

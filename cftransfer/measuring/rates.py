@@ -67,7 +67,7 @@ def rates(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
     classes = sorted({*range(_number_of_classes(counterfactuals)), *to.index})
     eligible = by_factual(counterfactuals[counterfactuals.status != "in_target"])
     found = float(eligible.mean()) if len(eligible) else float("nan")
-    per_base = means(counterfactuals, ["base"], [name for name in PER_BASE if name in counterfactuals])
+    per_base = means(counterfactuals, [name for name in PER_BASE if name in counterfactuals])
     per_pair = table.loc[table.found > 0, CONTROLS]
     proposals = {"n_proposals": int(counterfactuals.found.sum())} if "proposal" in counterfactuals else {}
     return {
@@ -126,7 +126,7 @@ def before_projection(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str
     """
     if "found_relaxed" not in counterfactuals:
         return {}
-    lengths = means(counterfactuals, ["base"], ["distance_l2_relaxed"], "found_relaxed")
+    lengths = means(counterfactuals, ["distance_l2_relaxed"], "found_relaxed")
     return {
         "found_relaxed": float(by_factual(counterfactuals, "found_relaxed").mean()),
         "distance_l2_relaxed": float(lengths.distance_l2_relaxed.mean()),
@@ -136,7 +136,7 @@ def before_projection(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str
 
 def distance_interval(counterfactuals: pd.DataFrame) -> dict[str, float]:
     """Return the 95 % interval, over bases, of the mean distance of what was found."""
-    lengths = means(counterfactuals, ["base"], ["distance_l2"]).distance_l2.to_numpy()
+    lengths = means(counterfactuals, ["distance_l2"]).distance_l2.to_numpy()
     interval = two_way_interval(lengths[:, None])
     return {"distance_l2_low": max(interval.low, 0.0), "distance_l2_high": interval.high}
 
@@ -176,17 +176,21 @@ def survivorship(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> pd.Data
     that survive a cap are those found within it, and they may be the easier ones. One row per cap; the last is the cap
     that was used, so its rate is the job's. by_cap: what `counts.by_cap` gives.
     """
+    table = by_cap.sort_values("cap", kind="stable")
+    caps = table.cap.unique()
+    kinds = table[PAIR].iloc[: len(table) // len(caps)]
+    places = matrix(kinds.assign(rate=range(len(kinds)))).astype(int)
+    every = (table.transferred / table.found).to_numpy().reshape(len(caps), -1)  # NaN for 0 / 0
     rows = []
-    for cap, some in by_cap.groupby("cap"):
+    for cap, shares in zip(caps.tolist(), every, strict=True):
         early = counterfactuals.found & (counterfactuals.iterations <= cap)
         within = by_factual(counterfactuals.assign(early=early), "early")
-        table = some.assign(rate=some.transferred / some.found)  # NaN for 0 / 0
-        interval = rate_interval(matrix(table), found=int(within.sum()))
+        interval = rate_interval(shares[places], found=int(within.sum()))
         rows.append(
             {
                 "cap": cap,
                 "found": float(within.mean()),
-                "rate": float(np.nanmean(table.rate)) if table.found.any() else float("nan"),
+                "rate": float("nan") if np.isnan(shares).all() else float(np.nanmean(shares)),
                 "rate_low": interval.low,
                 "rate_high": interval.high,
             }

@@ -1,4 +1,4 @@
-"""References are asked: each once about the inputs that bases share, then all about one base after the other."""
+"""References are asked: once about the inputs that bases share, then about the counterfactuals of base after base."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

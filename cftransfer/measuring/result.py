@@ -205,7 +205,7 @@ class Result:
         method = f"{self.settings.get('method', 'counterfactuals')}{f' ({made})' if made else ''}"
         bases, every = self.counterfactuals.base.nunique(), rates.by_factual(self.counterfactuals)
         here, many = int(every.sum()), len(every)
-        length = means(self.counterfactuals, ["base"], ["distance_l2"]).distance_l2.mean()
+        length = means(self.counterfactuals, ["distance_l2"]).distance_l2.mean()
         apart = f", at a mean L2 distance of {length:.3f}" if here else ""
         where = f"on {bases} base{'s' * (bases > 1)} ({self.found:.3f})"
         if "proposal" not in self.counterfactuals:
