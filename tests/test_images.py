@@ -14,6 +14,7 @@ from cftransfer.data.cifar10_airplane import cifar10_airplane
 from cftransfer.data.pixels import unit
 from cftransfer.jobs import examples
 from cftransfer.jobs.example_picture import factor, strip
+from cftransfer.measuring.controls import Nearest, nearest_rows
 from cftransfer.store import prepare
 from cftransfer.store.searched import run_search
 from cftransfer.store.trained import trained
@@ -65,7 +66,7 @@ def found(photos, model):
 
 def test_a_cnn_against_itself_is_1_and_against_its_negated_logits_0(found, model):
     assert found.found.float().mean() > 0.5
-    nearest = type("Nearest", (), {"rows": found.factual, "l2": torch.zeros(len(found.factual))})
+    nearest = Nearest(found.factual, torch.arange(len(found)), torch.zeros(len(found)))
     ask = {"nearest": [nearest], "base_seeds": [0], "reference_seeds": [1], "nested": False}
     for reference, expected in ((model, 1.0), (lambda x: -model(x), 0.0)):
         transfers = transfer_table([found], [reference], **ask)
@@ -180,8 +181,6 @@ def test_examples_of_a_table_are_cards_in_original_units(trained_models, compas)
     from conftest import composed
     from omegaconf import OmegaConf
 
-    from cftransfer.measuring.controls import nearest_rows
-
     settings = OmegaConf.to_container(composed().counterfactual, resolve=True)
     searches = [run_search(trained_models[0], compas.x_test[:40], settings=settings, dataset=compas)]
     ask = {"base_seeds": [0], "reference_seeds": [1], "nested": False}
@@ -202,7 +201,7 @@ def test_examples_of_a_table_are_cards_in_original_units(trained_models, compas)
 def test_nothing_found_leaves_no_examples(photos, model):
     x = unit(photos.x_test[:4])
     nothing = run_search(model, x, settings={**SEARCH, "iterations": 0}, dataset=photos)
-    nearest = type("Nearest", (), {"rows": x, "l2": torch.zeros(4)})
+    nearest = Nearest(x, torch.arange(4), torch.zeros(4))
     transfers = transfer_table([nothing], [model], nearest=[nearest], base_seeds=[0], reference_seeds=[0], nested=True)
     assert examples.examples([nothing], transfers, photos) == []
     assert examples.table([], photos).empty

@@ -37,8 +37,8 @@ def reference_answers(
 ) -> Iterator[list[list[ReferenceAnswers]]]:
     """Yield for every base the answers of each group of references; arguments as of `long_tables.transfer_tables`.
 
-    Models are asked one by one: with a thread, the products of an MLP's pass already run at what the core can do, so
-    that stacked models took as long (benchmarks/many_models.py) and would only round differently.
+    Models are asked one by one. Stacked ones are not faster: 80 MLPs of 4×64 answered 1,000 rows of COMPAS in 38 ms on
+    one thread, one by one in 39 ms, and in 31 ms where a pass had 4,096 rows. And stacked ones round otherwise.
     """
     shared = {
         (group, index, base): said
