@@ -15,7 +15,7 @@ from cftransfer.searching.distance import BLOCK
 from cftransfer.searching.engine import Generating
 from cftransfer.searching.rows import in_passes
 from cftransfer.searching.shells import grow
-from cftransfer.searching.start import LEAST, begun_with
+from cftransfer.searching.start import begun_with, check_start
 from cftransfer.settings import check_float, check_int
 from cftransfer.spec import GENERATING
 
@@ -56,7 +56,7 @@ def betarce(
         check_float(f"counterfactual.{name}", share, inside="between 0 and 1", among=lambda number: 0 < number < 1)
     enough = agreeing(models, delta=delta, credibility=credibility)
     check_int("counterfactual.draws", draws, least=1)
-    check_int("counterfactual.iterations", iterations, least=2 * (1 + max(LEAST, draws)))
+    check_int("counterfactual.iterations", iterations, least=2 * max(check_start(start), 1 + draws))
     check_int("counterfactual.batch_size", batch_size, least=1)
     positive("radius", radius)
     check_confidence(confidence)
@@ -84,7 +84,7 @@ def betarce(
         constraint=constraint,
         draws=draws,
         radius=radius,
-        rounds=(iterations // 2 - 1) // draws,
+        rounds=(iterations - iterations // 2 - 1) // draws,
         batch_size=passes,
     )
     reached[left], done[left] = grown.x, grown.claimed

@@ -25,7 +25,7 @@ def ellice(
     *,
     constraint: Constraint,
     background: Background | None = None,
-    loss_share: float = 0.02,
+    loss_share: float = 0.01,
     ridge: float = 1e-4,
     iterations: int = 1000,
     lr: float = 0.01,

@@ -8,8 +8,12 @@ from cftransfer.searching.constraint import Constraint
 from cftransfer.settings import check_choice
 from cftransfer.targets import call_target
 
-STARTS = ("growing_spheres", "minimal", "nearest")
-LEAST = 100  # iterations that each of them can do with
+STARTS = {"growing_spheres": 100, "minimal": 51, "nearest": 1}  # and the fewest iterations that each takes
+
+
+def check_start(start: str) -> int:
+    """Return the fewest iterations that a start takes; InputError unless it is one of STARTS."""
+    return STARTS[check_choice("counterfactual.start", start, tuple(STARTS))]
 
 
 def begun_with(
@@ -25,7 +29,6 @@ def begun_with(
     batch_size: int,
 ) -> Candidates:
     """Return the counterfactuals that one of STARTS finds with its own defaults, but for the settings given here."""
-    check_choice("counterfactual.start", start, STARTS)
     given = {"constraint": constraint, "background": background, "confidence": confidence, "iterations": iterations}
     offered = {**given, "batch_size": batch_size}
     found: Candidates = call_target(
