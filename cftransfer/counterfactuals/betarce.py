@@ -62,8 +62,17 @@ def betarce(
     check_confidence(confidence)
     if generating is None and len(x):
         raise InputError("counterfactual: betarce counts models that agree; generating=[…] gives them")
-    common = {"constraint": constraint, "background": background, "confidence": confidence, "batch_size": batch_size}
-    begun = begun_with(start, model, x, target, iterations=iterations // 2, **common)
+    begun = begun_with(
+        start,
+        model,
+        x,
+        target,
+        constraint=constraint,
+        background=background,
+        confidence=confidence,
+        iterations=iterations // 2,
+        batch_size=batch_size,
+    )
     others, (sure, needed) = generating(models) if generating else (), criterion(confidence)
 
     def robust(points: Tensor, target: Tensor) -> Tensor:

@@ -115,8 +115,8 @@ def _curvature(layer: LastLayer, background: Background, device: torch.device) -
     for x, y in zip(background.x.split(some), background.y.split(some), strict=True):
         with torch.no_grad():
             logits, features = layer.features(unit(x).to(device))
-        y, phi = y.to(device), features.double()
-        losses += float(cross_entropy(logits, y).double().sum())
+        phi = features.double()
+        losses += float(cross_entropy(logits, y.to(device)).double().sum())
         if logits.dim() == 1:
             p = torch.sigmoid(logits.double())
             total = total + (phi * (p * (1 - p)).unsqueeze(1)).T @ phi

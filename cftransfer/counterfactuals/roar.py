@@ -1,6 +1,5 @@
 """ROAR (Upadhyay, Joshi, Lakkaraju 2021): a counterfactual that holds however the weights move within a box."""
 
-import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -36,6 +35,7 @@ def roar(
     little of the network, and misses the network's own boundary; the last layer is a part of the network, and the worst
     case over it exact. They go on until the loss is least; this ends at the first success.
 
+    >>> import torch
     >>> from cftransfer import search
     >>> base = torch.nn.Linear(1, 1)
     >>> _ = base.load_state_dict({"weight": torch.tensor([[4.0]]), "bias": torch.tensor([-2.0])})

@@ -58,8 +58,17 @@ def robx(
     check_int("counterfactual.iterations", iterations, least=check_start(start) + tried)
     check_int("counterfactual.batch_size", batch_size, least=1)
     check_confidence(confidence)
-    common = {"constraint": constraint, "background": background, "confidence": confidence}
-    begun = begun_with(start, model, x, target, iterations=iterations - tried, batch_size=batch_size, **common)
+    begun = begun_with(
+        start,
+        model,
+        x,
+        target,
+        constraint=constraint,
+        background=background,
+        confidence=confidence,
+        iterations=iterations - tried,
+        batch_size=batch_size,
+    )
     (sure, needed), split = criterion(confidence), needs(background, "robx")
     size, passes = prod(x.shape[1:]), rows_at_once(x, rows=batch_size, numbers=BLOCK // draws)
 
@@ -89,8 +98,9 @@ def robx(
         without[left] = not len(ends)
         if len(left) and len(ends):
             order = by_distance(x[left], ends, p=2, most=rows).to(x.device)
-            some = {"target": target[left].to(x), "constraint": constraint}
-            reached[left], done[left] = _moved(stable, x[left], begun.x[left], ends[order], **some)
+            reached[left], done[left] = _moved(
+                stable, x[left], begun.x[left], ends[order], target=target[left].to(x), constraint=constraint
+            )
             taken[left] += order.shape[1] * (1 + HALVINGS)
     return Candidates(reached, done, taken, no_row=without)
 
@@ -107,7 +117,7 @@ def _stable_rows(stable: Stable, split: Background, side: int, device: torch.dev
 def _moved(
     stable: Stable, x: Tensor, begun: Tensor, ends: Tensor, *, target: Tensor, constraint: Constraint
 ) -> tuple[Tensor, Tensor]:
-    """x, begun: (n, *input), ends: (n, lines, *input) → the stable point nearest to x, and (n,) whether there is one."""
+    """x, begun: (n, *input), ends: (n, lines, *input) → the stable point nearest to x, and (n,) whether there is."""
     (many, lines), wide = ends.shape[:2], [1] * (x.dim() - 1)
     factual, origin = (part.repeat_interleave(lines, 0) for part in (x, begun))
     ends = ends.flatten(0, 1)

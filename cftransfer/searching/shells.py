@@ -23,7 +23,7 @@ def grow(
     rounds: int,
     batch_size: int,
 ) -> Candidates:
-    """x, centre: (n, *input), target: (n,) → Candidates; iterations: the draws of all rounds, of which `rounds` at most.
+    """x, centre: (n, *input), target: (n,) → Candidates; iterations: draws, in `rounds` of them at most.
 
     `draws` points are drawn from the ball of `radius` around the centre, uniform in direction and in distance, and
     projected. While one of them is good(points, target), (n · draws,) bool, the radius is halved and the ball drawn

@@ -160,7 +160,7 @@ def searches_file(
 
     settings: those `of_base`. What is imported counts by its content, wherever its file lies.
     """
-    code, method = source_of("counterfactual", settings), settings.get("_target_")
+    code, method = source_of("counterfactual", settings), str(settings.get("_target_"))
     known = {name: value for name, value in settings.items() if value != LATER.get((method, name), object())}
     if method == IMPORTED:
         known["content"] = content_of("counterfactual.path", known.pop("path"))

@@ -1,6 +1,7 @@
 """Each method where its answer is known: by a formula, by brute force, or by its own definition asked again."""
 
 import math
+from functools import cache
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -56,8 +57,13 @@ def table_of(x, y=None):
     return Dataset(name="rows", x_train=x, y_train=y, x_test=x, y_test=y, space=space, classes=("no", "yes"))
 
 
+@cache
+def settings_of(name):
+    return OmegaConf.to_container(composed(f"counterfactual={name}").counterfactual, resolve=True)
+
+
 def asked(name, model, x, *, dataset=None, generating=None, **changes):
-    settings = OmegaConf.to_container(composed(f"counterfactual={name}").counterfactual, resolve=True)
+    settings = settings_of(name)
     settings = {**settings, **({"batch_size": 16} if "batch_size" in settings else {}), **changes}
     return run_search(model, x, settings=settings, dataset=dataset or table_of(x), generating=generating)
 
