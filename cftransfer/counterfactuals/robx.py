@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cftransfer.counterfactuals.nearest import by_distance
 from cftransfer.data.pixels import unit
-from cftransfer.models.prediction import Asked, margin, rows_at_once
+from cftransfer.models.prediction import Asked, leads, logits, margin, rows_at_once
 from cftransfer.searching.candidates import Background, Candidates, needs
 from cftransfer.searching.constraint import Constraint
 from cftransfer.searching.descent import check_confidence, criterion, positive
@@ -79,9 +79,9 @@ def robx(
             every = torch.cat([points.unsqueeze(1) + noise, points.unsqueeze(1)], 1)
             aims = target.repeat_interleave(draws + 1)
             with torch.no_grad():
-                logits = model(every.flatten(0, 1))
-            p = torch.sigmoid(margin(logits, aims)).view(-1, draws + 1)[:, :-1]
-            right = sure(logits, aims).view(-1, draws + 1)[:, -1] >= needed
+                said = model(every.flatten(0, 1))
+            p = torch.sigmoid(margin(said, aims)).view(-1, draws + 1)[:, :-1]
+            right = sure(said, aims).view(-1, draws + 1)[:, -1] >= needed
             mean = p.mean(1, keepdim=True)
             spread = (p - mean).square().mean(1).sqrt()
             return (right & (mean.squeeze(1) - spread >= stability),)
@@ -94,7 +94,7 @@ def robx(
     without = torch.zeros_like(done)
     for side in target.unique().tolist():
         left = (begun.claimed & ~done & (target == side)).nonzero().flatten()
-        ends = _stable_rows(stable, split, side, x.device) if len(left) else x[:0]
+        ends = _stable_rows(model, stable, split, side, x.device) if len(left) else x[:0]
         without[left] = not len(ends)
         if len(left) and len(ends):
             order = by_distance(x[left], ends, p=2, most=rows).to(x.device)
@@ -105,10 +105,12 @@ def robx(
     return Candidates(reached, done, taken, no_row=without)
 
 
-def _stable_rows(stable: Stable, split: Background, side: int, device: torch.device) -> Tensor:
+def _stable_rows(model: Asked, stable: Stable, split: Background, side: int, device: torch.device) -> Tensor:
     """Return the training rows that are stable in the class `side`, (m, *input)."""
-    kept = []
-    for part in split.x[:ROWS].split(rows_at_once(split.x)):
+    rows = split.x[:ROWS]
+    said = logits(model, rows)
+    rows, kept = rows[leads(said, torch.full((len(rows),), side))], []
+    for part in rows.split(rows_at_once(rows)):
         some = unit(part).to(device)
         kept.append(some[stable(some, some.new_full((len(some),), side))])
     return torch.cat(kept)

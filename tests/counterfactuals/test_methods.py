@@ -32,6 +32,8 @@ ON_CLASSES = [*((name, 2) for name in OPTIONS), *((name, 3) for name in METHODS)
 
 # The same code, sooner: draws and steps that a test can wait for, and passes in which kernels do not round differently.
 CHEAP = {
+    "probe": {"iterations": 60, "batch_size": 16},
+    "roar": {"iterations": 60, "batch_size": 16},
     "ellice": {"loss_share": 1e-4, "iterations": 60, "batch_size": 16},
     "betarce": {"draws": 10, "iterations": 300, "batch_size": 16, "models": 28, "start": "nearest"},
     "robx": {"draws": 15, "sigma": 0.03, "iterations": 150, "batch_size": 16},
