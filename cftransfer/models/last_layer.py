@@ -11,7 +11,8 @@ from cftransfer.models.prediction import Asked, margin
 from cftransfer.models.sklearn_models import SklearnModel
 
 ROWS = 16  # on which the logits are compared with what the layer makes of its features
-ROUNDING = 1e-3  # by which the two may differ, in logits and relative to them
+ROUNDING = 1e-5  # by which the two may differ, in logits
+PRECISION = 1e-3  # and relative to them: logits out of probabilities near 1 are no more precise
 
 
 class LastLayer(NamedTuple):
@@ -74,7 +75,7 @@ def _check(head: nn.Linear, logits: Tensor, features: Tensor, *, method: str) ->
         if own.shape == logits.shape:
             first = torch.zeros(len(own), device=own.device)
             expected, given = margin(own, first), margin(logits.detach(), first)
-            if torch.allclose(expected.to(given), given, rtol=ROUNDING, atol=ROUNDING):
+            if torch.allclose(expected.to(given), given, rtol=PRECISION, atol=ROUNDING):
                 return
     way_out = "give a module that ends in this layer, or search with another method"
     raise InputError(f"counterfactual: {method} changes the weights of the base's last layer, and {said}; {way_out}")

@@ -126,8 +126,7 @@ class Counterfactuals:
 
         in_target: the factual was of the target class to begin with. lost_by_projection: a counterfactual before it was
         projected onto the constraint. no_row: the training split has no row of the kind that the method goes to.
-        not_found: the method gave up. not_possible: the constraint forbids it. lost: the
-        base does not confirm it.
+        not_found: the method gave up. not_possible: the constraint forbids it. lost: the base does not confirm it.
         """
         crossed = self.relaxed_found if self.relaxed_found is not None else torch.zeros_like(self.found)
         without = self.no_row if self.no_row is not None else torch.zeros_like(self.found)

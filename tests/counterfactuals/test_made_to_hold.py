@@ -1,5 +1,7 @@
 """Methods made to hold on other models: each against its closed form, or its own definition asked again."""
 
+import doctest
+import importlib
 import math
 from itertools import product
 
@@ -41,6 +43,21 @@ def softmax_line(seed, columns=3):
     """Three classes, each predicted somewhere in the box."""
     weights = 4 * torch.randn(3, columns, generator=torch.Generator().manual_seed(seed))
     return line(weights, -weights @ torch.full((columns,), 0.5))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "counterfactuals.betarce",
+        "counterfactuals.ellice",
+        "counterfactuals.probe",
+        "counterfactuals.roar",
+        "models.last_layer",
+    ],
+)
+def test_examples_in_docstrings_run(name):
+    done = doctest.testmod(importlib.import_module(f"cftransfer.{name}"))
+    assert (done.failed, done.attempted > 0) == (0, True)
 
 
 # roar
@@ -217,7 +234,7 @@ def test_ellice_finds_points_that_no_layer_of_the_ellipsoid_refuses():
 def test_a_base_whose_last_layer_cannot_be_reached_is_refused_in_one_line(method):
     x = random(5, 3)
     split = x, torch.arange(5) % 2
-    squashed = nn.Sequential(nn.Linear(3, 1), nn.Tanh())
+    squashed = nn.Sequential(line(torch.tensor([1.0, -2.0, 0.5]), 0.3), nn.Tanh())
     convolved = nn.Sequential(nn.Unflatten(1, (3, 1)), nn.Conv1d(3, 1, 1), nn.Flatten())
     said = {
         lambda x: x.sum(1): "needs a torch module that ends in an nn.Linear",
