@@ -57,7 +57,10 @@ def test_the_rate_rises(rates, less, more):
 
 @pytest.mark.parametrize(
     "method",
-    "gradient wachter minimal nearest growing_spheres sns trex ensemble robx roar probe betarce ellice".split(),
+    [
+        *("gradient", "wachter", "minimal", "nearest", "growing_spheres", "sns", "trex", "ensemble"),
+        *("robx", "roar", "probe", "betarce", "ellice"),
+    ],
 )
 def test_each_method_finds_nearly_all_that_is_possible(rates, method):
     assert rates(method)[1] >= 0.95
