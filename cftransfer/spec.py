@@ -17,7 +17,9 @@ PARTS = ("dataset", "model", "training")
 PLACES = {"dataset": ("root", "path", "test_path", "features"), "model": ("weights",)}
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
 POOL_SIZE = 1000
-GENERATING = 20  # models at most that a method trains for one base; 50 bases then have such models of their own
+IN_POOL = 20  # seeds of a base's own within the generating pool; 50 bases then have such seeds
+GENERATING = 64  # models at most that a method trains for one base
+BEYOND = 10**16  # above the seeds of all pools: from here on, each base has the seeds of its models after the first 20
 
 
 def with_hashes(spec: Spec, version: str) -> Spec:
@@ -98,10 +100,15 @@ def member_seeds(seed: int, pool: str, count: int) -> list[int]:
 
 
 def generating_seeds(base_seed: int, count: int) -> list[int]:
-    """Return the seeds of the first `count` models that a method trains for one base: no other base has any of them."""
+    """Return the seeds of the first `count` ≤ GENERATING models that a method trains for one base.
+
+    No other base, and no pool, has any of them. The first IN_POOL lie in the generating pool, as they always did, so
+    that models in older stores keep their keys; the others lie above all pools.
+    """
     pools, base = divmod(base_seed, POOL_SIZE)
-    if base >= POOL_SIZE // GENERATING:
-        most = POOL_SIZE // GENERATING
+    if base >= POOL_SIZE // IN_POOL:
+        most = POOL_SIZE // IN_POOL
         raise InputError(f"replicates.bases: at most {most} where the search trains models of its own")
-    start = (pools + POOLS.index("generating")) * POOL_SIZE + base * GENERATING
-    return list(range(start, start + count))
+    start = (pools + POOLS.index("generating")) * POOL_SIZE + base * IN_POOL
+    beyond = BEYOND + base_seed * GENERATING
+    return [*range(start, start + min(count, IN_POOL)), *range(beyond, beyond + max(0, count - IN_POOL))]

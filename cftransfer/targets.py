@@ -42,7 +42,8 @@ OWN = {
         "svm",
     },
     "counterfactual": {
-        "ensemble", "gradient", "growing_spheres", "imported", "minimal", "nearest", "sns", "trex", "wachter",
+        "betarce", "ellice", "ensemble", "gradient", "growing_spheres", "imported", "minimal", "nearest", "probe",
+        "roar", "robx", "sns", "trex", "wachter",
     },
 }  # fmt: skip
 

@@ -25,6 +25,10 @@ LESS_TO_MORE = [
     (TREX.format(0.38), TREX.format(0.46)),
     ("ensemble_2", "ensemble_8"),
     ("gradient", "ensemble_2"),
+    ("gradient", "roar"),
+    ("roar", "roar_05"),
+    ("ellice_002", "ellice"),
+    ("probe_35", "probe"),
 ]
 
 
@@ -52,7 +56,11 @@ def test_the_rate_rises(rates, less, more):
 
 
 @pytest.mark.parametrize(
-    "method", ["gradient", "wachter", "minimal", "nearest", "growing_spheres", "sns", "trex", "ensemble"]
+    "method",
+    [
+        *("gradient", "wachter", "minimal", "nearest", "growing_spheres", "sns", "trex", "ensemble"),
+        *("robx", "roar", "probe", "betarce", "ellice"),
+    ],
 )
 def test_each_method_finds_nearly_all_that_is_possible(rates, method):
     assert rates(method)[1] >= 0.95

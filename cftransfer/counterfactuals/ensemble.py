@@ -1,4 +1,6 @@
-"""Against several models at once (Liu, Chen, Liu, Song 2017, for adversarial examples): what all of them agree on."""
+"""Against several models at once (Liu, Chen, Liu, Song 2017, for adversarial examples): where enough of them agree."""
+
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ def ensemble(
     constraint: Constraint,
     generating: Generating | None = None,
     models: int = 4,
+    agree: float = 1,
     iterations: int = 1000,
     lr: float = 0.01,
     distance_weight: float = 0.1,
@@ -30,27 +33,31 @@ def ensemble(
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
     Minimises the mean over the base and `models` others of BCE(model(x′), target), plus distance_weight · ‖x′ − x‖², as
-    `gradient` does for one, and is done when each of them gives the target class at least the `confidence`. The others
-    are of the base's spec, from seeds that belong to this base alone and to no reference. Liu et al. weigh the models'
-    probabilities inside the logarithm; a mean of losses keeps the gradient of a model that is far from the target.
+    `gradient` does for one. It is done when the base and at least a share `agree` of the others, rounded up to whole
+    models, give the target class at least the `confidence`: 1 waits for all of them. The others are of the base's spec,
+    from seeds that belong to this base alone and to no reference. Liu et al. weigh the models' probabilities inside the
+    logarithm; a mean of losses keeps the gradient of a model that is far from the target. The share is after Kostrzewa
+    et al. 2026 (arXiv 2604.17494).
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     check_int("counterfactual.models", models, least=1, most=GENERATING)
+    check_float("counterfactual.agree", agree, inside="above 0, up to 1", among=lambda share: 0 < share <= 1)
     check_float("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
     if generating is None and len(x):
         raise InputError("counterfactual: ensemble searches on several models; generating=[…] gives them")
-    every = [model, *(generating(models) if generating else ())]
+    every = [model, *(generating(models) if generating else [model] * models)]  # without rows, itself will do
     if not all(map(differentiable, every)):
         raise InputError("generating: ensemble follows gradients, and one of its models has none")
 
-    sure, _ = criterion(confidence)
+    (sure, _), enough = criterion(confidence), agreeing(agree, models)
 
     def objective(moving: Tensor, factual: Tensor, target: Tensor, _: Tensor) -> Loss:
         answers = [one(moving) for one in every]
         losses = torch.stack([cross_entropy(answer, target) for answer in answers])
         surest = torch.stack([sure(answer, target) for answer in answers])
         distance = distance_weight * (moving - factual).square().flatten(1).sum(1)
-        return Loss(losses.mean(0), distance, surest.amin(0))
+        others = surest[1:].topk(enough, dim=0).values[-1]  # the least sure of those that have to agree
+        return Loss(losses.mean(0), distance, torch.minimum(surest[0], others))
 
     return descend(
         objective,
@@ -62,3 +69,8 @@ def ensemble(
         lr=lr,
         batch_size=batch_size,
     )
+
+
+def agreeing(share: float, models: int) -> int:
+    """Return how many of the models are at least that share of them, in (0, 1]: 2 of 3 are at least .5."""
+    return max(1, ceil(share * models - 1e-9))  # .07 · 100 is 7.000000000000001

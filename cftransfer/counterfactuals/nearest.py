@@ -42,7 +42,7 @@ def nearest(
     for side in target.unique().tolist():
         candidates = _candidates(model, rows_at_hand, side, confidence)
         for rows in (target == side).cpu().nonzero().flatten().split(ROWS) if len(candidates) else ():
-            order = _order(x[rows], candidates, p=1 if distance == "l1" else 2, most=iterations)
+            order = by_distance(x[rows], candidates, p=1 if distance == "l1" else 2, most=iterations)
             waiting = torch.arange(len(rows))
             for place in range(order.shape[1]):
                 points = constraint.project(unit(candidates[order[waiting, place]]), x[rows[waiting]])
@@ -63,7 +63,7 @@ def _candidates(model: Asked, background: Background, side: int, confidence: flo
     return background.x[right & (background.y == side)]
 
 
-def _order(x: Tensor, candidates: Tensor, *, p: int, most: int) -> Tensor:
+def by_distance(x: Tensor, candidates: Tensor, *, p: int, most: int) -> Tensor:
     """x: (n, *input) → (n, ≤ most) which candidates are nearest, in their order."""
     parts = candidates.split(rows_at_once(candidates, numbers=BLOCK))
     # Without matrix products, which round differently from row to row.

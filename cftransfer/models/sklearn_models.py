@@ -41,6 +41,7 @@ class SklearnModel:
         when the model is fitted.
     trusted: names, such as "package.module.Type", of types beyond those of scikit-learn that the fitted estimator
         holds, and that may be made when it is read from the store.
+    linear: whether the logits are linear in the inputs, so that the whole model is a last layer (`last_layer`).
     """
 
     estimator: Estimator
@@ -49,6 +50,7 @@ class SklearnModel:
     outputs: int = 1
     differentiable: bool = False
     trusted: tuple[str, ...] = ()
+    linear: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: (n, *input_shape) in [0, 1] → (n,) or (n, K) float32 logits, on the device of x."""
@@ -109,7 +111,7 @@ def logistic_regression(*, C: float = 1.0, input_shape: tuple[int, ...], outputs
     from sklearn.linear_model import LogisticRegression
 
     regression = LogisticRegression(C=_positive("C", C), max_iter=1000)
-    return SklearnModel(regression, input_shape, _line, outputs, differentiable=True)
+    return SklearnModel(regression, input_shape, _line, outputs, differentiable=True, linear=True)
 
 
 def decision_tree(

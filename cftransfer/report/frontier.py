@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 from cftransfer.jobs.read import Job
 from cftransfer.report.collect import Jobs
 
-COLOURS = ("#0b6fb8", "#c4500e", "#2c8a4b", "#8a4fa8", "#7a6a00", "#a61c4b", "#2b8f96", "#57646f")
-MARKERS = "oDs^vPX*"
+COLOURS = (
+    "#0b6fb8", "#c4500e", "#2c8a4b", "#8a4fa8", "#7a6a00", "#a61c4b", "#2b8f96", "#57646f",
+    "#1f3f8f", "#d98200", "#6b8e23", "#d0489c", "#7b4a2d", "#000000",
+)  # fmt: skip
+MARKERS = "oDs^vPX*<>pdhH"
 FOUND = 0.95  # share below which a point is hollow: its rate is of the easier factuals alone
 
 
@@ -91,5 +94,6 @@ def _strengths(some: Sequence[Job]) -> list[str]:
     """Return, for each job of one method, the values of the method's settings that differ between them."""
     settings = [job.result.config["counterfactual"] for job in some]
     names = [name for name in settings[0] if len({str(each.get(name)) for each in settings}) > 1]
-    short = {"confidence": "p", "radius": "ε", "stability": "τ", "models": "k"}
+    short = {"confidence": "p", "radius": "ε", "stability": "τ", "models": "k", "agree": "q", "delta": "δ"}
+    short |= {"invalidation": "r", "loss_share": "ε"}
     return [", ".join(f"{short.get(name, name)} = {each.get(name)}" for name in names) for each in settings]

@@ -37,6 +37,7 @@ class Candidates(NamedTuple):
     None where proposal i is the one for factual i.
     target: (n,) int64, the class that each aims at, where the caller names none and the method knows better than the
     base's second choice; else None.
+    no_row: (n,) bool, where the training split has no row that the method could go to; None where it needs none.
     """
 
     x: Tensor
@@ -46,6 +47,7 @@ class Candidates(NamedTuple):
     crossed: Tensor | None = None
     row: Tensor | None = None
     target: Tensor | None = None
+    no_row: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,8 @@ class Counterfactuals:
     relaxed_found: (n,) bool, whether it ever was, confirmed by the base. None where nothing had to be projected.
     row: (n,) int64, the number of each entry's factual, where factuals have several; None where entry i is of factual
     i. Every factual has at least one entry.
+    no_row: (n,) bool, where the method needs rows of the training split of which there is none; None where it needs
+    none.
     base, space: the model and the space that they were found with; None where they come out of a store.
     framed: whether the factuals came as a DataFrame.
     settings: how they were made: method, constraints and the method's own settings.
@@ -79,6 +83,7 @@ class Counterfactuals:
     relaxed: Tensor | None = None
     relaxed_found: Tensor | None = None
     row: Tensor | None = None
+    no_row: Tensor | None = None
     base: Asked | None = field(default=None, repr=False)
     space: FeatureSpace | PixelSpace | None = field(default=None, repr=False)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -120,14 +125,16 @@ class Counterfactuals:
         """(n,) words: found, or the reason why not.
 
         in_target: the factual was of the target class to begin with. lost_by_projection: a counterfactual before it was
-        projected onto the constraint. not_found: the method gave up. not_possible: the constraint forbids it. lost: the
-        base does not confirm it.
+        projected onto the constraint. no_row: the training split has no row of the kind that the method goes to.
+        not_found: the method gave up. not_possible: the constraint forbids it. lost: the base does not confirm it.
         """
         crossed = self.relaxed_found if self.relaxed_found is not None else torch.zeros_like(self.found)
+        without = self.no_row if self.no_row is not None else torch.zeros_like(self.found)
         reasons = [
             (self.found, "found"),
             (self.in_target, "in_target"),
             (~self.claimed & crossed, "lost_by_projection"),
+            (~self.claimed & without, "no_row"),
             (~self.claimed, "not_found"),
             (~self.possible, "not_possible"),
         ]

@@ -90,6 +90,11 @@ def criterion(confidence: float) -> tuple[Callable[[Tensor, Tensor], Tensor], fl
     return (lead if confidence == BOUNDARY else margin), log(confidence / (1 - confidence)) + ROUNDING
 
 
+def held(sure: Tensor, worst: Tensor, confidence: float) -> Tensor:
+    """Return what reaches the need of `criterion` where `sure` does and `worst`, a lead in logits, is above 0: (n,)."""
+    return torch.minimum(sure, worst + log(confidence / (1 - confidence)))
+
+
 def check_descent(model: Asked, *, confidence: float, iterations: int, lr: float, batch_size: int) -> None:
     """Raise an InputError that names the key for settings of methods that follow gradients, or for a model without."""
     if not differentiable(model):

@@ -49,9 +49,10 @@ def search(
             words (`classes_`; else 0, 1, …), or one per row. A factual that is in its target class already is a failure
             with the status `in_target`.
         constraints: none, box, possible or actionable (`constraint`); by default possible with a space, else box.
-        background: (x_train, y_train), for methods that look at the training split (nearest, wachter).
-        generating: other models of the base's kind, for methods that search on several (ensemble): a list, or a
-            function of how many.
+        background: (x_train, y_train), for methods that look at the training split (nearest, wachter, robx,
+            ellice).
+        generating: other models of the base's kind, for methods that search on several (ensemble, betarce): a list,
+            or a function of how many.
         settings: the method's own, as in its docstring, such as confidence=.9.
 
     Returns:

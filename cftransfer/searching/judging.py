@@ -150,4 +150,5 @@ def judged(
         relaxed=before.get("relaxed"),
         relaxed_found=before.get("relaxed_found"),
         row=candidates.row,
+        no_row=None if candidates.no_row is None else candidates.no_row.cpu(),
     )

@@ -12,7 +12,7 @@ from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import PixelSpace, unit
 from cftransfer.errors import InputError
 from cftransfer.models.adapter import as_model
-from cftransfer.models.prediction import Asked, differentiable
+from cftransfer.models.prediction import Asked
 from cftransfer.searching.candidates import Background, Counterfactuals
 from cftransfer.searching.constraint import constraint
 from cftransfer.searching.engine import Generating, proposed, search
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 IMPORTED = "imported"  # the method that reads a file
 GREY, GREYS = ("possible", "actionable"), {"pixels": "whole grey levels"}  # what the two allow of images
+# Settings younger than some searches in stores, and the value at which a method searches as it did without them: there
+# they are no part of the key.
+LATER = {("ensemble", "agree"): 1}
 TRIES = 3  # of making searches that are damaged or gone as soon as they are made
 
 
@@ -45,7 +48,7 @@ def check_search(
     method, constraints, others = _parts(of_base(settings, base))
     rows = factuals(dataset, samples) if method == IMPORTED else unit(dataset.x_test[:0])
     shape = () if dataset.outputs == 1 else (dataset.outputs,)
-    asked = (lambda x: x.new_zeros(len(x), *shape) + x.sum()) if differentiable(model) or method == IMPORTED else model
+    asked = (lambda x: x.new_zeros(len(x), *shape) + x.sum()) if method == IMPORTED else model
     proposed(
         method,
         as_model(asked),
@@ -158,8 +161,9 @@ def searches_file(
 
     settings: those `of_base`. What is imported counts by its content, wherever its file lies.
     """
-    code, known = source_of("counterfactual", settings), dict(settings)
-    if known.get("_target_") == IMPORTED:
+    code, method = source_of("counterfactual", settings), str(settings.get("_target_"))
+    known = {name: value for name, value in settings.items() if value != LATER.get((method, name), object())}
+    if method == IMPORTED:
         known["content"] = content_of("counterfactual.path", known.pop("path"))
     free = {} if dataset.version == dataset.model_version else {"data": dataset.version}  # what a person can change
     # Searches of earlier versions, to which every point of the box was possible, have keys without it.

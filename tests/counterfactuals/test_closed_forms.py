@@ -1,6 +1,7 @@
 """Each method where its answer is known: by a formula, by brute force, or by its own definition asked again."""
 
 import math
+from functools import cache
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -13,7 +14,6 @@ from scipy.optimize import LinearConstraint, minimize
 from scipy.stats import kstest
 
 from cftransfer.counterfactuals import wachter as wachter_file
-from cftransfer.counterfactuals.growing_spheres import _shell
 from cftransfer.counterfactuals.minimal import OVERSHOOT, halfspace
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.feature import Feature
@@ -26,7 +26,8 @@ from cftransfer.searching.constraint import constraint
 from cftransfer.searching.descent import ROUNDING
 from cftransfer.searching.mad import mad_scale
 from cftransfer.searching.row_random import normal, row_seeds, uniform
-from cftransfer.spec import GENERATING, POOL_SIZE, generating_seeds, member_seeds
+from cftransfer.searching.shells import shell
+from cftransfer.spec import GENERATING, IN_POOL, POOL_SIZE, generating_seeds, member_seeds
 from cftransfer.store.searched import run_search
 
 INF = float("inf")
@@ -56,8 +57,13 @@ def table_of(x, y=None):
     return Dataset(name="rows", x_train=x, y_train=y, x_test=x, y_test=y, space=space, classes=("no", "yes"))
 
 
+@cache
+def settings_of(name):
+    return OmegaConf.to_container(composed(f"counterfactual={name}").counterfactual, resolve=True)
+
+
 def asked(name, model, x, *, dataset=None, generating=None, **changes):
-    settings = OmegaConf.to_container(composed(f"counterfactual={name}").counterfactual, resolve=True)
+    settings = settings_of(name)
     settings = {**settings, **({"batch_size": 16} if "batch_size" in settings else {}), **changes}
     return run_search(model, x, settings=settings, dataset=dataset or table_of(x), generating=generating)
 
@@ -232,8 +238,8 @@ def test_wachter_moves_no_sooner_than_lambda_outweighs_the_distance(patience):
 def shells(inner, width, *, draws=4000, columns=3, rows=2, age=0):
     x = random(rows, columns)
     full = [torch.full((rows,), value) for value in (inner, width)]
-    state = {"x": x, "seed": row_seeds(x), "inner": full[0], "width": full[1]}
-    return x, _shell(state, torch.full((rows,), age), draws)
+    state = {"centre": x, "seed": row_seeds(x), "inner": full[0], "width": full[1]}
+    return x, shell(state, torch.full((rows,), age), draws)
 
 
 @pytest.mark.parametrize(("inner", "width"), [(0.0, 0.1), (0.3, 0.1), (1.0, 0.5)])
@@ -264,7 +270,7 @@ def test_growing_spheres_takes_the_nearest_of_its_draws():
     about = {"constraints": "none", "sparse": False, "draws": 60, "iterations": 60, "radius": 2.0}
     result = asked("growing_spheres", model, x, **about)
     wide = {"inner": torch.zeros(20), "width": torch.full((20,), 2.0)}
-    points = _shell({"x": x, "seed": row_seeds(x), **wide}, torch.zeros(20, dtype=torch.long), 60)
+    points = shell({"centre": x, "seed": row_seeds(x), **wide}, torch.zeros(20, dtype=torch.long), 60)
     right = margin(model(points), result.target[:, None]) > ROUNDING
     apart = (points - x[:, None]).norm(dim=2).masked_fill(~right, INF)
     assert result.found.all()
@@ -544,7 +550,7 @@ def test_models_of_a_method_are_no_bases_and_no_references_and_belong_to_one_bas
     pools = [(at, pool) for at in neighbours for pool in ("base", "reference")]
     taken = {other for at, pool in pools for other in member_seeds(at, pool, POOL_SIZE)}
     for at in neighbours:
-        for base in member_seeds(at, "base", POOL_SIZE // GENERATING):
+        for base in member_seeds(at, "base", POOL_SIZE // IN_POOL):
             mine = generating_seeds(base, GENERATING)
             assert len(set(mine)) == GENERATING
             assert not taken.intersection(mine)

@@ -11,6 +11,7 @@ from cftransfer.report import report
 from cftransfer.report.collect import jobs
 from cftransfer.report.frontier import frontier
 from cftransfer.report.matrix import matrix
+from cftransfer.targets import OWN
 
 TARGET = "cftransfer.counterfactuals.{0}.{0}"
 
@@ -47,6 +48,17 @@ def test_each_search_stands_at_its_distance_and_rate_with_both_intervals(methods
     hollow = {place for place, bar in bars.items() if bar.lines[0].get_markerfacecolor() == "white"}
     assert hollow == {(0.4, 0.9)}  # found .8
     assert {text.get_text() for text in axes.texts} == {"p = 0.5", "p = 0.9"}
+
+
+def test_every_method_that_we_ship_has_a_colour_and_a_marker_of_its_own(tmp_path):
+    shipped = sorted(OWN["counterfactual"])
+    for index, name in enumerate(shipped):
+        searched(tmp_path / str(index), name, rate=0.5, distance=0.1 + index / 10)
+    (axes,) = frontier(jobs([tmp_path])).axes
+    handles, labels = axes.get_legend_handles_labels()
+    assert sorted(labels) == shipped
+    assert len({handle.get_color() for handle in handles}) == len(shipped)
+    assert len({handle.get_marker() for handle in handles}) == len(shipped)
 
 
 def test_there_is_a_panel_for_each_data_set(methods):
