@@ -9,12 +9,13 @@ from cftransfer.errors import InputError
 from cftransfer.settings import check_int
 from cftransfer.targets import source_of
 
-Spec: TypeAlias = dict[str, Any]  # {"dataset": {...}, "model": {...}, "training": {...}}, resolved, plain data
+Spec: TypeAlias = dict[str, Any]  # {"dataset": {…}, "model": {…}, "training": {…}, "rows": {…}}, resolved, plain data
 
 FORMAT = 2  # raise it when the same spec would no longer give the same artifact
-PARTS = ("dataset", "model", "training")
+PARTS = ("dataset", "model", "training", "rows")
+ALL_ROWS = {"_target_": "all"}  # the rows of the training split as they are
 # Files, and tables of features; the identity of a data set is that of its content.
-PLACES = {"dataset": ("root", "path", "test_path", "features"), "model": ("weights",)}
+PLACES = {"dataset": ("root", "path", "test_path", "features"), "model": ("weights",), "rows": ("dataset",)}
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
 POOL_SIZE = 1000
 GENERATING = 20  # models at most that a method trains for one base; 50 bases then have such models of their own
@@ -75,11 +76,15 @@ def without_epochs(spec: Spec) -> Spec:
 
 
 def without_paths(spec: Spec) -> Spec:
-    """Return the spec without the places of files, wherever these now lie."""
+    """Return the spec without the places of files, wherever these now lie, and without what changes nothing."""
     kept = {
-        part: {name: value for name, value in spec[part].items() if name not in PLACES.get(part, ())} for part in PARTS
+        part: {name: value for name, value in spec[part].items() if name not in PLACES.get(part, ())}
+        for part in PARTS
+        if part in spec
     }
-    return {**spec, **kept}
+    if kept.get("rows") == ALL_ROWS:  # else models that were stored before there were other rows would be lost
+        del kept["rows"]
+    return {name: value for name, value in spec.items() if name not in PARTS} | kept
 
 
 def at_epoch(spec: Spec, epochs: int | None) -> Spec:

@@ -24,13 +24,16 @@ MODULES = {  # of each part: the modules in which a name is looked for
     "dataset": ("cftransfer.data.{name}",),
     "model": ("cftransfer.models.{name}", "cftransfer.models.sklearn_models"),
     "counterfactual": ("cftransfer.counterfactuals.{name}",),
+    "rows": ("cftransfer.models.training_rows",),
 }
 ENTRY_POINTS = {
     "dataset": "cftransfer.datasets",
     "model": "cftransfer.models",
     "counterfactual": "cftransfer.methods",
+    "rows": "cftransfer.rows",
 }
-TAKES = {"dataset": "folder", "model": "input_shape", "counterfactual": "target"}  # each function of a part takes it
+# What each function of a part takes.
+TAKES = {"dataset": "folder", "model": "input_shape", "counterfactual": "target", "rows": "random"}
 # What the project ships. Its code changes with FORMAT (spec.py); the source of all other code is a part of its keys.
 OWN = {
     "dataset": {
@@ -44,6 +47,7 @@ OWN = {
     "counterfactual": {
         "ensemble", "gradient", "growing_spheres", "imported", "minimal", "nearest", "sns", "trex", "wachter",
     },
+    "rows": {"bootstrap", "drop", "label_noise", "part", "shift"},
 }  # fmt: skip
 
 

@@ -37,7 +37,8 @@ def run(plan: Plan) -> JobResult:
     shared: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store, "hardware": plan.hardware}
     bases = trained(plan.base, plan.base_seeds, **shared)
     searches = _searched(plan, bases, shared)
-    references = trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **shared)
+    theirs = {**shared, "dataset": plan.reference_dataset}
+    references = trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **theirs)
     same_spec = [trained(plan.base, plan.reference_seeds, **shared)] if plan.by_seed else []
     nearest = [nearest_rows(found, base, plan.dataset.x_train) for found, base in zip(searches, bases, strict=True)]
     asked = transfer_tables(

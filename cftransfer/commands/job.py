@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GROUPS = ("experiment", "dataset", "model", "training", "counterfactual", "model@reference.model")
+GROUPS = ("experiment", "dataset", "model", "training", "rows", "counterfactual", "model@reference.model")
+GROUPS += ("rows@reference.rows",)
 
 
 def running_job(cfg: DictConfig, *, resolve: bool = True) -> RunningJob:

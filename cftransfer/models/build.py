@@ -11,8 +11,9 @@ from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
 from cftransfer.models.sklearn_models import SklearnModel
+from cftransfer.models.training_rows import training_rows
 from cftransfer.settings import check_float, check_int, check_keys
-from cftransfer.spec import Spec
+from cftransfer.spec import ALL_ROWS, Spec
 from cftransfer.targets import call_target, parameters
 
 
@@ -71,6 +72,7 @@ def check_training(spec: Spec, dataset: Dataset, *, complete: bool = True) -> No
     check_int("training.epochs", training["epochs"], least=1)
     check_int("training.batch_size", training["batch_size"], least=1)
     check_float("training.lr", training["lr"], inside="> 0", among=lambda lr: 0 < lr < float("inf"))
+    training_rows(dataset, spec.get("rows", ALL_ROWS), seed=0)
     model = build_for(dataset, spec["model"], seed=0, complete=complete)
     if dataset.outputs > 1:
         _check_classes(dataset)
@@ -92,10 +94,10 @@ def _check_classes(dataset: Dataset) -> None:
 
 
 def _check_weight(dataset: Dataset, weight: Tensor) -> None:
-    """Refuse weights that are not a positive number for each training row."""
+    """Refuse weights that are not a number ≥ 0 for each training row, and weights that are all 0."""
     wanted = tuple(dataset.y_train.shape)
-    if tuple(weight.shape) != wanted or not ((weight > 0) & weight.isfinite()).all():
-        takes = f"takes {wanted[0]} finite numbers > 0, one per training row"
+    if tuple(weight.shape) != wanted or not ((weight >= 0) & weight.isfinite()).all() or not weight.any():
+        takes = f"takes {wanted[0]} finite numbers ≥ 0, one per training row, and not 0 for all"
         raise InputError(f"dataset {dataset.name}: weight of shape {tuple(weight.shape)} cannot be used; {takes}")
 
 

@@ -67,7 +67,10 @@ class Classifier(pl.LightningModule):
         weight: (…, n), how much each row counts in the mean; None where all count the same.
         """
         losses = cross_entropy(logits, y)
-        return losses.mean(-1) if weight is None else (weight * losses).sum(-1) / weight.sum(-1)
+        if weight is None:
+            return losses.mean(-1)
+        total = weight.sum(-1).clamp_min(torch.finfo(weight.dtype).tiny)  # a batch whose rows all count nothing: 0
+        return (weight * losses).sum(-1) / total
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probability of class 1, (…, n), or of every class, (…, n, K)."""

@@ -30,6 +30,7 @@ from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
 from cftransfer.models.classifier import Batch, Classifier
 from cftransfer.models.prediction import rows_at_once
+from cftransfer.models.training_rows import TrainingRows
 
 # Importing Lightning sets its loggers to INFO; its notes on hardware and subscriptions would stand in every job.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -84,7 +85,8 @@ class Population(Classifier):
         splits: x_train (n, *input) in [0, 1] or bytes, y_train (n,), x_test, y_test.
         seeds: one per member; with the epoch it fixes the order of its batches.
         lr, batch_size: of Adam, and of every member.
-        classes: their number, K ≥ 2; row_weight: (n,) > 0, how much each training row counts in the loss, or None.
+        classes: their number, K ≥ 2; row_weight: (n,) ≥ 0, how much each training row counts in the loss, or None.
+        rows: what each member is trained on, all by the same rule; None for all rows.
         epoch: epochs that the members have behind them; state: what `state()` gave after them.
     """
 
@@ -93,6 +95,7 @@ class Population(Classifier):
     x_test: Tensor
     y_test: Tensor
     row_weight: Tensor | None
+    row_index: Tensor | None
     loss_sum: Tensor
     net: Stacked
     validation_step = test_step = None  # type: ignore[assignment]  # Lightning has no loop to run: it scores by itself
@@ -107,6 +110,7 @@ class Population(Classifier):
         batch_size: int,
         classes: int = 2,
         row_weight: Tensor | None = None,
+        rows: Sequence[TrainingRows] | None = None,
         epoch: int = 0,
         state: dict[str, Tensor] | None = None,
     ) -> None:
@@ -115,7 +119,10 @@ class Population(Classifier):
         super().__init__(stacked, lr=lr, classes=classes)
         for name, tensor in splits.items():
             self.register_buffer(name, tensor, persistent=False)
-        self.register_buffer("row_weight", row_weight, persistent=False)
+        index, labels, weight = _together(rows or [TrainingRows()] * len(seeds), splits["y_train"], row_weight)
+        self.register_buffer("y_train", labels, persistent=False)  # (n,), or (members, n); so are the weights
+        self.register_buffer("row_weight", weight, persistent=False)
+        self.register_buffer("row_index", index, persistent=False)
         self.register_buffer("loss_sum", torch.zeros(len(seeds)), persistent=False)
         self.seeds, self.batch_size, self.first_epoch = tuple(seeds), batch_size, epoch
         self.curve: list[Tensor] = []  # (members, 4) per epoch, in the order of `columns.CURVE`
@@ -163,6 +170,7 @@ class Population(Classifier):
             epoch=epoch,
             batch_size=self.batch_size,
             weight=self.row_weight,
+            index=self.row_index,
         )
 
     def on_fit_start(self) -> None:
@@ -183,7 +191,8 @@ class Population(Classifier):
             parts = self.x_test.split(rows_at_once(self.x_test, rows=256))  # fits the cache
             scores = torch.cat([self(rows, shared=True) for rows in parts], dim=1)
         truth = self.y_test.expand(scores.shape[:2])
-        row = [self.loss_sum / len(self.x_train), self.loss(scores, truth)]
+        rows = len(self.x_train) if self.row_index is None else self.row_index.shape[1]
+        row = [self.loss_sum / rows, self.loss(scores, truth)]
         row += [
             self._scored(metric, self.probabilities(scores), truth.long()) for metric in (self.accuracy, self.auroc)
         ]
@@ -230,8 +239,9 @@ class Population(Classifier):
 class EpochBatches:
     """One epoch of batches, in memory: (members, batch, *input) and (members, batch), each member in its own order.
 
-    The order is a function of the member's seed and the epoch alone; the last batch may be smaller. weight: (n,) of the
-    rows; where it is given, a batch has it as a third part, (members, batch).
+    The order is a function of the member's seed and the epoch alone; the last batch may be smaller. x: (n, *input). y:
+    (n,), or (members, n). weight: as y; where it is given, a batch has it as a third part, (members, batch). index:
+    (members, m), the rows of each member; None for all.
     """
 
     def __init__(
@@ -243,16 +253,36 @@ class EpochBatches:
         epoch: int,
         batch_size: int,
         weight: Tensor | None = None,
+        index: Tensor | None = None,
     ) -> None:
-        orders = np.stack([np.random.default_rng([seed, epoch]).permutation(len(x)) for seed in seeds])
-        self.parts = (x, y) if weight is None else (x, y, weight)
-        self.batches = torch.from_numpy(orders).to(x.device).split(batch_size, dim=1)
+        many = len(x) if index is None else index.shape[1]
+        orders = np.stack([np.random.default_rng([seed, epoch]).permutation(many) for seed in seeds])
+        places = torch.from_numpy(orders).to(x.device)
+        self.x, self.by_row = x, [part for part in (y, weight) if part is not None]
+        self.batches = (places if index is None else index.gather(1, places)).split(batch_size, dim=1)
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return (tuple(part[rows] for part in self.parts) for rows in self.batches)
+        return ((self.x[rows], *(_of_rows(part, rows) for part in self.by_row)) for rows in self.batches)
+
+
+def _of_rows(part: Tensor, rows: Tensor) -> Tensor:
+    """part: (n,), or (members, n); rows: (members, batch) → (members, batch)."""
+    return part[rows] if part.dim() == 1 else part.gather(1, rows)
+
+
+def _together(
+    rows: Sequence[TrainingRows], y: Tensor, weight: Tensor | None
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """Return index (members, m) or None, labels and weights, (n,) or (members, n) both, of all members."""
+    index, labels, kept = (
+        None if getattr(rows[0], name) is None else torch.stack([getattr(one, name) for one in rows])
+        for name in ("index", "labels", "kept")
+    )
+    counted = weight if kept is None else kept if weight is None else kept * weight
+    return index, y if labels is None else labels, counted
 
 
 class Snapshots(Checkpoint):

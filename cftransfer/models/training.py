@@ -1,6 +1,6 @@
 """cftransfer.train: models of one spec, trained in one pass in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from typing import Any
 
@@ -11,6 +11,8 @@ from cftransfer.errors import InputError
 from cftransfer.models.build import CPU, Hardware, build_for, check_training, faster_stacked
 from cftransfer.models.prediction import Asked
 from cftransfer.models.sklearn_models import SklearnModel
+from cftransfer.models.training_rows import split_of, training_rows
+from cftransfer.spec import ALL_ROWS
 
 
 def train(
@@ -21,6 +23,7 @@ def train(
     epochs: int = 10,
     lr: float = 0.001,
     batch_size: int = 64,
+    rows: Mapping[str, Any] | None = None,
     hardware: Hardware = CPU,
     **settings: Any,
 ) -> list[Asked]:
@@ -37,6 +40,8 @@ def train(
             do not change them.
         lr: learning rate of Adam, which minimises the cross entropy (weighted by `Dataset.weight`), > 0.
         batch_size: rows of a batch, ≥ 1.
+        rows: on which rows of the training split, as conf/rows has it: {"_target_": "bootstrap", "draw": 0}. They are a
+            function of a model's seed (`training_rows`). None: all.
         hardware: where to train (`Hardware`).
         settings: the model's own, such as layers=4, width=64.
 
@@ -60,14 +65,16 @@ def train(
         raise InputError(f"model={type(model).__name__}: {way_out}")
     named = {"_target_": model, **settings}
     training = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
-    check_training({"model": named, "training": training}, data, complete=False)
+    chosen = dict(rows or ALL_ROWS)
+    check_training({"model": named, "training": training, "rows": chosen}, data, complete=False)
     members = [build_for(data, named, seed=seed, complete=False) for seed in numbers]
     if isinstance(members[0], SklearnModel):
-        return [member.fit(data) for member in members]
+        each = zip(members, numbers, strict=True)
+        return [member.fit(split_of(data, training_rows(data, chosen, seed=seed))) for member, seed in each]
     together = faster_stacked(members[0]) if hardware.stacked is None else hardware.stacked
     whole = list(zip(members, numbers, strict=True))
     for group in [whole] if together else [[one] for one in whole]:
-        _fit(group, data, epochs=epochs, lr=lr, batch_size=batch_size, hardware=hardware)
+        _fit(group, data, epochs=epochs, lr=lr, batch_size=batch_size, rows=chosen, hardware=hardware)
     return [member.requires_grad_(False).eval().to(hardware.device) for member in members]
 
 
@@ -88,6 +95,7 @@ def _fit(
     epochs: int,
     lr: float,
     batch_size: int,
+    rows: Mapping[str, Any],
     hardware: Hardware,
 ) -> None:
     """Train networks, each with its seed, in one pass; put the weights back into them."""
@@ -103,6 +111,7 @@ def _fit(
         batch_size=batch_size,
         classes=len(data.classes),
         row_weight=data.weight,
+        rows=[training_rows(data, rows, seed=seed) for seed in seeds],
     )
     fit(population, epochs=epochs, accelerator=hardware.accelerator)
     if not all(weight.isfinite().all() for weight in population.weights):

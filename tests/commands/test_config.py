@@ -18,9 +18,12 @@ from cftransfer.errors import InputError
 from cftransfer.spec import with_hashes
 
 OPTIONS = sorted(
-    f"{path.parent.relative_to(ROOT / 'conf').as_posix()}={path.stem}"
-    for path in (ROOT / "conf").rglob("*.yaml")
-    if path.parent != ROOT / "conf" and not path.stem.startswith("_")
+    {
+        f"{path.parent.relative_to(ROOT / 'conf').as_posix()}={path.stem}"
+        for path in (ROOT / "conf").rglob("*.yaml")
+        if path.parent != ROOT / "conf" and not path.stem.startswith("_")
+    }
+    - {"rows=shift"}  # of references alone: experiment=shift chooses it
 )
 
 
@@ -34,6 +37,7 @@ NEEDED = {
         "counterfactual.units=unit",
         "counterfactual.index=factual",
     ],
+    "experiment=shift": ["dataset=moons", "+reference.rows.dataset.noise=0.4"],
     "model=cnn": ["dataset=cifar10_airplane"],
     "model=resnet18": ["dataset=cifar10_airplane"],
     **{  # bases without a gradient
