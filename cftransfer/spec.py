@@ -14,6 +14,11 @@ Spec: TypeAlias = dict[str, Any]  # {"dataset": {…}, "model": {…}, "training
 FORMAT = 2  # raise it when the same spec would no longer give the same artifact
 PARTS = ("dataset", "model", "training", "rows")
 ALL_ROWS = {"_target_": "all"}  # the rows of the training split as they are
+# Settings that came later, at values that change nothing: no part of a key, or models that were stored would be lost.
+UNCHANGED: dict[str, dict[str, Any]] = {
+    "model": {"dropout": 0.0},
+    "training": {"optimizer": "adam", "weight_decay": 0.0, "label_smoothing": 0.0},
+}
 # Files, and tables of features; the identity of a data set is that of its content.
 PLACES = {"dataset": ("root", "path", "test_path", "features"), "model": ("weights",), "rows": ("dataset",)}
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
@@ -78,13 +83,16 @@ def without_epochs(spec: Spec) -> Spec:
 def without_paths(spec: Spec) -> Spec:
     """Return the spec without the places of files, wherever these now lie, and without what changes nothing."""
     kept = {
-        part: {name: value for name, value in spec[part].items() if name not in PLACES.get(part, ())}
+        part: {name: value for name, value in spec[part].items() if not _left_out(part, name, value)}
         for part in PARTS
-        if part in spec
+        if part in spec and spec[part] != ALL_ROWS
     }
-    if kept.get("rows") == ALL_ROWS:  # else models that were stored before there were other rows would be lost
-        del kept["rows"]
     return {name: value for name, value in spec.items() if name not in PARTS} | kept
+
+
+def _left_out(part: str, name: str, value: Any) -> bool:
+    unchanged = UNCHANGED.get(part, {})
+    return name in PLACES.get(part, ()) or (name in unchanged and unchanged[name] == value)
 
 
 def at_epoch(spec: Spec, epochs: int | None) -> Spec:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GROUPS = ("experiment", "dataset", "model", "training", "rows", "counterfactual", "model@reference.model")
-GROUPS += ("rows@reference.rows",)
+REPLACED = ("model@reference.model", "rows@reference.rows")  # whole groups of the reference
+GROUPS = ("experiment", "dataset", "model", "training", "rows", "counterfactual", *REPLACED)
 
 
 def running_job(cfg: DictConfig, *, resolve: bool = True) -> RunningJob:

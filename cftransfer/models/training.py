@@ -23,6 +23,9 @@ def train(
     epochs: int = 10,
     lr: float = 0.001,
     batch_size: int = 64,
+    optimizer: str = "adam",
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
     rows: Mapping[str, Any] | None = None,
     hardware: Hardware = CPU,
     **settings: Any,
@@ -38,8 +41,11 @@ def train(
             other seeds than bases.
         epochs: passes over the training split, ≥ 1. Models of scikit-learn are fitted in one go; this and the next two
             do not change them.
-        lr: learning rate of Adam, which minimises the cross entropy (weighted by `Dataset.weight`), > 0.
+        lr: learning rate of the optimiser, which minimises the cross entropy (weighted by `Dataset.weight`), > 0.
         batch_size: rows of a batch, ≥ 1.
+        optimizer: adam, or sgd without momentum.
+        weight_decay: times each weight is added to its gradient, ≥ 0.
+        label_smoothing: share of a label, in [0, 1), that is spread evenly over all classes.
         rows: on which rows of the training split, as conf/rows has it: {"_target_": "bootstrap", "draw": 0}. They are a
             function of a model's seed (`training_rows`). None: all.
         hardware: where to train (`Hardware`).
@@ -64,7 +70,8 @@ def train(
         way_out = "takes a name, such as mlp; train a network of your own with Classifier"
         raise InputError(f"model={type(model).__name__}: {way_out}")
     named = {"_target_": model, **settings}
-    training = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
+    training = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "optimizer": optimizer}
+    training |= {"weight_decay": weight_decay, "label_smoothing": label_smoothing}
     chosen = dict(rows or ALL_ROWS)
     check_training({"model": named, "training": training, "rows": chosen}, data, complete=False)
     members = [build_for(data, named, seed=seed, complete=False) for seed in numbers]
@@ -74,7 +81,7 @@ def train(
     together = faster_stacked(members[0]) if hardware.stacked is None else hardware.stacked
     whole = list(zip(members, numbers, strict=True))
     for group in [whole] if together else [[one] for one in whole]:
-        _fit(group, data, epochs=epochs, lr=lr, batch_size=batch_size, rows=chosen, hardware=hardware)
+        _fit(group, data, training=training, rows=chosen, hardware=hardware)
     return [member.requires_grad_(False).eval().to(hardware.device) for member in members]
 
 
@@ -92,9 +99,7 @@ def _fit(
     group: Sequence[tuple[nn.Module, int]],
     data: Dataset,
     *,
-    epochs: int,
-    lr: float,
-    batch_size: int,
+    training: Mapping[str, Any],
     rows: Mapping[str, Any],
     hardware: Hardware,
 ) -> None:
@@ -107,15 +112,14 @@ def _fit(
         members,
         splits=splits,
         seeds=seeds,
-        lr=lr,
-        batch_size=batch_size,
+        **{name: value for name, value in training.items() if name != "epochs"},
         classes=len(data.classes),
         row_weight=data.weight,
         rows=[training_rows(data, rows, seed=seed) for seed in seeds],
     )
-    fit(population, epochs=epochs, accelerator=hardware.accelerator)
+    fit(population, epochs=training["epochs"], accelerator=hardware.accelerator)
     if not all(weight.isfinite().all() for weight in population.weights):
-        raise InputError(f"lr={lr}: training diverged, weights are not finite; lower it")
+        raise InputError(f"lr={training['lr']}: training diverged, weights are not finite; lower it")
     for place, member in enumerate(members):
         stacked = zip(population.names, population.weights, strict=True)
         member.load_state_dict({name: weight[place].detach().cpu() for name, weight in stacked})

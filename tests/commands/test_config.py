@@ -80,7 +80,7 @@ def check_plan(cfg):
     assert OmegaConf.to_container(cfg, resolve=True)
     made = plan(cfg)
     assert made.base == with_hashes(base_spec(cfg), made.dataset.model_version)
-    assert made.reference == with_hashes(reference_spec(cfg), made.dataset.model_version)
+    assert made.reference == with_hashes(reference_spec(cfg), made.reference_dataset.model_version)
     return made
 
 
