@@ -25,15 +25,23 @@ MODULES = {  # of each part: the modules in which a name is looked for
     "model": ("cftransfer.models.{name}", "cftransfer.models.sklearn_models"),
     "counterfactual": ("cftransfer.counterfactuals.{name}",),
     "rows": ("cftransfer.models.training_rows",),
+    "weights": ("cftransfer.models.perturbed_weights",),
 }
 ENTRY_POINTS = {
     "dataset": "cftransfer.datasets",
     "model": "cftransfer.models",
     "counterfactual": "cftransfer.methods",
     "rows": "cftransfer.rows",
+    "weights": "cftransfer.weights",
 }
 # What each function of a part takes.
-TAKES = {"dataset": "folder", "model": "input_shape", "counterfactual": "target", "rows": "random"}
+TAKES = {
+    "dataset": "folder",
+    "model": "input_shape",
+    "counterfactual": "target",
+    "rows": "random",
+    "weights": "perturb",
+}
 # What the project ships. Its code changes with FORMAT (spec.py); the source of all other code is a part of its keys.
 OWN = {
     "dataset": {
@@ -48,6 +56,7 @@ OWN = {
         "ensemble", "gradient", "growing_spheres", "imported", "minimal", "nearest", "sns", "trex", "wachter",
     },
     "rows": {"bootstrap", "drop", "label_noise", "part", "shift"},
+    "weights": {"dropout_models", "weight_noise"},
 }  # fmt: skip
 
 

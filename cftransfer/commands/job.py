@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REPLACED = ("model@reference.model", "rows@reference.rows")  # whole groups of the reference
+REPLACED = (
+    "model@reference.model",
+    "rows@reference.rows",
+    "weights@reference.weights",
+)  # whole groups of the reference
 GROUPS = ("experiment", "dataset", "model", "training", "rows", "counterfactual", *REPLACED)
 
 

@@ -16,9 +16,10 @@ from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import MAX_NUMBER, version_of
 from cftransfer.models.build import Hardware, build_for, check_training, fitted_in_one_go
+from cftransfer.models.perturbed_weights import check_weights
 from cftransfer.models.training_rows import shifted
 from cftransfer.settings import check_choice, check_int, check_keys
-from cftransfer.spec import PARTS, POOL_SIZE, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
+from cftransfer.spec import PARTS, POOL_SIZE, TRAINED, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
 from cftransfer.store.searched import IMPORTED, check_search, imported_content
 from cftransfer.targets import parameters
 
@@ -224,8 +225,23 @@ def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool
         way_out = "choose a network, as in model=mlp, or another experiment"
         name = base["model"]["_target_"].rpartition(".")[2]
         raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")
+    _check_weights(base, reference, nested=nested)
     if nested and reference["training"]["epochs"] < base["training"]["epochs"]:
         raise InputError("reference.training.epochs: with reference.seeds=base, takes no fewer than training.epochs")
+
+
+def _check_weights(base: Spec, reference: Spec, *, nested: bool) -> None:
+    """Refuse changed weights of bases, and of references that are changed in more than that."""
+    if base["weights"] != TRAINED:
+        raise InputError("weights: is of references alone, as in experiment=weight_noise")
+    if reference["weights"] == TRAINED:
+        return
+    check_weights(reference["weights"])
+    if nested or {**reference, "weights": TRAINED} != base:
+        way_out = "leave out the rest of the patch, and reference.seeds"
+        raise InputError(
+            f"reference.weights={reference['weights']['_target_']}: changes the bases themselves; {way_out}"
+        )
 
 
 def _search(cfg: DictConfig, base: Spec, dataset: Dataset, seeds: list[int]) -> dict[str, Any]:
