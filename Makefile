@@ -63,7 +63,7 @@ benchmarks: setup
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/images.py
 	$(BIN)/python benchmarks/jobs.py
-	$(BIN)/python benchmarks/sweep.py --jobs 20  # without it 200, half an hour
+	$(BIN)/python benchmarks/sweep.py --jobs 20  # without it 200, some minutes
 
 # -c keeps torch and all that is shared at the versions of .venv.
 .venv-peers/.done: pyproject.toml constraints.txt benchmarks/peers.txt

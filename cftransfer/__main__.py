@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+from cftransfer import cores
 from cftransfer.errors import print_in_any_encoding
 
 COMMANDS = {
@@ -18,6 +19,7 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command that the first word names, with the other words."""
+    cores.wait_passively()
     print_in_any_encoding()
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):

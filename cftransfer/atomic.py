@@ -8,10 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from cftransfer.errors import InputError
+from cftransfer.errors import FULL, InputError
 
 TRIES = 3
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last is a limit on the size of files
 
 
 def write(path: Path, content: bytes) -> None:
@@ -53,18 +52,22 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """Turn what a disk can do wrong while `path` is written into an InputError that names it."""
+def disk(path: Path, *, instead: str = "choose another folder") -> Iterator[None]:
+    """Turn what a disk can do wrong while `path` is written into an InputError that names it, and a way out."""
     try:
         yield
     except OSError as error:
-        way_out = f"{remedy(error)} or choose another folder, and run again"
+        way_out = f"{remedy(error)} or {instead}, and run again"
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); {way_out}") from error
 
 
 def remedy(error: OSError) -> str:
     """Return what helps where a file could not be written."""
-    return "free some space there" if error.errno in FULL else "make that place writable"
+    if error.errno in FULL:
+        return "free some space there"
+    if error.errno == errno.EACCES:  # often another user's of the same group
+        return "make that place writable (once: chmod -R g+w, and from now on umask 002, where a group shares it)"
+    return "make that place writable"
 
 
 def inside(folder: Path, path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The one kind of exception that the user can fix."""
 
+import errno
 import io
 import os
 import sys
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk; the last is a limit on the size of files
 LOGGED = "its traceback is in the log of its job"  # a note on an exception that has been logged
 
 
@@ -37,14 +39,35 @@ def as_command(name: str) -> Iterator[None]:
     """
     print_in_any_encoding()
     try:
-        yield
-        if sys.stdout is not None:  # as with >&-
-            sys.stdout.flush()
+        with printing():
+            yield
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         sys.exit(141)
+
+
+@contextmanager
+def printing(done: str = "") -> Iterator[None]:
+    """Flush stdout at the end; InputError where its disk is full.
+
+    done: what that has not harmed.
+    """
+    try:
+        yield
+        if sys.stdout is not None:  # as with >&-
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in FULL or error.filename is not None:  # a file that is not stdout has a name
+            raise
+        drop_stdout()
+        raise InputError(f"stdout: cannot be written ({error.strerror}); {done or 'free some space there'}") from error
+
+
+def drop_stdout() -> None:
+    """Drop what stdout still holds, and all that follows: Python would fail to write it once more, at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def refuse(line: str) -> NoReturn:

@@ -7,6 +7,56 @@ from typing import Any
 
 from cftransfer.errors import InputError
 
+# From … to … of settings that are whole numbers, and the values of others: whatever function reads them takes no more,
+# and a command refuses the rest at once. A function may take less, and has to check itself whether it takes null.
+WHOLE: dict[str, tuple[int, int | None]] = {
+    "seed": (0, 10**12),  # a model's seed has 63 bits
+    "samples": (1, None),
+    "replicates.bases": (1, 1000),
+    "replicates.references": (1, 1000),
+    "population.size": (1, 1000),
+    "trainer.threads": (1, 1024),  # more are seldom allowed to a process, and no machine has the cores
+    "training.epochs": (1, None),
+    "training.batch_size": (1, None),
+    "rows.count": (0, None),
+    "rows.draw": (0, None),
+    "model.layers": (1, None),
+    "model.width": (1, None),
+    "model.n_estimators": (1, None),
+    "model.n_neighbors": (1, None),
+    "model.min_samples_leaf": (1, None),
+    "model.max_depth": (1, None),
+    "counterfactual.iterations": (0, None),
+    "counterfactual.batch_size": (1, None),
+    "counterfactual.draws": (1, None),
+    "counterfactual.models": (1, 20),
+    "counterfactual.patience": (1, None),
+    "counterfactual.points": (1, None),
+    "counterfactual.steps": (0, None),
+    "dataset.max_rows": (1, None),
+    "dataset.rows": (20, None),
+    "dataset.size": (8, 4096),
+    "dataset.split_seed": (0, None),
+    "dataset.version": (1, None),
+}
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "reference.seeds": ("reference", "base"),
+    "population.pool": ("base", "reference"),
+    "training.optimizer": ("adam", "sgd"),
+    "weights.norm": ("linf", "relative"),
+    "trainer.accelerator": ("cpu", "gpu"),
+    "trainer.stacked": (None, True, False),
+    "counterfactual.constraints": ("none", "box", "possible", "actionable"),
+    "counterfactual.distance": ("l1", "l2", "mad"),
+    "counterfactual.refine": ("none", "bisect"),
+    "counterfactual.sparse": (True, False),
+    "counterfactual.units": ("original", "unit"),
+    "dataset.corrupt": ("refuse", "skip"),
+    "dataset.horizon": ("1-Year", "5-Year"),
+    "dataset.missing": ("refuse", "drop_rows", "impute_median", "category"),
+    "dataset.unseen": ("refuse", "drop_rows"),
+}
+
 
 def check_keys(part: str, settings: Any, names: Sequence[str], *, required: Sequence[str] | None = None) -> None:
     """Raise an InputError unless `settings` is a mapping with exactly the keys `names`: others are mistakes.
@@ -31,8 +81,13 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return {name: value for part in parts for name, value in part.items()}
 
 
-def check_int(name: str, value: Any, *, least: int, most: int | None = None) -> int:
-    """Return `value` if it is a whole number in [least, most], else raise an InputError that names the key."""
+def check_int(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
+    """Return `value` if it is a whole number in [least, most], else raise an InputError that names the key.
+
+    least, most: by default those of `WHOLE`.
+    """
+    known = WHOLE.get(name, (0, None))
+    least, most = known[0] if least is None else least, known[1] if most is None else most
     if (
         isinstance(value, bool)
         or not isinstance(value, Integral)
@@ -51,8 +106,12 @@ def check_float(name: str, value: Any, *, inside: str, among: Callable[[float], 
     return float(value)
 
 
-def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
-    """Return `value` if it is one of `choices`, else raise an InputError that lists them as YAML would."""
+def check_choice(name: str, value: Any, choices: Sequence[Any] | None = None) -> Any:
+    """Return `value` if it is one of `choices`, else raise an InputError that lists them as YAML would.
+
+    choices: by default those of `CHOICES`.
+    """
+    choices = CHOICES[name] if choices is None else choices
     if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
         listed = ", ".join(choice if isinstance(choice, str) else json.dumps(choice) for choice in choices)
         raise InputError(f"{name}={value}: takes one of {listed}")

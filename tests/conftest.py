@@ -48,9 +48,9 @@ def is_own(part: str, option: str) -> bool:
     return target_of(part, option) not in {None, *cftransfer.targets.OWN[part]}
 
 
-def composed(*overrides: str, name: str = "transfer") -> DictConfig:
+def composed(*overrides: str, name: str = "transfer", hydra: bool = False) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose(name, overrides=list(overrides))
+        return compose(name, overrides=list(overrides), return_hydra_config=hydra)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -127,8 +127,7 @@ def transfer_table(searches, references, **asked):
     """The table of one group of references."""
     from cftransfer.measuring.long_tables import transfer_tables
 
-    (table,) = transfer_tables(searches, [references], **asked)
-    return table
+    return pd.concat([table for (table,) in transfer_tables(searches, [references], **asked)], ignore_index=True)
 
 
 SMALL = [

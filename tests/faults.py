@@ -38,8 +38,9 @@ from wandb_server import environment_of, serving  # noqa: E402
 import cftransfer.commands.experiment  # noqa: E402  (before any fork)
 import cftransfer.models.population  # noqa: E402
 import cftransfer.report.collect  # noqa: E402
-import cftransfer.report.figures  # noqa: E402, F401
-from cftransfer import atomic, tracking  # noqa: E402, F401
+import cftransfer.report.figures  # noqa: E402
+import cftransfer.report.page  # noqa: E402, F401
+from cftransfer import atomic, store, tracking  # noqa: E402, F401
 from cftransfer.store import locks, passes, searched  # noqa: E402
 
 WORDS = [
@@ -54,6 +55,7 @@ WORDS = [
 WORDS += ["replicates.bases=2", "replicates.references=3", "samples=200", "wandb=disabled"]
 KILLS = 24  # a third each in training, in searching and in writing
 SEED = 0
+OTHER_USER = 54321  # without a name, and in no group of root's
 CLONE_NEWUTS = 0x04000000
 
 Hook = Callable[[], None]
@@ -488,6 +490,119 @@ def _tracked(row: Row, place: Path, quiet: Path, first: Ended) -> None:
     judge(row, place, quiet, whole(place))  # finds its result on disk
 
 
+def foreign_files(folder: Path, quiet: Path) -> Iterator[Row]:
+    """A user's own files, of the names that a job or its report would write, in the job's folder."""
+    row = Row("foreign files in a job's folder")
+    for name in ("pairs.parquet", "examples/mine.png", "report.html"):
+        place = fresh(folder, f"foreign-{row.times}")
+        own = place / "job" / name
+        own.parent.mkdir(parents=True)
+        own.write_text("mine")
+        first = run(place)
+        left = [path for path in (place / "job").rglob("*") if path.is_file()]
+        refused = first.code == 1 and f"job/{name}: cftransfer has not written this file" in first.said
+        if not refused or left != [own] or own.read_text() != "mine":
+            row.notes.append(f"{name}: ended with {first.code}, left {left}: {first.said[-300:]}")
+        shutil.rmtree(place / "job")
+        judge(row, place, quiet, whole(place))
+    yield row
+
+
+def surroundings(folder: Path, quiet: Path) -> Iterator[Row]:
+    """What is wrong around a job: a dead service of W&B's, a terminal of few signs, a full disk under stdout."""
+
+    def dead_service() -> None:
+        os.environ["WANDB_SERVICE"] = "3-1-unix-/tmp/gone.sock"
+
+    row = Row("a W&B service that has gone")
+    place = fresh(folder, "service")
+    ends_well(row, place, quiet, dead_service, "wandb=offline")
+    yield row
+    row = Row("output that is not UTF-8")
+    for encoding in ("ascii", "latin-1"):
+        place = fresh(folder, f"output-{encoding}")
+        ends_well(row, place, quiet, prints_in(encoding))
+    yield row
+    row = Row("a full disk under stdout")
+    place = fresh(folder, "stdout")
+    first = run(place, lambda: os.dup2(os.open("/dev/full", os.O_WRONLY), 1) and None)
+    if first.code != 1 or "stdout: cannot be written (No space left on device)" not in first.said:
+        row.notes.append(f"ended with {first.code}: {first.said[-300:]}")
+    if not same_numbers(place, quiet) or not (place / "job" / "report.html").exists():
+        row.notes.append("its results, or its report, are not there")
+    judge(row, place, quiet, whole(place))
+    yield row
+
+
+def workers(folder: Path, quiet: Path) -> Iterator[Row]:
+    """SIGKILL of a process of a local sweep, as the system's when memory runs out."""
+    row = Row("local worker killed")
+    place = fresh(folder, "worker")
+    sweep = start(place, None, "-m", "hydra/launcher=local", "hydra.sweep.dir=.", "hydra.sweep.subdir=job")
+    while not list(place.glob("store/passes/*.safetensors")):
+        time.sleep(0.01)
+    (worker,) = Path(f"/proc/{sweep}/task/{sweep}/children").read_text().split()
+    os.kill(int(worker), signal.SIGKILL)
+    first = ended(sweep, place)
+    if first.code != 1 or "job: lost: its process was killed by SIGKILL" not in first.said:
+        row.notes.append(f"ended with {first.code}: {first.said[-300:]}")
+    judge(row, place, quiet, whole(place))
+    yield row
+
+
+def ends_well(row: Row, place: Path, quiet: Path, hook: Hook, *more: str) -> None:
+    """Run a job that has to end well, report and all, in spite of its hook; then judge it."""
+    first = run(place, hook, *more)
+    if first.code != 0 or not (place / "job" / "report.html").exists():
+        row.notes.append(f"{place.name} ended with {first.code}: {first.said[-300:]}")
+    judge(row, place, quiet, whole(place))
+
+
+def prints_in(encoding: str) -> Hook:
+    """Return a hook: stdout and stderr know the signs of an encoding alone."""
+
+    def hook() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding=encoding, errors="strict")
+
+    return hook
+
+
+def two_users(folder: Path, quiet: Path) -> Iterator[Row]:
+    """A store that another user has made, under umask 022: what it has is read, what it lacks is a line."""
+    row = Row("two users on one store")
+    place = fresh(folder, "users")
+    folder.chmod(0o755)
+    shutil.copytree(quiet / "store", place / "store")
+    other = fresh_in(place, "other")
+    fresh_in(other, "job").chmod(0o777)
+    (place / "store").chmod(0o777)  # the group may write it; what the first user made in it, that user alone
+    before, shared = stored(place), f"paths.store={place / 'store'}"
+    for word, code, said in (("seed=0", 0, ""), ("seed=1", 1, "umask 002")):
+        done = run(other, becomes_another_user, shared, word)
+        if done.code != code or said not in done.said:
+            row.notes.append(f"{word} ended with {done.code}: {done.said[-300:]}")
+        elif code == 0 and not same_numbers(other, quiet):
+            row.notes.append("the other user has other numbers")
+    if stored(place) != before:
+        row.notes.append("the store is not as it was")
+    judge(row, place, quiet, whole(place))
+    yield row
+
+
+def becomes_another_user() -> None:
+    """The job goes on as another user when it comes to its store; before, it imports modules that may be root's own."""
+    real = store.prepare
+
+    def prepare(place: str) -> Path:
+        os.setgroups([])
+        os.setresgid(OTHER_USER, OTHER_USER, OTHER_USER)
+        os.setresuid(OTHER_USER, OTHER_USER, OTHER_USER)
+        return real(place)
+
+    store.prepare = prepare
+
+
 def on_host(name: str, then: Hook | None = None) -> Hook:
     """Return a hook: the job runs on a machine of another name, with locks of two seconds."""
 
@@ -582,7 +697,20 @@ def table(folder: Path) -> Iterator[Row]:
     quiet = fresh(folder, "undisturbed")
     took = counted(quiet)
     yield from kills(folder, quiet, took)
-    for faults in (without_a_name, last_steps, disk_full, damages, read_only, machines, clocks, tracked):
+    for faults in (
+        without_a_name,
+        last_steps,
+        disk_full,
+        damages,
+        read_only,
+        machines,
+        clocks,
+        tracked,
+        foreign_files,
+        surroundings,
+        two_users,
+        workers,
+    ):
         yield from faults(folder, quiet)
 
 

@@ -10,6 +10,9 @@ import pytest
 from conftest import ROOT, SMALL, results, run_command
 from offline_run import read
 
+from cftransfer.measuring import rates
+from cftransfer.measuring.counts import count
+
 MAIN = "python transfer.py -m model.layers=2,4,8"
 README = (ROOT / "README.md").read_text()
 DOCS = (ROOT / "docs" / "output.md").read_text()
@@ -91,6 +94,11 @@ def test_every_rate_can_be_recomputed_from_the_tables(main_job):
             metrics["rate"], abs=1e-12
         )
         assert found.found.mean() == metrics["found"]
+        counts = count(transfers)
+        again = (
+            rates.rates(found, counts) | rates.before_projection(found, counts) | rates.intervals(rates.pairs(counts))
+        )
+        assert again == {name: metrics[name] for name in again}
         for name in ("control_random", "control_nearest", "control_prior"):
             assert transfers.groupby(["base", "reference"])[name].mean().mean() == pytest.approx(metrics[name])
         difference = np.stack(found.counterfactual).astype(float) - np.stack(found.x)

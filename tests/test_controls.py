@@ -15,7 +15,7 @@ from cftransfer.measuring.controls import (
     DRAWS,
     control_generator,
     nearest_rows,
-    nearest_share,
+    nearest_shares,
     prior_share,
     random_points,
     random_share,
@@ -104,16 +104,17 @@ def test_the_nearest_row_is_scikit_learns(found, trained_models, compas):
         asking = found.target == side
         rows = compas.x_train[classes == side].numpy()
         distance, _ = NearestNeighbors(n_neighbors=1).fit(rows).kneighbors(found.factual[asking].numpy())
-        ours = (nearest.rows[asking] - found.factual[asking]).norm(dim=1)
+        ours = (compas.x_train[nearest.index][asking] - found.factual[asking]).norm(dim=1)
         np.testing.assert_allclose(ours, distance[:, 0], atol=1e-3)
         np.testing.assert_allclose(nearest.l2[asking], ours, atol=1e-6)
-    assert torch.equal(predicted(logits(base, nearest.rows)), found.target)
-    assert nearest_share(found, nearest, base).mean() == 1
+    assert torch.equal(predicted(logits(base, compas.x_train[nearest.index])), found.target)
+    (share,) = nearest_shares([found], [nearest], base)
+    assert share.mean() == 1
 
 
 def test_a_base_that_knows_one_class_has_no_nearest_row(found, compas):
     nearest = nearest_rows(found, lambda x: torch.full((len(x),), 1.0), compas.x_train)
-    share = nearest_share(found, nearest, lambda x: x.sum(1))
+    (share,) = nearest_shares([found], [nearest], lambda x: x.sum(1))
     assert torch.equal(share.isnan(), found.target == 0)
     assert torch.equal(nearest.l2.isnan(), found.target == 0)
 

@@ -7,6 +7,7 @@ import torch
 from conftest import composed
 
 from cftransfer.commands import experiment
+from cftransfer.commands.first_checks import check_settings
 from cftransfer.commands.plan import plan as plan_of
 from cftransfer.commands.plan import plan_training
 from cftransfer.errors import InputError
@@ -14,6 +15,11 @@ from cftransfer.measuring.accuracy import learned_nothing
 from cftransfer.store.trained import trained
 
 SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8", "replicates.bases=2", "samples=30"]
+
+
+def checked(cfg):
+    check_settings(cfg, models="replicates")
+    return cfg
 
 
 @pytest.mark.parametrize(
@@ -37,7 +43,7 @@ SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8"
         ("+reference.model.layers=0", "reference.model.layers=0: takes a whole number"),
         ("paths.store=null", "paths.store=None: takes a folder"),
         (
-            "experiment=continued_training training.epochs=abc",
+            "experiment=continued_training training.epochs=[1]",
             "reference.training.epochs=${add:${training.epochs},${extra_epochs}}: cannot be computed",
         ),
         ("experiment=more_layers model.layers=null", "reference.model.layers=${add:"),
@@ -53,8 +59,9 @@ SMALL = ["dataset=moons", "training.epochs=1", "model.layers=1", "model.width=8"
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_made(override, said, tmp_path):
     store = [] if override.startswith("paths.store") else [f"paths.store={tmp_path}"]
+    cfg = composed(*SMALL, *store, *override.split())
     with pytest.raises(InputError) as caught:
-        plan_of(composed(*SMALL, *store, *override.split()))
+        plan_of(checked(cfg))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -147,7 +154,7 @@ def test_continued_training_has_a_curve_from_one_pass(tmp_path, caplog):
     last = result.curve.iloc[-1]
     for name in result.curve.columns.drop("extra_epochs"):
         assert last[name] == pytest.approx(result.metrics[name], nan_ok=True)
-    rows = result.tables["transfers"].groupby(["extra_epochs", "base", "reference"]).transferred.mean()
+    rows = result.tables["transfers"].to_pandas().groupby(["extra_epochs", "base", "reference"]).transferred.mean()
     assert rows.groupby("extra_epochs").mean().tolist() == pytest.approx(result.curve.rate.tolist())
     assert (result.tables["pairs"].groupby("extra_epochs").size() == 2).all()
 

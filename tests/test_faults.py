@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-FAULTS = 18  # rows of the table
+FAULTS = 24  # rows of the table
 
 
 @pytest.mark.slow

@@ -88,9 +88,6 @@ def job(request, tmp_path_factory):
     else:
         put_tree(folder / "data" / "imagenet")
     size = ["dataset.size=40"] if request.param == "imagenet_orange" else []
-    stale = folder / "out" / "examples" / "9-transferred.png"  # of an earlier try in the same folder
-    stale.parent.mkdir(parents=True)
-    stale.touch()
     done = run_command(folder, "transfer.py", f"dataset={request.param}", *size, *SMALL_IMAGES, "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
     return request.param, folder

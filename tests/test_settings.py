@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cftransfer.settings import flat
+from cftransfer.settings import WHOLE, flat
+from cftransfer.spec import GENERATING, POOL_SIZE
 
 
 def test_nested_settings_are_flat():
@@ -23,3 +24,9 @@ def test_no_setting_is_lost(config):
         return sum(map(leaves, value.values())) if isinstance(value, dict) else 1
 
     assert len(flat(config)) == leaves(config)
+
+
+def test_the_limits_of_pools_are_those_of_their_seeds():
+    names = ("replicates.bases", "replicates.references", "population.size")
+    assert {WHOLE[name] for name in names} == {(1, POOL_SIZE)}
+    assert WHOLE["counterfactual.models"] == (1, GENERATING)

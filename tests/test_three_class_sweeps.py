@@ -56,7 +56,7 @@ def planned(store, *words, weighted=False, small=SMALL):
 def test_every_method_searches_and_its_rates_are_those_of_the_tables(method, store):
     plan = planned(store, f"counterfactual={method}")
     result = experiment.run(plan)
-    found, asked, metrics = result.tables["counterfactuals"], result.tables["transfers"], result.metrics
+    found, asked, metrics = result.tables["counterfactuals"], result.tables["transfers"].to_pandas(), result.metrics
     assert metrics["found"] > 0.8
     assert set(found.target) <= {0, 1, 2}
     by_target = asked[asked.found].groupby("target").transferred

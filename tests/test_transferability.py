@@ -1,7 +1,9 @@
 """Identities that a transferability rate must obey, whatever the models."""
 
+import dataclasses
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -14,9 +16,14 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from cftransfer.columns import CONTROLS, matrix
-from cftransfer.measuring.controls import Nearest, nearest_rows, nearest_share, prior_share, random_share
+from cftransfer.jobs.base_by_base import base_by_base
+from cftransfer.jobs.examples import first
+from cftransfer.measuring.controls import DRAWS, Nearest, nearest_rows, nearest_shares, prior_share, random_share
+from cftransfer.measuring.counts import by_cap, caps, count
 from cftransfer.measuring.long_tables import counterfactual_table
+from cftransfer.measuring.long_tables import transfer_tables as transfer_tables_of
 from cftransfer.measuring.metric import TransferabilityRate
+from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.measuring.rates import (
     PER_BASE,
     before_projection,
@@ -41,14 +48,27 @@ def searches(trained_models, compas):
     return [run_search(model, compas.x_test[:300], settings=SETTINGS, dataset=compas) for model in trained_models[:2]]
 
 
+def at_origin(search):
+    """One training row, the origin, which is the nearest of all."""
+    x_train = torch.zeros_like(search.factual[:1])
+    return Nearest(x_train, torch.zeros(len(search), dtype=torch.long), search.factual.double().norm(dim=1))
+
+
+def survived(counterfactuals, transfers):
+    """Survivorship, counted base by base."""
+    limits = caps(counterfactuals)
+    parts = [by_cap(own, transfers[transfers.base == base], limits) for base, own in counterfactuals.groupby("base")]
+    return survivorship(counterfactuals, pd.concat(parts))
+
+
 def measured(searches, references, *, nested=False):
     seeds, other = list(range(len(searches))), list(range(1000, 1000 + len(references)))
-    nearest = [Nearest(torch.zeros_like(search.factual), search.factual.double().norm(dim=1)) for search in searches]
+    nearest = [at_origin(search) for search in searches]
     transfers = transfer_table(
         searches, references, nearest=nearest, base_seeds=seeds, reference_seeds=other, nested=nested
     )
     counterfactuals = counterfactual_table(searches, seeds, nearest=nearest)
-    return counterfactuals, transfers, rates(counterfactuals, transfers)
+    return counterfactuals, transfers, rates(counterfactuals, count(transfers))
 
 
 def test_a_model_against_itself_is_exactly_1(searches, trained_models):
@@ -113,8 +133,8 @@ def transfer_tables(draw):
 @given(transfer_tables())
 def test_the_rate_is_the_sum_of_its_parts_and_the_mean_of_its_pairs(transfers):
     counterfactuals = transfers[transfers.reference == 0].assign(**dict.fromkeys(PER_BASE, 1.0), status="")
-    measure = rates(counterfactuals, transfers)
-    table = pairs(transfers)
+    counts = count(transfers)
+    measure, table = rates(counterfactuals, counts), pairs(counts)
     assert len(table) == measure["pairs"]
     if not transfers.found.any():
         assert np.isnan(measure["rate"])
@@ -138,8 +158,8 @@ def test_the_rate_is_the_sum_of_its_parts_and_the_mean_of_its_pairs(transfers):
 def test_crossed_and_nested_pairs(searches, trained_models):
     _, crossed, _ = measured(searches, trained_models)
     _, nested, _ = measured(searches, trained_models[:2], nested=True)
-    assert matrix(pairs(crossed)).shape == (2, 3)
-    assert matrix(pairs(nested)).shape == (2, 1)
+    assert matrix(pairs(count(crossed))).shape == (2, 3)
+    assert matrix(pairs(count(nested))).shape == (2, 1)
     assert len(crossed) == 2 * 3 * 300
 
 
@@ -191,7 +211,7 @@ def test_controls_in_the_table_are_of_their_own_base_and_reference(trained_model
         found, model = searches[base], references[reference]
         expected = {
             "control_random": random_share(found, [model])[0],
-            "control_nearest": nearest_share(found, nearest[base], model),
+            "control_nearest": nearest_shares([found], [nearest[base]], model)[0],
             "control_prior": prior_share(found.target, logits(model, found.factual)),
         }
         for name, share in expected.items():
@@ -212,7 +232,7 @@ def test_every_pair_weighs_the_same_in_the_controls_and_counts_are_of_rows(train
     for name in CONTROLS:
         means = found.groupby(["base", "reference"])[name].mean()
         assert measure[name] == pytest.approx(means.mean())
-        assert measure[name] == pytest.approx(pairs(transfers)[name].mean())
+        assert measure[name] == pytest.approx(pairs(count(transfers))[name].mean())
     assert measure["control_random"] != pytest.approx(found.control_random.mean(), abs=1e-6)  # unequal numbers found
     assert measure["n_searched"] == len(counterfactuals) == 200
     assert measure["n_found"] == counterfactuals.found.sum()
@@ -223,17 +243,17 @@ def test_every_pair_weighs_the_same_in_the_controls_and_counts_are_of_rows(train
 
 def test_the_intervals_of_a_job_are_those_of_its_pairs(searches, trained_models):
     counterfactuals, transfers, _ = measured(searches, trained_models)
-    table = pairs(transfers)
+    table = pairs(count(transfers))
     given, student, check = intervals(table), rate_interval(matrix(table), found=1), bootstrap_interval(matrix(table))
     assert (given["rate_low"], given["rate_high"]) == (student.low, student.high)
     assert (given["rate_bootstrap_low"], given["rate_bootstrap_high"]) == (check.low, check.high)
-    last = survivorship(counterfactuals, transfers).iloc[-1]
+    last = survived(counterfactuals, transfers).iloc[-1]
     assert (last.rate_low, last.rate_high) == pytest.approx((student.low, student.high))
 
 
 def test_survivorship_ends_at_the_rate_and_found_share_of_the_job(searches, trained_models):
     counterfactuals, transfers, measure = measured(searches, trained_models)
-    table = survivorship(counterfactuals, transfers)
+    table = survived(counterfactuals, transfers)
     last = table.iloc[-1]
     assert (last.cap, last.found) == (counterfactuals.iterations.max(), measure["found"])
     assert last.rate == pytest.approx(measure["rate"], abs=1e-12)
@@ -252,7 +272,7 @@ def test_survivorship_is_what_a_search_with_that_cap_gives(trained_models, compa
         return measured(found, trained_models[2:])
 
     counterfactuals, transfers, _ = asked(1000)
-    row = survivorship(counterfactuals, transfers).set_index("cap").loc[cap]
+    row = survived(counterfactuals, transfers).set_index("cap").loc[cap]
     _, _, capped = asked(cap)
     assert row.found == capped["found"]
     assert row.rate == pytest.approx(capped["rate"], abs=1e-12)
@@ -261,7 +281,7 @@ def test_survivorship_is_what_a_search_with_that_cap_gives(trained_models, compa
 def test_survivorship_of_a_search_that_found_nothing(trained_models, compas):
     result = run_search(trained_models[0], compas.x_test[:20], settings={**SETTINGS, "iterations": 0}, dataset=compas)
     counterfactuals, transfers, _ = measured([result], trained_models[1:])
-    (row,) = survivorship(counterfactuals, transfers).to_dict("records")
+    (row,) = survived(counterfactuals, transfers).to_dict("records")
     assert (row["cap"], row["found"]) == (0, 0.0)
     assert np.isnan(row["rate"])
 
@@ -290,7 +310,7 @@ def batches(draw):
 
 def test_the_metric_is_what_jobs_count(trained_models, searches):
     _, transfers, _ = measured(searches, trained_models)
-    for _, pair in pairs(transfers).iterrows():
+    for _, pair in pairs(count(transfers)).iterrows():
         search, reference = searches[int(pair.base)], trained_models[int(pair.reference)]
         metric, points = TransferabilityRate(), (search.factual, search.counterfactual)
         target, found = search.target, search.found
@@ -419,7 +439,7 @@ def test_the_closed_form_of_linear_models():
 def test_before_projection_is_what_the_relaxation_gave(searches, trained_models):
     """Found share, distance and rate before projection are those of the same questions about the relaxed points."""
     counterfactuals, transfers, _ = measured(searches, trained_models)
-    before = before_projection(counterfactuals, transfers)
+    before = before_projection(counterfactuals, count(transfers))
     share, lengths, rate = [], [], []
     for search_ in searches:
         crossed = search_.relaxed_found
@@ -439,7 +459,7 @@ def test_where_nothing_is_projected_there_is_no_before(trained_models, compas):
     counterfactuals, transfers, _ = measured(boxed, trained_models)
     assert boxed[0].relaxed is None
     assert "relaxed" not in counterfactuals
-    assert before_projection(counterfactuals, transfers) == {}
+    assert before_projection(counterfactuals, count(transfers)) == {}
 
 
 def test_the_search_in_the_box_is_the_relaxation_of_the_possible(trained_models, compas):
@@ -456,9 +476,7 @@ def test_failures_say_why(trained_models, compas):
     """With few steps some rows have not crossed at all, and others are on the target's side only between integers."""
     cut = {**SETTINGS, "iterations": 6}
     few = run_search(trained_models[0], compas.x_test[:400], settings=cut, dataset=compas)
-    status = counterfactual_table(
-        [few], [0], nearest=[Nearest(torch.zeros_like(few.factual), few.factual.double().norm(dim=1))]
-    ).status
+    status = counterfactual_table([few], [0], nearest=[at_origin(few)]).status
     assert set(status) == {"found", "not_found", "lost_by_projection"}
     assert ((status == "found") == few.found.numpy()).all()
     assert ((status == "lost_by_projection") == (few.relaxed_found & ~few.found).numpy()).all()
@@ -472,3 +490,50 @@ def test_the_interval_of_the_distance_is_students_over_bases(searches, trained_m
     assert ends["distance_l2_low"] == pytest.approx(max(low, 0))
     assert ends["distance_l2_high"] == pytest.approx(high)
     assert measure["distance_l2"] == pytest.approx(lengths.mean())
+
+
+def test_a_reference_is_asked_once_about_what_bases_share(searches, trained_models, compas):
+    """Factuals, and training rows that are nearest to some; its own share of a base are x′, where x′ was, and draws."""
+    asked = []
+
+    def reference(x):
+        asked.append(len(x))
+        return trained_models[2](x)
+
+    n, nearest = 300, [nearest_rows(found, found.base, compas.x_train) for found in searches]
+    table = transfer_table(searches, [reference], nearest=nearest, base_seeds=[0, 1], reference_seeds=[9], nested=False)
+    rows = torch.cat([one.index for one in nearest]).unique()
+    assert len(rows) < 2 * n
+    assert sum(asked) == n + len(rows) + 2 * n * (1 + (searches[0].relaxed is not None) + DRAWS)
+    alone = [
+        transfer_table([found], [reference], nearest=[near], base_seeds=[seed], reference_seeds=[9], nested=False)
+        for seed, (found, near) in enumerate(zip(searches, nearest))
+    ]
+    pd.testing.assert_frame_equal(
+        table, pd.concat([alone[0], alone[1].assign(base=alone[1].base + 1)], ignore_index=True)
+    )
+
+
+def test_answers_about_one_base_are_gone_before_the_next_is_asked(searches, trained_models):
+    """A job keeps counts, and rows packed into less than 80 bytes, whatever the number of bases and references."""
+    nearest, kept = [at_origin(found) for found in searches * 2], []
+
+    def tables():
+        for some in transfer_tables_of(
+            searches * 2, [trained_models], nearest=nearest, base_seeds=range(4), reference_seeds=range(3), nested=False
+        ):
+            assert sum(table() is not None for table in kept) <= 1
+            kept.append(weakref.ref(some[0]))
+            yield some
+
+    counterfactuals = counterfactual_table(searches * 2, range(4), nearest=nearest)
+    asked = base_by_base(counterfactuals, tables(), group=0)
+    whole = transfer_table(
+        searches * 2, trained_models, nearest=nearest, base_seeds=range(4), reference_seeds=range(3), nested=False
+    )
+    pd.testing.assert_frame_equal(asked.transfers[0].to_pandas(), whole, check_dtype=False)
+    assert asked.transfers[0].nbytes < 80 * len(whole)
+    for ours, theirs in zip(dataclasses.astuple(asked.counts[0]), dataclasses.astuple(count(whole))):
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    pd.testing.assert_frame_equal(asked.holds, per_counterfactual(counterfactuals, whole))
+    pd.testing.assert_frame_equal(first(asked.first), first(whole).reset_index(drop=True))

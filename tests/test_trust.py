@@ -419,6 +419,11 @@ def test_a_report_gives_away_no_file_from_elsewhere(finished, tmp_path, monkeypa
     (place / "examples" / "0-transferred.png").symlink_to(secret)
     (place / "examples" / "1-transferred.png").write_text("no picture: planted-in-a-file")
     Image.new("1", (2, 2)).save(place / "examples" / "2-transferred.png")
+    (place / "examples" / "3-transferred.png").write_bytes((place / "examples" / "2-transferred.png").read_bytes())
+    os.truncate(place / "examples" / "3-transferred.png", 3 * 2**30)  # a sparse file that begins as a picture
+    result = json.loads((place / "result.json").read_text())
+    result["files"] |= {f"examples/{number}-transferred.png": "" for number in range(4)}
+    (place / "result.json").write_text(json.dumps(result))
     (tmp_path / "jobs" / "multirun.yaml").write_text("hydra: {overrides: {task: ['${oc.env:PLANTED}'], hydra: []}}")
     for name in ("result.json", "transfer.log", ".hydra/overrides.yaml"):
         (lost / name).unlink()

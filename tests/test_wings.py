@@ -9,7 +9,7 @@ from conftest import ROOT
 PACKAGE = ROOT / "cftransfer"
 # From the ground up: a module imports its own floor and those before it.
 FLOORS = (
-    ("errors", "settings", "columns", "atomic", "secrets", "command_line", "targets", "spec"),
+    ("errors", "settings", "columns", "cores", "atomic", "secrets", "command_line", "targets", "spec"),
     ("data", "models", "searching", "counterfactuals", "measuring"),  # core
     ("store",),
     ("jobs",),

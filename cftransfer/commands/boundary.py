@@ -16,11 +16,14 @@ from torch import Tensor
 
 from cftransfer import store
 from cftransfer.columns import counterfactual_key
+from cftransfer.commands.hardware import use
 from cftransfer.commands.patch import base_spec, reference_spec
 from cftransfer.data.dataset import Dataset, load
+from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError, as_command, plain
 from cftransfer.jobs.read import Job, table
 from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.models.build import CPU
 from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.report.boundary import FILLS, ROLES, Drawn, picture
 from cftransfer.report.collect import jobs
@@ -90,6 +93,7 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
     _fits(found, dataset)
     if len(dataset.classes) > len(FILLS):
         raise InputError(f"dataset {dataset.name}: has {len(dataset.classes)} classes; a picture shows {len(FILLS)}")
+    use(CPU, images=isinstance(dataset.space, PixelSpace))  # as in the job, should models be missing
     place = store.prepare(config.paths.store)
     seeds, models = [], []
     for role, spec in zip(ROLES, specs, strict=True):

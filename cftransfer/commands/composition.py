@@ -24,16 +24,21 @@ try:
 except ImportError:
     POSSIBLE = False
 
-IN_THIS_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+# Launchers whose jobs are composed in this process; others pickle Hydra's loader for theirs.
+COMPOSING_HERE = (
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra_plugins.cftransfer_launchers._local.LocalLauncher",
+    "hydra_plugins.cftransfer_launchers._slurm.SlurmLauncher",  # which then calls compose_as_hydra_does
+)
 
 
 class FastSweepComposition(Callback):
-    """Used only where jobs run in this process: other launchers pickle Hydra's loader for theirs."""
+    """Changes the loader of a sweep, if its launcher can do with that."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Hydra calls this before the first job of a sweep."""
         hydra = GlobalHydra.instance().hydra
-        if POSSIBLE and hydra and config.hydra.launcher._target_ == IN_THIS_PROCESS:
+        if POSSIBLE and hydra and config.hydra.launcher._target_ in COMPOSING_HERE:
             compose_once_per_choice(hydra.config_loader)
 
 
@@ -54,6 +59,11 @@ def compose_once_per_choice(loader: Any) -> None:
         return config
 
     loader.load_sweep_config = load_sweep_config
+
+
+def compose_as_hydra_does(loader: Any) -> None:
+    """Undo `compose_once_per_choice`."""
+    vars(loader).pop("load_sweep_config", None)
 
 
 @cache

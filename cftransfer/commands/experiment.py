@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import torch
 
 from cftransfer.commands.hardware import use
 from cftransfer.commands.plan import Plan, Training
@@ -13,13 +16,17 @@ from cftransfer.data.dataset import Dataset
 from cftransfer.data.feature import Feature
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.jobs import examples, extremes
+from cftransfer.jobs.base_by_base import AllBases, base_by_base
+from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.jobs.write import JobResult
 from cftransfer.measuring import rates
 from cftransfer.measuring.accuracy import accuracy, answers, learned_nothing
 from cftransfer.measuring.controls import nearest_rows
+from cftransfer.measuring.counts import Counts
 from cftransfer.measuring.long_tables import counterfactual_table, transfer_tables
-from cftransfer.measuring.per_counterfactual import per_counterfactual
+from cftransfer.measuring.reference_answers import OfEachBase
 from cftransfer.models import export as exported
+from cftransfer.models.perturbed_weights import perturbed
 from cftransfer.models.prediction import Asked
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.spec import generating_seeds
@@ -37,11 +44,11 @@ def run(plan: Plan) -> JobResult:
     shared: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store, "hardware": plan.hardware}
     bases = trained(plan.base, plan.base_seeds, **shared)
     searches = _searched(plan, bases, shared)
-    theirs = {**shared, "dataset": plan.reference_dataset}
-    references = trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **theirs)
+    references = _references(plan, bases, shared)
     same_spec = [trained(plan.base, plan.reference_seeds, **shared)] if plan.by_seed else []
     nearest = [nearest_rows(found, base, plan.dataset.x_train) for found, base in zip(searches, bases, strict=True)]
-    asked = transfer_tables(
+    counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest)
+    transfers = transfer_tables(
         searches,
         [*references, *same_spec],
         nearest=nearest,
@@ -49,13 +56,13 @@ def run(plan: Plan) -> JobResult:
         reference_seeds=plan.reference_seeds,
         nested=plan.nested,
     )
-    counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest)
+    asked = base_by_base(counterfactuals, transfers, group=len(plan.epochs) - 1)
     accuracies, notes = _accuracies(plan, bases, references)
     metrics, tables, curve = _measured(plan, counterfactuals, asked, accuracies)
     if isinstance(plan.dataset.space, PixelSpace):
         metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
-    shown = examples.examples(searches, asked[len(plan.epochs) - 1], plan.dataset)
-    stable = extremes.extremes(searches, tables["holds"], plan.dataset)
+    shown = examples.examples(searches, asked.first, plan.dataset)
+    stable = extremes.extremes(searches, asked.holds, plan.dataset)
     tables |= {"curves": _curves(plan)}
     if shown:
         tables |= {
@@ -73,6 +80,16 @@ def run(plan: Plan) -> JobResult:
     )
 
 
+def _references(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> Sequence[Sequence[Any]]:
+    """Return the references after each number of epochs; those that are made of the bases once."""
+    if plan.perturbed:
+        weights = plan.reference["weights"]
+        seeds = plan.reference_seeds
+        return [[OfEachBase([perturbed(base, weights, seed=seed) for base in bases]) for seed in seeds]]
+    theirs = {**shared, "dataset": plan.reference_dataset}
+    return trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **theirs)
+
+
 def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> list[Counterfactuals]:
     return searched(
         bases,
@@ -87,64 +104,79 @@ def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> lis
 
 
 def _measured(
-    plan: Plan, counterfactuals: pd.DataFrame, asked: Sequence[pd.DataFrame], accuracies: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, pd.DataFrame], pd.DataFrame | None]:
+    plan: Plan, counterfactuals: pd.DataFrame, asked: AllBases, accuracies: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame | pa.Table], pd.DataFrame | None]:
     """Return metrics, tables, and of continued training the curve.
 
-    asked: what the references said after each number of epochs; then, if asked, those of other seeds alone.
+    asked: of the references after each number of epochs; then, if asked, of those of other seeds alone.
     """
-    *_, last = by_epoch = asked[: len(plan.epochs)]
-    pairs = [rates.pairs(transfers) for transfers in by_epoch]
+    by_epoch = asked.counts[: len(plan.epochs)]
+    pairs = [rates.pairs(counts) for counts in by_epoch]
     measured = [
-        _metrics(counterfactuals, transfers, table)
+        _metrics(counterfactuals, counts, table)
         | {"base_accuracy": accuracies["base_accuracy"], "reference_accuracy": accuracy}
-        for transfers, table, accuracy in zip(by_epoch, pairs, accuracies["reference_accuracy"], strict=True)
+        for counts, table, accuracy in zip(by_epoch, pairs, accuracies["reference_accuracy"], strict=True)
     ]
     metrics = measured[-1]
-    tables = {"counterfactuals": counterfactuals, "transfers": last, "pairs": pairs[-1]}
+    tables: dict[str, pd.DataFrame | pa.Table] = {
+        "counterfactuals": counterfactuals,
+        "transfers": asked.transfers[len(plan.epochs) - 1],
+        "pairs": pairs[-1],
+        "holds": asked.holds,
+        "survivorship": rates.survivorship(counterfactuals, asked.by_cap),
+    }
     if plan.by_seed:
-        tables["transfers_seed"] = asked[-1]
-        tables["pairs"]["rate_seed"] = rates.pairs(asked[-1]).rate
-        metrics |= rates.minus_seed(tables["pairs"])
-    tables["holds"] = per_counterfactual(counterfactuals, last)
-    tables["survivorship"] = rates.survivorship(counterfactuals, last)
+        tables["transfers_seed"] = asked.transfers[-1]
+        pairs[-1]["rate_seed"] = rates.pairs(asked.counts[-1]).rate
+        metrics |= rates.minus_seed(pairs[-1])
     if not plan.continued:
         return metrics, tables, None
     joined = partial(_by_epoch, plan)
     curve = joined([pd.DataFrame([numbers])[CURVE] for numbers in measured])
-    return metrics, tables | {"transfers": joined(by_epoch), "pairs": joined(pairs)}, curve
+    return metrics, tables | {"transfers": joined(asked.transfers), "pairs": joined(pairs)}, curve
 
 
-def _metrics(counterfactuals: pd.DataFrame, transfers: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
+def _metrics(counterfactuals: pd.DataFrame, counts: Counts, pairs: pd.DataFrame) -> dict[str, Any]:
     return (
-        rates.rates(counterfactuals, transfers)
+        rates.rates(counterfactuals, counts)
         | rates.intervals(pairs)
         | rates.distance_interval(counterfactuals)
-        | rates.before_projection(counterfactuals, transfers)
+        | rates.before_projection(counterfactuals, counts)
     )
 
 
-def _by_epoch(plan: Plan, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _by_epoch(plan: Plan, tables: Sequence[Any]) -> Any:
     """Return the tables of all epochs in one, whose first column says how many extra epochs the references had."""
     extra = [epochs - plan.base["training"]["epochs"] for epochs in plan.epochs]
-    return pd.concat(dict(zip(extra, tables, strict=True)), names=["extra_epochs"]).reset_index(level=0)
+    if isinstance(tables[0], pa.Table):
+        parts = zip(extra, tables, strict=True)
+        return pa.concat_tables(
+            part.add_column(0, EXTRA_EPOCHS, pa.array(np.full(len(part), many))) for many, part in parts
+        )
+    return pd.concat(dict(zip(extra, tables, strict=True)), names=[EXTRA_EPOCHS]).reset_index(level=0)
 
 
 def _curves(plan: Plan) -> pd.DataFrame:
     """Return the training curves of bases and references: one row per role, seed and epoch."""
     roles = (("base", plan.base, plan.base_seeds), ("reference", plan.reference, plan.reference_seeds))
-    tables = [curves(spec, seeds, store=plan.store).assign(role=role) for role, spec, seeds in roles]
+    trained_ones = roles[: 1 if plan.perturbed else 2]
+    tables = [curves(spec, seeds, store=plan.store).assign(role=role) for role, spec, seeds in trained_ones]
     return pd.concat(tables, ignore_index=True)
 
 
 def _accuracies(
-    plan: Plan, bases: Sequence[Asked], references: Sequence[Sequence[Asked]]
+    plan: Plan, bases: Sequence[Asked], references: Sequence[Sequence[Any]]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the accuracy of the bases and, after each number of epochs, of the references; and notes on both."""
     x, y, names = plan.dataset.x_test, plan.dataset.y_test, plan.dataset.classes
-    of_bases, of_references = answers(bases, x), [answers(models, x) for models in references]
+    of_bases = answers(bases, x)
+    of_references = [
+        torch.cat([answers(model.models if isinstance(model, OfEachBase) else [model], x) for model in models])
+        for models in references
+    ]
     notes = learned_nothing(of_bases, y, plan.base_seeds, role="base", names=names)
-    notes += learned_nothing(of_references[-1], y, plan.reference_seeds, role="reference", names=names)
+    if not plan.perturbed:
+        notes += learned_nothing(of_references[-1], y, plan.reference_seeds, role="reference", names=names)
     for note in notes:
         log.warning("%s", note)
     accuracies = {

@@ -5,6 +5,7 @@ Nothing heavy is imported here, so that --help is instant.
 
 import functools
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REPLACED = (
-    "model@reference.model",
-    "rows@reference.rows",
-    "weights@reference.weights",
-)  # whole groups of the reference
+NO_MEMORY = re.compile("(?i)allocate memory|out of memory|storage size calculation overflowed")  # of torch's exceptions
+REPLACED = tuple(f"{part}@reference.{part}" for part in ("model", "rows", "weights"))  # whole groups of the reference
 GROUPS = ("experiment", "dataset", "model", "training", "rows", "counterfactual", *REPLACED)
 
 
@@ -87,16 +85,23 @@ class _AlreadyDone(Exception):  # noqa: N818  (no error)
         self.value = value
 
 
-def job(*, metric: str) -> Callable[[Callable[[DictConfig, Job], None]], Callable[[DictConfig], float]]:
-    """Decorate what a job does; it then returns `metric`, NaN if nothing was found, for sweepers that optimise it."""
+def job(*, metric: str, models: str) -> Callable[[Callable[[DictConfig, Job], None]], Callable[[DictConfig], float]]:
+    """Decorate what a job does; it then returns `metric`, NaN if nothing was found, for sweepers that optimise it.
+
+    models: the group of settings that says how many models there are.
+    """
 
     def decorate(body: Callable[[DictConfig, Job], None]) -> Callable[[DictConfig], float]:
         @functools.wraps(body)
         def main(cfg: DictConfig) -> float:
+            from cftransfer.commands.first_checks import check_settings
+            from cftransfer.jobs.own_files import claim
             from cftransfer.jobs.resume import earlier_metric
             from cftransfer.tracking import catch_up
 
             with logged_failure(), ExitStack() as stack:
+                check_settings(cfg, models=models)
+                claim(Path(HydraConfig.get().runtime.output_dir))
                 if (value := earlier_metric(_as_typed(cfg), metric)) is None:
                     running = Job(cfg, metric, stack)
                     try:
@@ -130,7 +135,7 @@ def logged_failure() -> Iterator[None]:
     Hydra adds lines of its own; a sweep goes on.
     """
     try:
-        with _formulas_named():
+        with _formulas_named(), _memory_named():
             yield
     except InputError as error:
         log.error("failed: %s", error, exc_info=log.isEnabledFor(logging.DEBUG))
@@ -156,6 +161,23 @@ def _formulas_named() -> Iterator[None]:
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
             raise InputError(f"{key}: is missing ({reason}); leave out what removes it, as ~{key}") from error
         raise InputError(f"{key}: cannot be looked up ({reason}); fix its formula, or give a value") from error
+
+
+@contextmanager
+def _memory_named() -> Iterator[None]:
+    """Raise an InputError that names the largest numbers typed where memory did not suffice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
+            raise
+        typed: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[assignment]
+        numbers = {word: int(number) for word in typed if (number := word.partition("=")[2]).isdecimal()}
+        largest = sorted(numbers, key=lambda word: -numbers[word])[:3]
+        reason = " ".join(str(error).split()) or "no more could be had"
+        raise InputError(
+            f"{', '.join(largest) or 'this job'}: takes more memory than there is ({reason}); take less"
+        ) from error
 
 
 def _end_single_job() -> None:

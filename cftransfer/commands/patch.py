@@ -28,14 +28,14 @@ def reference_spec(cfg: DictConfig) -> Spec:
 
     Raises InputError for a key that the base does not have, for a patch that changes nothing, and for a reference
     that would be the base itself: each would be a transferability rate that means nothing. A whole model, or choice of
-    rows or weights, in the patch (one with a `_target_`) replaces the base's; a model may be the same, then of other seeds: the
-    diagonal of a matrix.
+    rows or weights, in the patch (one with a `_target_`) replaces the base's; a model may be the same, then of other
+    seeds: the diagonal of a matrix.
     """
     base = base_spec(cfg)
     if not isinstance(cfg.reference, DictConfig):
         raise InputError(f"reference={cfg.reference}: takes a patch; reference.seeds=reference is the least")
     patch = _resolved_patch(cfg)
-    seeds = check_choice("reference.seeds", patch.pop("seeds", None), ("reference", "base"))
+    seeds = check_choice("reference.seeds", patch.pop("seeds", None))
     if "dataset" in patch:
         raise InputError("reference.dataset: base and reference share one input space; patch model or training")
     merged = _merged_strictly(base, patch)

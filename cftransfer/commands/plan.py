@@ -11,30 +11,18 @@ from omegaconf import DictConfig, OmegaConf
 from cftransfer import store
 from cftransfer.commands.hardware import hardware_of
 from cftransfer.commands.patch import base_spec, reference_spec, unread
-from cftransfer.commands.secrets import check_config, leaves
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
-from cftransfer.jobs.schema import MAX_NUMBER, version_of
+from cftransfer.jobs.schema import version_of
 from cftransfer.models.build import Hardware, build_for, check_training, fitted_in_one_go
 from cftransfer.models.perturbed_weights import check_weights
 from cftransfer.models.training_rows import shifted
-from cftransfer.settings import check_choice, check_int, check_keys
-from cftransfer.spec import PARTS, POOL_SIZE, TRAINED, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
+from cftransfer.settings import check_choice, check_int
+from cftransfer.spec import TRAINED, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
 from cftransfer.store.searched import IMPORTED, check_search, imported_content
 from cftransfer.targets import parameters
 
 log = logging.getLogger(__name__)
-
-GROUPS = {
-    "trainer": ("accelerator", "threads", "stacked"),
-    "input": ("step", "rows", "distance_weight"),
-    "paths": ("data", "store"),
-    "wandb": ("mode", "project", "entity", "group", "tags", "notes", "finish_timeout"),
-    "replicates": ("bases", "references"),  # of transfer.py
-    "population": ("pool", "size"),  # of train.py
-}
-TOP_LEVEL = {*GROUPS, *PARTS, "counterfactual", "reference", "seed", "samples", "export"}
-SHARED = ("trainer", "input", "paths", "wandb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +70,12 @@ class Plan:
 
         A new architecture is also a new seed: what would the seed alone have done to the same counterfactuals?
         """
-        return not self.nested and self.reference != self.base
+        return not self.nested and not self.perturbed and self.reference != self.base
+
+    @property
+    def perturbed(self) -> bool:
+        """Whether the references are the bases themselves, with other weights."""
+        return self.reference["weights"] != TRAINED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +95,6 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
 
     typed: the names of the settings that the user, or the sweep, has given.
     """
-    check_settings(cfg, groups=(*SHARED, "replicates"))
     bases, references = _replicates(cfg)
     _check_distances(cfg, typed)
     specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"
@@ -115,7 +107,7 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
         log.info("dataset.features: mutable and direction are kept under counterfactual.constraints=actionable alone")
     base_seeds = member_seeds(cfg.seed, "base", bases)
     search = _search(cfg, base, dataset, base_seeds)
-    if cfg.samples is not None and check_int("samples", cfg.samples, least=1) > len(dataset.x_test):
+    if cfg.samples is not None and check_int("samples", cfg.samples) > len(dataset.x_test):
         log.info("samples=%d: the test split has %d factuals; taking all", cfg.samples, len(dataset.x_test))
     return Plan(
         base=base,
@@ -135,9 +127,8 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
 
 def plan_training(cfg: DictConfig) -> Training:
     """Return the plan of a composed config of train.py; InputError, naming the key, for what cannot be done."""
-    check_settings(cfg, groups=(*SHARED, "population"))
-    pool = check_choice("population.pool", cfg.population.pool, ("base", "reference"))
-    size = check_int("population.size", cfg.population.size, least=1, most=POOL_SIZE)
+    pool = check_choice("population.pool", cfg.population.pool)
+    size = check_int("population.size", cfg.population.size)
     if cfg.export is not None and (not isinstance(cfg.export, str) or not cfg.export):
         raise InputError(f"export={cfg.export}: takes a folder, or null")
     seeds, spec, dataset = member_seeds(cfg.seed, pool, size), base_spec(cfg), _dataset(cfg)
@@ -148,42 +139,8 @@ def plan_training(cfg: DictConfig) -> Training:
     return Training(spec=spec, seeds=seeds, dataset=dataset, store=place, hardware=hardware, export=export)
 
 
-def check_settings(cfg: DictConfig, *, groups: Collection[str]) -> None:
-    """Refuse groups that are none, keys that no group has, secrets, and numbers that no result.json can hold.
-
-    Checked up front, also where nothing reads the setting: writing result.json would fail at the very end.
-    """
-    check_config(cfg)
-    for group in groups:
-        check_keys(group, cfg[group], GROUPS[group])
-    for name, path in cfg.paths.items():
-        if not isinstance(path, str) or not path:
-            raise InputError(f"paths.{name}={path}: takes a folder")
-    for name, value in leaves(cfg):
-        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # also false for nan
-            raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
-    _check_top_level(cfg)
-    threads = cfg.trainer.threads
-    if threads is not None:
-        check_int("trainer.threads", threads, least=1)
-
-
-def _check_top_level(cfg: DictConfig) -> None:
-    """Refuse keys at the top that belong into a group, such as `+layers=8`, or an experiment under its own name."""
-    for name in sorted({str(name) for name in cfg} - TOP_LEVEL):
-        if name in ("experiment", "sweep", "debug"):
-            first = "'# @package _global_'"
-            raise InputError(f"{name}: its settings are read at the top level; make {first} the first line of its file")
-        homes = [f"{group!s}.{name}" for group in cfg if isinstance(cfg[group], DictConfig) and name in cfg[group]]
-        if homes:
-            raise InputError(f"{name}: no such key at the top level; did you mean {' or '.join(homes)}?")
-
-
 def _replicates(cfg: DictConfig) -> tuple[int, int]:
-    bases, references = (
-        check_int(f"replicates.{name}", cfg.replicates[name], least=1, most=POOL_SIZE)
-        for name in ("bases", "references")
-    )
+    bases, references = (check_int(f"replicates.{name}", cfg.replicates[name]) for name in ("bases", "references"))
     return bases, references
 
 

@@ -20,15 +20,10 @@ def variable(name: str, default: str) -> str:
     return os.environ.get(name) or default
 
 
-def cores_shared_by(processes: int | None) -> int:
-    """Return the threads of each of so many jobs at once, at least one; None means any number of jobs."""
-    return max(1, len(os.sched_getaffinity(0)) // processes) if processes else 1
-
-
 def gpus_for(accelerator: str) -> int | None:
     """Return the GPUs to request for one job: 1 for trainer=gpu, otherwise None, which requests none."""
     return 1 if accelerator == "gpu" else None
 
 
-for resolver in (add, grown, variable, cores_shared_by, gpus_for):
+for resolver in (add, grown, variable, gpus_for):
     OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

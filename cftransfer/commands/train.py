@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> float:
     return accuracy
 
 
-@job(metric="test_accuracy")
+@job(metric="test_accuracy", models="population")
 def _train(cfg: DictConfig, job: Job) -> None:
     from cftransfer.commands import experiment
     from cftransfer.commands.plan import plan_training

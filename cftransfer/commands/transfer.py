@@ -8,7 +8,7 @@ from cftransfer.commands.runner import run_command
 
 
 @hydra.main(config_path="pkg://cftransfer.conf", config_name="transfer", version_base="1.3")
-@job(metric="rate")
+@job(metric="rate", models="replicates")
 def main(cfg: DictConfig, job: Job) -> None:
     """Search counterfactuals on the bases, ask the references about them, and measure how many agree."""
     from cftransfer.commands import experiment

@@ -15,8 +15,6 @@ from cftransfer.searching.mad import mad_scale
 from cftransfer.searching.refine import bisect
 from cftransfer.settings import check_choice, check_float
 
-DISTANCES = ("l1", "l2", "mad")
-
 
 def gradient(
     model: Asked,
@@ -43,8 +41,8 @@ def gradient(
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     check_float("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
-    check_choice("counterfactual.distance", distance, DISTANCES)
-    check_choice("counterfactual.refine", refine, ("none", "bisect"))
+    check_choice("counterfactual.distance", distance)
+    check_choice("counterfactual.refine", refine)
     scale = mad_scale(background).to(x.device) if distance == "mad" else torch.ones((), device=x.device)
 
     sure, _ = criterion(confidence)

@@ -37,10 +37,10 @@ def growing_spheres(
     the inside of a ball empty. A row's draws are its own.
     """
     check_int("counterfactual.iterations", iterations, least=check_int("counterfactual.draws", draws, least=1))
-    check_int("counterfactual.batch_size", batch_size, least=1)
+    check_int("counterfactual.batch_size", batch_size)
     positive("radius", radius)
     check_confidence(confidence)
-    check_choice("counterfactual.sparse", sparse, (True, False))
+    check_choice("counterfactual.sparse", sparse)
     (sure, needed), batch_size = criterion(confidence), rows_at_once(x, rows=batch_size, numbers=BLOCK // draws)
 
     def begin(x: Tensor, target: Tensor, seeds: Tensor) -> State:

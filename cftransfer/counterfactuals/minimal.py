@@ -9,7 +9,7 @@ from cftransfer.models.prediction import Asked, cross_entropy, lead
 from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.constraint import Constraint
 from cftransfer.searching.descent import Loss, check_descent, criterion, descend
-from cftransfer.searching.refine import sparsify
+from cftransfer.searching.refine import bisect, sparsify
 from cftransfer.searching.rows import in_passes
 from cftransfer.settings import check_int
 
@@ -36,8 +36,9 @@ def minimal(
 
     `closest` to the factual in the relaxation of the constraint, where the target class has the `confidence`. Where
     that does not survive its projection, the search goes on by Adam steps of size `lr` until a projection does
-    (`descend`), and then takes features back one by one, whole or half of the way (`sparsify`). The nearest possible
-    point is a problem in integers: what is returned is near, not proven to be the nearest. After DeepFool
+    (`descend`). Then it takes features back one by one, whole or half of the way (`sparsify`); images, whose pixels are
+    too many for that, it moves back along the line (`bisect`). The nearest possible point is a problem in integers:
+    what is returned is near, not proven to be the nearest. After DeepFool
     (Moosavi-Dezfooli et al. 2016: linearise and project), the boundary projections of FMN (Pintor et al. 2021) and DDN
     (Rony et al. 2019: norm and direction apart). Unlike them it projects the factual, not the last iterate, and spends
     evaluations on bisections, which need no gradient.
@@ -62,6 +63,8 @@ def minimal(
     answer = answer._replace(iterations=answer.iterations + used)
     if constraint.exact:
         return answer
+    if x.dim() > 2:
+        return bisect(model, x, target, answer, iterations=iterations, **search)  # type: ignore[arg-type]
     return sparsify(model, x, target, answer, halfway=True, iterations=iterations, **search)  # type: ignore[arg-type]
 
 

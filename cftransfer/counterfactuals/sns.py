@@ -39,8 +39,8 @@ def sns(
     """
     positive("radius", radius)
     positive("lr", lr)
-    check_int("counterfactual.points", points, least=1)
-    check_int("counterfactual.steps", steps, least=0)
+    check_int("counterfactual.points", points)
+    check_int("counterfactual.steps", steps)
     common = {"constraint": constraint, "confidence": confidence, "iterations": iterations, "batch_size": batch_size}
     begun = minimal(model, x, target, lr=lr, **common)  # type: ignore[arg-type]
     shares = torch.arange(1, points + 1, device=x.device) / points

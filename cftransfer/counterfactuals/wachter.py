@@ -37,7 +37,7 @@ def wachter(
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     positive("weight", weight)
     check_float("counterfactual.factor", factor, inside="> 1", among=lambda f: 1 < f < float("inf"))
-    check_int("counterfactual.patience", patience, least=1)
+    check_int("counterfactual.patience", patience)
     scale = mad_scale(background).to(x.device)
 
     sure, _ = criterion(confidence)

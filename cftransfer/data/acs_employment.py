@@ -24,11 +24,11 @@ from cftransfer.settings import check_choice, check_int
 
 CENSUS = "https://www2.census.gov/programs-surveys/acs/data/pums"
 YEARS = range(2014, 2019)
-HORIZONS = ("1-Year", "5-Year")
 REMEDY = "fix it, or delete it, and it is downloaded again"
 # At most of one file. The largest that the Census has, five years of California, has 1.6 GB, 1.9 million lines of 286
 # columns; folktables reads all of it at once, in eight bytes or more a cell.
 BYTES, HEADER, CELLS = 2**32, 2**16, 2**30
+LINE = 2**20  # bytes at most: a line of 286 codes has a thousandth of it, and pandas holds a line at once
 BLANK = -1
 
 # Feature → code in the file → its name, out of the Census's dictionary.
@@ -64,7 +64,7 @@ def acs_employment(
     """
     _check(states, year, horizon)
     if max_rows is not None:
-        check_int("dataset.max_rows", max_rows, least=1)
+        check_int("dataset.max_rows", max_rows)
     check_int("dataset.split_seed", split_seed, least=0, most=2**32 - 1)
     from folktables import ACSEmployment
 
@@ -95,7 +95,7 @@ def _check(states: Sequence[str], year: int, horizon: str) -> None:
     if not isinstance(year, int) or year not in YEARS:
         since = "in 2019 the Census replaced RELP by RELSHIPP, which folktables' ACSEmployment does not know"
         raise InputError(f"dataset.year={year}: takes a whole number from {YEARS[0]} to {YEARS[-1]}; {since}")
-    check_choice("dataset.horizon", horizon, HORIZONS)
+    check_choice("dataset.horizon", horizon)
 
 
 def _persons(folder: Path, state: str, year: int, horizon: str) -> pd.DataFrame:
@@ -139,11 +139,12 @@ def _wrong(path: Path) -> str:
             first = lines.readline(HEADER)
             header = next(csv.reader([first]), [])
             empty = not lines.readline(HEADER)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        many = _lines(path) if len(first) < HEADER else 0
+    except (OSError, ValueError, csv.Error) as error:
         return f"cannot be read ({error})"
     if len(first) == HEADER:
         return f"has a first line of {HEADER:,} letters or more"
-    if len(header) * (many := _lines(path)) > CELLS:
+    if len(header) * many > CELLS:
         return f"has {many:,} lines of {len(header):,} columns, more than {CELLS:,} cells"
     missing = [name for name in _columns() if name not in header]
     twice = [name for name in _columns() if header.count(name) > 1]
@@ -154,10 +155,16 @@ def _wrong(path: Path) -> str:
 
 
 def _lines(path: Path) -> int:
-    """Count lines, a few seconds per GB; nothing is kept. A line ends as for pandas, in LF, CR or both."""
+    """Count lines, in seconds per GB; ValueError for one of more than `LINE` bytes. A line ends in LF, CR or both."""
+    many = run = 0
     with path.open("rb") as file:
-        parts = iter(partial(file.read, 2**20), b"")
-        return sum(part.count(b"\n") + part.count(b"\r") - part.count(b"\r\n") for part in parts)
+        for part in iter(partial(file.read, LINE), b""):
+            many += part.count(b"\n") + part.count(b"\r") - part.count(b"\r\n")
+            ends = [place for sign in (b"\n", b"\r") for place in (part.find(sign), part.rfind(sign)) if place >= 0]
+            if run + min(ends, default=len(part)) > LINE:
+                raise ValueError(f"it has a line of more than {LINE:,} bytes")
+            run = len(part) - max(ends) - 1 if ends else run + len(part)
+    return many
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from cftransfer.data.cells import bad_cells, codes, empty, numbers
 from cftransfer.data.feature import Feature
 from cftransfer.data.inference import Inferred
 from cftransfer.errors import InputError
+from cftransfer.settings import CHOICES
 
-MISSING = ("refuse", "drop_rows", "impute_median", "category")
 NO_VALUE = "missing"  # the level of an empty cell under missing=category
 
 
@@ -60,7 +60,8 @@ def _refused(train: pd.DataFrame, test: pd.DataFrame, names: Sequence[str]) -> I
     values = next(part[names[0]] for part in parts if empty(part[names[0]]).any())
     others = f"; others with empty cells: {', '.join(names[1:])}" if len(names) > 1 else ""
     where = "" if one_file or values.index is train.index else " in the test table"
-    return bad_cells(values, empty(values), f"empty{where}", f"dataset.missing={' | '.join(MISSING[1:])}{others}")
+    ways = " | ".join(CHOICES["dataset.missing"][1:])
+    return bad_cells(values, empty(values), f"empty{where}", f"dataset.missing={ways}{others}")
 
 
 def _value_for_empty(values: pd.Series, feature: Feature, missing: str) -> tuple[Any, Feature]:

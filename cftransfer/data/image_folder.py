@@ -21,7 +21,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from cftransfer import atomic
+from cftransfer import atomic, cores
+from cftransfer.data.class_folders import SPLITS, Tree, check_positive, class_folders, folder_name
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.download import alone
 from cftransfer.data.images import balanced, from_images
@@ -30,21 +31,16 @@ from cftransfer.settings import check_choice, check_int
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val")
 MARGIN = 8 / 7  # the shorter side before the crop, in units of the crop: ImageNet's usual 256 for 224
 LEFT_OUT = "left out as unreadable"
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; it would clip them, mostly to white
-# Names that torchvision lists, and formats that a file may have: by content alone, Pillow would start Ghostscript for
-# an EPS.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+# By content alone, Pillow would start Ghostscript for an EPS.
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-SYSTEM = ("__MACOSX", "@eaDir")  # folders that archives and file servers add; hidden ones (.git) are no classes either
 # Of an image at most, before and after it is resized: 270 MB on each core. Pillow warns from there on.
 PIXELS = 89_478_485
 # Pillow's exceptions for files that are no images, or damaged, or absurdly large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
-Tree: TypeAlias = dict[str, dict[str, list[Path]]]  # split → class → images, in torchvision's order
 Task: TypeAlias = tuple[list[Path], list[int], int]  # images; whether each is of the positive class; how many of train
 
 
@@ -60,20 +56,22 @@ def image_folder(
         and the others are drawn again without it).
     split_seed: which of the others, and the order of all.
     """
-    root, positive = (_name(f"dataset.{key}", value) for key, value in (("root", root), ("positive", positive)))
+    root = folder_name("dataset.root", root)
     if ".." in Path(root).parts:
         raise InputError(f"dataset.root={root}: leads out of paths.data; for another folder, give its whole path")
-    check_int("dataset.size", size, least=8, most=4096)
+    check_int("dataset.size", size)
     check_int("dataset.split_seed", split_seed, least=0)
-    check_choice("dataset.corrupt", corrupt, ("refuse", "skip"))
-    tree = {split: _listed(folder / root / split) for split in SPLITS}
-    _check(tree, folder / root, positive)
+    check_choice("dataset.corrupt", corrupt)
+    tree = class_folders(folder / root)
+    positive = folder_name("dataset.positive", positive, among=tree["train"])
+    check_positive(positive, tree, folder / root)
     settings = [str((folder / root).resolve()), positive, size, corrupt, split_seed]
     path = folder / "prepared" / f"images-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]}.npy"
     described, draw = path.with_suffix(".json"), partial(_drawn, tree, folder / root, positive, split_seed)
     try:
         if not _holds(described, draw):
-            with atomic.disk(path), alone(path):
+            elsewhere = f"choose another folder, as in paths.data=FOLDER dataset.root={(folder / root).resolve()}"
+            with atomic.disk(path, instead=elsewhere), alone(path):
                 if not _holds(described, draw):  # another process may have made it while this one waited
                     path.parent.mkdir(exist_ok=True)
                     _prepare(path, draw, tree, size=size, corrupt=corrupt)
@@ -90,55 +88,6 @@ def image_folder(
     train_split, test_split = (x[:train], y[:train]), (x[train:], y[train:])
     classes = (f"not {positive}", positive)
     return from_images("image_folder", train=train_split, test=test_split, classes=classes, about=about["about"])
-
-
-def _name(key: str, value: Any) -> str:
-    """Return a name that YAML may have read as a number, as of a folder called 1."""
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise InputError(f"{key}={value}: takes the name of a folder")
-    return str(value)
-
-
-def _listed(place: Path) -> dict[str, list[Path]]:
-    """Return the images of every class of a split, in torchvision's order; InputError for a class without any."""
-    try:
-        folders = sorted(entry for entry in place.iterdir() if entry.is_dir() and not _hidden(entry.name))
-        if not folders:
-            raise OSError(None, "holds no class folder")
-        found = {folder.name: _images_below(folder) for folder in folders}
-        if empty := [name for name, images in found.items() if not images]:
-            kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
-            raise OSError(None, f"holds no image in {', '.join(empty[:5])} ({kinds})")
-        return found
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise InputError(f"{place}: {reason}; it takes a folder of images per class (docs/datasets.md)") from error
-
-
-def _images_below(folder: Path) -> list[Path]:
-    """Return the images at any depth; links are followed."""
-    found = []
-    for above, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not _hidden(name)]
-        found += [(above, name) for name in names if name.lower().endswith(SUFFIXES) and not _hidden(name)]
-    return [Path(*parts) for parts in sorted(found)]
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in SYSTEM
-
-
-def _check(tree: Tree, root: Path, positive: str) -> None:
-    """Refuse trees whose splits have not the same classes, and a positive class that they lack."""
-    train, val = (set(tree[split]) for split in SPLITS)
-    for split, missing in (("train", val - train), ("val", train - val)):
-        if missing:
-            some = ", ".join(sorted(missing)[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise InputError(f"{root / split}: lacks the class folder {some}, which the other split has; add it")
-    if positive not in train:
-        names = sorted(train)
-        has = ", ".join(names) if len(names) <= 8 else f"{len(names)} classes, {names[0]} to {names[-1]}"
-        raise InputError(f"dataset.positive={positive}: no such class folder in {root / 'train'}; there are: {has}")
 
 
 def _drawn(tree: Tree, root: Path, positive: str, split_seed: int, *, without: Collection[Path]) -> Task:
@@ -200,17 +149,19 @@ def _prepare(path: Path, draw: Callable[..., Task], tree: Tree, *, size: int, co
 
 
 def _decode(files: list[Path], path: Path, size: int) -> tuple[dict[Path, str], int]:
-    """Write all images in one array (n, 3, size, size) uint8 to `path`, unless one cannot be decoded; all cores work.
+    """Write all images in one array (n, 3, size, size) uint8 to `path`, unless one cannot be decoded.
+
+    As many threads work as the job has cores (`cores.share`).
 
     Returns the files that cannot be decoded, with the reason, and the pixels of the shortest side.
     """
-    console, cores = Console(stderr=True), len(os.sched_getaffinity(0))
-    unreadable, shortest, many = {}, [], 64 * cores  # images in memory at once
+    console, workers = Console(stderr=True), cores.share()
+    unreadable, shortest, many = {}, [], 64 * workers  # images in memory at once
     part, shape = path.with_name(f".{path.name}.part"), (len(files), 3, size, size)
     batches = [files[start : start + many] for start in range(0, len(files), many)]
     try:
         # Written in order: a memory map of a file that outgrows its disk would end the process (SIGBUS).
-        with part.open("wb") as array, ThreadPoolExecutor(cores) as threads:
+        with part.open("wb") as array, ThreadPoolExecutor(workers) as threads:
             np.lib.format.write_array_header_1_0(array, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for batch in track(batches, "decoding", console=console, transient=True, disable=not console.is_terminal):
                 for file, image in zip(batch, threads.map(partial(_pixels, size=size), batch), strict=True):

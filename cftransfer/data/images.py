@@ -11,23 +11,21 @@ from cftransfer.errors import InputError
 
 
 def balanced(labels: np.ndarray, positive: int, *, split_seed: int, what: str) -> np.ndarray:
-    """labels: (n,) classes → the places of all images of class `positive` and of as many others, in a random order.
+    """labels: (n,) classes → the places of as many images of class `positive` as of others, in a random order.
 
-    The others are drawn evenly over their classes: where the share of a class is not whole, or more than it has, those
-    of the remaining classes differ by one at most. `what` names the images in the InputError for classes that are too
-    small, or missing.
+    All of the smaller side are taken, and as many of the larger. The others are drawn evenly over their classes: where
+    the share of a class is not whole, or more than it has, those of the remaining classes differ by one at most. `what`
+    names the images in the InputError for a side without any.
     """
     random = np.random.default_rng(split_seed)
     ours = np.flatnonzero(labels == positive)
     classes = random.permutation([other for other in np.unique(labels) if other != positive])
     drawn = [random.permutation(np.flatnonzero(labels == other)) for other in classes]
-    if not len(ours):
-        raise InputError(f"{what}: has no image of the positive class; a balanced task needs some: add them")
-    if (others := sum(map(len, drawn))) < len(ours):
-        raise InputError(
-            f"{what}: has {len(ours)} images of the positive class and {others} others, fewer than a balanced task "
-            "needs; add others, or take some of the positive class away"
-        )
+    for side, images in (("the positive class", len(ours)), ("any other class", len(labels) - len(ours))):
+        if not images:
+            raise InputError(f"{what}: has no image of {side}; a balanced task needs some: add them")
+    if (others := len(labels) - len(ours)) < len(ours):
+        ours = random.permutation(ours)[:others]
     counts = _even([len(part) for part in drawn], len(ours))
     theirs = [part[:count] for part, count in zip(drawn, counts, strict=True)]
     return random.permutation(np.concatenate([ours, *theirs]))

@@ -21,7 +21,7 @@ def moons(
     split_seed: int = 0,
 ) -> Dataset:
     """Two continuous features; class 1 is the lower half circle. `rows` ≥ 20, `noise` ≥ 0 in units of the radius."""
-    check_int("dataset.rows", rows, least=20)
+    check_int("dataset.rows", rows)
     check_float("dataset.noise", noise, inside="≥ 0", among=lambda number: 0 <= number < float("inf"))
     check_int("dataset.split_seed", split_seed, least=0, most=2**32 - 1)
     points, label = make_moons(n_samples=rows, noise=noise, random_state=split_seed)

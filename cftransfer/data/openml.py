@@ -33,7 +33,7 @@ def openml(
     label: the column of classes; None for the one that OpenML names. The other settings are those of `own_data.table`.
     InputError, saying where a file may be put by hand, if OpenML cannot be reached.
     """
-    check_int("dataset.version", version, least=1)
+    check_int("dataset.version", version)
     rows, target = _downloaded(folder / "openml", str(name), version)
     if label is None and target is None:
         raise InputError(

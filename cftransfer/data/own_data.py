@@ -10,7 +10,7 @@ import pandas as pd
 
 from cftransfer.data.cells import UNKNOWN, bad_cells, codes, numbers
 from cftransfer.data.dataset import Dataset, encoded, split_rows
-from cftransfer.data.empty_cells import MISSING, filled, without_empty_rows
+from cftransfer.data.empty_cells import filled, without_empty_rows
 from cftransfer.data.feature import Feature
 from cftransfer.data.features_file import read_features
 from cftransfer.data.inference import infer
@@ -21,8 +21,6 @@ from cftransfer.errors import InputError
 from cftransfer.settings import check_choice, check_int
 
 log = logging.getLogger(__name__)
-
-UNSEEN = ("refuse", "drop_rows")
 
 
 def table(
@@ -79,8 +77,8 @@ def table(
     >>> data.classes, data.space.columns, tuple(data.x_test.shape)
     (('no', 'yes'), ['age', 'owner'], (8, 2))
     """
-    check_choice("dataset.missing", missing, MISSING)
-    check_choice("dataset.unseen", unseen, UNSEEN)
+    check_choice("dataset.missing", missing)
+    check_choice("dataset.unseen", unseen)
     reading = {"separator": separator, "decimal": decimal, "thousands": thousands, "encoding": encoding}
     parts = [_rows(part, reading, missing_values) for part in ([source] if test is None else [source, test])]
     drop = [str(column) for column in drop]

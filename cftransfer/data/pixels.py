@@ -11,7 +11,7 @@ GREYS = 255  # a byte's largest value; a pixel of 255 is an input of 1
 
 @dataclass(frozen=True)
 class PixelSpace:
-    """The box [0, 1] of every channel of every pixel: all may change, and every point of it is possible.
+    """The box [0, 1] of every channel of every pixel: all may change; whole grey levels are possible.
 
     shape: channels, height, width.
     """
@@ -25,4 +25,15 @@ class PixelSpace:
 
 def unit(x: Tensor) -> Tensor:
     """Bytes → float32 in [0, 1], as all models and searches see them; floats stay as they are."""
-    return x.float().div_(GREYS) if x.dtype == torch.uint8 else x
+    return _shares(x.float()) if x.dtype == torch.uint8 else x
+
+
+def nearest_greys(x: Tensor) -> Tensor:
+    """x: (…) → (…) float32 in [0, 1], the nearest whole grey levels, to the bit as `unit` reads them from bytes."""
+    return _shares(x.mul(GREYS).round_().clamp_(0, GREYS))
+
+
+def _shares(greys: Tensor) -> Tensor:
+    """Return grey levels 0 to 255 as shares of the largest; divides in place."""
+    # By a tensor of the same device: CUDA multiplies by the rounded reciprocal of a plain number.
+    return greys.div_(torch.full((), GREYS, dtype=greys.dtype, device=greys.device))

@@ -17,7 +17,6 @@ from cftransfer.errors import InputError
 from cftransfer.settings import check_choice
 
 FRAMES, ARRAYS = (".parquet", ".csv"), (".npy", ".npz")
-UNITS = ("original", "unit")
 FACTUAL = "factual"  # what exported files call the factuals' numbers
 POINTS = "counterfactual"  # the array of an npz file that has several
 NO_NUMBER = ["", "nan", "NaN", "NA", "N/A", "null", "None"]  # in a CSV's columns of numbers; a category may be so named
@@ -35,7 +34,7 @@ def read_proposals(
 
     InputError, one line that names the file, for one that cannot be read, and for columns and values that do not fit.
     """
-    check_choice("counterfactual.units", units, UNITS)
+    check_choice("counterfactual.units", units)
     if index is not None and (not isinstance(index, str) or not index):
         raise InputError(f"counterfactual.index={index}: takes the name of a column, or null")
     named = f"counterfactual.path={path}: "

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cftransfer.errors import InputError
 
+HEADER = 2**24  # letters at most: of a million names
 SEPARATORS = (",", ";", "\t", "|")
 OPENED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 READABLE = (".csv", ".tsv", ".txt", ".data", ".parquet", ".pq")
@@ -45,7 +46,9 @@ def read_table(
             table = table.reset_index(drop=table.index.names == [None])  # a named index is a column
         else:
             with OPENED.get(path.suffix.lower(), open)(path, "rt", encoding=_encoding(encoding), newline="") as file:
-                line = file.readline()
+                line = file.readline(HEADER)
+            if len(line) == HEADER:
+                raise ValueError(f"its first line has {HEADER:,} letters or more")
             chosen = separator or _separator(line, suffixes[-1].lower())
             names = (
                 next(csv.reader([line], delimiter=chosen), []) if len(chosen) == 1 else re.split(chosen, line.strip())

@@ -32,10 +32,14 @@ class Example:
 
 def examples(searches: Sequence[Counterfactuals], transfers: pd.DataFrame, dataset: Dataset) -> list[Example]:
     """Return the first EACH found counterfactuals that transferred, and the first EACH that did not."""
+    return [_example(searches[row["base"]], row, dataset) for row in first(transfers).to_dict("records")]
+
+
+def first(transfers: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that `examples` shows; of the first rows of several tables, it shows those of all."""
     tried = transfers[transfers.found]
     groups = [tried[tried.transferred], tried[~tried.transferred.astype(bool)]]
-    rows = pd.concat([group.head(EACH) for group in groups])
-    return [_example(searches[row["base"]], row, dataset) for row in rows.to_dict("records")]
+    return pd.concat([group.head(EACH) for group in groups])
 
 
 def table(some: Sequence[Example], dataset: Dataset) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """A job's folder → what a report reads of it, checked: a job that cannot be read is named, and ends no report."""
 
-import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import yaml
 
 from cftransfer.atomic import inside
 from cftransfer.errors import InputError, plain
-from cftransfer.jobs.schema import ELSEWHERE, MAX_LETTERS, RESULT, Result, digest, read_result, text
-from cftransfer.jobs.tables import CELLS, NUMBERS, check_pairs, check_size, check_table
+from cftransfer.jobs.schema import ELSEWHERE, MAX_BYTES, RESULT, Result, content, digest, read_result, text
+from cftransfer.jobs.tables import CELL, CELLS, NUMBERS, check_pairs, check_table, parquet
 from cftransfer.settings import flat
 
 # Files and needed columns; more of pairs and examples are used where they are there.
@@ -46,11 +45,11 @@ class Job:
 
     @property
     def pictures(self) -> list[Path]:
-        """The job's pictures, if its inputs are images; no other files, which a page would pass on.
+        """The pictures that the job has written, if its inputs are images; a page would pass on any other file.
 
         Those of examples have a number for a first name, those of extremes a word.
         """
-        found = sorted((self.folder / "examples").glob("*.png"))
+        found = [self.folder / name for name in sorted(self.result.files) if name.endswith(".png")]
         return [path for path in found if is_picture(self.folder, path)]
 
     @property
@@ -110,7 +109,7 @@ def _made(folder: Path) -> Iterator[Path]:
     for above, folders, files in os.walk(folder, onerror=closed.append):
         if RESULT in files or (".hydra" in folders and Path(above, ".hydra", "overrides.yaml").exists()):
             yield Path(above)
-        folders[:] = [name for name in folders if name not in (".hydra", ".submitit", "wandb")]
+        folders[:] = [name for name in folders if name not in (".hydra", ".submitit", ".workers", "wandb")]
     jobs = [Path(error.filename) for error in closed if isinstance(error, PermissionError)]
     yield from (path for path in jobs if path == folder or path.name.isdigit())
 
@@ -151,10 +150,10 @@ def _plain(value: Any) -> Any:
 
 def is_picture(folder: Path, path: Path) -> bool:
     """Whether a file of a job is a PNG of its own; a page, or W&B, would pass on what else it is."""
-    if not inside(folder, path):
+    try:
+        return content(folder, path.relative_to(folder).as_posix()).startswith(PNG)
+    except (OSError, ValueError):  # one of a name that leads elsewhere
         return False
-    with path.open("rb") as file:
-        return file.read(len(PNG)) == PNG
 
 
 def _typed(folder: Path) -> str:
@@ -175,13 +174,10 @@ def table(
     """
     path = folder / f"{name}.parquet"
     try:
-        if not inside(folder, path):
-            raise OSError("it is no file in this folder")
-        check_size(path, cells)
-        content = path.read_bytes()
-        if written not in (None, digest(content)):
+        stored = content(folder, path.name, most=CELL * cells)
+        if written not in (None, digest(stored)):
             raise OSError("it is not as it was written")
-        read = pd.read_parquet(io.BytesIO(content))
+        read = parquet(stored, cells)
         if absent := set(columns) - set(read.columns):
             raise KeyError(f"no {', '.join(sorted(absent))}")
         if columns and name in NUMBERS:
@@ -193,7 +189,7 @@ def table(
 
 def why_failed(folder: Path) -> str | None:
     """Return what a job's log says of its end, "failed: …" or "interrupted", or None where it ended without a word."""
-    logs = [path.name for path in folder.glob("*.log") if inside(folder, path) and path.stat().st_size <= MAX_LETTERS]
+    logs = [path.name for path in folder.glob("*.log") if inside(folder, path) and path.stat().st_size <= MAX_BYTES]
     try:
         said = [line for log in logs for line in text(folder, log).splitlines()]
     except OSError as error:

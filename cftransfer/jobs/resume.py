@@ -10,12 +10,10 @@ from pathlib import Path
 from cftransfer.atomic import disk
 from cftransfer.errors import InputError
 from cftransfer.jobs.provenance import RunningJob
-from cftransfer.jobs.schema import RESULT, Result, as_written, read_result, version_of, what
+from cftransfer.jobs.schema import DAMAGED, REPLACED, RESULT, Result, as_written, read_result, version_of, what
 
 log = logging.getLogger(__name__)
 
-REPLACED = "result-replaced.json"  # an earlier result, of another job
-DAMAGED = "result-damaged.json"  # an earlier result that cannot be read, or has lost a table
 OTHER, OTHER_DATA = "of other settings", "of other data"
 
 

@@ -6,7 +6,7 @@ wrong, or end a report on other jobs. Nothing heavy is imported, so that a finis
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,9 +19,11 @@ from cftransfer.errors import InputError
 from cftransfer.settings import flat
 
 RESULT = "result.json"  # written last: a job folder without it is a job that failed or still runs
+REPLACED = "result-replaced.json"  # an earlier result, of another job
+DAMAGED = "result-damaged.json"  # an earlier result that cannot be read, or has lost a table
 EXTRA_EPOCHS = "extra_epochs"  # the x-axis of continued training, whose jobs hold a whole curve each
 MAX_NUMBER = 2**64  # no setting, count or measure is larger, and its square can still be computed with
-MAX_LETTERS = 2**24  # of a text file of a job; those of the largest jobs have some 100 kB
+MAX_BYTES = 2**24  # of a text or a picture of a job; those of the largest jobs have some 100 kB and 2 MB
 ELSEWHERE = ("paths", "wandb", "trainer", "export")  # settings that say where a job runs and lands, not what it is
 COUNTS = ("pairs", "n_searched", "n_tried", "n_agreeing", "n_to_0", "n_to_1")
 INTERVAL_COLUMNS = ("rate_low", "rate_high")
@@ -168,15 +170,26 @@ def read_result(folder: Path, name: str = RESULT, *, words: Callable[[Any], Any]
 
 
 def text(folder: Path, name: str) -> str:
-    """Return the text of a job's file; OSError for one that leads elsewhere or is larger than any job's."""
+    """Return the text of a job's file; OSError as `content`."""
+    return content(folder, name).decode("utf-8", errors="replace").replace("\r\n", "\n")
+
+
+def content(folder: Path, name: str, *, most: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a job's file; OSError for one that leads elsewhere, or has more than `most`.
+
+    The folder may be a stranger's: all that a view reads of it is read here, and nothing larger is.
+    """
     path = folder / name
     if not inside(folder, path):
-        raise OSError(f"{name} is no file in this folder")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        content = file.read(MAX_LETTERS + 1)
-    if len(content) > MAX_LETTERS:
-        raise OSError(f"{name} has more than {MAX_LETTERS:,} letters")
-    return content
+        raise OSError("it is no file in this folder")
+    if (size := path.stat().st_size) > most:
+        raise OSError(f"it has {size:,} bytes, more than {most:,}")
+    return path.read_bytes()
+
+
+def job_digest(overrides: Sequence[str]) -> str:
+    """Return 8 hex digits by which a sweep's multirun.yaml knows a job: those of its overrides."""
+    return digest(json.dumps(list(overrides)).encode())[:8]
 
 
 def digest(content: bytes) -> str:
@@ -186,4 +199,7 @@ def digest(content: bytes) -> str:
 
 def as_written(folder: Path, name: str, written: str) -> bool:
     """Whether a file is in the job's folder, and has the digest that it was written with."""
-    return inside(folder, folder / name) and digest((folder / name).read_bytes()) == written
+    if not inside(folder, folder / name):
+        return False
+    with (folder / name).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == written

@@ -1,7 +1,7 @@
 """What a job's tables have to hold for a report; what is otherwise is named, and fails that job alone."""
 
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from cftransfer.columns import CONTROLS, PAIR
 from cftransfer.jobs.schema import EXTRA_EPOCHS, INTERVAL_COLUMNS, MAX_NUMBER
 
 CELLS = 2**25  # of a table: 1,000 × 1,000 pairs have 1.2 × 10⁷
+CELL = 8  # bytes of a number, and more than those of a word that repeats
 # Numbers that a report reads of each table; of examples, a card has more.
 NUMBERS = {
     "pairs": (*PAIR, "found", "agreement", "rate", *CONTROLS),
@@ -68,13 +69,33 @@ def check_pairs(pairs: pd.DataFrame, curve: Sequence[Mapping[str, Any]] | None) 
         raise ValueError(f"{EXTRA_EPOCHS} are not those of the curve")
 
 
-def check_size(path: Path, cells: int = CELLS) -> None:
-    """Refuse a Parquet file of more values than any job's, before they are read: ValueError."""
+def parquet(content: bytes, cells: int = CELLS) -> pd.DataFrame:
+    """Return the table in a Parquet file; ValueError, before it is unfolded, for one of more than any job's.
+
+    A few bytes may stand for many: values that repeat, and words that were compressed.
+    """
     from pyarrow import parquet
 
-    about = parquet.read_metadata(path)
+    about = parquet.read_metadata(io.BytesIO(content))
     groups = [about.row_group(index) for index in range(about.num_row_groups)]
-    columns = range(about.num_columns)
-    many = sum(max(group.num_rows, group.column(column).num_values) for group in groups for column in columns)
-    if many > cells:
+    parts = [(group, group.column(column)) for group in groups for column in range(about.num_columns)]
+    if (many := sum(max(group.num_rows, part.num_values) for group, part in parts)) > cells:
         raise ValueError(f"it has {many:,} values, more than {cells:,}")
+    if (many := sum(part.total_uncompressed_size for _, part in parts)) > CELL * cells:
+        raise ValueError(f"it has {many:,} bytes when unpacked, more than {CELL * cells:,}")
+    words = {part.path_in_schema for _, part in parts if part.physical_type == "BYTE_ARRAY"}
+    table = pd.read_parquet(io.BytesIO(content), read_dictionary=sorted(words))
+    for name in words & set(table.columns):
+        table[name] = _unfolded(table[name], CELL * cells)
+    return table
+
+
+def _unfolded(column: pd.Series, most: int) -> pd.Series:
+    """Return a column of words that are kept once each with every word in its place."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column
+    words = column.cat.categories
+    letters = column.cat.codes.map({code: len(word) for code, word in enumerate(words)}).sum()
+    if letters > most:
+        raise ValueError(f"{column.name} has {int(letters):,} letters, more than {most:,}")
+    return column.astype(words.dtype)

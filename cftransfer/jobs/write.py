@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cftransfer import atomic
-from cftransfer.jobs import provenance
+from cftransfer.jobs import own_files, provenance
 from cftransfer.jobs.provenance import RunningJob
 from cftransfer.jobs.schema import RESULT, digest
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
     from cftransfer.data.feature import Feature
-
-FEATURES = "features.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +27,15 @@ log = logging.getLogger(__name__)
 class JobResult:
     """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve.
 
-    pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be
-    edited and given back. kept: files of the store that hold the counterfactuals.
-    data: what identifies the data, and what of it was taken, in words. notes: on the models, what a reader has to know.
+    A table is a DataFrame, or what `packed` makes of one.
+
+    pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be edited
+    and given back. kept: files of the store that hold the counterfactuals. data: what identifies the data, and what of
+    it was taken, in words. notes: on the models, what a reader has to know.
     """
 
     metrics: dict[str, Any]
-    tables: dict[str, "pd.DataFrame"]
+    tables: dict[str, "pd.DataFrame | pa.Table"]
     curve: "pd.DataFrame | None" = None
     pictures: dict[str, "np.ndarray"] = field(default_factory=dict)
     features: "Sequence[Feature]" = ()
@@ -49,10 +50,8 @@ def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> No
     wandb: the id of the job's W&B run, if it has one.
     """
     contents = _contents(result)
-    earlier = [job.folder / f"{name}.parquet" for name in ("examples", "extremes")]
-    for stale in [*(job.folder / "examples").glob("*.png"), *earlier]:
-        if stale.relative_to(job.folder).as_posix() not in contents:
-            stale.unlink(missing_ok=True)
+    for stale in own_files.earlier(job.folder) - set(contents):
+        (job.folder / stale).unlink(missing_ok=True)
     for name, content in contents.items():
         atomic.write(job.folder / name, content)
     about = {
@@ -74,23 +73,31 @@ def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> No
     log.info("results in %s", provenance.shown(job.folder))
 
 
+def packed(table: "pd.DataFrame | pa.Table") -> "pa.Table":
+    """Return a table as Parquet will have it: a fraction of the memory, and parts of it are joined without a copy."""
+    import pyarrow as pa
+
+    return table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
+
+
 def _contents(result: JobResult) -> dict[str, bytes]:
     """Return the content of each file, by its name."""
     from PIL import Image
+    from pyarrow import parquet
 
     from cftransfer.data.features_file import features_yaml
 
     contents: dict[str, bytes] = {}
     for name, table in result.tables.items():
         buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
+        parquet.write_table(packed(table), buffer)
         contents[f"{name}.parquet"] = buffer.getvalue()
     for name, picture in result.pictures.items():
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "png", optimize=True)
-        contents[f"examples/{name}.png"] = buffer.getvalue()
+        contents[f"{own_files.PICTURES}/{name}.png"] = buffer.getvalue()
     if result.features:
-        contents[FEATURES] = features_yaml(result.features).encode()
+        contents[own_files.FEATURES] = features_yaml(result.features).encode()
     return contents
 
 

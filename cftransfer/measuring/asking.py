@@ -86,11 +86,10 @@ def ask(
         reference_seeds=None,
         nested=nested,
     )
-    transfers = pd.concat(
-        [table.assign(group=group) for group, table in zip(groups, tables, strict=True)], ignore_index=True
-    )
+    by_group = zip(*tables, strict=True)  # a base's tables, of a group each → a group's tables, of a base each
+    transfers = [table.assign(group=group) for group, some in zip(groups, by_group, strict=True) for table in some]
     counterfactuals = counterfactual_table(searches, names, nearest=nearest)
-    return Answers(counterfactuals, led(transfers, "group"), dict(searches[0].settings))
+    return Answers(counterfactuals, led(pd.concat(transfers, ignore_index=True), "group"), dict(searches[0].settings))
 
 
 def _groups(references: Groups) -> dict[str, list[Any]]:

@@ -6,6 +6,7 @@ A rate of .6 says little by itself: a reference puts many points in the target c
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -20,9 +21,13 @@ DRAWS = 5  # random directions per counterfactual; the share of a pair of 1,000 
 
 @dataclass(frozen=True)
 class Nearest:
-    """The training row nearest to each factual. rows: (n, *input) as the data set has them; l2: (n,), NaN for none."""
+    """The training row nearest to each factual.
 
-    rows: Tensor
+    x_train: the training split, as the data set has it; index: (n,) int64, the rows; l2: (n,), NaN for none.
+    """
+
+    x_train: Tensor
+    index: Tensor
     l2: Tensor
 
 
@@ -46,9 +51,12 @@ def random_share(search: Counterfactuals, references: Sequence[Asked]) -> Tensor
     generator = control_generator(search)
     for rows in torch.arange(len(search.factual)).split(rows_at_once(search.factual, numbers=BLOCK)):
         factual, reached, target = search.factual[rows], search.counterfactual[rows], search.target[rows]
-        for points in random_points(factual, reached, generator=generator):
-            for index, reference in enumerate(references):
-                shares[index, rows] += (predicted(logits(reference, points)) == target).double() / DRAWS
+        draws = random_points(factual, reached, generator=generator)
+        while some := list(islice(draws, rows_at_once(factual[None], numbers=BLOCK))):  # in one pass, as many as fit
+            points = torch.cat(some)
+            classes = [predicted(logits(reference, points)).view(len(some), -1) for reference in references]
+            for each in zip(*classes, strict=True):
+                shares[:, rows] += (torch.stack(each) == target).double() / DRAWS
     return shares
 
 
@@ -79,15 +87,30 @@ def nearest_rows(search: Counterfactuals, base: Asked, x_train: Tensor) -> Neare
                 closest, index = (answer.cpu() for answer in apart.min(1))
                 closer = closest < least[rows]
                 nearest[rows[closer]], least[rows[closer]] = some[index[closer]], closest[closer]
-    rows = x_train[nearest]
-    l2 = distance(search.factual, rows)  # once more, since cdist rounds
-    return Nearest(rows, l2.masked_fill(least.isinf(), float("nan")))
+    l2 = distance(search.factual, x_train[nearest])  # once more, since cdist rounds
+    return Nearest(x_train, nearest, l2.masked_fill(least.isinf(), float("nan")))
 
 
-def nearest_share(search: Counterfactuals, nearest: Nearest, reference: Asked) -> Tensor:
-    """Return (n,): 1 where the reference puts the row of `nearest_rows` in the target class, else 0; NaN for no row."""
-    answer = (predicted(logits(reference, nearest.rows)) == search.target).double()
-    return answer.masked_fill(nearest.l2.isnan(), float("nan"))
+def nearest_shares(
+    searches: Sequence[Counterfactuals], nearest: Sequence[Nearest | None], reference: Asked
+) -> list[Tensor]:
+    """Return (n,) per base: 1 where the reference puts the row of `nearest_rows` in the target class, else 0.
+
+    NaN where there is no row. A training row is asked about once, however many factuals it is nearest to.
+    """
+    shares = [torch.full((len(search),), torch.nan, dtype=torch.double) for search in searches]
+    known = [(share, search, one) for share, search, one in zip(shares, searches, nearest, strict=True) if one]
+    if not known:
+        return shares
+    x_train = known[0][-1].x_train
+    asked, classes = torch.zeros(len(x_train), dtype=torch.bool), torch.zeros(len(x_train), dtype=torch.long)
+    for *_, one in known:
+        asked[one.index] = True
+    for rows in asked.nonzero().flatten().split(rows_at_once(x_train, numbers=BLOCK)):
+        classes[rows] = predicted(logits(reference, x_train[rows]))
+    for share, search, one in known:
+        share.copy_(classes[one.index] == search.target).masked_fill_(one.l2.isnan(), torch.nan)
+    return shares
 
 
 def prior_share(target: Tensor, factual_logit: Tensor, *, once: Tensor | None = None) -> Tensor:

@@ -1,21 +1,22 @@
 """The long tables: one row per counterfactual, and one per counterfactual and reference. docs/output.md has columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from cftransfer.data.pixels import GREYS
-from cftransfer.measuring.controls import Nearest, nearest_share, prior_share, random_share
-from cftransfer.measuring.stored_logits import StoredLogits
-from cftransfer.models.prediction import Asked, logits, margin, predicted
+from cftransfer.measuring.controls import Nearest, prior_share
+from cftransfer.measuring.reference_answers import Reference, ReferenceAnswers, reference_answers
+from cftransfer.models.prediction import margin, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.searching.distance import distance
 
+NUMBER = np.int32  # of a base, a reference, a factual, a proposal, a class: columns of half the size
 NORMS = {"distance_l0": 0, "distance_l1": 1, "distance_l2": 2, "distance_linf": float("inf")}
-KEY = ("base", "reference", "factual", "base_seed", "reference_seed")
 
 
 def counterfactual_table(
@@ -31,14 +32,16 @@ def counterfactual_table(
 
 def transfer_tables(
     searches: Sequence[Counterfactuals],
-    references: Sequence[Sequence[Asked | StoredLogits]],
+    references: Sequence[Sequence[Reference]],
     *,
     nearest: Sequence[Nearest | None],
     base_seeds: Sequence[int],
     reference_seeds: Sequence[int] | None,
     nested: bool,
-) -> list[pd.DataFrame]:
-    """One table for each group of references, with one row per base × factual (or proposal for it) × reference.
+) -> Iterator[list[pd.DataFrame]]:
+    """Yield for every base one table for each group of references: a row per reference × factual (or proposal for it).
+
+    A reference's rows stand in the order of those of `counterfactual_table`.
 
     `transferred` and the controls are missing where nothing was found.
 
@@ -46,28 +49,13 @@ def transfer_tables(
     same random points, which are drawn once. nearest: what `controls.nearest_rows` gives for every base.
     nested: reference i is tried on the counterfactuals of base i alone; else every reference on those of every base.
     """
-    rows: list[list[pd.DataFrame]] = [[] for _ in references]
     several = _several_each(searches)
-    for base, search in enumerate(searches):
-        met = [
-            (group, index, model)
-            for group, models in enumerate(references)
-            for index, model in enumerate(models)
-            if index == base or not nested
+    every = reference_answers(searches, references, nearest=nearest, nested=nested)
+    for base, (search, answers) in enumerate(zip(searches, every, strict=True)):
+        yield [
+            _transfer_rows(search, said, several=several, base=(base, base_seeds[base]), seeds=reference_seeds)
+            for said in answers
         ]
-        models = [model for *_, model in met if not isinstance(model, StoredLogits)]
-        random = iter(random_share(search, models))
-        for group, index, model in met:
-            part = (
-                _stored_rows(search, *model.of(base, search, bases=len(searches)))
-                if isinstance(model, StoredLogits)
-                else _asked_rows(search, model, nearest=nearest[base], random=next(random))
-            )
-            part = _numbered(search, part, several=several)
-            seed = index if reference_seeds is None else reference_seeds[index]
-            place = {"base": base, "reference": index, "base_seed": base_seeds[base], "reference_seed": seed}
-            rows[group].append(part.assign(**place))
-    return [led(pd.concat(parts, ignore_index=True), *KEY) for parts in rows]
 
 
 def led(table: pd.DataFrame, *names: str) -> pd.DataFrame:
@@ -117,53 +105,53 @@ def _counterfactual_rows(search: Counterfactuals, nearest: Nearest | None, *, se
     return _numbered(search, table, several=several)
 
 
-def _asked_rows(search: Counterfactuals, reference: Asked, *, nearest: Nearest | None, random: Tensor) -> pd.DataFrame:
-    relaxed = logits(reference, search.relaxed) if search.relaxed is not None else None
-    nearby = nearest_share(search, nearest, reference).numpy() if nearest is not None else np.nan
-    factual_logit, logit = logits(reference, search.factual), logits(reference, search.counterfactual)
-    return _transfer_rows(search, factual_logit, logit, relaxed, random=random.numpy(), nearby=nearby)
-
-
-def _stored_rows(search: Counterfactuals, factual_logit: Tensor, logit: Tensor) -> pd.DataFrame:
-    return _transfer_rows(search, factual_logit, logit, None, random=np.nan, nearby=np.nan)
-
-
 def _transfer_rows(
     search: Counterfactuals,
-    factual_logit: Tensor,
-    logit: Tensor,
-    relaxed: Tensor | None,
+    said: Sequence[ReferenceAnswers],
     *,
-    random: np.ndarray | float,
-    nearby: np.ndarray | float,
+    several: bool,
+    base: tuple[int, int],
+    seeds: Sequence[int] | None,
 ) -> pd.DataFrame:
-    transferred = pd.array((predicted(logit) == search.target).numpy(), dtype="boolean")
-    controls = pd.DataFrame(
-        {
-            "control_random": random,
-            "control_nearest": nearby,
-            "control_prior": prior_share(search.target, factual_logit, once=search.proposal == 0).numpy(),
-        },
-        index=range(len(search)),
-    )
-    lost = ~search.found.numpy()
-    transferred[lost], controls.loc[lost] = pd.NA, np.nan
+    """base: its number and its seed. seeds: of all references; None for their numbers."""
+    n, many = len(search), len(said)
+    numbers = np.array([one.reference for one in said], dtype=NUMBER)
+    target, found = search.target.repeat(many), search.found.repeat(many).numpy()
+    factual_logit, logit = torch.cat([one.factual_logit for one in said]), torch.cat([one.logit for one in said])
+    once = search.proposal == 0
+    controls = {
+        "control_random": [one.random for one in said],
+        "control_nearest": [one.nearest for one in said],
+        "control_prior": [prior_share(search.target, one.factual_logit, once=once) for one in said],
+    }
     before: dict[str, Any] = {}
-    if relaxed is not None and search.relaxed_found is not None:
-        moved = pd.array((predicted(relaxed) == search.target).numpy(), dtype="boolean")
-        moved[~search.relaxed_found.numpy()] = pd.NA
-        before["transferred_relaxed"] = moved
+    if search.relaxed_found is not None and any(one.relaxed is not None for one in said):
+        relaxed = torch.cat([one.logit if one.relaxed is None else one.relaxed for one in said])
+        crossed = torch.cat([search.relaxed_found & (one.relaxed is not None) for one in said])
+        before["transferred_relaxed"] = _known(predicted(relaxed) == target, crossed.numpy())
     return pd.DataFrame(
         {
-            "target": search.target.numpy(),
-            "found": search.found.numpy(),
-            "agreement": (predicted(factual_logit) == predicted(search.factual_logit)).numpy(),
-            "transferred": transferred,
-            "margin": margin(logit, search.target).numpy(),
+            "base": np.full(n * many, base[0], dtype=NUMBER),
+            "reference": numbers.repeat(n),
+            "factual": np.tile(search.rows.numpy().astype(NUMBER), many),
+            "base_seed": base[1],
+            "reference_seed": (numbers if seeds is None else np.array(seeds)[numbers]).repeat(n),
+            **({"proposal": np.tile(search.proposal.numpy().astype(NUMBER), many)} if several else {}),
+            "target": target.numpy().astype(NUMBER),
+            "found": found,
+            "agreement": (predicted(factual_logit) == predicted(search.factual_logit).repeat(many)).numpy(),
+            "transferred": _known(predicted(logit) == target, found),
+            "margin": margin(logit, target).numpy(),
             "factual_logit": _cells(factual_logit),
             **before,
+            **{name: np.where(found, torch.cat(shares).numpy(), np.nan) for name, shares in controls.items()},
         }
-    ).join(controls)
+    )
+
+
+def _known(values: Tensor, known: np.ndarray) -> pd.arrays.BooleanArray:
+    """Return values as a column in which those that are not known are missing."""
+    return pd.arrays.BooleanArray(values.numpy(), ~known)
 
 
 def _cells(logits: Tensor) -> Any:

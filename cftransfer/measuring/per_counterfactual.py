@@ -27,15 +27,23 @@ def per_counterfactual(
     (Clopper and Pearson: the bound is too high in at most 1 − level of all cases) or jeffreys (in about as many).
     InputError for another level or interval.
     """
+    key = counterfactual_key(counterfactuals)
+    found = transfers[transfers.found]
+    answers = found.assign(transferred=found.transferred.astype(float)).groupby(key).transferred
+    held = pd.DataFrame({"n_references": answers.size(), "held": answers.sum()}).reset_index()
+    return bounded(counterfactuals, held, level=level, interval=interval)
+
+
+def bounded(
+    counterfactuals: pd.DataFrame, held: pd.DataFrame, *, level: float = LEVEL, interval: str = "exact"
+) -> pd.DataFrame:
+    """Return `per_counterfactual` of answers that have been counted, as `counts.held` does for every base."""
     check_choice("interval", interval, BOUNDS)
     if not 0 < level < 1:
         raise InputError(f"level={level}: takes a number between 0 and 1")
     key = counterfactual_key(counterfactuals)
-    found = transfers[transfers.found]
-    answers = found.assign(transferred=found.transferred.astype(float)).groupby(key).transferred
-    counts = pd.DataFrame({"n_references": answers.size(), "held": answers.sum()}).reset_index()
     known = [*key, "base_seed", "target", "margin", "distance_l2"]
-    table = counterfactuals.loc[counterfactuals.found, known].merge(counts, on=key, validate="one_to_one")
+    table = counterfactuals.loc[counterfactuals.found, known].merge(held, on=key, validate="one_to_one")
     return pd.DataFrame(
         {
             **{name: table[name] for name in [*key, "base_seed", "target"]},

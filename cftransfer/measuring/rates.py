@@ -11,69 +11,64 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cftransfer.columns import CONTROLS, PAIR, counterfactual_key, matrix
+from cftransfer.columns import CONTROLS, PAIR, matrix
 from cftransfer.data.pixels import GREYS
+from cftransfer.measuring.counts import Counts, means
 from cftransfer.measuring.statistics import bootstrap_interval, difference_interval, rate_interval, two_way_interval
 from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 
 PER_BASE = ["distance_l2", "distance_linf", "pixel_l2", "pixel_linf", "nearest_l2", "iterations", "margin"]
 ROUNDING = 1e-12  # of a share: less counts as nothing
-CAPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
 
-def pairs(transfers: pd.DataFrame) -> pd.DataFrame:
+def pairs(counts: Counts) -> pd.DataFrame:
     """One row per base × reference, over the counterfactuals found on the base.
 
     found: their number; agreement: share whose factual both models put in the same class; rate: share transferred;
     rate_conditional: share transferred among those with agreement; controls: shares of control points that the
     reference puts in the target class. NaN for a share of nothing.
     """
-    counts = _counts(transfers)
-    table = pd.DataFrame(
-        {
-            "found": counts.found.round().astype(int),
-            "agreement": counts.agreement / counts.found,
-            "rate": counts.transferred / counts.found,
-            "rate_conditional": counts.both / counts.agreement,
-        }
-    ).reset_index()
-    controls = means(transfers, PAIR, CONTROLS).reset_index()
-    return table.merge(controls, on=PAIR, how="left", validate="one_to_one")
+    table = counts.pairs
+    return table[PAIR].assign(
+        found=table.found.round().astype(int),
+        agreement=table.agreement / table.found,
+        rate=table.transferred / table.found,
+        rate_conditional=table.both / table.agreement,
+        **table[CONTROLS],
+    )
 
 
-def by_target(transfers: pd.DataFrame) -> pd.DataFrame:
+def by_target(counts: Counts) -> pd.DataFrame:
     """One row per target class: n_tried, the number of counterfactuals asked about, and their rate.
 
     A class's share among the found counterfactuals, and of these that transferred, is a mean over pairs: the rates of
     all classes, weighed by these shares, add up to the rate.
     """
-    weighted = transfers.assign(weight=_weights(transfers, PAIR))
-    counts = _counts(transfers)
+    every = counts.pairs.set_index(PAIR)
     rows = []
-    for target, some in weighted[weighted.found].groupby("target"):
-        part = _counts(some).reindex(counts.index).fillna(0)
-        share = (part.found / counts.found).mean()
-        transferred = (part.transferred / counts.found).mean()
+    for target, some in counts.targets.groupby("target"):
+        part = some.set_index(PAIR)[["found", "transferred"]].reindex(every.index).fillna(0)
+        share, transferred = ((part[name] / every.found).mean() for name in ("found", "transferred"))
         rows.append({"target": target, "n_tried": round(part.found.sum()), "rate": transferred / share})
     return pd.DataFrame(rows, columns=["target", "n_tried", "rate"])
 
 
-def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, Any]:
-    """Return the named rates of a job from its two tables; NaN for a share of nothing.
+def rates(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
+    """Return the named rates of a job; NaN for a share of nothing.
 
     Every pair weighs the same in all of them, so that the parts add up:
     rate = agreement · rate_conditional + (1 − agreement) · rate_disagree, and likewise over the targets. A factual that
     was in its target class to begin with is not counted as searched.
     """
-    counts = _counts(transfers)
-    agreement, rate, both = ((counts[name] / counts.found).mean() for name in ("agreement", "transferred", "both"))
-    to = by_target(transfers).set_index("target")
+    table = counts.pairs
+    agreement, rate, both = ((table[name] / table.found).mean() for name in ("agreement", "transferred", "both"))
+    to = by_target(counts).set_index("target")
     classes = sorted({*range(_number_of_classes(counterfactuals)), *to.index})
     eligible = by_factual(counterfactuals[counterfactuals.status != "in_target"])
     found = float(eligible.mean()) if len(eligible) else float("nan")
-    per_base = means(counterfactuals, ["base"], [name for name in PER_BASE if name in counterfactuals])
-    per_pair = means(transfers, PAIR, CONTROLS)
+    per_base = means(counterfactuals, [name for name in PER_BASE if name in counterfactuals])
+    per_pair = table.loc[table.found > 0, CONTROLS]
     proposals = {"n_proposals": int(counterfactuals.found.sum())} if "proposal" in counterfactuals else {}
     return {
         "rate": float(rate),
@@ -83,13 +78,13 @@ def rates(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, A
         "rate_disagree": _share(rate - both, 1 - agreement),
         **{f"rate_to_{target}": float(to.rate.get(target, np.nan)) for target in classes},
         "rate_end_to_end": found * float(rate) if found else 0.0,
-        **{str(name): float(mean) for table in (per_pair, per_base) for name, mean in table.mean().items()},
-        "pairs": len(counts),
+        **{str(name): float(mean) for part in (per_pair, per_base) for name, mean in part.mean().items()},
+        "pairs": len(table),
         "n_searched": len(eligible),
         "n_found": int(eligible.sum()),
         **proposals,
-        "n_tried": round(counts.found.sum()),
-        "n_agreeing": round(counts.agreement.sum()),
+        "n_tried": round(table.found.sum()),
+        "n_agreeing": round(table.agreement.sum()),
         **{f"n_to_{target}": int(to.n_tried.get(target, 0)) for target in classes},
     }
 
@@ -99,48 +94,9 @@ def _number_of_classes(counterfactuals: pd.DataFrame) -> int:
     return next((2 if np.ndim(logit) == 0 else len(logit) for logit in counterfactuals.get("factual_logit", ())), 2)
 
 
-def _counts(transfers: pd.DataFrame) -> pd.DataFrame:
-    """Return, by pair, how many counterfactuals were found, and of these with agreement, transferred, and with both."""
-    found = transfers.found.to_numpy(dtype=bool)
-    agreement = transfers.agreement.to_numpy(dtype=bool) & found
-    transferred = transfers.transferred.fillna(False).to_numpy(dtype=bool) & found
-    flags = {"found": found, "agreement": agreement, "transferred": transferred, "both": agreement & transferred}
-    weight = transfers.weight.to_numpy() if "weight" in transfers else _weights(transfers, PAIR)
-    counts = (
-        pd.DataFrame(
-            {name: flag * weight for name, flag in flags.items()}, index=pd.MultiIndex.from_frame(transfers[PAIR])
-        )
-        .groupby(level=PAIR)
-        .sum()
-    )
-    return counts.astype(float)
-
-
-def _weights(table: pd.DataFrame, by: Sequence[str], flag: str = "found") -> np.ndarray:
-    """Return (rows,) weights by which the rows of a factual with `flag` count as one; 0 for the others.
-
-    by: the columns that tell bases, or pairs, apart.
-    """
-    flags = table[flag].to_numpy(dtype=float)
-    if "proposal" not in table:
-        return flags
-    several = table.assign(flagged=flags).groupby([*by, "factual"]).flagged.transform("sum").to_numpy()
-    return flags / np.maximum(several, 1)
-
-
 def by_factual(table: pd.DataFrame, flag: str = "found") -> pd.Series:
     """Return bool, one per base × factual: whether any of its proposals has the flag."""
     return table.groupby(["base", "factual"])[flag].any() if "proposal" in table else table[flag]
-
-
-def means(table: pd.DataFrame, by: Sequence[str], columns: Sequence[str], flag: str = "found") -> pd.DataFrame:
-    """Return by base, or by pair, the means of columns over the rows with `flag`; every factual weighs the same."""
-    some = table[table[flag]]
-    if "proposal" not in table:
-        return some.groupby(list(by))[list(columns)].mean()
-    weight, values = _weights(some, by, flag)[:, None], some[list(columns)].astype(float)
-    groups = [some[name] for name in by]
-    return (values * weight).groupby(groups).sum() / (values.notna() * weight).groupby(groups).sum()
 
 
 def _share(part: float, whole: float) -> float:
@@ -163,26 +119,24 @@ def share_as_bytes(searches: Sequence[Counterfactuals], bases: Sequence[Asked]) 
     return float(torch.stack(shares).nanmean())
 
 
-def before_projection(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> dict[str, float]:
+def before_projection(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, float]:
     """Return found share, distance and rate of where searches were before anything was projected; {} where nothing was.
 
     As after projection: distances are means over bases, rates over pairs.
     """
     if "found_relaxed" not in counterfactuals:
         return {}
-    lengths = means(counterfactuals, ["base"], ["distance_l2_relaxed"], "found_relaxed")
-    asked = transfers.assign(crossed=transfers.transferred_relaxed.notna())
-    rate = means(asked, PAIR, ["transferred_relaxed"], "crossed").transferred_relaxed.astype(float)
+    lengths = means(counterfactuals, ["distance_l2_relaxed"], "found_relaxed")
     return {
         "found_relaxed": float(by_factual(counterfactuals, "found_relaxed").mean()),
         "distance_l2_relaxed": float(lengths.distance_l2_relaxed.mean()),
-        "rate_relaxed": float(rate.mean()),
+        "rate_relaxed": float(counts.pairs.transferred_relaxed.dropna().mean()),
     }
 
 
 def distance_interval(counterfactuals: pd.DataFrame) -> dict[str, float]:
     """Return the 95 % interval, over bases, of the mean distance of what was found."""
-    lengths = means(counterfactuals, ["base"], ["distance_l2"]).distance_l2.to_numpy()
+    lengths = means(counterfactuals, ["distance_l2"]).distance_l2.to_numpy()
     interval = two_way_interval(lengths[:, None])
     return {"distance_l2_low": max(interval.low, 0.0), "distance_l2_high": interval.high}
 
@@ -215,36 +169,28 @@ def minus_seed(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def survivorship(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> pd.DataFrame:
+def survivorship(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> pd.DataFrame:
     """Return found share and rate, with its 95 % interval, had the search been ended after fewer iterations.
 
     A search that ends at its first success gives the same counterfactual under every cap that it stays below: the rows
     that survive a cap are those found within it, and they may be the easier ones. One row per cap; the last is the cap
-    that was used, so its rate is the job's.
+    that was used, so its rate is the job's. by_cap: what `counts.by_cap` gives.
     """
-    most = int(counterfactuals.iterations.max())
-    key = counterfactual_key(counterfactuals)
-    found = transfers[transfers.found].merge(counterfactuals[[*key, "iterations"]], on=key, validate="many_to_one")
-    kinds = transfers[PAIR].drop_duplicates(ignore_index=True)
-    which = found[PAIR].merge(kinds.reset_index(), on=PAIR, how="left")["index"].to_numpy()  # counting is by pair
-    places = matrix(kinds.assign(rate=kinds.index)).astype(int)
-    transferred, iterations = found.transferred.to_numpy(dtype=float), found.iterations.to_numpy()
+    table = by_cap.sort_values("cap", kind="stable")
+    caps = table.cap.unique()
+    kinds = table[PAIR].iloc[: len(table) // len(caps)]
+    places = matrix(kinds.assign(rate=range(len(kinds)))).astype(int)
+    every = (table.transferred / table.found).to_numpy().reshape(len(caps), -1)  # NaN for 0 / 0
     rows = []
-    for cap in [cap for cap in CAPS if cap < most] + [most]:
+    for cap, shares in zip(caps.tolist(), every, strict=True):
         early = counterfactuals.found & (counterfactuals.iterations <= cap)
         within = by_factual(counterfactuals.assign(early=early), "early")
-        kept = iterations <= cap
-        weights = _weights(found[kept], PAIR)
-        many = np.bincount(which[kept], weights=weights, minlength=len(kinds))
-        sums = np.bincount(which[kept], weights=transferred[kept] * weights, minlength=len(kinds))
-        shares = np.divide(sums, many, out=np.full(len(kinds), np.nan), where=many > 0)
         interval = rate_interval(shares[places], found=int(within.sum()))
-        rate = float(np.nanmean(shares)) if many.any() else float("nan")
         rows.append(
             {
                 "cap": cap,
                 "found": float(within.mean()),
-                "rate": rate,
+                "rate": float("nan") if np.isnan(shares).all() else float(np.nanmean(shares)),
                 "rate_low": interval.low,
                 "rate_high": interval.high,
             }

@@ -12,6 +12,7 @@ import pandas as pd
 from cftransfer.columns import CONTROLS, PAIR, matrix
 from cftransfer.errors import InputError
 from cftransfer.measuring import rates
+from cftransfer.measuring.counts import count, means
 from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
 
@@ -46,7 +47,7 @@ class Result:
         Equation 1 of the paper that the README names. With several groups of references, by group.
         """
         return self._by_group(
-            {group: float(rates.rates(self.counterfactuals, some)["rate"]) for group, some in self._parts()}
+            {group: float(rates.rates(self.counterfactuals, count(some))["rate"]) for group, some in self._parts()}
         )
 
     @property
@@ -57,7 +58,7 @@ class Result:
     @property
     def pairs(self) -> pd.DataFrame:
         """One row per group × base × reference: `rates.pairs` has the columns."""
-        tables = [rates.pairs(some).assign(group=group) for group, some in self._parts()]
+        tables = [rates.pairs(count(some)).assign(group=group) for group, some in self._parts()]
         return pd.concat(tables, ignore_index=True)[
             ["group", *PAIR, "found", "agreement", "rate", "rate_conditional", *CONTROLS]
         ]
@@ -83,7 +84,7 @@ class Result:
     @property
     def by_target(self) -> pd.DataFrame:
         """One row per group × target class: `n_tried` and `rate`."""
-        tables = [rates.by_target(some).assign(group=group) for group, some in self._parts()]
+        tables = [rates.by_target(count(some)).assign(group=group) for group, some in self._parts()]
         return pd.concat(tables, ignore_index=True)[["group", "target", "n_tried", "rate"]]
 
     @property
@@ -95,7 +96,7 @@ class Result:
         """Return `summary` with intervals of another level, between 0 and 1."""
         rows = []
         for group, some in self._parts():
-            numbers, interval = rates.rates(self.counterfactuals, some), self._interval(some, level)
+            numbers, interval = rates.rates(self.counterfactuals, count(some)), self._interval(some, level)
             row = {"group": group, "low": interval.low, "high": interval.high, "over": interval.method}
             rows.append({name: row.get(name, numbers.get(name, np.nan)) for name in SUMMARY})
         return pd.DataFrame(rows, columns=SUMMARY)
@@ -204,7 +205,7 @@ class Result:
         method = f"{self.settings.get('method', 'counterfactuals')}{f' ({made})' if made else ''}"
         bases, every = self.counterfactuals.base.nunique(), rates.by_factual(self.counterfactuals)
         here, many = int(every.sum()), len(every)
-        length = rates.means(self.counterfactuals, ["base"], ["distance_l2"]).distance_l2.mean()
+        length = means(self.counterfactuals, ["distance_l2"]).distance_l2.mean()
         apart = f", at a mean L2 distance of {length:.3f}" if here else ""
         where = f"on {bases} base{'s' * (bases > 1)} ({self.found:.3f})"
         if "proposal" not in self.counterfactuals:
@@ -234,7 +235,7 @@ class Result:
     def _interval(self, some: pd.DataFrame, level: float) -> Interval:
         if not 0 < level < 1:
             raise InputError(f"level={level}: takes a number between 0 and 1")
-        table = rates.pairs(some)
+        table = rates.pairs(count(some))
         return rate_interval(matrix(table), found=int(table.found.sum()), level=level)
 
     def _by_group(self, values: dict[str, Any]) -> Any:

@@ -18,7 +18,6 @@ from cftransfer.targets import call_target, parameters
 
 # Settings of training, the last three with defaults; models that were stored before have the first three alone.
 TRAINING = ("epochs", "lr", "batch_size", "optimizer", "weight_decay", "label_smoothing")
-OPTIMIZERS = ("adam", "sgd")
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,13 @@ def check_training(spec: Spec, dataset: Dataset, *, complete: bool = True) -> No
     """Raise an InputError, naming the key, for a spec that cannot be trained; complete: as in `call_target`."""
     training = spec["training"]
     check_keys("training", training, TRAINING, required=TRAINING[:3])
-    check_choice("training.optimizer", training.get("optimizer", "adam"), OPTIMIZERS)
+    check_choice("training.optimizer", training.get("optimizer", "adam"))
     smoothing, decay = (training.get(name, 0.0) for name in ("label_smoothing", "weight_decay"))
     share = "from 0 up to, not including, 1"
     check_float("training.label_smoothing", smoothing, inside=share, among=lambda part: 0 <= part < 1)
     check_float("training.weight_decay", decay, inside="≥ 0", among=lambda decay: 0 <= decay < float("inf"))
-    check_int("training.epochs", training["epochs"], least=1)
-    check_int("training.batch_size", training["batch_size"], least=1)
+    check_int("training.epochs", training["epochs"])
+    check_int("training.batch_size", training["batch_size"])
     check_float("training.lr", training["lr"], inside="> 0", among=lambda lr: 0 < lr < float("inf"))
     training_rows(dataset, spec.get("rows", ALL_ROWS), seed=0)
     model = build_for(dataset, spec["model"], seed=0, complete=complete)

@@ -11,7 +11,6 @@ from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassA
 
 from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
-from cftransfer.models.build import OPTIMIZERS
 from cftransfer.models.prediction import cross_entropy
 from cftransfer.settings import check_choice, check_int
 
@@ -56,7 +55,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         # By name: of a subclass, Lightning would copy all arguments, its data included.
         self.save_hyperparameters("lr", "classes", "optimizer", "weight_decay", "label_smoothing")
-        self.optimizer = check_choice("training.optimizer", optimizer, OPTIMIZERS)
+        self.optimizer = check_choice("training.optimizer", optimizer)
         self.weight_decay, self.label_smoothing = weight_decay, label_smoothing
         self.net, self.lr, self.classes = net, lr, check_int("classes", classes, least=2)
         self.accuracy, self.auroc = self.configure_metrics()

@@ -18,8 +18,8 @@ def mlp(
     dropout: share of the hidden features, in [0, 1), that training sets to 0 at random for each row; the others are
     scaled up (Srivastava et al. 2014). outputs: 1, or K ≥ 3 for (n, K) logits.
     """
-    check_int("model.layers", layers, least=1)
-    check_int("model.width", width, least=1)
+    check_int("model.layers", layers)
+    check_int("model.width", width)
     inside = "from 0 up to, not including, 1"
     check_float("model.dropout", dropout, inside=inside, among=lambda share: 0 <= share < 1)
     sizes = [prod(input_shape)] + [width] * layers

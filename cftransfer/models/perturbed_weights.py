@@ -16,15 +16,13 @@ from cftransfer.models.prediction import Asked
 from cftransfer.settings import check_choice, check_float
 from cftransfer.targets import call_target
 
-NORMS = ("linf", "relative")
-
 Perturb = Callable[[nn.Module, torch.Generator], None]  # changes a network in place
 
 
 def weight_noise(*, epsilon: float, norm: str, perturb: None = None) -> Perturb:  # noqa: ARG001
     """Uniform noise on every weight, of at most `epsilon` ≥ 0: by itself (linf), or times the weight (relative)."""
     check_float("weights.epsilon", epsilon, inside="≥ 0", among=lambda size: 0 <= size < float("inf"))
-    check_choice("weights.norm", norm, NORMS)
+    check_choice("weights.norm", norm)
 
     def add_noise(model: nn.Module, random: torch.Generator) -> None:
         for weight in model.parameters():

@@ -133,9 +133,7 @@ def random_forest(
     """`n_estimators` ≥ 1 trees, averaged; the seed draws the rows of each and the features of its splits."""
     from sklearn.ensemble import RandomForestClassifier
 
-    grown = _grown(min_samples_leaf, max_depth) | {
-        "n_estimators": check_int("model.n_estimators", n_estimators, least=1)
-    }
+    grown = _grown(min_samples_leaf, max_depth) | {"n_estimators": check_int("model.n_estimators", n_estimators)}
     return SklearnModel(RandomForestClassifier(**grown, random_state=_random_state()), input_shape, _odds, outputs)
 
 
@@ -154,7 +152,7 @@ def gradient_boosting(
     from sklearn.ensemble import GradientBoostingClassifier
 
     boosted = GradientBoostingClassifier(
-        n_estimators=check_int("model.n_estimators", n_estimators, least=1),
+        n_estimators=check_int("model.n_estimators", n_estimators),
         learning_rate=_positive("learning_rate", learning_rate),
         subsample=check_float("model.subsample", subsample, inside="in (0, 1]", among=lambda share: 0 < share <= 1),
         random_state=_random_state(),
@@ -181,7 +179,7 @@ def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...], outputs: int = 1
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    count = check_int("model.n_neighbors", n_neighbors, least=1)
+    count = check_int("model.n_neighbors", n_neighbors)
     return SklearnModel(KNeighborsClassifier(count, algorithm="kd_tree"), input_shape, _odds, outputs)
 
 
@@ -241,8 +239,8 @@ def _array(rows: Tensor) -> np.ndarray:
 
 def _grown(min_samples_leaf: int, max_depth: int | None) -> dict[str, int | None]:
     return {
-        "min_samples_leaf": check_int("model.min_samples_leaf", min_samples_leaf, least=1),
-        "max_depth": None if max_depth is None else check_int("model.max_depth", max_depth, least=1),
+        "min_samples_leaf": check_int("model.min_samples_leaf", min_samples_leaf),
+        "max_depth": None if max_depth is None else check_int("model.max_depth", max_depth),
     }
 
 

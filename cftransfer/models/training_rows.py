@@ -86,7 +86,7 @@ def training_rows(data: Dataset, settings: Mapping[str, Any], *, seed: int) -> T
     """Return what the model of a seed is trained on; InputError, naming the key, for settings that are not possible."""
     if dict(settings) == ALL_ROWS:
         return TrainingRows()
-    draw = check_int("rows.draw", settings.get("draw"), least=0)
+    draw = check_int("rows.draw", settings.get("draw"))
     offered = {"classes": len(data.classes)}
     return call_target(
         "rows", settings, data.y_train, offered=offered, random=lambda: np.random.default_rng([seed, draw, STREAM])

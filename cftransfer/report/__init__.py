@@ -4,29 +4,40 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cftransfer.errors import plain
+from cftransfer.errors import plain, printing
 
 if TYPE_CHECKING:
     from cftransfer.report.collect import Jobs, Line
 
 
 def report(
-    folders: Sequence[Path], *, out: Path | None = None, then: "Callable[[Jobs, list[Line]], None] | None" = None
+    folders: Sequence[Path],
+    *,
+    out: Path | None = None,
+    below: bool = True,
+    then: "Callable[[Jobs, list[Line]], None] | None" = None,
 ) -> Path:
     """Print the table of the jobs under `folders`, write `report.html` and its figures into `out`; return the page.
 
-    out: the first folder by default. then: called with what was read and fitted, for other views of the same jobs.
+    out: the first folder by default. below: whether jobs in folders below `folders` count. then: called with what was
+    read and fitted, for other views of the same jobs.
 
-    Raises InputError if there is no job at all.
+    Raises InputError if there is no job at all, and for a folder in which the report would replace a user's file.
     """
-    from cftransfer.report import collect, figures, page
+    from cftransfer.report import collect, figures, page, place
 
-    jobs = collect.jobs(folders)
-    place = out or Path(folders[0])
+    folder = out or Path(folders[0])
+    place.check(folder)
+    jobs = collect.jobs(folders, below=below)
     lines = collect.lines(jobs)
-    page.show(jobs, lines)
-    path = page.write(jobs, lines, figures.save(jobs, lines, place), place)
-    print(plain(f"report: {path}"))
-    if then is not None:
-        then(jobs, lines)
+    pictures = figures.pictures(jobs, lines)
+    path = page.write(jobs, lines, pictures, folder)  # first: by it the others are known to be a report's
+    figures.save(pictures, folder)
+    try:
+        with printing(f"the results are on disk, and the report is {path}"):
+            page.show(jobs, lines)
+            print(plain(f"report: {path}"))
+    finally:
+        if then is not None:
+            then(jobs, lines)
     return path

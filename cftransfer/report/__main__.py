@@ -3,12 +3,14 @@
 import argparse
 from pathlib import Path
 
+from cftransfer import cores
 from cftransfer.errors import as_command
 from cftransfer.report import report
 
 
 def command() -> None:
     """Parse the folders, make the report; a mistake of the user is one line and exit status 1."""
+    cores.wait_passively()
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report", description="Report on jobs of transfer.py.")
     parser.add_argument("folder", nargs="+", type=Path, help="job folders, or folders that hold some at any depth")
     parser.add_argument("--out", type=Path, help="where report.html and trend.png go; default: the first folder")

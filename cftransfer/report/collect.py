@@ -14,7 +14,7 @@ from cftransfer.columns import CONTROLS, matrix
 from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.read import Job, job_folders, natural, read, typed_words, yaml_of
-from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number, version_of
+from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number, job_digest, version_of
 from cftransfer.measuring.statistics import Sharing, Trend, holm, trend
 from cftransfer.spec import PARTS
 
@@ -113,11 +113,14 @@ class Line:
     p_holm: float
 
 
-def jobs(folders: Sequence[Path]) -> Jobs:
-    """Collect every job of transfer.py under `folders`; InputError, naming the folder or file, if there is none."""
+def jobs(folders: Sequence[Path], *, below: bool = True) -> Jobs:
+    """Collect every job of transfer.py under `folders`; InputError, naming the folder or file, if there is none.
+
+    below: whether folders below them count; else each of them is one job's.
+    """
     done: list[Job] = []
     failed: dict[Path, str] = {}
-    begun = job_folders(folders)
+    begun = job_folders(folders) if below else list(folders)
     for folder in begun:
         try:
             job = read(folder)
@@ -134,9 +137,10 @@ def jobs(folders: Sequence[Path]) -> Jobs:
     experiments = sorted({(_experiment(job), bool(job.result.curve)) for job in done})
     together = [[job for job in done if (_experiment(job), bool(job.result.curve)) == kind] for kind in experiments]
     panels = [_panel(name, group) for (name, _), group in zip(experiments, together, strict=True)]
-    sizes = _sizes_of_sweeps(begun, folders)
-    never = sum(max(0, size - sum(job.resolve().parent == sweep for job in begun)) for sweep, size in sizes.items())
-    earlier = tuple(job.folder for job in done if _is_left_over(job.folder.resolve(), sizes))
+    sweeps = _jobs_of_sweeps(begun, folders)
+    earlier = tuple(job.folder for job in done if _is_left_over(job, sweeps))
+    there = [job.resolve().parent for job in begun if job not in earlier]
+    never = sum(max(0, len(known) - there.count(sweep)) for sweep, known in sweeps.items())
     return Jobs(panels, failed, begun=len(begun), never=never, copies=copies, earlier=earlier)
 
 
@@ -188,21 +192,22 @@ def commands(some: Sequence[Job]) -> list[str]:
     return list(typed)
 
 
-def _sizes_of_sweeps(begun: Sequence[Path], folders: Sequence[Path]) -> dict[Path, int]:
-    """Return the number of jobs of the last sweep in each folder of jobs, as it has noted it in its multirun.yaml."""
-    asked, sizes = {folder.resolve() for folder in folders}, {}
+def _jobs_of_sweeps(begun: Sequence[Path], folders: Sequence[Path]) -> dict[Path, list[str]]:
+    """Return the digests of the jobs of the last sweep in each folder of jobs, which its multirun.yaml has."""
+    asked, found = {folder.resolve() for folder in folders}, {}
     for sweep in {job.resolve().parent for job in begun}:
         if asked & {sweep, *sweep.parents}:
             try:
-                sizes[sweep] = int(yaml_of(sweep, "multirun.yaml")["hydra"]["callbacks"]["output"]["jobs"])
-            except (InputError, KeyError, TypeError, ValueError):  # no sweep, or of an earlier version
+                found[sweep] = str.split(yaml_of(sweep, "multirun.yaml")["hydra"]["callbacks"]["output"]["jobs"])
+            except (InputError, KeyError, TypeError):  # no sweep, or of an earlier version
                 continue
-    return sizes
+    return found
 
 
-def _is_left_over(job: Path, sizes: dict[Path, int]) -> bool:
-    """Return whether a job's number is beyond those of the last sweep in its folder."""
-    return job.name.isdigit() and int(job.name) >= sizes.get(job.parent, int(job.name) + 1)
+def _is_left_over(job: Job, sweeps: dict[Path, list[str]]) -> bool:
+    """Return whether a job is none of the last sweep in its folder."""
+    known = sweeps.get(job.folder.resolve().parent)
+    return known is not None and job_digest(job.result.overrides) not in known
 
 
 def _of_sweep(folder: Path) -> list[str]:

@@ -19,6 +19,7 @@ from cftransfer.measuring.statistics import LEVEL, band, reference_means
 from cftransfer.report.collect import Jobs, Line, Panel, Point
 from cftransfer.report.frontier import frontier
 from cftransfer.report.matrix import matrix
+from cftransfer.report.place import FIGURES
 
 rcParams["text.parse_math"] = False  # names of data and settings may hold dollars, and none of ours are formulas
 LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
@@ -34,29 +35,40 @@ LISTED = 40  # jobs that a figure names; of more, every second, third, …
 DENSE = 10  # places on an x-axis from which on intervals are drawn as a band instead of bars
 
 
-def save(jobs: Jobs, lines: Sequence[Line], folder: Path) -> dict[str, str]:
-    """Write each figure as PNG and SVG into `folder`; return the SVGs' text by the figure's name."""
+def pictures(jobs: Jobs, lines: Sequence[Line]) -> dict[str, dict[str, bytes]]:
+    """Return each figure by its name, as {"png": …, "svg": …}."""
     figures = {"trend": trend(jobs, lines), "survivorship": survivorship(jobs), "training": training(jobs)}
     figures |= {name: made for name, made in (("frontier", frontier(jobs)), ("matrix", matrix(jobs))) if made}
-    for name in {"frontier", "matrix"} - set(figures):  # of an earlier report on other jobs
+    return {name: _pictured(figure, name) for name, figure in figures.items()}
+
+
+def save(figures: Mapping[str, Mapping[str, bytes]], folder: Path) -> None:
+    """Write the pictures of each figure into `folder`, and remove those of an earlier report on other jobs."""
+    for name in FIGURES:
         for kind in ("png", "svg"):
-            with atomic.disk(folder / f"{name}.{kind}"):
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)
-    return {name: written(figure, folder / name) for name, figure in figures.items()}
+            path = folder / f"{name}.{kind}"
+            if name in figures:
+                atomic.write(path, figures[name][kind])
+            else:
+                with atomic.disk(path):
+                    path.unlink(missing_ok=True)
 
 
-def written(figure: Figure, path: Path) -> str:
-    """Write the figure as `path`.png and `path`.svg; return the SVG's text."""
+def written(figure: Figure, path: Path) -> None:
+    """Write the figure as `path`.png and `path`.svg."""
+    for kind, content in _pictured(figure, path.name).items():
+        atomic.write(path.with_name(f"{path.name}.{kind}"), content)
+
+
+def _pictured(figure: Figure, name: str) -> dict[str, bytes]:
     pictures = {}
     for kind, metadata in (("png", {}), ("svg", {"Date": None})):
         buffer = io.BytesIO()
-        with rc_context({"svg.hashsalt": path.name}):  # the same jobs give the same file
+        with rc_context({"svg.hashsalt": name}):  # the same jobs give the same file
             figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
         figure.set_layout_engine("none")  # it is laid out once; the second picture is the first in another format
         pictures[kind] = buffer.getvalue()
-        atomic.write(path.with_name(f"{path.name}.{kind}"), pictures[kind])
-    svg = pictures["svg"].decode()
-    return svg[svg.index("<svg") :]
+    return pictures
 
 
 def trend(jobs: Jobs, lines: Sequence[Line]) -> Figure:

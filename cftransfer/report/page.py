@@ -18,11 +18,12 @@ from rich.text import Text
 from cftransfer import atomic
 from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
-from cftransfer.jobs.schema import EXTRA_EPOCHS, Git
+from cftransfer.jobs.schema import EXTRA_EPOCHS, Git, content
 from cftransfer.measuring.per_counterfactual import in_words
 from cftransfer.measuring.statistics import Trend
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
+from cftransfer.report.place import REPORT
 from cftransfer.settings import flat
 
 INTERVAL = "95 % interval"
@@ -101,7 +102,7 @@ def lacking(jobs: Jobs) -> str:
     """Return in words how many jobs have no result, and why; "" if all have one."""
     if not jobs.failed and not jobs.never:
         return ""
-    every = jobs.begun + jobs.never
+    every = jobs.begun - len(jobs.earlier) + jobs.never
     why = [(len(jobs.failed), "failed or did not end"), (jobs.never, "never began")]
     said = ", ".join(f"{many} {what}" for many, what in why if many)
     return f"{every - len(jobs.failed) - jobs.never} of {every} jobs have a result; {said}"
@@ -135,7 +136,7 @@ def model_notes(some: Sequence[Job]) -> list[str]:
     return [f"job {name}: {note}" if len(some) > 1 else note for name, job in named for note in job.result.notes]
 
 
-def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder: Path) -> Path:
+def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, Mapping[str, bytes]], folder: Path) -> Path:
     """Write `report.html`, which needs no other file, into `folder`; return its path."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cftransfer.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
@@ -144,7 +145,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
     text = environment.get_template("page.html.j2").render(
         subject=", ".join(dict.fromkeys(panel.knob for panel in jobs.panels if panel.knob)),
         asked=[(panel.experiment, asked(panel)) for panel in jobs.panels],
-        figures=figures,
+        figures={name: _inline(pictures["svg"].decode()) for name, pictures in figures.items()},
         panels=[(panel.experiment, *cells(panel, by_class(panel)), names(panel.jobs)) for panel in jobs.panels],
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results} - {""}),
@@ -164,9 +165,14 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, str], folder:
         versions=results[0].versions,
         commits=sorted({_commit(result.git) for result in results}),
     )
-    path = folder / "report.html"
+    path = folder / REPORT
     atomic.write(path, text.encode())
     return path
+
+
+def _inline(svg: str) -> str:
+    """Return a picture without what stands before it in a file of its own."""
+    return svg[svg.index("<svg") :]
 
 
 def asked(panel: Panel) -> str:
@@ -223,7 +229,10 @@ def extremes(job: Job) -> list[dict[Any, Any]]:
 def _pictures(job: Job, index: int) -> list[tuple[str, str]]:
     """Return name and content, for a page that needs no other file, of the pictures of the first jobs."""
     shown = job.pictures if index < PICTURED else []
-    return [(plain(path.stem), base64.b64encode(path.read_bytes()).decode()) for path in shown]
+    return [
+        (plain(path.stem), base64.b64encode(content(job.folder, path.relative_to(job.folder).as_posix())).decode())
+        for path in shown
+    ]
 
 
 def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:

@@ -21,7 +21,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from cftransfer import atomic
+from cftransfer import atomic, cores
 from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, as_command, plain
 from cftransfer.jobs.read import Job
@@ -163,6 +163,7 @@ class Outcome:
 
 def command() -> None:
     """Run the study and write its page; a mistake of the user is one line and exit status 1."""
+    cores.wait_passively()
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report.study", description=__doc__.partition("\n")[0])
     parser.add_argument("overrides", nargs="*", help="settings for every job, as in replicates.bases=10")
     parser.add_argument("--study", choices=STUDIES, default="tabular", help="which; its page has that name")

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from cftransfer.data.feature import Feature
-from cftransfer.data.pixels import PixelSpace
+from cftransfer.data.pixels import PixelSpace, nearest_greys
 from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.settings import check_choice
-
-NAMES = ("none", "box", "possible", "actionable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +20,16 @@ class Constraint:
 
     none: every point, the paper's own search. box: every feature in its range. possible: integers are integers,
     binaries and ordinals one of their categories, one-hot groups one-hot. actionable: possible, and features that a
-    person cannot change are as they were, others move only the way they can. Of images every point of the box is
-    possible, and may be reached.
+    person cannot change are as they were, others move only the way they can. Of images possible and actionable are the
+    same: every value of a pixel is a whole grey level, k/255, as a file of bytes holds it. That goes for x′ alone; a
+    factual given as floats may lie between grey levels.
 
     feature: (columns,) which feature a column belongs to, features being numbered from 0; of images every value of a
         pixel is a feature of its own.
     discrete: columns with levels; levels: (discrete, most) ascending, padded with infinity.
     groups: (groups, most) columns of each one-hot group, padded with the number of columns.
     fixed, rising, falling: (columns,) bool, which may not change, or change one way only.
+    greys: whether every input is a whole grey level.
     """
 
     name: str
@@ -40,11 +40,12 @@ class Constraint:
     fixed: Tensor | None = None
     rising: Tensor | None = None
     falling: Tensor | None = None
+    greys: bool = False
 
     @property
     def exact(self) -> bool:
         """Whether the relaxation is the constraint itself, so that projecting changes nothing."""
-        return not len(self.discrete) and not len(self.groups)
+        return not self.greys and not len(self.discrete) and not len(self.groups)
 
     def to(self, device: torch.device) -> "Constraint":
         """Return the same constraint with its tensors on a device."""
@@ -73,6 +74,8 @@ class Constraint:
         A direction is kept before nearness: where the nearest level lies on the wrong side of the factual, the factual
         stays.
         """
+        if self.greys:
+            return nearest_greys(z)
         point = self.relax(z, factual)
         if self.exact:
             return point
@@ -107,12 +110,13 @@ def constraint(name: str, space: FeatureSpace | PixelSpace | None, *, inputs: Te
 
     inputs: (n, *input), whose shape takes the place of a space for none and box, which need no other knowledge.
     """
-    check_choice("counterfactual.constraints", name, NAMES)
+    check_choice("counterfactual.constraints", name)
     if space is None and (name not in ("none", "box") or inputs is None):
         raise InputError(f"constraints={name}: needs space=FeatureSpace(…), which says what is possible")
     if not isinstance(space, FeatureSpace):
         shape = space.shape if space is not None else inputs.shape[1:]  # type: ignore[union-attr]
-        return Constraint(name=name, feature=torch.arange(int(np.prod(shape))))
+        greys = name not in ("none", "box")
+        return Constraint(name=name, feature=torch.arange(int(np.prod(shape))), greys=greys)
     owner = np.repeat(np.arange(len(space.features)), [feature.columns for feature in space.features])
     feature = torch.from_numpy(owner)
     if name in ("none", "box"):
@@ -123,7 +127,7 @@ def constraint(name: str, space: FeatureSpace | PixelSpace | None, *, inputs: Te
         ways = {"rising": "up", "falling": "down"}
         kept["fixed"] = torch.tensor([not f.mutable for f in columns])
         kept |= {part: torch.tensor([f.direction == way for f in columns]) for part, way in ways.items()}
-    return Constraint(name=name, feature=feature, **kept)
+    return replace(Constraint(name=name, feature=feature), **kept)  # type: ignore[arg-type]
 
 
 def _discrete(features: Sequence[Feature]) -> dict[str, Tensor]:

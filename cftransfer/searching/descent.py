@@ -95,8 +95,8 @@ def check_descent(model: Asked, *, confidence: float, iterations: int, lr: float
     if not differentiable(model):
         queries = "counterfactual=nearest and counterfactual=growing_spheres need none"
         raise InputError(f"counterfactual: this method follows gradients, and the base's model has none; {queries}")
-    check_int("counterfactual.iterations", iterations, least=0)
-    check_int("counterfactual.batch_size", batch_size, least=1)
+    check_int("counterfactual.iterations", iterations)
+    check_int("counterfactual.batch_size", batch_size)
     positive("lr", lr)
     check_confidence(confidence)
 

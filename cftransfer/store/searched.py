@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from cftransfer.data.dataset import Dataset
-from cftransfer.data.pixels import unit
+from cftransfer.data.pixels import PixelSpace, unit
 from cftransfer.errors import InputError
 from cftransfer.models.adapter import as_model
 from cftransfer.models.prediction import Asked, differentiable
@@ -25,12 +25,13 @@ from cftransfer.targets import source_of
 log = logging.getLogger(__name__)
 
 IMPORTED = "imported"  # the method that reads a file
+GREY, GREYS = ("possible", "actionable"), {"pixels": "whole grey levels"}  # what the two allow of images
 TRIES = 3  # of making searches that are damaged or gone as soon as they are made
 
 
 def factuals(dataset: Dataset, samples: int | None) -> Tensor:
     """Return the first `samples` inputs of the test split, or all for None: the same for every base."""
-    return unit(dataset.x_test if samples is None else dataset.x_test[: check_int("samples", samples, least=1)])
+    return unit(dataset.x_test if samples is None else dataset.x_test[: check_int("samples", samples)])
 
 
 def check_search(
@@ -161,7 +162,9 @@ def searches_file(
     if known.get("_target_") == IMPORTED:
         known["content"] = content_of("counterfactual.path", known.pop("path"))
     free = {} if dataset.version == dataset.model_version else {"data": dataset.version}  # what a person can change
-    name = key("counterfactuals", model_key(spec, seed), known, many, *[part for part in (code, free) if part])
+    # Searches of earlier versions, to which every point of the box was possible, have keys without it.
+    greys = GREYS if isinstance(dataset.space, PixelSpace) and known["constraints"] in GREY else {}
+    name = key("counterfactuals", model_key(spec, seed), known, many, *[part for part in (code, free, greys) if part])
     return artifacts.artifact(store, "counterfactuals", name)
 
 

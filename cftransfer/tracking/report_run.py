@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cftransfer.errors import InputError
 from cftransfer.jobs.provenance import shown
+from cftransfer.report.place import REPORT
 from cftransfer.tracking import names
 from cftransfer.tracking.connection import begin, checked, end, environment
 from cftransfer.tracking.job_run import mark_published
@@ -16,14 +17,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PAGE = "report.html"
-
 
 def publish_report(sweep: Path, jobs: "Jobs", lines: "Sequence[Line]") -> None:
     """Publish the report of a sweep that has just ended, in its jobs' mode; a warning says what W&B lacks of it."""
     settings = _settings(jobs)
     if settings.get("mode") in ("online", "offline") and (wrong := upload_report(sweep, jobs, lines, settings)):
-        log.warning("W&B lacks the report of %s (%s); it is there as %s", shown(sweep), wrong, PAGE)
+        log.warning("W&B lacks the report of %s (%s); it is there as %s", shown(sweep), wrong, REPORT)
 
 
 def sync_report(sweep: Path) -> str | None:
@@ -56,7 +55,7 @@ def upload_report(sweep: Path, jobs: "Jobs", lines: "Sequence[Line]", settings: 
     except InputError as error:
         return str(error)
     if wrong is None and not run.run.offline:
-        mark_published(sweep, PAGE)
+        mark_published(sweep, REPORT)
     return wrong
 
 

@@ -8,8 +8,9 @@ from cftransfer.errors import InputError, plain
 from cftransfer.jobs.provenance import shown
 from cftransfer.jobs.read import job_folders, natural
 from cftransfer.jobs.schema import RESULT, read_result
+from cftransfer.report.place import REPORT
 from cftransfer.tracking.job_run import has_run, is_published, publish, unreached
-from cftransfer.tracking.report_run import PAGE, sync_report
+from cftransfer.tracking.report_run import sync_report
 
 
 def sync(folders: Sequence[Path]) -> int:
@@ -40,7 +41,7 @@ def sync(folders: Sequence[Path]) -> int:
 def _why_not(job: Path) -> str | None:
     """Return why there is nothing to upload of a job, or None if there is something, or cannot be read."""
     if not (job / RESULT).exists():
-        kept = sorted(job.glob("wandb/offline-run-*"))
+        kept = sorted({file.parent for file in job.glob("wandb/offline-run-*/*.wandb")})
         failed = f", or upload how it failed: wandb sync {shlex.quote(str(shown(kept[-1].absolute())))}" if kept else ""
         return f"has no result; run it again{failed}"
     if is_published(job):
@@ -54,4 +55,4 @@ def _why_not(job: Path) -> str | None:
 def _why_no_report(sweep: Path) -> str | None:
     if not (sweep / "wandb").is_dir():
         return "has no report in W&B"
-    return "already there" if is_published(sweep, PAGE) else None
+    return "already there" if is_published(sweep, REPORT) else None

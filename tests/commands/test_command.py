@@ -1,5 +1,6 @@
 """Mistakes end in one line; --help needs nothing heavy."""
 
+import shlex
 import subprocess
 import sys
 
@@ -8,7 +9,8 @@ from conftest import DATASETS, ROOT, composed, environment
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from submitit.core.utils import UncompletedJobError
 
-from cftransfer.commands.runner import one_line
+from cftransfer.commands.mistakes import one_line
+from cftransfer.commands.runner import OutputFolder
 from cftransfer.errors import InputError, as_command
 
 
@@ -30,6 +32,16 @@ from cftransfer.errors import InputError, as_command
         ("model=null", ValueError, "must name one option of conf"),
         ("nope=compas", ConfigCompositionException, "nope: no such key"),
         ("model.layers=[2", OverrideParseException, "model.layers=[2: cannot be read as key=value"),
+        ("extra_features=2", ConfigCompositionException, "; experiment=more_features has it"),
+        ("extra_hats=2", ConfigCompositionException, "; an experiment brings such a key: experiment=more_layers has"),
+        (
+            "model.layers=2,4",
+            ConfigCompositionException,
+            "model.layers=2,4: has several values; add -m for a job with ",
+        ),
+        ("–m", OverrideParseException, "–m: begins with a sign that is no hyphen; type -m"),
+        ("—multirun", OverrideParseException, "type --multirun"),
+        ("“seed=1”", OverrideParseException, "“ and ‘ are no quotes here: seed=1"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line(override, kind, said):
@@ -38,6 +50,26 @@ def test_a_mistake_in_the_configuration_is_one_line(override, kind, said):
     line = one_line(caught.value)
     assert said in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("typed", "way_out", "value"),
+    [
+        ("paths.store=/data/mañana", "'paths.store=\"/data/mañana\"'", "/data/mañana"),
+        ("paths.store=/x/My Pictures (2024)", "'paths.store=\"/x/My Pictures (2024)\"'", "/x/My Pictures (2024)"),
+        ("paths.store=“a b”", "'paths.store=\"a b\"'", "a b"),
+        ('paths.store=a"ñ', None, 'a"ñ'),
+    ],
+)
+def test_a_value_that_needs_quotes_is_shown_with_them_and_can_be_typed_so(typed, way_out, value):
+    with pytest.raises(OverrideParseException) as caught:
+        composed(typed)
+    line = one_line(caught.value)
+    assert line.startswith(f"{typed}: cannot be read as key=value; ")
+    shown = line.partition(": cannot")[2].partition(": ")[2]
+    assert way_out in (shown, None)
+    (word,) = shlex.split(shown)
+    assert composed(word).paths.store == value
 
 
 @pytest.mark.parametrize("word", ["wandb=3", "model=null", "+debug=true", "trainer=-1.5"])
@@ -110,3 +142,18 @@ def test_a_job_that_gave_no_answer_is_one_line_without_all_it_has_said():
         "Job 7_1 (task: 0) with path 7_1_0_result.pkl has not produced any output (state: CANCELLED):"
     )
     assert "training" not in line
+
+
+def test_what_lies_below_a_single_job_is_not_its_own(tmp_path):
+    below = tmp_path / "other" / ".hydra"
+    below.mkdir(parents=True)
+    (below / "overrides.yaml").touch()
+    single, sweep = (output_folder(tmp_path, sweep=sweep) for sweep in (False, True))
+    assert (single.jobs(), sweep.jobs()) == ([tmp_path], [tmp_path / "other"])
+
+
+def output_folder(folder, *, sweep):
+    """Return what a command remembers of its folder."""
+    output = OutputFolder()
+    output.path, output.sweep = folder, sweep
+    return output

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from cftransfer.commands import composition
 from cftransfer.commands.composition import FastSweepComposition, compose_once_per_choice
-from cftransfer.commands.runner import as_value, one_line
+from cftransfer.commands.mistakes import as_value, one_line
 
 TYPED = ["hydra.sweep.dir=jobs", "+hydra.job.env_set.A=b"]
 

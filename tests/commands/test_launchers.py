@@ -1,5 +1,7 @@
 """Sweeps as local processes and on a real SLURM: the numbers of the basic launcher, whatever happens on the way."""
 
+import errno
+import os
 import re
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 from itertools import pairwise
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +20,12 @@ from hydra.errors import MissingConfigException
 from slurm.cluster import CannotStartError, Cluster, cluster
 
 from cftransfer import store
-from cftransfer.commands import launchers
-from cftransfer.commands.launchers import check
+from cftransfer.commands import local_sweep
+from cftransfer.commands import slurm as slurm_task
+from cftransfer.commands.mistakes import one_line
 from cftransfer.commands.plan import plan
-from cftransfer.commands.resolvers import cores_shared_by
-from cftransfer.commands.runner import one_line
 from cftransfer.errors import InputError
+from cftransfer.report import collect
 from cftransfer.spec import family_key, lineage_key
 
 PLAIN = [word for word in SMALL if not word.startswith("model.layers")] + ["wandb=disabled"]
@@ -42,7 +45,14 @@ def basic(tmp_path_factory):
     done = run_command(folder, "transfer.py", "-m", *DEPTHS)
     assert done.returncode == 0, done.stderr
     assert len(metrics(folder)) == 4
+    assert is_whole(folder)
     return folder
+
+
+def is_whole(folder):
+    """Whether a report takes every job for one of the sweep, and lacks none."""
+    found = collect.jobs([folder])
+    return (len(found.jobs), found.earlier, found.never, found.failed) == (4, (), 0, {})
 
 
 @pytest.mark.slow
@@ -50,18 +60,121 @@ def test_local_processes_give_the_numbers_of_the_basic_launcher(basic, tmp_path)
     done = run_command(tmp_path, "transfer.py", "-m", "hydra/launcher=local", *DEPTHS)
     assert done.returncode == 0, done.stderr
     assert metrics(tmp_path) == metrics(basic)
-    assert done.stderr.count("Submitit 'local'") == 2  # two batches of two
+    assert is_whole(tmp_path)
+    assert "jobs: 4 done, 0 failed, 0 left" in done.stderr
+    assert len(list(tmp_path.glob("multirun/*/*/.workers/*.log"))) == 2  # two processes did four jobs
     assert done.stdout.splitlines()[:5] == basic_table(basic)
 
 
-@pytest.mark.parametrize("launcher", ["local", "basic"])
-def test_no_job_at_a_time_is_refused(launcher, tmp_path):
-    done = run_command(
-        tmp_path, "transfer.py", "-m", f"hydra/launcher={launcher}", "hydra.sweeper.max_batch_size=0", *PLAIN
-    )
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("hydra.launcher.processes=0", "hydra.launcher.processes=0: takes a whole number ≥ 1"),
+        ("hydra.launcher.memory_gb=0", "hydra.launcher.memory_gb=0: takes a number > 0"),
+        (
+            "hydra.sweeper.max_batch_size=4",
+            "hydra.sweeper.max_batch_size=4: hydra/launcher=local has no batches; hydra.launcher.processes=4 sets",
+        ),
+    ],
+)
+def test_settings_that_the_local_launcher_cannot_follow_are_named(word, line):
+    with pytest.raises(InputError) as caught:
+        local_sweep.check(composed("hydra/launcher=local", word, hydra=True).hydra)
+    assert str(caught.value).startswith(line)
+
+
+def test_no_job_at_a_time_is_refused(tmp_path):
+    done = run_command(tmp_path, "transfer.py", "-m", "hydra.sweeper.max_batch_size=0", *PLAIN)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("transfer.py: hydra.sweeper.max_batch_size=0: takes a whole number")
     assert "Traceback" not in done.stderr
+
+
+# A process that answers as `cftransfer.commands.worker`, without its imports: a job of 9 kills it.
+WORKER = """
+import os, signal, sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+while (job := connection.recv()) is not None:
+    if job == 9:
+        print("out of cheese", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    connection.send((os.getpid(), None, job))
+"""
+
+
+def answers(folder, jobs, *, processes, most=100):
+    """What becomes of jobs: (job, the process that did it, why it has no result)."""
+
+    def start(number):
+        ours, theirs = Pipe()
+        path = folder / f"{number}.log"
+        with theirs, path.open("ab") as words:
+            command = [sys.executable, "-c", WORKER, str(theirs.fileno())]
+            process = subprocess.Popen(command, stdout=words, pass_fds=[theirs.fileno()])
+        started.append(process)
+        return local_sweep.Worker(process, ours, path)
+
+    started = []
+    found = list(local_sweep._answers(iter(jobs), len(jobs), start, processes, most))
+    assert all(process.returncode is not None for process in started)
+    return found
+
+
+def test_a_process_does_many_jobs_and_each_is_done_once(tmp_path):
+    done = answers(tmp_path, range(8), processes=2)
+    assert sorted(job for job, _, _ in done) == list(range(8))
+    assert len({process for _, process, _ in done}) == 2
+
+
+def test_a_process_that_is_killed_loses_its_job_alone(tmp_path):
+    done = answers(tmp_path, [1, 9, 2, 3], processes=1)
+    assert [(job, reason) for job, _, reason in done if reason] == [
+        (9, f"lost: its process was killed by SIGKILL; its last words, in {tmp_path / '1.log'}: out of cheese")
+    ]
+    assert len({process for _, process, reason in done if not reason}) == 2
+
+
+def test_a_process_that_holds_too_much_memory_is_replaced(tmp_path):
+    done = answers(tmp_path, [1, 101, 2, 3], processes=1)
+    first, *others = (process for _, process, _ in done)
+    assert others[0] == first != others[1] == others[2]
+
+
+def test_jobs_for_which_no_process_can_be_started_are_lost():
+    def start(number):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    done = list(local_sweep._answers(iter("ab"), 2, start, 1, 100))
+    assert [(job, reason) for job, _, reason in done] == [
+        (job, "lost: no process can be started (Cannot allocate memory)") for job in "ab"
+    ]
+
+
+def test_local_processes_divide_the_cores_among_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    for exported, processes, threads in (("", 1, 8), ("", 3, 2), ("", 9, 1), ("5", 2, 5)):
+        monkeypatch.setenv("OMP_NUM_THREADS", exported)
+        worker = local_sweep._starter(tmp_path, processes, None)(1)
+        variables = Path(f"/proc/{worker.process.pid}/environ").read_bytes().split(b"\0")
+        worker.process.kill()
+        worker.wait()
+        assert f"OMP_NUM_THREADS={threads}".encode() in variables
+
+
+def test_progress_is_logged_now_and_then_and_at_the_end(monkeypatch, caplog):
+    clock = iter(range(0, 44, 4))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    caplog.set_level("INFO")
+    progress = local_sweep.Progress(10)
+    for job in range(10):
+        progress.count("failed: too small" if job == 4 else None)
+    assert caplog.messages == [
+        "jobs: 1 done, 0 failed, 9 left, which take about 0:00:36",
+        "jobs: 4 done, 0 failed, 6 left, which take about 0:00:24",
+        "jobs: 6 done, 1 failed, 3 left, which take about 0:00:12",
+        "jobs: 9 done, 1 failed, 0 left",
+    ]
 
 
 @pytest.mark.parametrize("subdir", ["../elsewhere/${hydra.job.num}", "/tmp/elsewhere"])
@@ -78,51 +191,92 @@ def test_where_no_job_has_a_result_their_reasons_are_said(tmp_path):
     assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: takes a whole number ≥ 1"
 
 
+def test_a_job_that_died_in_its_imports_is_named_with_its_last_words(tmp_path):
+    (tmp_path / "torch.py").write_text("import os\nprint('no room for libtorch')\nos._exit(3)\n")
+    words = ["-m", "hydra/launcher=local", "hydra/hydra_logging=disabled", *PLAIN, "model.layers=1", IN]
+    done = run_command(tmp_path, "transfer.py", *words, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    log = "sweep/.workers/1.log"
+    assert done.stderr == (
+        f"sweep/0: lost: its process ended with exit status 3; its last words, in {log}: no room for libtorch\n"
+    )
+
+
 @pytest.mark.slow
 def test_train_names_the_jobs_that_failed(tmp_path):
     words = ["-m", "hydra/launcher=local", "training.epochs=1", "wandb=disabled", "model.layers=0,1", IN]
-    done = run_command(tmp_path, "train.py", *words)
+    done = run_command(tmp_path, "train.py", "hydra/job_logging=disabled", *words)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: takes a whole number ≥ 1"
     assert (tmp_path / "sweep" / "1" / "result.json").exists()
 
 
 @pytest.mark.slow
-def test_after_a_batch_with_a_failed_job_the_others_run_too(tmp_path):
-    words = ["-m", "hydra/launcher=local", "hydra.sweeper.max_batch_size=1", *PLAIN, "model.layers=0,1"]
+@pytest.mark.parametrize("launcher", ["local", "basic"])
+def test_a_job_that_failed_without_its_hydra_folder_is_named(launcher, tmp_path):
+    words = ["-m", f"hydra/launcher={launcher}", "hydra.output_subdir=null", *PLAIN, "model.layers=0,1", IN]
     done = run_command(tmp_path, "transfer.py", *words)
     assert done.returncode == 1
     assert len(metrics(tmp_path)) == 1
-    assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0: takes a whole number ≥ 1\)", done.stdout)
+    assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: takes a whole number ≥ 1"
 
 
 @pytest.mark.slow
-def test_after_a_job_that_was_killed_the_others_run_too(tmp_path):
-    words = [*PLAIN, "hydra/launcher=local", "hydra.sweeper.max_batch_size=1", "seed=0,1", "model.layers=1", IN]
-    long = [word for word in words if not word.startswith("training.epochs")] + ["training.epochs=40"]
-    command = [sys.executable, ROOT / "transfer.py", "-m", *long]
-    sweep = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def test_a_killed_process_loses_its_job_which_the_next_run_makes(tmp_path):
+    words = [word for word in MORE if not word.startswith("model.layers")]
+    words = ["-m", "hydra/launcher=local", "hydra.launcher.processes=1", *words, "model.layers=1", "seed=0,1", IN]
+    sweep = started(tmp_path, *words)
     until(lambda: list(tmp_path.glob("store/passes/*.safetensors")), "the first job trains")
-    (folder,) = [path for path in tmp_path.glob("sweep/.submitit/*") if path.name.isdigit()]
-    subprocess.run(["pkill", "-KILL", "--parent", folder.name], check=True)  # its controller tells the command
+    (worker,) = children(sweep.pid)
+    os.kill(worker, signal.SIGKILL)
     out, err = sweep.communicate(timeout=200)
     assert sweep.returncode == 1
-    assert f"a job was killed, or died: process {folder.name};" in err
+    assert re.search(r"sweep/0: lost: its process was killed by SIGKILL; its last words, in \S+: .*training 2 mod", err)
     assert "Traceback" not in err
     assert [path.parent.name for path in tmp_path.rglob("result.json")] == ["1"]
     assert "failed: sweep/0 (" in out
+    done = run_command(tmp_path, "transfer.py", *words)
+    assert done.returncode == 0, done.stderr
+    (made,) = tmp_path.glob("sweep/0/transfer.log")
+    assert re.search(r"training 2 models .*epochs ([2-9]|\d\d+) to 40", made.read_text())  # it went on
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("end", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_no_job_outlives_a_local_sweep_that_was_ended(end, code, tmp_path):
+    """Interrupted and killed, the command alone, and in either case the jobs end as on Ctrl-C."""
+    words = [word for word in MORE if not word.startswith("training.epochs")] + ["training.epochs=100000"]
+    sweep = started(tmp_path, "-m", "hydra/launcher=local", *words, "model.layers=1,2,4", IN)
+    until(lambda: len(list(tmp_path.glob("store/passes/*.safetensors"))) == 2, "two jobs train")
+    workers = children(sweep.pid)
+    assert len(workers) == 2
+    sweep.send_signal(end)
+    _, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == code
+    assert "Traceback" not in err
+    assert end != signal.SIGINT or err.splitlines()[-1] == "transfer.py: interrupted"
+    until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), "its processes have ended")
+    for job in range(2):
+        assert "interrupted; the same command goes on" in log(tmp_path, job)
+    assert not (tmp_path / "sweep" / "2").exists()
+    assert "Traceback" not in "".join(path.read_text() for path in tmp_path.glob("sweep/.workers/*.log"))
+
+
+def started(folder: Path, *words: str) -> "subprocess.Popen[str]":
+    """`python transfer.py …`, left to itself."""
+    command = [sys.executable, str(ROOT / "transfer.py"), *words]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def children(process: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def basic_table(folder: Path) -> list[str]:
     done = run_command(folder, "-m", "cftransfer.report", "multirun")
     return done.stdout.splitlines()[:5]
-
-
-def test_processes_divide_the_cores_among_them(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
-    assert [cores_shared_by(n) for n in (1, 2, 3, 8, 9, None)] == [8, 4, 2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("option", ["local", "slurm"])
@@ -139,19 +293,22 @@ def test_without_slurm_it_says_so_in_one_line(tmp_path):
     assert line.startswith("transfer.py: hydra/launcher=slurm: there is no sbatch on the PATH of this machine;")
 
 
-@pytest.mark.parametrize("option", ["local", "slurm"])
-def test_without_the_extra_it_names_what_to_install(option, monkeypatch):
+def test_without_the_extra_it_names_what_to_install(monkeypatch):
     composed()  # Hydra's plugins come with the first
-    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], f"submitit_{option}.yaml")
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], "cftransfer_slurm.yaml")
+    composed("hydra/launcher=local")
     with pytest.raises(MissingConfigException) as caught:
-        composed(f"hydra/launcher={option}")
+        composed("hydra/launcher=slurm")
     assert "pip install 'cftransfer[slurm]'" in one_line(caught.value)
 
 
-def test_a_time_limit_that_leaves_no_time_is_refused():
+def test_settings_of_a_task_that_make_no_sense_are_refused(monkeypatch):
+    monkeypatch.setattr("shutil.which", str)
     with pytest.raises(InputError, match=r"hydra.launcher.timeout_min=1: a job would be told to stop 60 s before"):
-        check(SimpleNamespace(timeout_min=1, signal_delay_s=60), which=str)
-    check(SimpleNamespace(timeout_min=2, signal_delay_s=60), which=str)
+        slurm_task.check(SimpleNamespace(jobs_per_task=1, timeout_min=1, signal_delay_s=60))
+    with pytest.raises(InputError, match=r"hydra.launcher.jobs_per_task=0: takes a whole number ≥ 1"):
+        slurm_task.check(SimpleNamespace(jobs_per_task=0, timeout_min=2, signal_delay_s=60))
+    slurm_task.check(SimpleNamespace(jobs_per_task=9, timeout_min=2, signal_delay_s=60))
 
 
 def test_sbatch_gets_what_is_asked_for_and_its_no_is_one_line(tmp_path):
@@ -193,10 +350,7 @@ def test_a_task_asks_slurm_for_itself_alone_and_again_if_it_has_no_answer(
     monkeypatch.setattr("time.sleep", lambda _: None)
     for name, value in {"JOB_ID": "7", "ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "2"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")  # inside an allocation: no job of SLURM's
-    assert not launchers._makes_room()
-    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
-    assert launchers._makes_room() is makes_room
+    assert slurm_task._makes_room() is makes_room
     assert (tmp_path / "asked").read_text().splitlines() == ["--noheader --format=%T --jobs=7_2"] * asked
     assert ("squeue did not say whether" in caplog.text and "busy" in caplog.text) == (asked == 3)
 
@@ -230,7 +384,7 @@ def until(condition, what: str, *, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s until {what}"
-        time.sleep(0.2)
+        time.sleep(0.05)
 
 
 def log(folder: Path, job: int | str = "*") -> str:
@@ -251,6 +405,26 @@ def test_slurm_gives_the_numbers_of_the_basic_launcher(slurm, basic, tmp_path):
     assert out.splitlines()[:5] == basic_table(basic)
     jobs = slurm("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State,AllocCPUS")
     assert [line.partition("_")[2] for line in jobs.splitlines()] == [f"{n}|COMPLETED|1" for n in range(4)]
+
+
+@pytest.mark.slurm
+def test_a_task_of_several_jobs_goes_on_after_a_failed_job_and_after_making_room(slurm, tmp_path):
+    """Four jobs, and one that fails, in two tasks; SLURM takes the second task's node away in its second job."""
+    words = [*MORE, "model.layers=0,1,2,4,8"]
+    done = submit(slurm, tmp_path, *words, "hydra.launcher.jobs_per_task=3", "hydra.launcher.partition=spare")
+    until(lambda: "training 3 models" in log(tmp_path, 4), "the second job of the second task trains")
+    began = (tmp_path / "sweep" / "3" / "result.json").stat().st_mtime_ns
+    slurm("srun", "--partition=main", "--nodes=2", "--exclusive", "true")
+    out, err = done.communicate(timeout=240)
+    assert done.returncode == 1
+    assert "failed: sweep/0 (" in out
+    assert "Traceback" not in err
+    assert [path.parent.name for path in sorted(tmp_path.glob("sweep/*/result.json"))] == list("1234")
+    assert (tmp_path / "sweep" / "3" / "result.json").stat().st_mtime_ns == began
+    assert "which is queued again and goes on where it was" in log(tmp_path, 4)
+    quiet = run_command(tmp_path, "transfer.py", "-m", *words, "hydra.sweep.dir=quiet", "paths.store=quiet-store")
+    assert quiet.returncode == 1
+    assert metrics(tmp_path / "sweep") == metrics(tmp_path / "quiet")
 
 
 @pytest.mark.slurm

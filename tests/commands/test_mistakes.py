@@ -17,7 +17,6 @@ def good_job(tmp_path_factory):
 MISTAKES = [
     (["model.layres=4"], "model.layres: no such key"),
     (["layers=4"], "layers: no such key"),
-    (["+layers=8"], "layers: no such key at the top level; did you mean model.layers?"),
     (["model.layers=0"], "model.layers=0: takes a whole number ≥ 1"),
     (["dataset=nope"], f"dataset=nope: no such option; there are: {DATASETS}"),
     (["counterfactual.iterations=-1"], "counterfactual.iterations=-1: takes a whole number ≥ 0"),
@@ -29,14 +28,9 @@ MISTAKES = [
     (["wandb.mode=${wandb.mode}"], "wandb.mode: cannot be looked up (Recursive interpolation"),
     (["dataset.noise=${nope}"], "dataset.noise: cannot be looked up (Interpolation key 'nope' not found)"),
     (["~paths"], "paths: is missing"),
-    (["replicates=3"], "replicates=3: takes the keys bases, references"),
-    (["paths=3"], "paths=3: takes the keys data, store"),
+    (["model.width=10000000", "model.layers=2"], "model.width=10000000, "),  # and: takes more memory than there is
     (["paths.store=3"], "paths.store=3: takes a folder"),
-    (["paths.store=[a]"], "paths.store=['a']: takes a folder"),
-    (["paths.data=null"], "paths.data=None: takes a folder"),
     (["wandb=3"], "wandb=3: must name one option of conf"),
-    (["+n=[1,nan]"], "n.1=nan: takes a finite number"),
-    (["+n=1e30"], "n=1e+30: takes a finite number"),
 ]
 KINDS = (
     "model.layres=4",
@@ -66,14 +60,6 @@ def test_a_mistake_is_one_line_and_loses_nothing(good_job, words, said):
     (line,) = done.stderr.strip().splitlines()
     assert said in line
     assert {path: path.stat().st_mtime_ns for path in (good_job / "store").rglob("*.*")} == before
-
-
-@pytest.mark.slow
-def test_a_mistake_in_the_population_of_train_is_one_line(tmp_path):
-    done = run_command(tmp_path, "train.py", "dataset=moons", "population=3")
-    assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
-    assert "population=3: takes the keys pool, size" in line
 
 
 @pytest.mark.slow
@@ -145,14 +131,6 @@ def test_a_formula_that_leads_nowhere_is_one_line_of_a_sweep_and_of_training(tmp
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_failures_could_not_be_found_is_refused(tmp_path):
-    done = run_command(tmp_path, "transfer.py", "-m", *SMALL, "hydra.output_subdir=null")
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("transfer.py: hydra.output_subdir=None: a job that fails is found by its .hydra")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_without_our_signs_gets_the_report_too(good_job, encoding):
     done = run_command(good_job, "transfer.py", "-m", "seed=0,1", *SMALL, "wandb=disabled", PYTHONIOENCODING=encoding)
@@ -169,10 +147,11 @@ def test_two_named_sweeps_at_once_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_hydras_own_ways_to_log_work(tmp_path):
-    words = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "seed=0,1", "wandb=disabled"]
-    done = run_command(tmp_path, "transfer.py", "-m", *SMALL, *words)
-    assert (done.returncode, done.stderr, len(results(tmp_path))) == (0, "", 2)
+@pytest.mark.parametrize("words", [["seed=0"], ["-m", "seed=0"], ["-m", "seed=0", "hydra/launcher=local"]])
+def test_hydras_own_ways_to_log_work(words, tmp_path):
+    words = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "wandb=disabled", *words]
+    done = run_command(tmp_path, "transfer.py", *SMALL, *words)
+    assert (done.returncode, done.stderr, len(results(tmp_path))) == (0, "", 1)
 
 
 @pytest.mark.slow

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cftransfer.data.feature import Feature
-from cftransfer.data.pixels import PixelSpace
+from cftransfer.data.pixels import PixelSpace, unit
 from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
-from cftransfer.searching.constraint import NAMES, constraint
+from cftransfer.searching.constraint import constraint
+from cftransfer.settings import CHOICES
 
 LETTERS = tuple("abcdefgh")
 
@@ -61,7 +62,7 @@ def drawn(space, seed, rows=16):
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHOICES["counterfactual.constraints"])
 @given(space=spaces(), seed=SEEDS)
 @settings(max_examples=60)
 def test_a_projection_satisfies_the_constraint_and_stays_where_it_is(name, space, seed):
@@ -141,14 +142,35 @@ def test_holds_is_exact():
     assert rule.holds(torch.tensor([[1.0, 0.0, 0.0, 1.0]]), x).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_of_images_every_point_of_the_box_is_possible(name):
-    space = PixelSpace((3, 4, 4))
+@pytest.mark.parametrize("name", ["none", "box"])
+def test_of_images_none_and_box_allow_every_point_between_grey_levels(name):
     x, z = torch.rand(5, 3, 4, 4), torch.rand(5, 3, 4, 4) * 2 - 0.5
-    rule = constraint(name, space)
+    rule = constraint(name, PixelSpace((3, 4, 4)))
     assert rule.exact
     assert torch.equal(rule.project(z, x), z if name == "none" else z.clamp(0, 1))
     assert rule.holds(x, x).all()
+
+
+@pytest.mark.parametrize("name", ["possible", "actionable"])
+def test_of_images_whole_grey_levels_are_possible_to_the_last_bit(name):
+    rule, bytes_ = constraint(name, PixelSpace((1, 16, 16))), torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    levels = unit(bytes_)
+    assert not rule.exact
+    assert torch.equal(rule.project(levels, levels), levels)
+    assert rule.holds(levels, levels).all()
+    for move in (0.499 / 255, -0.499 / 255):
+        assert torch.equal(rule.project(levels + move, levels), levels)
+    for other in (levels.nextafter(torch.tensor(2.0)), levels.nextafter(torch.tensor(-1.0))):
+        changed = levels.clone()
+        changed[0, 0, 7, 7] = other[0, 0, 7, 7]
+        assert not rule.holds(changed, levels).any()
+    beyond, between = torch.tensor([-0.7, 1.3, 1e9, -torch.inf]), torch.rand(5, 1, 16, 16)
+    assert rule.project(beyond, beyond).tolist() == [0, 1, 1, 0]
+    assert not rule.holds(levels / 0, levels).any()
+    point = rule.project(between, between)
+    assert rule.holds(point, between).all()  # also of a factual between grey levels
+    assert torch.equal(unit(torch.from_numpy(PixelSpace((1, 16, 16)).decode(point)).permute(0, 3, 1, 2)), point)
+    assert (point - between).abs().max() <= 0.5001 / 255
 
 
 def test_an_unknown_constraint_is_named():

@@ -13,6 +13,7 @@ from test_methods import world
 from cftransfer import FeatureSpace, InputError, judge, search
 from cftransfer.commands import experiment
 from cftransfer.commands.plan import plan as plan_of
+from cftransfer.jobs.write import packed
 from cftransfer.store.searched import check_search, run_search, searched
 
 COMPAS = ["training.epochs=3", "replicates.bases=2", "replicates.references=3", "samples=60"]
@@ -53,6 +54,11 @@ def write(path, points, space):
     frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
 
 
+def read(job, name):
+    """A table of a job, as its reader has it."""
+    return packed(job.tables[name]).to_pandas()
+
+
 def importing(path, units="unit", index="null"):
     return [
         "counterfactual=imported", f'counterfactual.path="{path}"', f"counterfactual.units={units}",
@@ -63,7 +69,7 @@ def importing(path, units="unit", index="null"):
 def assert_same(ours, theirs, *, exact=True):
     """The same found, distances and rates; what a search alone has (steps, points before projection) is gone."""
     for name in ("counterfactuals", "transfers", "pairs", "holds"):
-        one, other = (job.tables[name].drop(columns=[*GONE], errors="ignore") for job in (ours, theirs))
+        one, other = (read(job, name).drop(columns=[*GONE], errors="ignore") for job in (ours, theirs))
         if name == "counterfactuals" and not exact:
             one, other = (some.drop(columns=["x", "counterfactual"]) for some in (one, other))
         pd.testing.assert_frame_equal(one, other, check_exact=exact, **({} if exact else {"atol": 1e-4, "rtol": 1e-3}))
@@ -124,7 +130,7 @@ def test_several_or_none_per_factual_and_every_factual_counts_once(tmp_path):
     of = np.concatenate([kept, kept[:2], kept[:1], kept[:2]])
     np.savez(tmp_path / "made.npz", counterfactual=rows, of=of)
     job = run(tmp_path, *words, *importing(tmp_path / "made.npz", index="of"))
-    table, transfers = job.tables["counterfactuals"], job.tables["transfers"]
+    table, transfers = job.tables["counterfactuals"], job.tables["transfers"].to_pandas()
     assert table.factual.tolist() == sorted([*of, *(set(range(n)) - set(of))])
     assert set(table[~table.factual.isin(of)].status) == {"not_found"}
     first = table[table.factual == kept[0]]

@@ -11,15 +11,20 @@ import pytest
 import torch
 from conftest import ROOT, composed, is_own, target_of
 from omegaconf import OmegaConf
+from PIL import Image
 from torch import nn
 
 from cftransfer import search
 from cftransfer.data.dataset import from_table
 from cftransfer.data.feature import Feature
+from cftransfer.data.images import from_images
+from cftransfer.data.pixels import nearest_greys, unit
 from cftransfer.errors import InputError
+from cftransfer.measuring.rates import share_as_bytes
 from cftransfer.models.build import build
 from cftransfer.models.prediction import lead, logits, margin, predicted, targets
-from cftransfer.searching.constraint import NAMES, constraint
+from cftransfer.searching.constraint import constraint
+from cftransfer.settings import CHOICES
 from cftransfer.store.searched import check_search, run_search
 
 EXEMPT = ("imported",)  # claims all that a file has, right or wrong; test_imported.py has what it keeps
@@ -161,7 +166,7 @@ def possible(space, x):
     return ((again == x) | any_value).all(1) & ((x >= 0) & (x <= 1)).all(1)
 
 
-@pytest.mark.parametrize("constraints", NAMES)
+@pytest.mark.parametrize("constraints", CHOICES["counterfactual.constraints"])
 @pytest.mark.parametrize(("name", "classes"), ON_CLASSES)
 def test_what_is_found_is_a_counterfactual(name, classes, constraints):
     many = 0
@@ -197,6 +202,51 @@ def test_what_is_found_is_a_counterfactual(name, classes, constraints):
                 elif feature.direction != "any":
                     assert ((change >= 0) if feature.direction == "up" else (change <= 0)).all()
     assert many > 0, "nothing was found in any space, so nothing was tested"
+
+
+@cache
+def pictures(kind):
+    """A data set of images of 3 × 8 × 8, bytes or floats between grey levels, and networks that resemble each other."""
+    generator = np.random.default_rng(0)
+    x = generator.integers(60, 200, (120, 3, 8, 8)).astype(np.uint8)
+    x = x if kind == "bytes" else (x / 255 + generator.uniform(-0.001, 0.001, x.shape)).astype(np.float32)
+    y = generator.integers(0, 2, 120)
+    data = from_images("pictures", train=(x[:80], y[:80]), test=(x[80:], y[80:]), classes=("no", "yes"), about="")
+    mlp = {"_target_": "mlp", "layers": 1, "width": 16}
+    models = [build(mlp, input_shape=data.input_shape, seed=0) for _ in range(3)]
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for index, model in enumerate(models):
+            for weight in model.parameters():
+                weight.mul_(4).add_(0.01 * index * torch.randn(weight.shape, generator=noise))
+            last = [module for module in model.modules() if hasattr(module, "bias")][-1]
+            last.bias.sub_(model(unit(data.x_train)).median())
+            model.requires_grad_(False).eval()
+    return data, models
+
+
+@pytest.mark.parametrize("kind", ["bytes", "between grey levels"])
+@pytest.mark.parametrize("constraints", ["possible", "actionable"])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_file_of_bytes_holds_every_possible_counterfactual_of_an_image(name, constraints, kind, tmp_path):
+    data, (model, *others) = pictures(kind)
+    x, settings = unit(data.x_test[:7]), {**cheap(name), "constraints": constraints}
+    result = run_search(model, x, settings=settings, dataset=data, generating=repeated(others))
+    assert result.found.any()
+    assert torch.equal(result.found, result.claimed)
+    assert within(result, settings, name)
+    assert torch.equal(nearest_greys(result.counterfactual[result.found]), result.counterfactual[result.found])
+    assert share_as_bytes([result], [model]) == 1
+    for place, image in enumerate(data.space.decode(result.counterfactual)):
+        Image.fromarray(image).save(tmp_path / f"{place}.png")
+    files = [np.asarray(Image.open(tmp_path / f"{place}.png")).transpose(2, 0, 1) for place in range(len(x))]
+    again = unit(torch.from_numpy(np.stack(files)))
+    assert torch.equal(again[result.found], result.counterfactual[result.found])
+    assert torch.equal(logits(model, again)[result.found], result.logit[result.found])
+    if result.relaxed is not None:  # of methods with a relaxation, which knows no grey levels
+        assert not torch.equal(
+            result.relaxed[result.relaxed_found], nearest_greys(result.relaxed[result.relaxed_found])
+        )
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -255,7 +305,7 @@ def test_the_row_beside_it_does_not_matter(name, trained_models, compas):
         assert torch.equal(some.iterations, every.iterations[rows])
 
 
-@pytest.mark.parametrize("constraints", NAMES)
+@pytest.mark.parametrize("constraints", CHOICES["counterfactual.constraints"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_model_that_never_changes_its_mind(name, constraints):
     data, _ = world(1)

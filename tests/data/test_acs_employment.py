@@ -1,5 +1,6 @@
 """ACSEmployment: codes become names, blanks stay what they are, and every unusable file or setting is named."""
 
+import os
 import random
 import subprocess
 import sys
@@ -370,3 +371,9 @@ def test_california_takes_less_than_4_gib(tmp_path):
     print(f"California: {rows:,} persons, {peak / 2**20:.2f} GiB at the peak")
     assert rows == 378_817
     assert peak < 4 * 2**20  # ru_maxrss is in KiB on Linux
+
+
+def test_a_line_that_never_ends_is_not_read(tmp_path):
+    path = put(tmp_path, persons(50))
+    os.truncate(path, 3 * 2**30)  # its last line has 3 GB, and takes no room on the disk
+    assert "it has a line of more than 1,048,576 bytes" in refused(tmp_path)

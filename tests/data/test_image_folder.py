@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 from photos import ORANGE, crops, put_tree
 from PIL import Image
 
-from cftransfer.data.image_folder import _listed, image_folder
+from cftransfer.data.class_folders import class_folders
+from cftransfer.data.image_folder import image_folder
 from cftransfer.data.imagenet_orange import imagenet_orange
 from cftransfer.errors import InputError
 
@@ -183,7 +187,7 @@ def test_what_cannot_be_shown_in_8_bits_or_at_all_is_refused_by_name(folder, kin
     else:
         (place / "x.png").write_text("no image")
     for path in list(place.glob("*.JPEG"))[:1]:
-        path.unlink()  # else there are more oranges than others
+        path.unlink()  # else one of the oranges is not drawn
     with pytest.raises(InputError, match=rf"^{place}/x.png: cannot be decoded"):
         orange(folder)
 
@@ -195,6 +199,61 @@ def test_a_class_may_be_called_by_a_number(tmp_path):
     for root in (None, "", True):
         with pytest.raises(InputError, match=f"dataset.root={root}: takes the name of a folder"):
             image_folder(tmp_path, root=root, positive="1", size=16, corrupt="refuse", split_seed=0)
+
+
+@pytest.mark.parametrize("typed", ["1_000", "1e3", "null", "true"])
+def test_a_class_whose_name_reads_as_a_number_true_or_null_is_named_with_its_quotes(tmp_path, typed):
+    """`python transfer.py dataset=image_folder dataset.positive=1e3`, with such folders: Hydra reads a number."""
+    put_tree(tmp_path / "images", positive="other", others=["1_000", "1e3", "null", "true", "1000.5", "7"], side=10)
+    read, settings = read_as(typed), {"size": 8, "corrupt": "refuse", "split_seed": 0}
+    with pytest.raises(InputError) as raised:
+        image_folder(tmp_path, positive=read, **settings)
+    way_out = f"""for the folder {typed}, put it in quotes: 'dataset.positive="{typed}"'"""
+    assert str(raised.value) == f"dataset.positive={read}: takes the name of a folder; {way_out}"
+    assert image_folder(tmp_path, positive=read_as(f'"{typed}"'), **settings).classes == (f"not {typed}", typed)
+    assert image_folder(tmp_path, positive=7, **settings).classes == ("not 7", "7")
+
+
+def read_as(typed):
+    """What Hydra makes of a value on the command line."""
+    value = OverridesParser.create().parse_override(f"dataset.positive={typed}").value()
+    return str(value) if isinstance(value, QuotedString) else value
+
+
+def test_of_a_larger_positive_class_as_many_are_drawn_as_there_are_others(tmp_path):
+    """37 cats and 24 dogs: a task needs as many of both, and corrupt=skip may leave fewer of either."""
+    put_tree(tmp_path / "pets", counts=(37, 20), positive="cat", others=[], side=10)
+    put_tree(tmp_path / "pets", counts=(24, 12), positive="dog", others=[], side=10)
+    settings = {"root": "pets", "size": 8, "split_seed": 0}
+    data = image_folder(tmp_path, positive="cat", corrupt="refuse", **settings)
+    assert (len(data.y_train), len(data.y_test)) == (48, 24)
+    assert (data.y_train.mean(), data.y_test.mean()) == (0.5, 0.5)
+    assert data.about.startswith("48 of 61 train images and 24 of 32 val images")
+    for path in sorted((tmp_path / "pets" / "train" / "dog").iterdir())[:2]:
+        path.write_bytes(b"no image")
+    data = image_folder(tmp_path, positive="cat", corrupt="skip", **settings)
+    assert (len(data.y_train), data.y_train.mean()) == (44, 0.5)
+
+
+def test_a_class_folder_whose_name_is_not_utf_8_is_named(folder):
+    place = folder / "imagenet" / "train"
+    shutil.copytree(place / "n01", place / os.fsdecode(b"d\xfcg"))
+    with pytest.raises(InputError) as raised:
+        orange(folder)
+    assert r"/train: has a class folder whose name is not UTF-8, d\xfcg; rename it" in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+def test_where_paths_data_cannot_be_written_the_way_out_is_named_and_works(folder, tmp_path_factory):
+    """Here a file is in the way; on a read-only disk the reason is another."""
+    (folder / "prepared").write_text("")
+    with pytest.raises(
+        InputError, match=r"prepared/.*: cannot be written \(.*paths.data=FOLDER dataset.root="
+    ) as raised:
+        orange(folder)
+    root = re.search(r"dataset.root=(\S+), and run again$", str(raised.value))[1]
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    assert len(orange(elsewhere, root=root).x_train) == 48
 
 
 def test_a_description_that_was_damaged_is_named(folder):
@@ -231,7 +290,7 @@ def test_images_are_listed_as_torchvision_lists_them(folder):
     (place / "n02" / "link").symlink_to(folder / "elsewhere")
     (place / "no class").write_text("")
     theirs = ImageFolder(place)
-    ours = _listed(place)
+    ours = class_folders(folder / "imagenet")["train"]
     assert list(ours) == theirs.classes
     listed = [(str(path), number) for number, paths in enumerate(ours.values()) for path in paths]
     assert listed == theirs.samples
@@ -296,8 +355,13 @@ def test_a_touched_image_is_the_same_data_and_so_are_all_models(folder):
 def test_as_many_threads_decode_as_the_job_has_cores(folder, monkeypatch):
     """A job of SLURM may have 2 of 64: os.cpu_count counts the machine."""
     asked = []
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
     threads = "cftransfer.data.image_folder.ThreadPoolExecutor"
     monkeypatch.setattr(threads, lambda many: asked.append(many) or ThreadPoolExecutor(many))
     orange(folder)
-    assert asked == [3]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # as the launchers set it
+    orange(folder, size=33)
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    orange(folder, size=34)
+    assert asked == [3, 2, 3]

@@ -14,7 +14,7 @@ from cftransfer.data.cifar10_airplane import cifar10_airplane
 from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
 from cftransfer.models.build import build
-from cftransfer.models.population import Population, fit
+from cftransfer.models.population import Population, Stacked, fit
 from cftransfer.models.prediction import logits
 
 CNN = {"_target_": "cnn", "layers": 3, "width": 4}
@@ -54,6 +54,26 @@ def test_channels_double_whenever_the_resolution_is_halved():
         if isinstance(module, nn.Conv2d):
             seen.append((x.shape[1], x.shape[2]))
     assert seen == [(16, 56), (32, 28), (64, 14), (128, 7), (256, 3), (256, 3), (256, 3), (256, 3)]
+
+
+@pytest.mark.parametrize(("width", "side", "last"), [(16, 32, True), (8, 32, False), (16, 28, False)])
+def test_large_images_of_many_channels_are_computed_channels_last_up_to_rounding(width, side, last):
+    model = build({**CNN, "width": width}, input_shape=(3, side, side), seed=0)
+    plain = nn.Sequential(*model)  # the same modules, and the same names
+    layouts = []
+    model[0].register_forward_hook(
+        lambda _, __, answer: layouts.append(answer.is_contiguous(memory_format=torch.channels_last))
+    )
+    x = torch.rand(4, 3, side, side, requires_grad=True)
+    answer = model(x)
+    assert layouts == [last]
+    assert list(model.state_dict()) == list(plain.state_dict())
+    torch.testing.assert_close(answer, plain(x), atol=1e-5, rtol=0)
+    slopes = [torch.autograd.grad(network(x).sum(), x)[0] for network in (model, plain)]
+    torch.testing.assert_close(*slopes, atol=1e-5, rtol=0)
+    members = [build({**CNN, "width": width}, input_shape=(3, side, side), seed=seed) for seed in (0, 1)]
+    together = Stacked(members)(x.expand(2, -1, -1, -1, -1))
+    torch.testing.assert_close(together, torch.stack([one(x) for one in members]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("model", [CNN, RESNET], ids=["cnn", "resnet18"])

@@ -252,7 +252,7 @@ def test_counterfactuals_of_networks_are_tried_on_scikit_learn_models(name, tmp_
     assert 0 <= result.metrics["rate"] <= 1
     assert result.metrics["reference_accuracy"] > 0.8
     models = trained.trained(made.reference, made.reference_seeds, dataset=made.dataset, store=made.store)
-    counterfactuals, transfers = result.tables["counterfactuals"], result.tables["transfers"]
+    counterfactuals, transfers = result.tables["counterfactuals"], result.tables["transfers"].to_pandas()
     assert len(transfers) == 3 * len(counterfactuals) == 3 * 2 * 30
     assert all(isinstance(model, SklearnModel) for model in models)
     curves = result.tables["curves"]

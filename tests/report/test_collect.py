@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import re
 import shutil
 
 import numpy as np
@@ -13,6 +15,8 @@ from conftest import as_nobody
 from cftransfer.columns import CONTROLS
 from cftransfer.errors import InputError
 from cftransfer.jobs.read import yaml_of
+from cftransfer.jobs.schema import job_digest
+from cftransfer.measuring.counts import count
 from cftransfer.measuring.rates import pairs
 from cftransfer.measuring.statistics import holm, trend
 from cftransfer.report import report
@@ -36,9 +40,9 @@ def write_job(folder, *, rates, overrides=(), curve=None, experiment="seed", cho
         config[group] = {**config[group], key: value} if key else value
     folder.mkdir(parents=True)
     rates = np.array(rates)
-    table = pairs(transfers(rates))
+    table = pairs(count(transfers(rates)))
     if curve is not None:
-        aged = [pairs(transfers(np.array(point))).assign(reference=lambda t: t.base) for point in curve]
+        aged = [pairs(count(transfers(np.array(point)))).assign(reference=lambda t: t.base) for point in curve]
         table = pd.concat(dict(enumerate(aged, 1)), names=["extra_epochs"]).reset_index(level=0)
     table.to_parquet(folder / "pairs.parquet")
     pd.DataFrame({"cap": [1, 9], "found": [0.5, 1], "rate": 0.5, "rate_low": 0.4, "rate_high": 0.6}).to_parquet(
@@ -77,6 +81,12 @@ def transfers(rates):
 def only_panel(folder):
     (panel,) = jobs([folder]).panels
     return panel
+
+
+def put_sweep(folder, jobs):
+    """The multirun.yaml of a sweep of jobs with these overrides."""
+    digests = " ".join(job_digest(overrides) for overrides in jobs)
+    (folder / "multirun.yaml").write_text(f"hydra: {{callbacks: {{output: {{jobs: '{digests}'}}}}}}")
 
 
 def fail_job(folder, overrides):
@@ -544,9 +554,33 @@ def test_a_table_of_more_values_than_any_job_has_is_not_read(tmp_path, monkeypat
     many = pyarrow.table({"example": pyarrow.repeat(0, 2**20 + 1)})
     pyarrow.parquet.write_table(many, place / "examples.parquet")
     read, content = pd.read_parquet, (place / "examples.parquet").read_bytes()
-    monkeypatch.setattr(pd, "read_parquet", lambda file: read(file) if file.getvalue() != content else None)
+    monkeypatch.setattr(pd, "read_parquet", lambda file, **kw: read(file, **kw) if file.getvalue() != content else None)
     (reason,) = jobs([tmp_path]).failed.values()
     assert "examples.parquet cannot be read (it has 1,048,577 values, more than 1,048,576)" in reason
+
+
+def test_one_long_word_and_one_that_repeats_are_not_unfolded(tmp_path):
+    place = good_and_broken(tmp_path)
+    path, columns = place / "examples.parquet", {"example": 0, "transferred": True, "target_class": "b"}
+    for word, said in (("x" * 2**24, r"bytes when unpacked, more than 8,388,608"), ("x" * 2**16, "letters, more than")):
+        pd.DataFrame({**columns, "from_class": word}, index=range(2**8)).to_parquet(path, compression="zstd")
+        assert path.stat().st_size < 2**18
+        (reason,) = jobs([tmp_path]).failed.values()
+        assert re.search(rf"examples.parquet cannot be read \(.*{said}", reason)
+
+
+def test_a_table_of_many_bytes_is_not_opened(tmp_path):
+    place = good_and_broken(tmp_path)
+    os.truncate(place / "pairs.parquet", 3 * 2**30)  # a sparse file
+    (reason,) = jobs([tmp_path]).failed.values()
+    assert "pairs.parquet cannot be read (it has 3,221,225,472 bytes, more than 268,435,456)" in reason
+
+
+def test_a_sweep_over_millions_of_values_is_not_counted_out(tmp_path):
+    good_and_broken(tmp_path)
+    words = "hydra: {overrides: {task: ['seed=range(0,300000000)'], hydra: []}, callbacks: {output: {jobs: 300000000}}}"
+    (tmp_path / "multirun.yaml").write_text(words)
+    assert commands(jobs([tmp_path]).jobs)
 
 
 def test_a_list_of_many_values_counts_as_many(tmp_path):
@@ -578,9 +612,9 @@ def test_overrides_of_another_kind_are_those_of_no_sweep(tmp_path, task):
 def test_jobs_of_a_sweep_that_never_began_are_counted(tmp_path, capsys):
     """A sweep that was interrupted must not look whole."""
     for number in range(2):
-        write_job(tmp_path / "sweep" / str(number), rates=[[0.5]])
+        write_job(tmp_path / "sweep" / str(number), rates=[[0.5]], overrides=[f"seed={number}"], seed=number)
     fail_job(tmp_path / "sweep" / "2", ["seed=2"])
-    (tmp_path / "sweep" / "multirun.yaml").write_text("hydra: {callbacks: {output: {jobs: 5}}}")
+    put_sweep(tmp_path / "sweep", ([f"seed={number}"] for number in range(5)))
     collected = jobs([tmp_path])
     assert (collected.begun, len(collected.failed), collected.never) == (3, 1, 2)
     assert jobs([tmp_path / "sweep" / "0"]).never == 0  # that job alone was asked for
@@ -637,9 +671,27 @@ def test_other_data_under_the_same_settings_are_another_job(tmp_path):
 
 
 def test_jobs_of_an_earlier_sweep_in_the_same_folder_are_marked(tmp_path, capsys):
+    """Whether the later sweep has fewer values, or others of which some have not begun."""
     for index, layers in enumerate((2, 4, 8)):
-        write_job(tmp_path / str(index), rates=[[0.5 + index / 10]], model__layers=layers)
-    (tmp_path / "multirun.yaml").write_text("hydra: {callbacks: {output: {jobs: 2}}}")
+        words = [f"model.layers={layers}"]
+        write_job(tmp_path / str(index), rates=[[0.5 + index / 10]], overrides=words, model__layers=layers)
+    put_sweep(tmp_path, ([f"model.layers={layers}"] for layers in (2, 4)))
     assert [folder.name for folder in jobs([tmp_path]).earlier] == ["2"]
+    put_sweep(tmp_path, ([f"model.layers={layers}"] for layers in (2, 16, 32)))
+    collected = jobs([tmp_path])
+    assert ([folder.name for folder in collected.earlier], collected.never) == (["1", "2"], 2)
     report([tmp_path])
-    assert "left by an earlier sweep in the same folder, and counted: 2;" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left by an earlier sweep in the same folder, and counted: 1, 2;" in said
+    assert said.startswith("1 of 3 jobs have a result; 2 never began")
+
+
+def test_a_single_job_is_reported_on_alone(tmp_path):
+    """Whatever lies below its folder, as with hydra.run.dir=. in a folder of other jobs."""
+    good_and_broken(tmp_path)
+    write_job(tmp_path / "own", rates=[[0.5, 0.6]])
+    shutil.move(tmp_path / "0", tmp_path / "own" / "0")
+    (tmp_path / "own" / "1" / ".hydra").mkdir(parents=True)
+    (tmp_path / "own" / "1" / ".hydra" / "overrides.yaml").touch()
+    alone = jobs([tmp_path / "own"], below=False)
+    assert ([job.folder for job in alone.jobs], alone.failed, alone.begun) == ([tmp_path / "own"], {}, 1)

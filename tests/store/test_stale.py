@@ -18,7 +18,8 @@ from cftransfer import store, targets
 from cftransfer.data.acs_employment import acs_employment
 from cftransfer.data.dataset import Dataset, from_table
 from cftransfer.data.feature import Feature
-from cftransfer.spec import model_key, with_hashes
+from cftransfer.data.images import from_images
+from cftransfer.spec import key, model_key, with_hashes
 from cftransfer.store.searched import searched, searches_file
 from cftransfer.store.trained import trained
 
@@ -224,3 +225,19 @@ def test_code_that_is_shipped_is_identified_by_the_format_alone(moons):
     """So that a comment, or a file that moved, costs nobody a store."""
     assert "model_source" not in spec_of(moons)
     assert targets.source_of("counterfactual", SEARCH) == ""
+
+
+def test_searches_made_before_grey_levels_are_served_but_for_those_of_possible_images(place):
+    """The key of an earlier version, word for word: only what would come out otherwise is searched again."""
+    pixels, labels = np.zeros((40, 1, 8, 8), np.uint8), np.arange(40) % 2
+    images = from_images("images", train=(pixels, labels), test=(pixels, labels), classes=("a", "b"), about="")
+    rows = pd.DataFrame({"x": np.linspace(0, 1, 40)})
+    feature = (Feature(name="x", kind="continuous"),)
+    table = from_table("t", rows, labels, features=feature, classes=("a", "b"), test_share=0.5, split_seed=0)
+    same = {}
+    for name, data in (("images", images), ("table", table)):
+        for constraints in ("none", "box", "possible", "actionable"):
+            spec, settings = spec_of(data), {"_target_": "nearest", "constraints": constraints}
+            now = searches_file(spec, 0, settings=settings, many=5, dataset=data, store=place).stem
+            same[name, constraints] = now == key("counterfactuals", model_key(spec, 0), settings, 5)
+    assert {case for case, kept in same.items() if not kept} == {("images", "possible"), ("images", "actionable")}

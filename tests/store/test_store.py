@@ -113,6 +113,16 @@ def test_a_store_that_may_not_be_used_is_named(shared):
         store.prepare(shared)
 
 
+def test_what_another_user_of_a_group_has_made_is_read_and_the_way_to_write_it_named(shared):
+    store.save(shared, "models", "k", TENSORS, ABOUT)
+    (shared / "locks").chmod(0o755)  # as under umask 022
+    with as_nobody():
+        assert store.prepare(shared) == shared
+        assert store.load(shared, "models", "k") is not None
+        with pytest.raises(InputError, match=r"umask 002"), store.hold(shared, ["other"]):
+            pass
+
+
 def test_an_artifact_that_may_not_be_read_is_not_taken_for_none(shared):
     path = store.save(shared, "models", "k", TENSORS, ABOUT)
     path.chmod(0o000)

@@ -116,7 +116,8 @@ def test_a_job_without_a_result_is_left_to_wandb_sync(tmp_path, uploads, capsys,
     for name in ("a b", "c"):
         (tmp_path / name / ".hydra").mkdir(parents=True)
         (tmp_path / name / ".hydra" / "overrides.yaml").touch()
-    (tmp_path / "a b" / "wandb" / "offline-run-1-abc").mkdir(parents=True)
+        (tmp_path / name / "wandb" / "offline-run-1-abc").mkdir(parents=True)
+    (tmp_path / "a b" / "wandb" / "offline-run-1-abc" / "run-abc.wandb").touch()  # that of the other has been deleted
     assert sync.sync([tmp_path]) == 0
     assert said(capsys) == [
         "a b: has no result; run it again, or upload how it failed: wandb sync 'a b/wandb/offline-run-1-abc'",

@@ -1,8 +1,4 @@
-"""What hydra/launcher=local and hydra/launcher=slurm add to submitit: clear mistakes, and an end on signals.
-
-Hydra finds launchers in its own plugins only, but calls callbacks of anybody, before a sweep and in each of its jobs.
-Nothing heavy is imported here.
-"""
+"""What hydra/launcher=slurm adds to submitit: clear mistakes, and an end on signals."""
 
 import logging
 import os
@@ -10,16 +6,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from functools import cache
 from types import FrameType
-from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from cftransfer.commands.killed_jobs import outlive_killed_jobs
-from cftransfer.errors import InputError, refuse
+from cftransfer.errors import InputError
+from cftransfer.settings import check_int
 
 log = logging.getLogger(__name__)
 
@@ -27,59 +20,11 @@ log = logging.getLogger(__name__)
 TRIES, PATIENCE = 3, 5.0
 
 
-class _Submitit(Callback):
-    """What both launchers need of Hydra's callbacks."""
-
-    option: str  # of hydra/launcher
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
-        """Hydra calls this before a single job, for which it ignores the launcher."""
-        refuse(f"hydra/launcher={self.option}: launches sweeps; add -m (a sweep may have one job)")
-
-    def on_job_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
-        """Hydra calls this where a job runs, after submitit has made SIGTERM do nothing but a line in the log."""
-        _Signals().listen()
-
-
-class Local(_Submitit):
-    """hydra/launcher=local."""
-
-    option = "local"
-
-    def __init__(self, processes: int) -> None:
-        self.processes = processes  # the sweeper reads it from the configuration
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002
-        """Hydra calls this before the first job of a sweep."""
-        outlive_killed_jobs()
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:  # noqa: ARG002
-        """Hydra calls this where a job has run: also run the batches after one with a failed job.
-
-        Hydra would end the sweep there. The job has logged its failure and leaves no result, which the report, and the
-        command's exit status, say in the end.
-        """
-        if job_return.status == JobStatus.FAILED:
-            job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
-
-
-class Slurm(_Submitit):
-    """hydra/launcher=slurm."""
-
-    option = "slurm"
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before the first job of a sweep is submitted."""
-        try:
-            check(config.hydra.launcher, which=shutil.which)
-        except InputError as error:
-            refuse(str(error))
-
-
-def check(launcher: DictConfig, *, which: Callable[[str], str | None]) -> None:
+def check(launcher: DictConfig) -> None:
     """Raise an InputError for what would fail later, or never, with a message that tells less."""
+    check_int("hydra.launcher.jobs_per_task", launcher.jobs_per_task, least=1)
     for program in ("sbatch", "srun"):
-        if which(program) is None:
+        if shutil.which(program) is None:
             other = "start it where SLURM is, or take hydra/launcher=local"
             raise InputError(f"hydra/launcher=slurm: there is no {program} on the PATH of this machine; {other}")
     minutes, delay = launcher.timeout_min, launcher.signal_delay_s
@@ -89,8 +34,17 @@ def check(launcher: DictConfig, *, which: Callable[[str], str | None]) -> None:
         raise InputError(f"hydra.launcher.timeout_min={minutes}: {reason}; {way_out}")
 
 
+@cache
+def answer_signals() -> None:
+    """Answer the signals that end a task, once submitit has made SIGTERM do nothing but a line in the log.
+
+    Once in a process: its jobs share the answers.
+    """
+    _Signals().listen()
+
+
 class _Signals:
-    """A job's answers to SIGTERM, and to the signal at which submitit requeues it; the first one counts."""
+    """A task's answers to SIGTERM, and to the signal at which submitit requeues it; the first one counts."""
 
     def __init__(self) -> None:
         self.requeuing = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}")
@@ -125,12 +79,7 @@ class _Signals:
 
 
 def _makes_room() -> bool:
-    """Return whether SLURM has this job still running; one that was cancelled or requeued it has not.
-
-    A local process in an allocation of SLURM's is no job of SLURM's.
-    """
-    if "SLURM_JOB_ID" not in os.environ or os.environ.get("SUBMITIT_EXECUTOR") == "local":
-        return False
+    """Return whether SLURM has this job still running; one that was cancelled or requeued it has not."""
     words, said = ["squeue", "--noheader", "--format=%T", f"--jobs={_own_number()}"], ""
     for _ in range(TRIES):
         try:

@@ -1,0 +1,84 @@
+"""What can be seen to be wrong in a composed config before torch is imported, which takes seconds."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cftransfer.commands.secrets import check_config, leaves
+from cftransfer.errors import InputError
+from cftransfer.jobs.schema import MAX_NUMBER
+from cftransfer.settings import CHOICES, WHOLE, check_choice, check_int, check_keys
+from cftransfer.spec import PARTS
+from cftransfer.targets import OWN
+from cftransfer.tracking.connection import checked
+
+GROUPS = {
+    "trainer": ("accelerator", "threads", "stacked"),
+    "input": ("step", "rows", "distance_weight"),
+    "paths": ("data", "store"),
+    "wandb": ("mode", "project", "entity", "group", "tags", "notes", "finish_timeout"),
+    "replicates": ("bases", "references"),  # of transfer.py
+    "population": ("pool", "size"),  # of train.py
+}
+TOP_LEVEL = {*GROUPS, *PARTS, "counterfactual", "reference", "seed", "samples", "export"}
+SHARED = ("trainer", "input", "paths", "wandb")
+
+
+def check_settings(cfg: DictConfig, *, models: str) -> None:
+    """Refuse groups that are none, keys that no group has, secrets, and values that no setting of that name takes.
+
+    Numbers that no result.json can hold are refused even where nothing reads the setting: writing it would fail at the
+    very end.
+
+    models: the group that says how many, replicates or population.
+    """
+    check_config(cfg)
+    _check_words(OmegaConf.to_container(cfg, resolve=False))
+    for group in (*SHARED, models):
+        check_keys(group, cfg[group], GROUPS[group])
+    checked(OmegaConf.to_container(cfg.wandb, resolve=True))
+    for name, path in cfg.paths.items():
+        if not isinstance(path, str) or not path:
+            raise InputError(f"paths.{name}={path}: takes a folder")
+    for name, value in sorted(leaves(cfg), key=lambda leaf: leaf[0].startswith("reference.")):  # which follow others
+        if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # also false for nan
+            raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
+        _check_value(cfg, name, value)
+    _check_top_level(cfg)
+
+
+def _check_words(config: Any, above: str = "") -> None:
+    """Refuse keys that are numbers: JSON has words alone, and could not put both in one order."""
+    for name, part in config.items() if isinstance(config, dict) else ():
+        if not isinstance(name, str):
+            raise InputError(f"{above}.{name}: a key is a word; let it begin with a letter")
+        _check_words(part, f"{above}.{name}" if above else name)
+
+
+def _check_value(cfg: DictConfig, name: str, value: Any) -> None:
+    """Refuse a value outside the limits of its name; null, and settings of functions not ours, are left to these."""
+    setting = name.removeprefix("reference.")
+    part = setting.partition(".")[0]
+    if value is None or (part in OWN and _target(cfg, part, patched=setting != name) not in OWN[part]):
+        return
+    if setting in CHOICES:
+        check_choice(name, value, CHOICES[setting])
+    elif setting in WHOLE or name.startswith("extra_"):
+        least, most = WHOLE.get(setting, (1, None))
+        check_int(name, value, least=least, most=most)
+
+
+def _target(cfg: DictConfig, part: str, *, patched: bool) -> Any:
+    own, patch = (OmegaConf.select(cfg, f"{place}{part}._target_") for place in ("", "reference."))
+    return patch if patched and patch is not None else own
+
+
+def _check_top_level(cfg: DictConfig) -> None:
+    """Refuse keys at the top that belong into a group, such as `+layers=8`, or an experiment under its own name."""
+    for name in sorted({str(name) for name in cfg} - TOP_LEVEL):
+        if name in ("experiment", "sweep", "debug"):
+            first = "'# @package _global_'"
+            raise InputError(f"{name}: its settings are read at the top level; make {first} the first line of its file")
+        homes = [f"{group!s}.{name}" for group in cfg if isinstance(cfg[group], DictConfig) and name in cfg[group]]
+        if homes:
+            raise InputError(f"{name}: no such key at the top level; did you mean {' or '.join(homes)}?")

@@ -1,0 +1,103 @@
+"""References are asked: once about the inputs that bases share, then about the counterfactuals of base after base."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from cftransfer.measuring.controls import Nearest, nearest_shares, random_share
+from cftransfer.measuring.stored_logits import StoredLogits
+from cftransfer.models.prediction import Asked, logits
+from cftransfer.searching.candidates import Counterfactuals
+
+
+class OfEachBase(NamedTuple):
+    """A reference that is made of the bases: one model for each, which is asked about that base alone."""
+
+    models: Sequence[Asked]
+
+
+Reference: TypeAlias = Asked | StoredLogits | OfEachBase
+
+
+class ReferenceAnswers(NamedTuple):
+    """What a reference, `reference` of its group, says of the n counterfactuals of one base.
+
+    factual_logit, logit, relaxed: (n,) or (n, K) logits at the factuals, at the counterfactuals, and at where these
+    were before projection; relaxed is None where nothing was projected, or the reference cannot be asked.
+    random, nearest: (n,) float64, what it says of the controls; NaN where it cannot be asked.
+    """
+
+    reference: int
+    factual_logit: Tensor
+    logit: Tensor
+    relaxed: Tensor | None
+    random: Tensor
+    nearest: Tensor
+
+
+def reference_answers(
+    searches: Sequence[Counterfactuals],
+    references: Sequence[Sequence[Reference]],
+    *,
+    nearest: Sequence[Nearest | None],
+    nested: bool,
+) -> Iterator[list[list[ReferenceAnswers]]]:
+    """Yield for every base the answers of each group of references; arguments as of `long_tables.transfer_tables`.
+
+    Models are asked one by one: with a thread, the products of an MLP's pass already run at what the core can do, so
+    that stacked models took as long (benchmarks/many_models.py) and would only round differently.
+    """
+    shared = {
+        (group, index, base): said
+        for group, models in enumerate(references)
+        for index, model in enumerate(models)
+        if not isinstance(model, StoredLogits)
+        for base, said in _about_shared_inputs(model, searches, nearest, [index] if nested else range(len(searches)))
+    }
+    for base, search in enumerate(searches):
+        met = [[base] if nested else range(len(models)) for models in references]
+        models = [
+            (_on(references[group][index], base), group, index) for group, some in enumerate(met) for index in some
+        ]
+        random = iter(random_share(search, [model for model, *_ in models if not isinstance(model, StoredLogits)]))
+        answers: list[list[ReferenceAnswers]] = [[] for _ in references]
+        for model, group, index in models:
+            if isinstance(model, StoredLogits):
+                unknown = torch.full((len(search),), torch.nan, dtype=torch.double)
+                factual_logit, logit = model.of(base, search, bases=len(searches))
+                said = ReferenceAnswers(index, factual_logit, logit, None, unknown, unknown)
+            else:
+                factual_logit, nearby = shared.pop((group, index, base))
+                relaxed = None if search.relaxed is None else logits(model, search.relaxed)
+                logit = logits(model, search.counterfactual)
+                said = ReferenceAnswers(index, factual_logit, logit, relaxed, next(random), nearby)
+            answers[group].append(said)
+        yield answers
+
+
+def _on(reference: Reference, base: int) -> Asked | StoredLogits:
+    return reference.models[base] if isinstance(reference, OfEachBase) else reference
+
+
+def _about_shared_inputs(
+    model: Asked | OfEachBase,
+    searches: Sequence[Counterfactuals],
+    nearest: Sequence[Nearest | None],
+    bases: Sequence[int],
+) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+    """Yield for each of `bases` a model's logits at the factuals, and its shares of `control_nearest`.
+
+    Factuals that are those of the first base as well are asked about once.
+    """
+    if isinstance(model, OfEachBase):
+        for base in bases:
+            yield from _about_shared_inputs(model.models[base], searches, nearest, [base])
+        return
+    some = [searches[base] for base in bases]
+    first = logits(model, some[0].factual)
+    shares = nearest_shares(some, [nearest[base] for base in bases], model)
+    for base, search, share in zip(bases, some, shares, strict=True):
+        same = torch.equal(search.factual, some[0].factual)
+        yield base, (first if same else logits(model, search.factual), share)
