@@ -23,7 +23,8 @@ OPTIONS = sorted(
         for path in (ROOT / "conf").rglob("*.yaml")
         if path.parent != ROOT / "conf" and not path.stem.startswith("_")
     }
-    - {"rows=shift"}  # of references alone: experiment=shift chooses it
+    # Of references alone: experiments of these names choose them.
+    - {"rows=shift", "weights=weight_noise", "weights=dropout_models"}
 )
 
 
