@@ -18,6 +18,8 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "trainer.threads": (1, 1024),  # more are seldom allowed to a process, and no machine has the cores
     "training.epochs": (1, None),
     "training.batch_size": (1, None),
+    "rows.count": (0, None),
+    "rows.draw": (0, None),
     "model.layers": (1, None),
     "model.width": (1, None),
     "model.n_estimators": (1, None),
@@ -40,6 +42,8 @@ WHOLE: dict[str, tuple[int, int | None]] = {
 CHOICES: dict[str, tuple[Any, ...]] = {
     "reference.seeds": ("reference", "base"),
     "population.pool": ("base", "reference"),
+    "training.optimizer": ("adam", "sgd"),
+    "weights.norm": ("linf", "relative"),
     "trainer.accelerator": ("cpu", "gpu"),
     "trainer.stacked": (None, True, False),
     "counterfactual.constraints": ("none", "box", "possible", "actionable"),

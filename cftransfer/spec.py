@@ -9,12 +9,19 @@ from cftransfer.errors import InputError
 from cftransfer.settings import check_int
 from cftransfer.targets import source_of
 
-Spec: TypeAlias = dict[str, Any]  # {"dataset": {...}, "model": {...}, "training": {...}}, resolved, plain data
+Spec: TypeAlias = dict[str, Any]  # a dictionary of settings for each of PARTS, resolved, plain data
 
 FORMAT = 2  # raise it when the same spec would no longer give the same artifact
-PARTS = ("dataset", "model", "training")
+PARTS = ("dataset", "model", "training", "rows", "weights")
+ALL_ROWS = {"_target_": "all"}  # the rows of the training split as they are
+TRAINED = {"_target_": "trained"}  # the weights as training left them
+# Settings that came later, at values that change nothing: no part of a key, or models that were stored would be lost.
+UNCHANGED: dict[str, dict[str, Any]] = {
+    "model": {"dropout": 0.0},
+    "training": {"optimizer": "adam", "weight_decay": 0.0, "label_smoothing": 0.0},
+}
 # Files, and tables of features; the identity of a data set is that of its content.
-PLACES = {"dataset": ("root", "path", "test_path", "features"), "model": ("weights",)}
+PLACES = {"dataset": ("root", "path", "test_path", "features"), "model": ("weights",), "rows": ("dataset",)}
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
 POOL_SIZE = 1000
 IN_POOL = 20  # seeds of a base's own within the generating pool; 50 bases then have such seeds
@@ -77,11 +84,18 @@ def without_epochs(spec: Spec) -> Spec:
 
 
 def without_paths(spec: Spec) -> Spec:
-    """Return the spec without the places of files, wherever these now lie."""
+    """Return the spec without the places of files, wherever these now lie, and without what changes nothing."""
     kept = {
-        part: {name: value for name, value in spec[part].items() if name not in PLACES.get(part, ())} for part in PARTS
+        part: {name: value for name, value in spec[part].items() if not _left_out(part, name, value)}
+        for part in PARTS
+        if part in spec and spec[part] not in (ALL_ROWS, TRAINED)
     }
-    return {**spec, **kept}
+    return {name: value for name, value in spec.items() if name not in PARTS} | kept
+
+
+def _left_out(part: str, name: str, value: Any) -> bool:
+    unchanged = UNCHANGED.get(part, {})
+    return name in PLACES.get(part, ()) or (name in unchanged and unchanged[name] == value)
 
 
 def at_epoch(spec: Spec, epochs: int | None) -> Spec:

@@ -24,13 +24,24 @@ MODULES = {  # of each part: the modules in which a name is looked for
     "dataset": ("cftransfer.data.{name}",),
     "model": ("cftransfer.models.{name}", "cftransfer.models.sklearn_models"),
     "counterfactual": ("cftransfer.counterfactuals.{name}",),
+    "rows": ("cftransfer.models.training_rows",),
+    "weights": ("cftransfer.models.perturbed_weights",),
 }
 ENTRY_POINTS = {
     "dataset": "cftransfer.datasets",
     "model": "cftransfer.models",
     "counterfactual": "cftransfer.methods",
+    "rows": "cftransfer.rows",
+    "weights": "cftransfer.weights",
 }
-TAKES = {"dataset": "folder", "model": "input_shape", "counterfactual": "target"}  # each function of a part takes it
+# What each function of a part takes.
+TAKES = {
+    "dataset": "folder",
+    "model": "input_shape",
+    "counterfactual": "target",
+    "rows": "random",
+    "weights": "perturb",
+}
 # What the project ships. Its code changes with FORMAT (spec.py); the source of all other code is a part of its keys.
 OWN = {
     "dataset": {
@@ -45,6 +56,8 @@ OWN = {
         "betarce", "ellice", "ensemble", "gradient", "growing_spheres", "imported", "minimal", "nearest", "probe",
         "roar", "robx", "sns", "trex", "wachter",
     },
+    "rows": {"bootstrap", "drop", "label_noise", "part", "shift"},
+    "weights": {"dropout_models", "weight_noise"},
 }  # fmt: skip
 
 

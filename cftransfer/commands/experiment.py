@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 
 from cftransfer.commands.hardware import use
 from cftransfer.commands.plan import Plan, Training
@@ -23,7 +24,9 @@ from cftransfer.measuring.accuracy import accuracy, answers, learned_nothing
 from cftransfer.measuring.controls import nearest_rows
 from cftransfer.measuring.counts import Counts
 from cftransfer.measuring.long_tables import counterfactual_table, transfer_tables
+from cftransfer.measuring.reference_answers import OfEachBase
 from cftransfer.models import export as exported
+from cftransfer.models.perturbed_weights import perturbed
 from cftransfer.models.prediction import Asked
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.spec import generating_seeds
@@ -41,7 +44,7 @@ def run(plan: Plan) -> JobResult:
     shared: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store, "hardware": plan.hardware}
     bases = trained(plan.base, plan.base_seeds, **shared)
     searches = _searched(plan, bases, shared)
-    references = trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **shared)
+    references = _references(plan, bases, shared)
     same_spec = [trained(plan.base, plan.reference_seeds, **shared)] if plan.by_seed else []
     nearest = [nearest_rows(found, base, plan.dataset.x_train) for found, base in zip(searches, bases, strict=True)]
     counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest)
@@ -75,6 +78,16 @@ def run(plan: Plan) -> JobResult:
         data=plan.identity,
         notes=notes,
     )
+
+
+def _references(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> Sequence[Sequence[Any]]:
+    """Return the references after each number of epochs; those that are made of the bases once."""
+    if plan.perturbed:
+        weights = plan.reference["weights"]
+        seeds = plan.reference_seeds
+        return [[OfEachBase([perturbed(base, weights, seed=seed) for base in bases]) for seed in seeds]]
+    theirs = {**shared, "dataset": plan.reference_dataset}
+    return trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **theirs)
 
 
 def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> list[Counterfactuals]:
@@ -146,18 +159,24 @@ def _by_epoch(plan: Plan, tables: Sequence[Any]) -> Any:
 def _curves(plan: Plan) -> pd.DataFrame:
     """Return the training curves of bases and references: one row per role, seed and epoch."""
     roles = (("base", plan.base, plan.base_seeds), ("reference", plan.reference, plan.reference_seeds))
-    tables = [curves(spec, seeds, store=plan.store).assign(role=role) for role, spec, seeds in roles]
+    trained_ones = roles[: 1 if plan.perturbed else 2]
+    tables = [curves(spec, seeds, store=plan.store).assign(role=role) for role, spec, seeds in trained_ones]
     return pd.concat(tables, ignore_index=True)
 
 
 def _accuracies(
-    plan: Plan, bases: Sequence[Asked], references: Sequence[Sequence[Asked]]
+    plan: Plan, bases: Sequence[Asked], references: Sequence[Sequence[Any]]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the accuracy of the bases and, after each number of epochs, of the references; and notes on both."""
     x, y, names = plan.dataset.x_test, plan.dataset.y_test, plan.dataset.classes
-    of_bases, of_references = answers(bases, x), [answers(models, x) for models in references]
+    of_bases = answers(bases, x)
+    of_references = [
+        torch.cat([answers(model.models if isinstance(model, OfEachBase) else [model], x) for model in models])
+        for models in references
+    ]
     notes = learned_nothing(of_bases, y, plan.base_seeds, role="base", names=names)
-    notes += learned_nothing(of_references[-1], y, plan.reference_seeds, role="reference", names=names)
+    if not plan.perturbed:
+        notes += learned_nothing(of_references[-1], y, plan.reference_seeds, role="reference", names=names)
     for note in notes:
         log.warning("%s", note)
     accuracies = {

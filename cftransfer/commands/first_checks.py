@@ -8,6 +8,7 @@ from cftransfer.commands.secrets import check_config, leaves
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import MAX_NUMBER
 from cftransfer.settings import CHOICES, WHOLE, check_choice, check_int, check_keys
+from cftransfer.spec import PARTS
 from cftransfer.targets import OWN
 from cftransfer.tracking.connection import checked
 
@@ -19,7 +20,7 @@ GROUPS = {
     "replicates": ("bases", "references"),  # of transfer.py
     "population": ("pool", "size"),  # of train.py
 }
-TOP_LEVEL = {*GROUPS, "dataset", "model", "training", "counterfactual", "reference", "seed", "samples", "export"}
+TOP_LEVEL = {*GROUPS, *PARTS, "counterfactual", "reference", "seed", "samples", "export"}
 SHARED = ("trainer", "input", "paths", "wandb")
 
 

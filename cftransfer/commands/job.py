@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_MEMORY = re.compile("(?i)allocate memory|out of memory|storage size calculation overflowed")  # of torch's exceptions
-GROUPS = ("experiment", "dataset", "model", "training", "counterfactual", "model@reference.model")
+REPLACED = tuple(f"{part}@reference.{part}" for part in ("model", "rows", "weights"))  # whole groups of the reference
+GROUPS = ("experiment", "dataset", "model", "training", "rows", "counterfactual", *REPLACED)
 
 
 def running_job(cfg: DictConfig, *, resolve: bool = True) -> RunningJob:

@@ -27,8 +27,9 @@ def reference_spec(cfg: DictConfig) -> Spec:
     """Merge the experiment's patch, `reference` less its `seeds`, onto the base's spec.
 
     Raises InputError for a key that the base does not have, for a patch that changes nothing, and for a reference
-    that would be the base itself: each would be a transferability rate that means nothing. A whole model in the patch
-    (one with a `_target_`) replaces the base's; it may be the same, then of other seeds: the diagonal of a matrix.
+    that would be the base itself: each would be a transferability rate that means nothing. A whole model, or choice of
+    rows or weights, in the patch (one with a `_target_`) replaces the base's; a model may be the same, then of other
+    seeds: the diagonal of a matrix.
     """
     base = base_spec(cfg)
     if not isinstance(cfg.reference, DictConfig):
@@ -41,7 +42,7 @@ def reference_spec(cfg: DictConfig) -> Spec:
     for part in PARTS:
         if not isinstance(merged[part], dict):
             raise InputError(f"reference.{part}={merged[part]}: takes keys of {part}, as in reference.{part}.…=…")
-    if patch and merged == base and not (_replaces_model(patch) and seeds == "reference"):
+    if patch and merged == base and not (_replaces(patch, "model") and seeds == "reference"):
         raise InputError(f"reference={json.dumps(patch)}: changes nothing; for other seeds alone use experiment=seed")
     if not patch and seeds == "base":
         raise InputError("reference.seeds=base: without a patch the reference is the base; add one, or say reference")
@@ -65,12 +66,13 @@ def unread(cfg: DictConfig, name: str) -> bool:
     return f"${{{name}}}" not in json.dumps(OmegaConf.to_container(cfg.reference, resolve=False))
 
 
-def _replaces_model(patch: Mapping[str, Any]) -> bool:
-    return isinstance(patch.get("model"), dict) and "_target_" in patch["model"]
+def _replaces(patch: Mapping[str, Any], part: str) -> bool:
+    return isinstance(patch.get(part), dict) and "_target_" in patch[part]
 
 
 def _merged_strictly(base: Spec, patch: Mapping[str, Any]) -> Spec:
-    strict = OmegaConf.create({**base, "model": patch["model"]} if _replaces_model(patch) else base)
+    replaced = {part: patch[part] for part in ("model", "rows", "weights") if _replaces(patch, part)}
+    strict = OmegaConf.create({**base, **replaced})
     OmegaConf.set_struct(strict, True)
     try:
         merged = OmegaConf.merge(strict, OmegaConf.create(dict(patch)))

@@ -15,8 +15,10 @@ from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import version_of
 from cftransfer.models.build import Hardware, build_for, check_training, fitted_in_one_go
+from cftransfer.models.perturbed_weights import check_weights
+from cftransfer.models.training_rows import shifted
 from cftransfer.settings import check_choice, check_int
-from cftransfer.spec import Spec, at_epoch, generating_seeds, member_seeds, with_hashes
+from cftransfer.spec import TRAINED, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
 from cftransfer.store.searched import IMPORTED, check_search, imported_content
 from cftransfer.targets import parameters
 
@@ -35,6 +37,7 @@ class Plan:
     search: dict[str, Any]
     samples: int | None
     dataset: Dataset
+    reference_dataset: Dataset  # the same, but for the training rows of rows=shift
     store: Path
     hardware: Hardware
     imported: str = ""  # what identifies the content of the files of counterfactuals that are imported
@@ -67,7 +70,12 @@ class Plan:
 
         A new architecture is also a new seed: what would the seed alone have done to the same counterfactuals?
         """
-        return not self.nested and self.reference != self.base
+        return not self.nested and not self.perturbed and self.reference != self.base
+
+    @property
+    def perturbed(self) -> bool:
+        """Whether the references are the bases themselves, with other weights."""
+        return self.reference["weights"] != TRAINED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +99,9 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
     _check_distances(cfg, typed)
     specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"
     dataset = _dataset(cfg)  # late, since it may have to be downloaded
-    base, reference = (with_hashes(spec, dataset.model_version) for spec in specs)
+    reference_dataset = _shifted(cfg, dataset, specs)
+    base = with_hashes(specs[0], dataset.model_version)
+    reference = with_hashes(specs[1], reference_dataset.model_version)
     _check_models(base, reference, dataset, nested=nested)
     if any(name.startswith("dataset.features") for name in typed) and cfg.counterfactual.constraints != "actionable":
         log.info("dataset.features: mutable and direction are kept under counterfactual.constraints=actionable alone")
@@ -108,6 +118,7 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
         search=search,
         samples=cfg.samples,
         dataset=dataset,
+        reference_dataset=reference_dataset,
         store=store.prepare(cfg.paths.store),
         hardware=hardware_of(cfg.trainer),
         imported=imported_content(search, bases),
@@ -145,6 +156,20 @@ def _dataset(cfg: DictConfig) -> Dataset:
     return load(base_spec(cfg)["dataset"], Path(cfg.paths.data))
 
 
+def _shifted(cfg: DictConfig, dataset: Dataset, specs: tuple[Spec, Spec]) -> Dataset:
+    """Return the data set of the references: the base's, or with the training rows that reference.rows=shift names."""
+    base, reference = (spec["rows"] for spec in specs)
+    if base["_target_"] == "shift":
+        raise InputError("rows=shift: is for references alone, as in experiment=shift; dataset=… is the base's data")
+    if reference["_target_"] != "shift":
+        return dataset
+    changed = reference.get("dataset")
+    if not isinstance(changed, dict) or not changed:
+        takes = "takes the settings of dataset that are other than the base's"
+        raise InputError(f"reference.rows.dataset: {takes}, as in +reference.rows.dataset.states=[CA]")
+    return shifted(dataset, load({**specs[0]["dataset"], **changed}, Path(cfg.paths.data)))
+
+
 def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool) -> None:
     """Refuse specs that cannot be trained, and a reference that would be its own base."""
     check_training(base, dataset)
@@ -152,12 +177,28 @@ def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool
         check_training(reference, dataset)
     except InputError as error:
         raise InputError(f"reference.{error}") from error
-    if base["model"] == reference["model"] and base != reference and fitted_in_one_go(base, dataset):
+    same = {**base, "training": reference["training"]} == reference
+    if same and base != reference and fitted_in_one_go(base, dataset):
         way_out = "choose a network, as in model=mlp, or another experiment"
         name = base["model"]["_target_"].rpartition(".")[2]
         raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")
+    _check_weights(base, reference, nested=nested)
     if nested and reference["training"]["epochs"] < base["training"]["epochs"]:
         raise InputError("reference.training.epochs: with reference.seeds=base, takes no fewer than training.epochs")
+
+
+def _check_weights(base: Spec, reference: Spec, *, nested: bool) -> None:
+    """Refuse changed weights of bases, and of references that are changed in more than that."""
+    if base["weights"] != TRAINED:
+        raise InputError("weights: is of references alone, as in experiment=weight_noise")
+    if reference["weights"] == TRAINED:
+        return
+    check_weights(reference["weights"])
+    if nested or {**reference, "weights": TRAINED} != base:
+        way_out = "leave out the rest of the patch, and reference.seeds"
+        raise InputError(
+            f"reference.weights={reference['weights']['_target_']}: changes the bases themselves; {way_out}"
+        )
 
 
 def _search(cfg: DictConfig, base: Spec, dataset: Dataset, seeds: list[int]) -> dict[str, Any]:

@@ -10,6 +10,11 @@ def add(*numbers: float) -> float:
     return sum(numbers)
 
 
+def grown(share: float, percent: float) -> float:
+    """Return a share after it has grown by `percent` of itself."""
+    return share * (1 + percent / 100)
+
+
 def variable(name: str, default: str) -> str:
     """Return a variable of the environment; an empty one counts as not set, unlike in `oc.env`."""
     return os.environ.get(name) or default
@@ -20,5 +25,5 @@ def gpus_for(accelerator: str) -> int | None:
     return 1 if accelerator == "gpu" else None
 
 
-for resolver in (add, variable, gpus_for):
+for resolver in (add, grown, variable, gpus_for):
     OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)

@@ -38,7 +38,7 @@ class Dataset:
 
     from_files: whether the data come out of files that could be replaced, unlike data that the package ships or draws.
     about: which part of those files was taken, in words.
-    weight: (n_train,) float32 > 0, how much each training row counts in the loss; None where all count the same.
+    weight: (n_train,) float32 ≥ 0, how much each training row counts in the loss; None where all count the same.
     notes: sentences that a reader of results should know, such as how many test values were clipped.
     """
 

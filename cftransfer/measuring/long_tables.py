@@ -10,9 +10,8 @@ from torch import Tensor
 
 from cftransfer.data.pixels import GREYS
 from cftransfer.measuring.controls import Nearest, prior_share
-from cftransfer.measuring.reference_answers import ReferenceAnswers, reference_answers
-from cftransfer.measuring.stored_logits import StoredLogits
-from cftransfer.models.prediction import Asked, margin, predicted
+from cftransfer.measuring.reference_answers import Reference, ReferenceAnswers, reference_answers
+from cftransfer.models.prediction import margin, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.searching.distance import distance
 
@@ -33,7 +32,7 @@ def counterfactual_table(
 
 def transfer_tables(
     searches: Sequence[Counterfactuals],
-    references: Sequence[Sequence[Asked | StoredLogits]],
+    references: Sequence[Sequence[Reference]],
     *,
     nearest: Sequence[Nearest | None],
     base_seeds: Sequence[int],

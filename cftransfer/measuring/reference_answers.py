@@ -1,7 +1,7 @@
 """References are asked: once about the inputs that bases share, then about the counterfactuals of base after base."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,6 +10,15 @@ from cftransfer.measuring.controls import Nearest, nearest_shares, random_share
 from cftransfer.measuring.stored_logits import StoredLogits
 from cftransfer.models.prediction import Asked, logits
 from cftransfer.searching.candidates import Counterfactuals
+
+
+class OfEachBase(NamedTuple):
+    """A reference that is made of the bases: one model for each, which is asked about that base alone."""
+
+    models: Sequence[Asked]
+
+
+Reference: TypeAlias = Asked | StoredLogits | OfEachBase
 
 
 class ReferenceAnswers(NamedTuple):
@@ -30,7 +39,7 @@ class ReferenceAnswers(NamedTuple):
 
 def reference_answers(
     searches: Sequence[Counterfactuals],
-    references: Sequence[Sequence[Asked | StoredLogits]],
+    references: Sequence[Sequence[Reference]],
     *,
     nearest: Sequence[Nearest | None],
     nested: bool,
@@ -49,7 +58,9 @@ def reference_answers(
     }
     for base, search in enumerate(searches):
         met = [[base] if nested else range(len(models)) for models in references]
-        models = [(references[group][index], group, index) for group, some in enumerate(met) for index in some]
+        models = [
+            (_on(references[group][index], base), group, index) for group, some in enumerate(met) for index in some
+        ]
         random = iter(random_share(search, [model for model, *_ in models if not isinstance(model, StoredLogits)]))
         answers: list[list[ReferenceAnswers]] = [[] for _ in references]
         for model, group, index in models:
@@ -66,13 +77,24 @@ def reference_answers(
         yield answers
 
 
+def _on(reference: Reference, base: int) -> Asked | StoredLogits:
+    return reference.models[base] if isinstance(reference, OfEachBase) else reference
+
+
 def _about_shared_inputs(
-    model: Asked, searches: Sequence[Counterfactuals], nearest: Sequence[Nearest | None], bases: Sequence[int]
+    model: Asked | OfEachBase,
+    searches: Sequence[Counterfactuals],
+    nearest: Sequence[Nearest | None],
+    bases: Sequence[int],
 ) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
     """Yield for each of `bases` a model's logits at the factuals, and its shares of `control_nearest`.
 
     Factuals that are those of the first base as well are asked about once.
     """
+    if isinstance(model, OfEachBase):
+        for base in bases:
+            yield from _about_shared_inputs(model.models[base], searches, nearest, [base])
+        return
     some = [searches[base] for base in bases]
     first = logits(model, some[0].factual)
     shares = nearest_shares(some, [nearest[base] for base in bases], model)

@@ -11,9 +11,13 @@ from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
 from cftransfer.models.sklearn_models import SklearnModel
-from cftransfer.settings import check_float, check_int, check_keys
-from cftransfer.spec import Spec
+from cftransfer.models.training_rows import training_rows
+from cftransfer.settings import check_choice, check_float, check_int, check_keys
+from cftransfer.spec import ALL_ROWS, UNCHANGED, Spec
 from cftransfer.targets import call_target, parameters
+
+# Settings of training, the last three with defaults; models that were stored before have the first three alone.
+TRAINING = ("epochs", "lr", "batch_size", "optimizer", "weight_decay", "label_smoothing")
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,17 @@ def build(
     outputs: logits per row, `Dataset.outputs`. complete: as in `call_target`.
     InputError for a model that takes no `outputs` where more than one logit is wanted.
     """
-    if outputs > 1 and "outputs" not in parameters("model", settings):
+    takes = parameters("model", settings)
+    if outputs > 1 and "outputs" not in takes:
         way_out = "dataset.positive makes two of them, model=mlp takes several, and so does a function with `outputs`"
         raise InputError(
             f"model={settings['_target_']}: tells two classes apart, and the data have {outputs}; {way_out}"
         )
+    later = {name: value for name, value in UNCHANGED["model"].items() if name in takes}  # jobs of before lack them
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         offered = {"outputs": outputs}
-        return call_target("model", settings, input_shape=input_shape, offered=offered, complete=complete)
+        return call_target("model", {**later, **settings}, input_shape=input_shape, offered=offered, complete=complete)
 
 
 def build_for(dataset: Dataset, settings: Mapping[str, Any], *, seed: int, complete: bool = True) -> Any:
@@ -67,10 +73,16 @@ def build_for(dataset: Dataset, settings: Mapping[str, Any], *, seed: int, compl
 def check_training(spec: Spec, dataset: Dataset, *, complete: bool = True) -> None:
     """Raise an InputError, naming the key, for a spec that cannot be trained; complete: as in `call_target`."""
     training = spec["training"]
-    check_keys("training", training, ("epochs", "lr", "batch_size"))
+    check_keys("training", training, TRAINING, required=TRAINING[:3])
+    check_choice("training.optimizer", training.get("optimizer", "adam"))
+    smoothing, decay = (training.get(name, 0.0) for name in ("label_smoothing", "weight_decay"))
+    share = "from 0 up to, not including, 1"
+    check_float("training.label_smoothing", smoothing, inside=share, among=lambda part: 0 <= part < 1)
+    check_float("training.weight_decay", decay, inside="≥ 0", among=lambda decay: 0 <= decay < float("inf"))
     check_int("training.epochs", training["epochs"])
     check_int("training.batch_size", training["batch_size"])
     check_float("training.lr", training["lr"], inside="> 0", among=lambda lr: 0 < lr < float("inf"))
+    training_rows(dataset, spec.get("rows", ALL_ROWS), seed=0)
     model = build_for(dataset, spec["model"], seed=0, complete=complete)
     if dataset.outputs > 1:
         _check_classes(dataset)
@@ -92,10 +104,10 @@ def _check_classes(dataset: Dataset) -> None:
 
 
 def _check_weight(dataset: Dataset, weight: Tensor) -> None:
-    """Refuse weights that are not a positive number for each training row."""
+    """Refuse weights that are not a number ≥ 0 for each training row, and weights that are all 0."""
     wanted = tuple(dataset.y_train.shape)
-    if tuple(weight.shape) != wanted or not ((weight > 0) & weight.isfinite()).all():
-        takes = f"takes {wanted[0]} finite numbers > 0, one per training row"
+    if tuple(weight.shape) != wanted or not ((weight >= 0) & weight.isfinite()).all() or not weight.any():
+        takes = f"takes {wanted[0]} finite numbers ≥ 0, one per training row, and not 0 for all"
         raise InputError(f"dataset {dataset.name}: weight of shape {tuple(weight.shape)} cannot be used; {takes}")
 
 

@@ -12,7 +12,7 @@ from torchmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassA
 from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import cross_entropy
-from cftransfer.settings import check_int
+from cftransfer.settings import check_choice, check_int
 
 Batch = tuple[Tensor, ...]  # x, y and, where rows have weights, these
 
@@ -28,8 +28,11 @@ class Classifier(pl.LightningModule):
     Args:
         net: (n, *input) in [0, 1] → (n,) or (n, 1) logits of class 1, or (n, K) of K ≥ 3 classes. It stays a plain
             module, `classifier.net`.
-        lr: learning rate of Adam, > 0.
+        lr: learning rate of the optimiser, > 0.
         classes: number of classes, K ≥ 2, as len(data.classes).
+        optimizer: adam, or sgd without momentum, both at a fixed rate.
+        weight_decay: times each weight is added to its gradient, ≥ 0.
+        label_smoothing: share of a training label, in [0, 1), that is spread evenly over all classes.
 
     >>> from cftransfer import dataset
     >>> from cftransfer.models.mlp import mlp
@@ -39,10 +42,21 @@ class Classifier(pl.LightningModule):
     (40,)
     """
 
-    def __init__(self, net: nn.Module, lr: float = 1e-3, classes: int = 2) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        lr: float = 1e-3,
+        classes: int = 2,
+        *,
+        optimizer: str = "adam",
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+    ) -> None:
         super().__init__()
         # By name: of a subclass, Lightning would copy all arguments, its data included.
-        self.save_hyperparameters("lr", "classes")
+        self.save_hyperparameters("lr", "classes", "optimizer", "weight_decay", "label_smoothing")
+        self.optimizer = check_choice("training.optimizer", optimizer)
+        self.weight_decay, self.label_smoothing = weight_decay, label_smoothing
         self.net, self.lr, self.classes = net, lr, check_int("classes", classes, least=2)
         self.accuracy, self.auroc = self.configure_metrics()
 
@@ -61,13 +75,16 @@ class Classifier(pl.LightningModule):
             raise InputError(f"net: gives {given}; Classifier(…, classes=K) takes (n, K), or (n,) where K is 2")
         return logits.reshape(taken[0])
 
-    def loss(self, logits: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    def loss(self, logits: Tensor, y: Tensor, weight: Tensor | None = None, *, smoothing: float = 0.0) -> Tensor:
         """Return the mean cross entropy over rows: logits, (…, n) or (…, n, K), and y, (…, n) → (…).
 
-        weight: (…, n), how much each row counts in the mean; None where all count the same.
+        weight: (…, n), how much each row counts in the mean; None where all count the same. smoothing: of the labels.
         """
-        losses = cross_entropy(logits, y)
-        return losses.mean(-1) if weight is None else (weight * losses).sum(-1) / weight.sum(-1)
+        losses = cross_entropy(logits, y, smoothing=smoothing)
+        if weight is None:
+            return losses.mean(-1)
+        total = weight.sum(-1).clamp_min(torch.finfo(weight.dtype).tiny)  # a batch whose rows all count nothing: 0
+        return (weight * losses).sum(-1) / total
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probability of class 1, (…, n), or of every class, (…, n, K)."""
@@ -76,7 +93,7 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch) -> Tensor:
         """Log and return the loss of a batch: x (n, *input), y (n,) classes and, if rows have them, weights (n,)."""
         x, y, *weight = batch
-        loss = self.loss(self(x), y, *weight)
+        loss = self.loss(self(x), y, *weight, smoothing=self.label_smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(y))
         return loss
 
@@ -89,8 +106,10 @@ class Classifier(pl.LightningModule):
         self._score(batch, "test")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam: element-wise, so that the members of a population do not meet in it."""
-        return torch.optim.Adam(self.net.parameters(), lr=self.lr, fused=True)  # a fifth off a step
+        """Return Adam or SGD: element-wise, so that the members of a population do not meet in it."""
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD
+        # fused: a fifth off a step
+        return kind(self.net.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def _score(self, batch: Batch, split: str) -> None:
         x, y, *weight = batch

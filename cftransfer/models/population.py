@@ -30,11 +30,13 @@ from cftransfer.data.pixels import unit
 from cftransfer.errors import InputError
 from cftransfer.models.classifier import Batch, Classifier
 from cftransfer.models.prediction import rows_at_once
+from cftransfer.models.training_rows import TrainingRows
 
 # Importing Lightning sets its loggers to INFO; its notes on hardware and subscriptions would stand in every job.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
+DROPOUT = 0x64726F70  # sets the random numbers of dropout apart from those of the order of batches
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -54,23 +56,32 @@ class Stacked(nn.Module):
             way_out = "GroupNorm and LayerNorm do not, or train it with Classifier"
             raise InputError(f"model: has buffers ({some}), which couple its rows or its epochs; {way_out}")
         self.size, self.names = len(members), tuple(weights)
+        self.units = getattr(members[0], "units", 0)
         self.weights = nn.ParameterList(
             nn.Parameter(w.mT.contiguous().mT.detach() if w.dim() == 3 and transposed else w.detach())
             for w in weights.values()
         )
-        self._template = [deepcopy(members[0]).to("meta")]  # in a list: no submodule, so no parameters of its own
+        # Dropout happens by the numbers that `forward` gets, not by the mode.
+        self._template = [
+            deepcopy(members[0]).to("meta").eval()
+        ]  # in a list: no submodule, so no parameters of its own
 
-    def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
-        """x: (members, n, *input) in [0, 1], or (n, *input) if `shared` by all → (members, n, …) logits."""
+    def forward(self, x: Tensor, *, shared: bool = False, drawn: Tensor | None = None) -> Tensor:
+        """x: (members, n, *input) in [0, 1], or (n, *input) if `shared` by all → (members, n, …) logits.
+
+        drawn: (members, n, units) numbers in [0, 1), by which a network with dropout drops units; None: it keeps all.
+        """
         weights = dict(zip(self.names, self.weights, strict=True))
         if self.size == 1:  # as it would be alone, without the detour by grouped kernels that vmap takes
             only = {name: weight.squeeze(0) for name, weight in weights.items()}
-            return functional_call(self._template[0], only, (x if shared else x.squeeze(0),)).unsqueeze(0)
+            more = () if drawn is None else (drawn.squeeze(0),)
+            return functional_call(self._template[0], only, (x if shared else x.squeeze(0), *more)).unsqueeze(0)
 
-        def one(member: dict[str, Tensor], rows: Tensor) -> Tensor:
-            return functional_call(self._template[0], member, (rows,))
+        def one(member: dict[str, Tensor], *arguments: Tensor) -> Tensor:
+            return functional_call(self._template[0], member, arguments)
 
-        return vmap(one, in_dims=(0, None if shared else 0))(weights, x)
+        more, along = ((), ()) if drawn is None else ((drawn,), (0,))
+        return vmap(one, in_dims=(0, None if shared else 0, *along))(weights, x, *more)
 
 
 class Population(Classifier):
@@ -83,8 +94,10 @@ class Population(Classifier):
         members: networks that are equal but for their weights; they are copied.
         splits: x_train (n, *input) in [0, 1] or bytes, y_train (n,), x_test, y_test.
         seeds: one per member; with the epoch it fixes the order of its batches.
-        lr, batch_size: of Adam, and of every member.
-        classes: their number, K ≥ 2; row_weight: (n,) > 0, how much each training row counts in the loss, or None.
+        lr, batch_size: of the optimiser, and of every member.
+        optimizer, weight_decay, label_smoothing: as of `Classifier`.
+        classes: their number, K ≥ 2; row_weight: (n,) ≥ 0, how much each training row counts in the loss, or None.
+        rows: what each member is trained on, all by the same rule; None for all rows.
         epoch: epochs that the members have behind them; state: what `state()` gave after them.
     """
 
@@ -93,6 +106,7 @@ class Population(Classifier):
     x_test: Tensor
     y_test: Tensor
     row_weight: Tensor | None
+    row_index: Tensor | None
     loss_sum: Tensor
     net: Stacked
     validation_step = test_step = None  # type: ignore[assignment]  # Lightning has no loop to run: it scores by itself
@@ -105,17 +119,31 @@ class Population(Classifier):
         seeds: Sequence[int],
         lr: float,
         batch_size: int,
+        optimizer: str = "adam",
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
         classes: int = 2,
         row_weight: Tensor | None = None,
+        rows: Sequence[TrainingRows] | None = None,
         epoch: int = 0,
         state: dict[str, Tensor] | None = None,
     ) -> None:
         # One network of several classes is as it would be alone, to the last bit.
         stacked = Stacked(members, transposed=classes == 2 or len(members) > 1)
-        super().__init__(stacked, lr=lr, classes=classes)
+        super().__init__(
+            stacked,
+            lr=lr,
+            classes=classes,
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            label_smoothing=label_smoothing,
+        )
         for name, tensor in splits.items():
             self.register_buffer(name, tensor, persistent=False)
-        self.register_buffer("row_weight", row_weight, persistent=False)
+        index, labels, weight = _together(rows or [TrainingRows()] * len(seeds), splits["y_train"], row_weight)
+        self.register_buffer("y_train", labels, persistent=False)  # (n,), or (members, n); so are the weights
+        self.register_buffer("row_weight", weight, persistent=False)
+        self.register_buffer("row_index", index, persistent=False)
         self.register_buffer("loss_sum", torch.zeros(len(seeds)), persistent=False)
         self.seeds, self.batch_size, self.first_epoch = tuple(seeds), batch_size, epoch
         self.curve: list[Tensor] = []  # (members, 4) per epoch, in the order of `columns.CURVE`
@@ -163,7 +191,20 @@ class Population(Classifier):
             epoch=epoch,
             batch_size=self.batch_size,
             weight=self.row_weight,
+            index=self.row_index,
         )
+
+    def on_train_epoch_start(self) -> None:
+        """Start the members' random numbers for dropout: functions of the seed and the epoch, as the batches are."""
+        epoch = self.first_epoch + self.current_epoch
+        self._random = [np.random.default_rng([seed, epoch, DROPOUT]) for seed in self.seeds]
+
+    def _drawn(self, rows: int) -> Tensor | None:
+        """Return (members, rows, units) numbers in [0, 1), by which units are dropped; None without dropout."""
+        if not self.net.units:
+            return None
+        drawn = [random.random((rows, self.net.units), dtype=np.float32) for random in self._random]
+        return torch.from_numpy(np.stack(drawn)).to(self.device)
 
     def on_fit_start(self) -> None:
         """Refuse a Trainer that would repeat the first epoch's order in every epoch."""
@@ -173,7 +214,7 @@ class Population(Classifier):
     def training_step(self, batch: Batch) -> Tensor:
         """Return the sum of the members' losses: the gradient of each is that of its own loss."""
         x, y, *weight = batch
-        losses = self.loss(self(x), y, *weight)
+        losses = self.loss(self.net(unit(x), drawn=self._drawn(x.shape[1])), y, *weight, smoothing=self.label_smoothing)
         self.loss_sum += losses.detach() * x.shape[1]  # self.log at every step would take longer than the step
         return losses.sum()
 
@@ -183,7 +224,8 @@ class Population(Classifier):
             parts = self.x_test.split(rows_at_once(self.x_test, rows=256))  # fits the cache
             scores = torch.cat([self(rows, shared=True) for rows in parts], dim=1)
         truth = self.y_test.expand(scores.shape[:2])
-        row = [self.loss_sum / len(self.x_train), self.loss(scores, truth)]
+        rows = len(self.x_train) if self.row_index is None else self.row_index.shape[1]
+        row = [self.loss_sum / rows, self.loss(scores, truth)]
         row += [
             self._scored(metric, self.probabilities(scores), truth.long()) for metric in (self.accuracy, self.auroc)
         ]
@@ -209,7 +251,7 @@ class Population(Classifier):
         """Return the optimiser of `Classifier` over the stacked weights, where `state` left it."""
         self.adam = super().configure_optimizers()
         for name, weight in zip(self.names, self.weights, strict=True):
-            if self._given:
+            if self._given and self.optimizer == "adam":
                 # In the memory layout of their weight: the fused kernel pairs elements by their place in memory.
                 moments = {m: torch.zeros_like(weight).copy_(self._given[f"{m}/{name}"]) for m in MOMENTS}
                 step = self._given["step"][0].to(weight.device, copy=True)
@@ -219,19 +261,22 @@ class Population(Classifier):
     def state(self) -> dict[str, Tensor]:
         """Return all that the next epoch depends on, members first: weights, Adam's moments and steps, the curve."""
         state = {"curve": torch.stack(self.curve, 1)}
+        state["step"] = torch.zeros(len(self.seeds))  # of SGD, which has no state
         for name, weight in zip(self.names, self.weights, strict=True):
-            adam = self.adam.state[weight]
             state[f"weights/{name}"] = weight.detach().cpu().clone()
-            state |= {f"{moment}/{name}": adam[moment].cpu().clone() for moment in MOMENTS}
-            state["step"] = adam["step"].cpu().expand(len(self.seeds)).clone()
+            if self.optimizer == "adam":
+                adam = self.adam.state[weight]
+                state |= {f"{moment}/{name}": adam[moment].cpu().clone() for moment in MOMENTS}
+                state["step"] = adam["step"].cpu().expand(len(self.seeds)).clone()
         return state
 
 
 class EpochBatches:
     """One epoch of batches, in memory: (members, batch, *input) and (members, batch), each member in its own order.
 
-    The order is a function of the member's seed and the epoch alone; the last batch may be smaller. weight: (n,) of the
-    rows; where it is given, a batch has it as a third part, (members, batch).
+    The order is a function of the member's seed and the epoch alone; the last batch may be smaller. x: (n, *input). y:
+    (n,), or (members, n). weight: as y; where it is given, a batch has it as a third part, (members, batch). index:
+    (members, m), the rows of each member; None for all.
     """
 
     def __init__(
@@ -243,16 +288,36 @@ class EpochBatches:
         epoch: int,
         batch_size: int,
         weight: Tensor | None = None,
+        index: Tensor | None = None,
     ) -> None:
-        orders = np.stack([np.random.default_rng([seed, epoch]).permutation(len(x)) for seed in seeds])
-        self.parts = (x, y) if weight is None else (x, y, weight)
-        self.batches = torch.from_numpy(orders).to(x.device).split(batch_size, dim=1)
+        many = len(x) if index is None else index.shape[1]
+        orders = np.stack([np.random.default_rng([seed, epoch]).permutation(many) for seed in seeds])
+        places = torch.from_numpy(orders).to(x.device)
+        self.x, self.by_row = x, [part for part in (y, weight) if part is not None]
+        self.batches = (places if index is None else index.gather(1, places)).split(batch_size, dim=1)
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return (tuple(part[rows] for part in self.parts) for rows in self.batches)
+        return ((self.x[rows], *(_of_rows(part, rows) for part in self.by_row)) for rows in self.batches)
+
+
+def _of_rows(part: Tensor, rows: Tensor) -> Tensor:
+    """part: (n,), or (members, n); rows: (members, batch) → (members, batch)."""
+    return part[rows] if part.dim() == 1 else part.gather(1, rows)
+
+
+def _together(
+    rows: Sequence[TrainingRows], y: Tensor, weight: Tensor | None
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """Return index (members, m) or None, labels and weights, (n,) or (members, n) both, of all members."""
+    index, labels, kept = (
+        None if getattr(rows[0], name) is None else torch.stack([getattr(one, name) for one in rows])
+        for name in ("index", "labels", "kept")
+    )
+    counted = weight if kept is None else kept if weight is None else kept * weight
+    return index, y if labels is None else labels, counted
 
 
 class Snapshots(Checkpoint):

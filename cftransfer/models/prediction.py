@@ -43,14 +43,18 @@ def lead(logits: Tensor, target: Tensor) -> Tensor:
     return logits.gather(-1, chosen).squeeze(-1) - logits.scatter(-1, chosen, -torch.inf).amax(-1)
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
     """Return −log of the target's probability, softplus(−margin): (…); arguments as of `margin`.
 
     In a binary task by torch's own function, to whose bits the paper's search is tied.
+    smoothing: share of the target, in [0, 1), that is spread evenly over all classes (Szegedy et al. 2016).
     """
     if logits.dim() == target.dim():
-        return binary_cross_entropy_with_logits(logits, target.to(logits), reduction="none")
-    return softplus(-margin(logits, target))
+        truth = target.to(logits)
+        truth = truth * (1 - smoothing) + smoothing / 2 if smoothing else truth
+        return binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    surprise = softplus(-margin(logits, target))
+    return surprise - smoothing * (surprise + logits.log_softmax(-1).mean(-1)) if smoothing else surprise
 
 
 def predicted(logits: Tensor) -> Tensor:

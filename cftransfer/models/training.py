@@ -1,6 +1,6 @@
 """cftransfer.train: models of one spec, trained in one pass in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from typing import Any
 
@@ -11,6 +11,8 @@ from cftransfer.errors import InputError
 from cftransfer.models.build import CPU, Hardware, build_for, check_training, faster_stacked
 from cftransfer.models.prediction import Asked
 from cftransfer.models.sklearn_models import SklearnModel
+from cftransfer.models.training_rows import split_of, training_rows
+from cftransfer.spec import ALL_ROWS
 
 
 def train(
@@ -21,6 +23,10 @@ def train(
     epochs: int = 10,
     lr: float = 0.001,
     batch_size: int = 64,
+    optimizer: str = "adam",
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+    rows: Mapping[str, Any] | None = None,
     hardware: Hardware = CPU,
     **settings: Any,
 ) -> list[Asked]:
@@ -35,8 +41,13 @@ def train(
             other seeds than bases.
         epochs: passes over the training split, ≥ 1. Models of scikit-learn are fitted in one go; this and the next two
             do not change them.
-        lr: learning rate of Adam, which minimises the cross entropy (weighted by `Dataset.weight`), > 0.
+        lr: learning rate of the optimiser, which minimises the cross entropy (weighted by `Dataset.weight`), > 0.
         batch_size: rows of a batch, ≥ 1.
+        optimizer: adam, or sgd without momentum.
+        weight_decay: times each weight is added to its gradient, ≥ 0.
+        label_smoothing: share of a label, in [0, 1), that is spread evenly over all classes.
+        rows: on which rows of the training split, as conf/rows has it: {"_target_": "bootstrap", "draw": 0}. They are a
+            function of a model's seed (`training_rows`). None: all.
         hardware: where to train (`Hardware`).
         settings: the model's own, such as layers=4, width=64.
 
@@ -59,15 +70,18 @@ def train(
         way_out = "takes a name, such as mlp; train a network of your own with Classifier"
         raise InputError(f"model={type(model).__name__}: {way_out}")
     named = {"_target_": model, **settings}
-    training = {"epochs": epochs, "lr": lr, "batch_size": batch_size}
-    check_training({"model": named, "training": training}, data, complete=False)
+    training = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "optimizer": optimizer}
+    training |= {"weight_decay": weight_decay, "label_smoothing": label_smoothing}
+    chosen = dict(rows or ALL_ROWS)
+    check_training({"model": named, "training": training, "rows": chosen}, data, complete=False)
     members = [build_for(data, named, seed=seed, complete=False) for seed in numbers]
     if isinstance(members[0], SklearnModel):
-        return [member.fit(data) for member in members]
+        each = zip(members, numbers, strict=True)
+        return [member.fit(split_of(data, training_rows(data, chosen, seed=seed))) for member, seed in each]
     together = faster_stacked(members[0]) if hardware.stacked is None else hardware.stacked
     whole = list(zip(members, numbers, strict=True))
     for group in [whole] if together else [[one] for one in whole]:
-        _fit(group, data, epochs=epochs, lr=lr, batch_size=batch_size, hardware=hardware)
+        _fit(group, data, training=training, rows=chosen, hardware=hardware)
     return [member.requires_grad_(False).eval().to(hardware.device) for member in members]
 
 
@@ -85,9 +99,8 @@ def _fit(
     group: Sequence[tuple[nn.Module, int]],
     data: Dataset,
     *,
-    epochs: int,
-    lr: float,
-    batch_size: int,
+    training: Mapping[str, Any],
+    rows: Mapping[str, Any],
     hardware: Hardware,
 ) -> None:
     """Train networks, each with its seed, in one pass; put the weights back into them."""
@@ -99,14 +112,14 @@ def _fit(
         members,
         splits=splits,
         seeds=seeds,
-        lr=lr,
-        batch_size=batch_size,
+        **{name: value for name, value in training.items() if name != "epochs"},
         classes=len(data.classes),
         row_weight=data.weight,
+        rows=[training_rows(data, rows, seed=seed) for seed in seeds],
     )
-    fit(population, epochs=epochs, accelerator=hardware.accelerator)
+    fit(population, epochs=training["epochs"], accelerator=hardware.accelerator)
     if not all(weight.isfinite().all() for weight in population.weights):
-        raise InputError(f"lr={lr}: training diverged, weights are not finite; lower it")
+        raise InputError(f"lr={training['lr']}: training diverged, weights are not finite; lower it")
     for place, member in enumerate(members):
         stacked = zip(population.names, population.weights, strict=True)
         member.load_state_dict({name: weight[place].detach().cpu() for name, weight in stacked})

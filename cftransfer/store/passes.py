@@ -24,7 +24,8 @@ from cftransfer.columns import CURVE
 from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
 from cftransfer.models.build import Hardware, build_for, faster_stacked
-from cftransfer.spec import Spec, at_epoch, family_key, key, model_key
+from cftransfer.models.training_rows import training_rows
+from cftransfer.spec import ALL_ROWS, Spec, at_epoch, family_key, key, model_key
 from cftransfer.store import artifacts
 from cftransfer.store.locks import hold
 
@@ -183,10 +184,10 @@ def train_pass(
             [build_for(dataset, spec["model"], seed=seed) for seed in start.seeds],
             splits={name: getattr(dataset, name) for name in ("x_train", "y_train", "x_test", "y_test")},
             seeds=start.seeds,
-            lr=settings["lr"],
-            batch_size=settings["batch_size"],
+            **{name: value for name, value in settings.items() if name != "epochs"},
             classes=len(dataset.classes),
             row_weight=dataset.weight,
+            rows=[training_rows(dataset, spec.get("rows", ALL_ROWS), seed=seed) for seed in start.seeds],
             epoch=start.epoch,
             state=start.tensors,
         )
@@ -216,5 +217,8 @@ def counted(seeds: Sequence[int]) -> str:
 
 
 def shape_of(spec: Spec) -> str:
-    """Return the settings of a spec's model, as in layers=4 width=64."""
-    return " ".join(f"{name}={value}" for name, value in spec["model"].items() if name != "_target_")
+    """Return the settings of a spec's model, as in layers=4 width=64, and of its rows where these are not all."""
+    words = [f"{name}={value}" for name, value in spec["model"].items() if name != "_target_"]
+    if (rows := spec.get("rows", ALL_ROWS)) != ALL_ROWS:
+        words += [f"rows={rows['_target_']}", *(f"{n}={v}" for n, v in rows.items() if n in ("share", "count"))]
+    return " ".join(words)

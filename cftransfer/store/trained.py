@@ -16,7 +16,8 @@ from cftransfer.models.build import CPU, Hardware, build_for, fitted_in_one_go
 from cftransfer.models.prediction import Asked
 from cftransfer.models.sklearn_models import SklearnModel, curve_row
 from cftransfer.models.sklearn_storage import packed, unpacked
-from cftransfer.spec import Spec, lineage_key
+from cftransfer.models.training_rows import split_of, training_rows
+from cftransfer.spec import ALL_ROWS, Spec, lineage_key
 from cftransfer.store.locks import hold
 from cftransfer.store.passes import (
     WEIGHTS,
@@ -93,7 +94,7 @@ def _fit(kept: StoredModels, missing: Mapping[int, Sequence[int]], dataset: Data
         log.info("training %s (%s %s)", counted(list(missing)), settings["_target_"], shape_of(kept.spec))
     for seed, epochs in missing.items():
         fresh, again = (build_for(dataset, settings, seed=seed) for _ in range(2))
-        model = fresh.fit(dataset)
+        model = fresh.fit(split_of(dataset, training_rows(dataset, kept.spec.get("rows", ALL_ROWS), seed=seed)))
         content = packed(model, again=again, name=settings["_target_"])
         state = {"skops": content, "curve": curve_row(model, dataset)}
         for epoch in epochs:  # one, unless a caller wants ages that such a model does not have

@@ -18,9 +18,13 @@ from cftransfer.errors import InputError
 from cftransfer.spec import with_hashes
 
 OPTIONS = sorted(
-    f"{path.parent.relative_to(ROOT / 'conf').as_posix()}={path.stem}"
-    for path in (ROOT / "conf").rglob("*.yaml")
-    if path.parent != ROOT / "conf" and not path.stem.startswith("_")
+    {
+        f"{path.parent.relative_to(ROOT / 'conf').as_posix()}={path.stem}"
+        for path in (ROOT / "conf").rglob("*.yaml")
+        if path.parent != ROOT / "conf" and not path.stem.startswith("_")
+    }
+    # Of references alone: experiments of these names choose them.
+    - {"rows=shift", "weights=weight_noise", "weights=dropout_models"}
 )
 
 
@@ -34,6 +38,7 @@ NEEDED = {
         "counterfactual.units=unit",
         "counterfactual.index=factual",
     ],
+    "experiment=shift": ["dataset=moons", "+reference.rows.dataset.noise=0.4"],
     "model=cnn": ["dataset=cifar10_airplane"],
     "model=resnet18": ["dataset=cifar10_airplane"],
     **{  # bases without a gradient
@@ -76,7 +81,7 @@ def check_plan(cfg):
     assert OmegaConf.to_container(cfg, resolve=True)
     made = plan(cfg)
     assert made.base == with_hashes(base_spec(cfg), made.dataset.model_version)
-    assert made.reference == with_hashes(reference_spec(cfg), made.dataset.model_version)
+    assert made.reference == with_hashes(reference_spec(cfg), made.reference_dataset.model_version)
     return made
 
 

@@ -297,6 +297,6 @@ def test_three_classes_of_images(images):
 
 
 @pytest.mark.parametrize("weight", [torch.ones(3), torch.zeros(60), torch.full((60,), torch.nan)])
-def test_weights_that_are_no_positive_numbers_are_refused(weight, data):
-    with pytest.raises(InputError, match="takes 60 finite numbers > 0, one per training row"):
+def test_weights_that_are_no_numbers_or_nothing_at_all_are_refused(weight, data):
+    with pytest.raises(InputError, match="takes 60 finite numbers ≥ 0, one per training row"):
         cft.train(replace(data, weight=weight), epochs=1)

@@ -66,7 +66,11 @@ def test_a_user_trains_it_with_an_own_trainer_logger_and_checkpoint(made, data, 
     assert best.best_model_score == logged.val_accuracy.max()
 
     loaded = Classifier.load_from_checkpoint(best.best_model_path, net=made(data.input_shape)).eval()
-    assert loaded.hparams == {"lr": 0.002, "classes": 2}
+    assert loaded.hparams == {"lr": 0.002, "classes": 2} | {
+        "optimizer": "adam",
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+    }
     with torch.no_grad():
         said = loaded(data.x_test)
         accuracy = ((said > 0) == data.y_test).float().mean()
