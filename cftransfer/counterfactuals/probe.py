@@ -32,7 +32,7 @@ def probe(
 
     Minimises max(0, Δ(x′) − invalidation) + BCE(model(x′), target) + distance_weight · ‖x′ − x‖₁ by Adam steps of size
     `lr` from x′ = x. Δ is the share of x′ + N(0, sigma² I) that the model does not put in the target class, to first
-    order (their theorem 1): 1 − Φ(m(x′) / (sigma ‖∇m(x′)‖)), m the target's lead. It is exact for linear models; a
+    order: 1 − Φ(m(x′) / (sigma ‖∇m(x′)‖)), m the target's lead. It is exact for linear models; a
     network's slope changes within sigma, and its true share may be above Δ (docs/methods.md has both). A row is done as
     soon as Δ ≤ `invalidation` (their r) and the model gives the target class at least the `confidence`.
 

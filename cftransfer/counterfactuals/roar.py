@@ -26,7 +26,7 @@ def roar(
 ) -> Candidates:
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
-    min over x′ of max over ‖δ‖∞ ≤ `delta` of BCE(θ + δ; x′) + distance_weight · ‖x′ − x‖₁ (their equation 3), by Adam
+    min over x′ of max over ‖δ‖∞ ≤ `delta` of BCE(θ + δ; x′) + distance_weight · ‖x′ − x‖₁, by Adam
     steps of size `lr` from x′ = x, where θ are the weights and bias of the model's last linear layer. The worst δ is
     known: with φ the features that the layer sees, it takes delta (‖φ(x′)‖₁ + 1) from the target's logit, and as much
     again from its distance to the others where every class has weights of its own. A row is done at the first x′ that

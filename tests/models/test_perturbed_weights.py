@@ -53,7 +53,7 @@ def test_left_out_features_are_inputs_of_layers_and_the_others_are_scaled_up():
 
 
 def test_what_has_no_weights_is_one_line():
-    (tree,) = cft.train(MOONS, model="decision_tree", max_depth=2, max_features=None, min_samples_leaf=1)
+    (tree,) = cft.train(MOONS, model="decision_tree", max_depth=2)
     with pytest.raises(InputError, match="weights=weight_noise: changes weights of a network"):
         perturbed(tree, noise(0.1), seed=0)
     with pytest.raises(InputError, match="the base has no hidden features"):
@@ -83,9 +83,10 @@ def test_noise_that_goes_to_nothing_leaves_a_rate_of_one(tmp_path):
     [
         ("reference.seeds=base", "reference.weights=weight_noise: changes the bases themselves"),
         ("+reference.model.layers=2", "reference.weights=weight_noise: changes the bases themselves"),
-        ("weights=weight_noise", "weights: is of references alone"),
     ],
 )
 def test_patches_that_do_not_go_together_are_one_line(word, said, tmp_path):
     with pytest.raises(InputError, match=said):
         plan_of(composed(*SMALL, "experiment=weight_noise", f"paths.store={tmp_path}", word))
+    with pytest.raises(InputError, match="weights: is of references alone"):
+        plan_of(composed(*SMALL, "weights=weight_noise", f"paths.store={tmp_path}"))
