@@ -2,18 +2,19 @@
 
 python benchmarks/two_versions.py CLONE          10,000 images of CIFAR-10 (--data), CNN 4×16, by turns; ratios last
 
-CLONE is a checkout of the other version. Both run in processes of their own, one after the other, and the best of the
-rounds counts. With one thread, seconds are those of the process, which others lengthen less than those of the clock. A
-search is `gradient` with constraints=box in passes of 32 images; few images show what its last passes cost.
+CLONE is a checkout of the other version after `make setup`. Both run in processes of their own, one after the other,
+and the best of the rounds counts. With one thread, seconds are those of the process, which others lengthen less than
+those of the clock. A search is `gradient` with constraints=box in passes of 32 images; few images show what its last
+passes cost.
 """
 
 import argparse
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 MODEL = {"_target_": "cnn", "layers": 4, "width": 16}
@@ -50,18 +51,21 @@ def main() -> None:
 
 def run(code: Path, words: list[str]) -> dict[str, float]:
     """Measure one version in a process of its own; return what it did per second."""
-    command = [sys.executable, str(Path(__file__).resolve()), *words]
-    place = {**os.environ, "PYTHONPATH": str(code.resolve())}
-    done = subprocess.run(command, env=place, capture_output=True, text=True, check=False)
+    command = [str(code / ".venv" / "bin" / "python"), str(Path(__file__).resolve()), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    rates = dict(json.loads(done.stdout.splitlines()[-1]))
+    if not Path(rates.pop("code")).is_relative_to(code.resolve()):
+        raise RuntimeError(f"{code}: its environment has another cftransfer; run make setup there")
+    return rates
 
 
-def measured(folder: Path, *, images: int, threads: int) -> dict[str, float]:
-    """Return epochs and searched images per second of the version that is imported."""
+def measured(folder: Path, *, images: int, threads: int) -> dict[str, Any]:
+    """Return epochs and searched images per second of the version that is imported, and where its code lies."""
     import torch
 
+    import cftransfer
     from cftransfer.counterfactuals.gradient import gradient
     from cftransfer.data.cifar10_airplane import cifar10_airplane
     from cftransfer.data.pixels import unit
@@ -79,7 +83,7 @@ def measured(folder: Path, *, images: int, threads: int) -> dict[str, float]:
     one = Population([model], splits=splits, seeds=[0], lr=5e-4, batch_size=64)
     start = clock()
     fit(one, epochs=1, accelerator="cpu")
-    rates = {"epochs": 1 / (clock() - start)}
+    rates: dict[str, Any] = {"code": cftransfer.__file__, "epochs": 1 / (clock() - start)}
     model.load_state_dict({name: weight[0].detach() for name, weight in zip(one.names, one.weights, strict=True)})
     model = model.requires_grad_(False).eval()
     x = unit(data.x_test[: max(SEARCHED)])
