@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from cftransfer.commands.hardware import use
 from cftransfer.commands.plan import Plan, Training
@@ -20,20 +22,35 @@ from cftransfer.jobs.base_by_base import AllBases, base_by_base
 from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.jobs.write import JobResult
 from cftransfer.measuring import rates
-from cftransfer.measuring.accuracy import accuracy, answers, learned_nothing
+from cftransfer.measuring.accuracy import accuracy, learned_nothing
 from cftransfer.measuring.controls import nearest_rows
 from cftransfer.measuring.counts import Counts
 from cftransfer.measuring.long_tables import counterfactual_table, transfer_tables
+from cftransfer.measuring.model_distance import mean_distances, model_distances
 from cftransfer.measuring.reference_answers import OfEachBase
+from cftransfer.measuring.tails import tails
 from cftransfer.models import export as exported
 from cftransfer.models.perturbed_weights import perturbed
-from cftransfer.models.prediction import Asked
+from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.spec import generating_seeds
 from cftransfer.store.searched import of_base, searched, searches_file
 from cftransfer.store.trained import curves, model_file, trained, trajectory
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OnTestSplit:
+    """What models say of the test split; of references after each number of epochs.
+
+    distances: one row per pair, as `model_distances` has them.
+    """
+
+    base_accuracy: float
+    reference_accuracy: list[float]
+    distances: list[pd.DataFrame]
+
 
 CURVE = ["rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy"]
 
@@ -57,8 +74,8 @@ def run(plan: Plan) -> JobResult:
         nested=plan.nested,
     )
     asked = base_by_base(counterfactuals, transfers, group=len(plan.epochs) - 1)
-    accuracies, notes = _accuracies(plan, bases, references)
-    metrics, tables, curve = _measured(plan, counterfactuals, asked, accuracies)
+    of_models, notes = _on_test_split(plan, bases, references)
+    metrics, tables, curve = _measured(plan, counterfactuals, asked, of_models)
     if isinstance(plan.dataset.space, PixelSpace):
         metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
     shown = examples.examples(searches, asked.first, plan.dataset)
@@ -104,20 +121,23 @@ def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> lis
 
 
 def _measured(
-    plan: Plan, counterfactuals: pd.DataFrame, asked: AllBases, accuracies: dict[str, Any]
+    plan: Plan, counterfactuals: pd.DataFrame, asked: AllBases, of_models: OnTestSplit
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame | pa.Table], pd.DataFrame | None]:
     """Return metrics, tables, and of continued training the curve.
 
     asked: of the references after each number of epochs; then, if asked, of those of other seeds alone.
     """
     by_epoch = asked.counts[: len(plan.epochs)]
-    pairs = [rates.pairs(counts) for counts in by_epoch]
+    pairs = [
+        rates.pairs(counts).merge(apart, on=["base", "reference"], validate="one_to_one")
+        for counts, apart in zip(by_epoch, of_models.distances, strict=True)
+    ]
     measured = [
         _metrics(counterfactuals, counts, table)
-        | {"base_accuracy": accuracies["base_accuracy"], "reference_accuracy": accuracy}
-        for counts, table, accuracy in zip(by_epoch, pairs, accuracies["reference_accuracy"], strict=True)
+        | {"base_accuracy": of_models.base_accuracy, "reference_accuracy": accuracy}
+        for counts, table, accuracy in zip(by_epoch, pairs, of_models.reference_accuracy, strict=True)
     ]
-    metrics = measured[-1]
+    metrics = measured[-1] | tails(pairs[-1], asked.holds)
     tables: dict[str, pd.DataFrame | pa.Table] = {
         "counterfactuals": counterfactuals,
         "transfers": asked.transfers[len(plan.epochs) - 1],
@@ -142,6 +162,7 @@ def _metrics(counterfactuals: pd.DataFrame, counts: Counts, pairs: pd.DataFrame)
         | rates.intervals(pairs)
         | rates.distance_interval(counterfactuals)
         | rates.before_projection(counterfactuals, counts)
+        | mean_distances(pairs)
     )
 
 
@@ -164,26 +185,28 @@ def _curves(plan: Plan) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _accuracies(
+def _on_test_split(
     plan: Plan, bases: Sequence[Asked], references: Sequence[Sequence[Any]]
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the accuracy of the bases and, after each number of epochs, of the references; and notes on both."""
+) -> tuple[OnTestSplit, list[str]]:
+    """Return how often models are right and how far apart they are; and notes on those that have learned nothing."""
     x, y, names = plan.dataset.x_test, plan.dataset.y_test, plan.dataset.classes
-    of_bases = answers(bases, x)
-    of_references = [
-        torch.cat([answers(model.models if isinstance(model, OfEachBase) else [model], x) for model in models])
-        for models in references
-    ]
-    notes = learned_nothing(of_bases, y, plan.base_seeds, role="base", names=names)
+    of_bases = [logits(model, x) for model in bases]
+    of_references = [[_logits_of_each(model, x) for model in models] for models in references]
+    classes = [torch.stack([predicted(said) for some in models for said in some]) for models in of_references]
+    base_classes = torch.stack([predicted(said) for said in of_bases])
+    notes = learned_nothing(base_classes, y, plan.base_seeds, role="base", names=names)
     if not plan.perturbed:
-        notes += learned_nothing(of_references[-1], y, plan.reference_seeds, role="reference", names=names)
+        notes += learned_nothing(classes[-1], y, plan.reference_seeds, role="reference", names=names)
     for note in notes:
         log.warning("%s", note)
-    accuracies = {
-        "base_accuracy": accuracy(of_bases, y),
-        "reference_accuracy": [accuracy(classes, y) for classes in of_references],
-    }
-    return accuracies, notes
+    distances = [model_distances(of_bases, models, nested=plan.nested) for models in of_references]
+    accuracies = [accuracy(some, y) for some in classes]
+    return OnTestSplit(accuracy(base_classes, y), accuracies, distances), notes
+
+
+def _logits_of_each(model: Any, x: Tensor) -> list[Tensor]:
+    """Return what a reference says of x: one tensor, or one for each base where it is made of them."""
+    return [logits(one, x) for one in (model.models if isinstance(model, OfEachBase) else [model])]
 
 
 def _features(dataset: Dataset) -> Sequence[Feature]:

@@ -2,18 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
-
-from cftransfer.models.prediction import Asked, logits, predicted
 
 LEARNED = 0.02  # of accuracy above the most frequent class's share; with less, models have hardly learned
 NAMED = 3  # models that a note names; of more, it says how many
-
-
-def answers(models: Sequence[Asked], x: Tensor) -> Tensor:
-    """x: (n, *input) → (models, n): the class in which each model puts each row."""
-    return torch.stack([predicted(logits(model, x)) for model in models])
 
 
 def accuracy(classes: Tensor, y: Tensor) -> float:

@@ -18,6 +18,8 @@ from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number, job_digest, version_
 from cftransfer.measuring.statistics import Sharing, Trend, holm, trend
 from cftransfer.spec import PARTS
 
+MANY = 4  # experiments with a job each, from which on they share a panel
+
 
 @dataclass(frozen=True)
 class Point:
@@ -134,9 +136,12 @@ def jobs(folders: Sequence[Path], *, below: bool = True) -> Jobs:
         raise InputError(f"{', '.join(map(str, folders))}: holds no finished job of transfer.py{lost}")
     once = {_identity(job): job for job in done}  # the last one counts
     done, copies = list(once.values()), len(done) - len(once)
-    experiments = sorted({(_experiment(job), bool(job.result.curve)) for job in done})
-    together = [[job for job in done if (_experiment(job), bool(job.result.curve)) == kind] for kind in experiments]
-    panels = [_panel(name, group) for (name, _), group in zip(experiments, together, strict=True)]
+    kinds = sorted({(experiment_of(job), bool(job.result.curve)) for job in done})
+    together = [[job for job in done if (experiment_of(job), bool(job.result.curve)) == kind] for kind in kinds]
+    if len(kinds) >= MANY and all(len({_dataset(job) for job in some}) == len(some) for some in together):
+        panels = [_side_by_side(done)]
+    else:
+        panels = [_panel(name, some) for (name, _), some in zip(kinds, together, strict=True)]
     sweeps = _jobs_of_sweeps(begun, folders)
     earlier = tuple(job.folder for job in done if _is_left_over(job, sweeps))
     there = [job.resolve().parent for job in begun if job not in earlier]
@@ -149,7 +154,8 @@ def _identity(job: Job) -> str:
     return json.dumps([job.result.what, job.result.choices, version_of(job.result.data)], sort_keys=True)
 
 
-def _experiment(job: Job) -> str:
+def experiment_of(job: Job) -> str:
+    """Return the name of a job's experiment."""
     return job.result.choices.get("experiment") or ""
 
 
@@ -218,6 +224,17 @@ def _of_sweep(folder: Path) -> list[str]:
         return ["-m", *typed_words(overrides["task"]), *hydra]
     except (InputError, KeyError, TypeError, ValueError):
         return []
+
+
+def _side_by_side(some: list[Job]) -> Panel:
+    """Return one panel for many experiments with a job each: it tells apart changes, not values of one of them."""
+    series = ["experiment", *(["dataset"] if len({_dataset(job) for job in some}) > 1 else [])]
+    order = sorted(some, key=lambda job: (_dataset(job), natural(job.folder)))
+    return Panel(", ".join(dict.fromkeys(map(experiment_of, order))), order, None, series)
+
+
+def _dataset(job: Job) -> str:
+    return str(job.settings.get("dataset"))
 
 
 def _panel(experiment: str, some: list[Job]) -> Panel:

@@ -21,6 +21,7 @@ from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS, Git, content
 from cftransfer.measuring.per_counterfactual import in_words
 from cftransfer.measuring.statistics import Trend
+from cftransfer.report.changes import severities
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence
 from cftransfer.report.place import REPORT
@@ -62,6 +63,12 @@ PAGE = {
     "found as bytes": ("found_as_bytes", "n_found"),
     "base accuracy": ("base_accuracy", ""),
     "reference accuracy": ("reference_accuracy", ""),
+    "disagreement": ("disagreement", ""),
+    f"{INTERVAL} of it  ": ("disagreement_low", "disagreement_high"),
+    "|Δp|": ("prob_difference", ""),
+    "accepted by all": ("rate_all", ""),
+    f"{INTERVAL} of it   ": ("rate_all_low", "rate_all_high"),
+    "least rate": ("rate_min", ""),
     "pairs": ("pairs", ""),
 }
 
@@ -146,6 +153,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, Mapping[str, 
         subject=", ".join(dict.fromkeys(panel.knob for panel in jobs.panels if panel.knob)),
         asked=[(panel.experiment, asked(panel)) for panel in jobs.panels],
         figures={name: _inline(pictures["svg"].decode()) for name, pictures in figures.items()},
+        severities=severities(jobs),
         panels=[(panel.experiment, *cells(panel, by_class(panel)), names(panel.jobs)) for panel in jobs.panels],
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results} - {""}),

@@ -25,7 +25,7 @@ from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
 from cftransfer.models.build import Hardware, build_for, faster_stacked
 from cftransfer.models.training_rows import training_rows
-from cftransfer.spec import ALL_ROWS, Spec, at_epoch, family_key, key, model_key
+from cftransfer.spec import ALL_ROWS, UNCHANGED, Spec, at_epoch, family_key, key, model_key
 from cftransfer.store import artifacts
 from cftransfer.store.locks import hold
 
@@ -218,7 +218,8 @@ def counted(seeds: Sequence[int]) -> str:
 
 def shape_of(spec: Spec) -> str:
     """Return the settings of a spec's model, as in layers=4 width=64, and of its rows where these are not all."""
-    words = [f"{name}={value}" for name, value in spec["model"].items() if name != "_target_"]
+    told = {name: value for name, value in spec["model"].items() if UNCHANGED["model"].get(name) != value}
+    words = [f"{name}={value}" for name, value in told.items() if name != "_target_"]
     if (rows := spec.get("rows", ALL_ROWS)) != ALL_ROWS:
         words += [f"rows={rows['_target_']}", *(f"{n}={v}" for n, v in rows.items() if n in ("share", "count"))]
     return " ".join(words)

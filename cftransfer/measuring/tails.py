@@ -1,0 +1,46 @@
+"""What a person meets is one future model, not the mean of many: how rates are spread over references."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cftransfer.columns import matrix
+from cftransfer.measuring.statistics import two_way_interval
+
+
+def tails(pairs: pd.DataFrame, holds: pd.DataFrame) -> dict[str, Any]:
+    """Return how the rate is spread over the references; {} where a base has one reference.
+
+    rate_all: share of found counterfactuals that all references accept, with an interval over bases, given these
+    references. rate_p10, rate_min: the 10th percentile and the least of a base's rates over references, averaged over
+    bases. These three depend on how many references there are: more of them find more that fail. The last two have no
+    interval, since an extreme of few references says little about that of all.
+    """
+    rates = matrix(pairs)
+    rates = rates[~np.isnan(rates).any(1)]
+    if rates.size == 0 or rates.shape[1] < 2:
+        return {}
+    by_factual = holds.assign(all=holds.share == 1).groupby(["base", "factual"])["all"].mean()
+    over = two_way_interval(by_factual.groupby("base").mean().to_numpy()[:, None])
+    return {
+        "rate_all": over.mean,
+        "rate_all_low": max(over.low, 0.0),
+        "rate_all_high": min(over.high, 1.0),
+        "rate_p10": float(np.quantile(rates, 0.1, axis=1).mean()),
+        "rate_min": float(rates.min(1).mean()),
+    }
+
+
+def accepted_by(holds: pd.DataFrame) -> pd.DataFrame:
+    """One row per k = 1 … J references: the share of found counterfactuals that at least k of them accept.
+
+    Bases weigh the same, and so do the factuals of a base.
+    """
+    held = (holds.share * holds.n_references).round().astype(int)
+    most = int(holds.n_references.max())
+    shares = [
+        holds.assign(enough=held >= k).groupby(["base", "factual"]).enough.mean().groupby("base").mean().mean()
+        for k in range(1, most + 1)
+    ]
+    return pd.DataFrame({"k": range(1, most + 1), "references": most, "share": shares})
