@@ -98,14 +98,15 @@ class OutputFolder(Callback):
         return folder
 
     def jobs(self) -> list[Path]:
-        """Return the folders of jobs that have begun, or that launchers know of.
+        """Return the folders of jobs that have begun or ended, or that launchers know of.
 
         A single job is in its own folder, whatever lies below it.
         """
         if not self.sweep:
             return [self.path]
         begun = {path.parent.parent for path in self.path.rglob(".hydra/overrides.yaml")}
-        return sorted(begun | set(self.reasons))
+        ended = {path.parent for path in self.path.rglob(RESULT)}  # with hydra.output_subdir=null, too
+        return sorted(begun | ended | set(self.reasons))
 
 
 def _jobs_of(settings: DictConfig) -> str | None:

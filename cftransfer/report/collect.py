@@ -211,9 +211,17 @@ def _jobs_of_sweeps(begun: Sequence[Path], folders: Sequence[Path]) -> dict[Path
 
 
 def _is_left_over(job: Job, sweeps: dict[Path, list[str]]) -> bool:
-    """Return whether a job is none of the last sweep in its folder."""
-    known = sweeps.get(job.folder.resolve().parent)
-    return known is not None and job_digest(job.result.overrides) not in known
+    """Return whether a job is none of the last sweep in its folder.
+
+    What was typed last counts: the words of its result are those of the sweep that made it, in that one's order.
+    """
+    if (known := sweeps.get(job.folder.resolve().parent)) is None:
+        return False
+    try:
+        words = typed_words(yaml_of(job.folder, ".hydra/overrides.yaml"))
+    except (InputError, TypeError):  # without Hydra's own folder
+        words = job.result.overrides
+    return job_digest(words) not in known
 
 
 def _of_sweep(folder: Path) -> list[str]:

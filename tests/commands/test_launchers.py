@@ -218,6 +218,7 @@ def test_a_job_that_failed_without_its_hydra_folder_is_named(launcher, tmp_path)
     done = run_command(tmp_path, "transfer.py", *words)
     assert done.returncode == 1
     assert len(metrics(tmp_path)) == 1
+    assert (tmp_path / "sweep" / "report.html").exists()
     assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: takes a whole number ≥ 1"
 
 

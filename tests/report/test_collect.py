@@ -569,6 +569,21 @@ def test_one_long_word_and_one_that_repeats_are_not_unfolded(tmp_path):
         assert re.search(rf"examples.parquet cannot be read \(.*{said}", reason)
 
 
+@pytest.mark.parametrize("kind", ["list", "struct", "bytes"])
+def test_words_that_repeat_within_lists_or_as_bytes_are_not_unfolded(tmp_path, kind):
+    place, many, long = good_and_broken(tmp_path), 2**8, 2**16
+    word = pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.zeros(many, np.int32)), ["x" * long])
+    column = {
+        "list": lambda: pyarrow.ListArray.from_arrays(pyarrow.array(np.arange(many + 1, dtype=np.int32)), word),
+        "struct": lambda: pyarrow.StructArray.from_arrays([word], ["word"]),
+        "bytes": lambda: pyarrow.array([b"x" * long] * many, pyarrow.binary(long)),
+    }[kind]()
+    table = pyarrow.table({"example": np.zeros(many, int), "more": column})
+    pyarrow.parquet.write_table(table, place / "examples.parquet", store_schema=False)
+    (reason,) = jobs([tmp_path]).failed.values()
+    assert re.search(r"examples.parquet cannot be read \(more.* holds words in lists, or bytes of one length", reason)
+
+
 def test_a_table_of_many_bytes_is_not_opened(tmp_path):
     place = good_and_broken(tmp_path)
     os.truncate(place / "pairs.parquet", 3 * 2**30)  # a sparse file
@@ -684,6 +699,16 @@ def test_jobs_of_an_earlier_sweep_in_the_same_folder_are_marked(tmp_path, capsys
     said = capsys.readouterr().out
     assert "left by an earlier sweep in the same folder, and counted: 1, 2;" in said
     assert said.startswith("1 of 3 jobs have a result; 2 never began")
+
+
+def test_a_result_that_a_later_sweep_has_taken_over_is_of_that_sweep(tmp_path):
+    """The same settings in another order, or with another wandb.mode, leave a result as it was."""
+    write_job(tmp_path / "0", rates=[[0.5]], overrides=["seed=1", "samples=5"])
+    put_sweep(tmp_path, [["samples=5", "seed=1", "wandb=disabled"]])
+    assert [folder.name for folder in jobs([tmp_path]).earlier] == ["0"]
+    fail_job(tmp_path / "0", ["samples=5", "seed=1", "wandb=disabled"])
+    collected = jobs([tmp_path])
+    assert (collected.earlier, collected.never) == ((), 0)
 
 
 def test_a_single_job_is_reported_on_alone(tmp_path):
