@@ -12,9 +12,9 @@ from cftransfer.targets import source_of
 Spec: TypeAlias = dict[str, Any]  # a dictionary of settings for each of PARTS, resolved, plain data
 
 FORMAT = 2  # raise it when the same spec would no longer give the same artifact
-PARTS = ("dataset", "model", "training", "rows", "weights")
+PARTS = ("dataset", "model", "training", "rows", "perturbation")
 ALL_ROWS = {"_target_": "all"}  # the rows of the training split as they are
-TRAINED = {"_target_": "trained"}  # the weights as training left them
+UNPERTURBED = {"_target_": "none"}  # the weights as training left them
 # Settings that came later, at values that change nothing: no part of a key, or models that were stored would be lost.
 UNCHANGED: dict[str, dict[str, Any]] = {
     "model": {"dropout": 0.0},
@@ -88,7 +88,7 @@ def without_paths(spec: Spec) -> Spec:
     kept = {
         part: {name: value for name, value in spec[part].items() if not _left_out(part, name, value)}
         for part in PARTS
-        if part in spec and spec[part] not in (ALL_ROWS, TRAINED)
+        if part in spec and spec[part] not in (ALL_ROWS, UNPERTURBED)
     }
     return {name: value for name, value in spec.items() if name not in PARTS} | kept
 

@@ -13,7 +13,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,12 @@ MODULES = {  # of each part: the modules in which a name is looked for
     "model": ("cftransfer.models.{name}", "cftransfer.models.sklearn_models"),
     "counterfactual": ("cftransfer.counterfactuals.{name}",),
     "rows": ("cftransfer.models.training_rows",),
-    "weights": ("cftransfer.models.perturbed_weights",),
+    "perturbation": ("cftransfer.models.perturbation",),
 }
 ENTRY_POINTS = {
     "dataset": "cftransfer.datasets",
     "model": "cftransfer.models",
     "counterfactual": "cftransfer.methods",
-    "rows": "cftransfer.rows",
-    "weights": "cftransfer.weights",
 }
 # What each function of a part takes.
 TAKES = {
@@ -40,7 +38,7 @@ TAKES = {
     "model": "input_shape",
     "counterfactual": "target",
     "rows": "random",
-    "weights": "perturb",
+    "perturbation": "network",
 }
 # What the project ships. Its code changes with FORMAT (spec.py); the source of all other code is a part of its keys.
 OWN = {
@@ -57,7 +55,7 @@ OWN = {
         "roar", "robx", "sns", "trex", "wachter",
     },
     "rows": {"bootstrap", "drop", "label_noise", "part", "shift"},
-    "weights": {"dropout_models", "weight_noise"},
+    "perturbation": {"dropout_models", "weight_noise"},
 }  # fmt: skip
 
 
@@ -127,7 +125,7 @@ def _function(part: str, name: str) -> Callable[..., Any]:
             if inspect.isfunction(function) and function.__module__ == module:
                 _source(function)  # as it is now
                 return function
-    for entry in entry_points(group=ENTRY_POINTS[part], name=name):
+    for entry in (entry for entry in _offered(part) if entry.name == name):
         try:
             function = entry.load()
         except AttributeError as error:
@@ -141,6 +139,11 @@ def _function(part: str, name: str) -> Callable[..., Any]:
     raise InputError(f"{part}._target_={name}: no such {part}; there are: {', '.join(_names(part))}")
 
 
+def _offered(part: str) -> list[EntryPoint]:
+    """Return the entry points of installed packages for a part, if it takes any."""
+    return list(entry_points(group=ENTRY_POINTS[part])) if part in ENTRY_POINTS else []
+
+
 def _names(part: str) -> list[str]:
     """Return the names that a part has: what the project ships, and what installed packages offer."""
-    return sorted({*OWN[part], *(entry.name for entry in entry_points(group=ENTRY_POINTS[part]))})
+    return sorted({*OWN[part], *(entry.name for entry in _offered(part))})

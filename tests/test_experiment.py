@@ -25,7 +25,7 @@ def checked(cfg):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("+training.weight_decay=0.1", "training.weight_decay: no such key; training has: epochs, lr, batch_size"),
+        ("+training.momentum=0.1", "training.momentum: no such key; training has: epochs, lr, batch_size"),
         ("+trainer.thread=3", "trainer.thread: no such key"),
         ("+replicates.base=3", "replicates.base: no such key"),
         ("+wandb.colour=x", "wandb.colour: no such key"),

@@ -30,7 +30,7 @@ from cftransfer.measuring.model_distance import mean_distances, model_distances
 from cftransfer.measuring.reference_answers import OfEachBase
 from cftransfer.measuring.tails import tails
 from cftransfer.models import export as exported
-from cftransfer.models.perturbed_weights import perturbed
+from cftransfer.models.perturbation import perturbed
 from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.spec import generating_seeds
@@ -100,9 +100,9 @@ def run(plan: Plan) -> JobResult:
 def _references(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> Sequence[Sequence[Any]]:
     """Return the references after each number of epochs; those that are made of the bases once."""
     if plan.perturbed:
-        weights = plan.reference["weights"]
+        how = plan.reference["perturbation"]
         seeds = plan.reference_seeds
-        return [[OfEachBase([perturbed(base, weights, seed=seed) for base in bases]) for seed in seeds]]
+        return [[OfEachBase([perturbed(base, how, seed=seed) for base in bases]) for seed in seeds]]
     theirs = {**shared, "dataset": plan.reference_dataset}
     return trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **theirs)
 

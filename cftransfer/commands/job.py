@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_MEMORY = re.compile("(?i)allocate memory|out of memory|storage size calculation overflowed")  # of torch's exceptions
-REPLACED = tuple(f"{part}@reference.{part}" for part in ("model", "rows", "weights"))  # whole groups of the reference
+# Whole groups of the reference, by the place where they are put.
+REPLACED = tuple(f"{part}@reference.{part}" for part in ("model", "rows", "perturbation"))
 GROUPS = ("experiment", "dataset", "model", "training", "rows", "counterfactual", *REPLACED)
 
 

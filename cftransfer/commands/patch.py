@@ -27,9 +27,9 @@ def reference_spec(cfg: DictConfig) -> Spec:
     """Merge the experiment's patch, `reference` less its `seeds`, onto the base's spec.
 
     Raises InputError for a key that the base does not have, for a patch that changes nothing, and for a reference
-    that would be the base itself: each would be a transferability rate that means nothing. A whole model, or choice of
-    rows or weights, in the patch (one with a `_target_`) replaces the base's; a model may be the same, then of other
-    seeds: the diagonal of a matrix.
+    that would be the base itself: each would be a transferability rate that means nothing. A whole
+    model, rule of rows, or perturbation in the patch (one with a `_target_`) replaces the base's. A model may be the same,
+    then of other seeds: the diagonal of a matrix.
     """
     base = base_spec(cfg)
     if not isinstance(cfg.reference, DictConfig):
@@ -71,7 +71,7 @@ def _replaces(patch: Mapping[str, Any], part: str) -> bool:
 
 
 def _merged_strictly(base: Spec, patch: Mapping[str, Any]) -> Spec:
-    replaced = {part: patch[part] for part in ("model", "rows", "weights") if _replaces(patch, part)}
+    replaced = {part: patch[part] for part in ("model", "rows", "perturbation") if _replaces(patch, part)}
     strict = OmegaConf.create({**base, **replaced})
     OmegaConf.set_struct(strict, True)
     try:

@@ -15,10 +15,10 @@ from cftransfer.data.dataset import Dataset, load
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import version_of
 from cftransfer.models.build import Hardware, build_for, check_training, fitted_in_one_go
-from cftransfer.models.perturbed_weights import check_weights
+from cftransfer.models.perturbation import check_perturbation
 from cftransfer.models.training_rows import shifted
 from cftransfer.settings import check_choice, check_int
-from cftransfer.spec import TRAINED, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
+from cftransfer.spec import UNPERTURBED, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
 from cftransfer.store.searched import IMPORTED, check_search, imported_content
 from cftransfer.targets import parameters
 
@@ -75,7 +75,7 @@ class Plan:
     @property
     def perturbed(self) -> bool:
         """Whether the references are the bases themselves, with other weights."""
-        return self.reference["weights"] != TRAINED
+        return self.reference["perturbation"] != UNPERTURBED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,22 +182,22 @@ def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool
         way_out = "choose a network, as in model=mlp, or another experiment"
         name = base["model"]["_target_"].rpartition(".")[2]
         raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")
-    _check_weights(base, reference, nested=nested)
+    _check_perturbation(base, reference, nested=nested)
     if nested and reference["training"]["epochs"] < base["training"]["epochs"]:
         raise InputError("reference.training.epochs: with reference.seeds=base, takes no fewer than training.epochs")
 
 
-def _check_weights(base: Spec, reference: Spec, *, nested: bool) -> None:
+def _check_perturbation(base: Spec, reference: Spec, *, nested: bool) -> None:
     """Refuse changed weights of bases, and of references that are changed in more than that."""
-    if base["weights"] != TRAINED:
-        raise InputError("weights: is of references alone, as in experiment=weight_noise")
-    if reference["weights"] == TRAINED:
+    if base["perturbation"] != UNPERTURBED:
+        raise InputError("perturbation: is of references alone, as in experiment=weight_noise")
+    if reference["perturbation"] == UNPERTURBED:
         return
-    check_weights(reference["weights"])
-    if nested or {**reference, "weights": TRAINED} != base:
+    check_perturbation(reference["perturbation"])
+    if nested or {**reference, "perturbation": UNPERTURBED} != base:
         way_out = "leave out the rest of the patch, and reference.seeds"
         raise InputError(
-            f"reference.weights={reference['weights']['_target_']}: changes the bases themselves; {way_out}"
+            f"reference.perturbation={reference['perturbation']['_target_']}: changes the bases themselves; {way_out}"
         )
 
 

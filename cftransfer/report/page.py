@@ -96,7 +96,7 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         console.print(f"failed: {plain(str(folder))} ({reason})", style="red")
     if missing:
         console.print(f"{missing}; the same command again makes the missing ones")
-    for note in [*notes(jobs), *data_notes(jobs.jobs)]:
+    for note in notes(jobs):
         console.print(plain(note))
     on_models = model_notes(jobs.jobs)
     for note in on_models[:PRINTED_NOTES]:

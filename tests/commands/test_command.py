@@ -20,7 +20,7 @@ from cftransfer.errors import InputError, as_command
         (
             "model.layres=4",
             ConfigCompositionException,
-            "model.layres: no such key; model has: layers, width; did you mean model.layers?",
+            "model.layres: no such key; model has: layers, width, dropout; did you mean model.layers?",
         ),
         ("layers=4", ConfigCompositionException, "layers: no such key"),
         ("reference.model.layers=6", ConfigCompositionException, "a plus adds it: +reference.model.layers=…"),

@@ -24,7 +24,7 @@ OPTIONS = sorted(
         if path.parent != ROOT / "conf" and not path.stem.startswith("_")
     }
     # Of references alone: experiments of these names choose them.
-    - {"rows=shift", "weights=weight_noise", "weights=dropout_models"}
+    - {"rows=shift", "perturbation=weight_noise", "perturbation=dropout_models"}
 )
 
 

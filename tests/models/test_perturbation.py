@@ -8,7 +8,7 @@ import cftransfer as cft
 from cftransfer.commands import experiment
 from cftransfer.commands.plan import plan as plan_of
 from cftransfer.errors import InputError
-from cftransfer.models.perturbed_weights import perturbed
+from cftransfer.models.perturbation import perturbed
 
 MOONS = cft.dataset("moons", rows=200)
 (NETWORK,) = cft.train(MOONS, layers=2, width=8, epochs=1)
@@ -54,11 +54,14 @@ def test_left_out_features_are_inputs_of_layers_and_the_others_are_scaled_up():
 
 def test_what_has_no_weights_is_one_line():
     (tree,) = cft.train(MOONS, model="decision_tree", max_depth=2)
-    with pytest.raises(InputError, match="weights=weight_noise: changes weights of a network"):
+    with pytest.raises(InputError, match="perturbation=weight_noise: changes weights of a network"):
         perturbed(tree, noise(0.1), seed=0)
     with pytest.raises(InputError, match="the base has no hidden features"):
         perturbed(torch.nn.Linear(2, 1), {**LEFT_OUT, "share": 0.5}, seed=0)
-    for settings, said in ((noise(-1), "weights.epsilon=-1"), (noise(1, "l2"), "weights.norm=l2: takes one of linf")):
+    for settings, said in (
+        (noise(-1), "perturbation.epsilon=-1"),
+        (noise(1, "l2"), "perturbation.norm=l2: takes one of linf"),
+    ):
         with pytest.raises(InputError, match=said):
             perturbed(NETWORK, settings, seed=0)
 
@@ -70,23 +73,23 @@ SMALL += ["replicates.bases=2", "replicates.references=3", "samples=30"]
 def test_noise_that_goes_to_nothing_leaves_a_rate_of_one(tmp_path):
     """Bases and references cross, and no reference is trained."""
     words = [*SMALL, "experiment=weight_noise", f"paths.store={tmp_path}"]
-    result = experiment.run(plan_of(composed(*words, "reference.weights.epsilon=0")))
+    result = experiment.run(plan_of(composed(*words, "reference.perturbation.epsilon=0")))
     assert (result.metrics["pairs"], result.metrics["interval"]) == (6, "bases × references")
     assert result.metrics["rate"] == result.metrics["agreement"] == 1
     assert "rate_seed" not in result.metrics
     assert len(list(tmp_path.glob("models/*.safetensors"))) == 2
-    assert experiment.run(plan_of(composed(*words, "reference.weights.epsilon=1"))).metrics["rate"] < 1
+    assert experiment.run(plan_of(composed(*words, "reference.perturbation.epsilon=1"))).metrics["rate"] < 1
 
 
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("reference.seeds=base", "reference.weights=weight_noise: changes the bases themselves"),
-        ("+reference.model.layers=2", "reference.weights=weight_noise: changes the bases themselves"),
+        ("reference.seeds=base", "reference.perturbation=weight_noise: changes the bases themselves"),
+        ("+reference.model.layers=2", "reference.perturbation=weight_noise: changes the bases themselves"),
     ],
 )
 def test_patches_that_do_not_go_together_are_one_line(word, said, tmp_path):
     with pytest.raises(InputError, match=said):
         plan_of(composed(*SMALL, "experiment=weight_noise", f"paths.store={tmp_path}", word))
-    with pytest.raises(InputError, match="weights: is of references alone"):
-        plan_of(composed(*SMALL, "weights=weight_noise", f"paths.store={tmp_path}"))
+    with pytest.raises(InputError, match="perturbation: is of references alone"):
+        plan_of(composed(*SMALL, "perturbation=weight_noise", f"paths.store={tmp_path}"))

@@ -19,10 +19,10 @@ from cftransfer.targets import call_target
 Perturb = Callable[[nn.Module, torch.Generator], None]  # changes a network in place
 
 
-def weight_noise(*, epsilon: float, norm: str, perturb: None = None) -> Perturb:  # noqa: ARG001
+def weight_noise(*, epsilon: float, norm: str, network: None = None) -> Perturb:  # noqa: ARG001
     """Uniform noise on every weight, of at most `epsilon` ≥ 0: by itself (linf), or times the weight (relative)."""
-    check_float("weights.epsilon", epsilon, inside="≥ 0", among=lambda size: 0 <= size < float("inf"))
-    check_choice("weights.norm", norm)
+    check_float("perturbation.epsilon", epsilon, inside="≥ 0", among=lambda size: 0 <= size < float("inf"))
+    check_choice("perturbation.norm", norm)
 
     def add_noise(model: nn.Module, random: torch.Generator) -> None:
         for weight in model.parameters():
@@ -32,37 +32,39 @@ def weight_noise(*, epsilon: float, norm: str, perturb: None = None) -> Perturb:
     return add_noise
 
 
-def dropout_models(*, share: float, perturb: None = None) -> Perturb:  # noqa: ARG001
+def dropout_models(*, share: float, network: None = None) -> Perturb:  # noqa: ARG001
     """A `share` of the hidden features, in [0, 1), left out for good; the others are scaled up, as dropout does.
 
     They are the inputs of every linear layer but the first: those of the last one alone in a convolutional network.
     """
     inside = "from 0 up to, not including, 1"
-    check_float("weights.share", share, inside=inside, among=lambda part: 0 <= part < 1)
+    check_float("perturbation.share", share, inside=inside, among=lambda part: 0 <= part < 1)
 
     def leave_out(model: nn.Module, random: torch.Generator) -> None:
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
         convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
         if not (hidden := linear if convolves else linear[1:]):
-            raise InputError("weights=dropout_models: the base has no hidden features to leave out; choose model=mlp")
+            raise InputError(
+                "perturbation=dropout_models: the base has no hidden features to leave out; choose model=mlp"
+            )
         for layer in hidden:
             layer.weight.mul_((torch.rand(layer.in_features, generator=random) >= share) / (1 - share))
 
     return leave_out
 
 
-def check_weights(settings: Mapping[str, Any]) -> None:
+def check_perturbation(settings: Mapping[str, Any]) -> None:
     """Raise an InputError, naming the key, for settings that are not possible."""
-    call_target("weights", settings, perturb=None)
+    call_target("perturbation", settings, network=None)
 
 
 def perturbed(base: Asked, settings: Mapping[str, Any], *, seed: int) -> Asked:
     """Return a copy of a trained network whose weights a seed has changed; InputError for a model without weights."""
-    change: Perturb = call_target("weights", settings, perturb=None)
+    change: Perturb = call_target("perturbation", settings, network=None)
     if not isinstance(base, nn.Module):
         way_out = "choose a network, as in model=mlp"
         raise InputError(
-            f"weights={settings['_target_']}: changes weights of a network, which the base is not; {way_out}"
+            f"perturbation={settings['_target_']}: changes weights of a network, which the base is not; {way_out}"
         )
     copy = deepcopy(base).cpu()
     with torch.no_grad():
