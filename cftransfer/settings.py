@@ -29,7 +29,7 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "counterfactual.iterations": (0, None),
     "counterfactual.batch_size": (1, None),
     "counterfactual.draws": (1, None),
-    "counterfactual.models": (1, 20),
+    "counterfactual.models": (1, 64),
     "counterfactual.patience": (1, None),
     "counterfactual.points": (1, None),
     "counterfactual.steps": (0, None),
