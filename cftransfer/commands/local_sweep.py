@@ -167,7 +167,9 @@ def _death(code: int) -> str:
 def _starter(folder: Path, processes: int, message: Any) -> Callable[[int], Worker]:
     """Return the function that starts the process of a number, with its share of the cores and a log in `folder`."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, len(os.sched_getaffinity(0)) // processes))
-    command = [sys.executable, "-uP", "-m", "cftransfer.commands.worker"]
+    # As `-m`, but from where this process imports: a clone's own code, whatever version is installed.
+    module = "runpy.run_module('cftransfer.commands.worker', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-uPc", f"import runpy, sys; sys.path[:] = {sys.path}; {module}"]
 
     def start(number: int) -> Worker:
         ours, theirs = Pipe()

@@ -1,4 +1,4 @@
-"""A process of hydra/launcher=local: `python -m cftransfer.commands.worker FD` runs the jobs that come over a socket.
+"""A process of hydra/launcher=local, which `local_sweep` starts as a program: it runs the jobs that come over a socket.
 
 It is a program of its own, and no fork or spawn of `multiprocessing`, so that its environment is set and its words go
 to its log from its first moment: how many threads torch has is read once, and a process may die in its imports.

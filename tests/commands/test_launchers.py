@@ -162,6 +162,16 @@ def test_local_processes_divide_the_cores_among_them(tmp_path, monkeypatch):
         assert f"OMP_NUM_THREADS={threads}".encode() in variables
 
 
+def test_local_processes_import_from_where_the_command_does(tmp_path, monkeypatch):
+    """In a second clone with the environment of the first, that is the second one's code."""
+    (tmp_path / "hydra").mkdir()
+    (tmp_path / "hydra" / "__init__.py").write_text("raise SystemExit('not the installed one')")
+    monkeypatch.syspath_prepend(tmp_path)
+    worker = local_sweep._starter(tmp_path, 1, None)(1)
+    worker.wait()
+    assert worker.log.read_text() == "not the installed one\n"
+
+
 def test_progress_is_logged_now_and_then_and_at_the_end(monkeypatch, caplog):
     clock = iter(range(0, 44, 4))
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
