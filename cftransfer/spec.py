@@ -20,7 +20,6 @@ UNCHANGED: dict[str, dict[str, Any]] = {
     "model": {"dropout": 0.0},
     "training": {"optimizer": "adam", "weight_decay": 0.0, "label_smoothing": 0.0},
 }
-WEIGHTS_FILE = "weights_file"  # the hash of a file; keys, older than the part `weights`, have it under that name
 # Files, and tables of features; the identity of a data set is that of its content.
 PLACES = {"dataset": ("root", "path", "test_path", "features"), "model": ("weights",), "rows": ("dataset",)}
 POOLS = ("base", "reference", "generating")  # the third is for methods that train models of their own
@@ -38,7 +37,7 @@ def with_hashes(spec: Spec, version: str) -> Spec:
     weights = spec["model"].get("weights")
     content = {
         "data": version,
-        WEIGHTS_FILE: content_of("model.weights", weights) if weights else "",
+        "weights": content_of("model.weights", weights) if weights else "",
         "model_source": source_of("model", spec["model"]),
     }
     return {**spec, **{name: known for name, known in content.items() if known}}
@@ -91,8 +90,7 @@ def without_paths(spec: Spec) -> Spec:
         for part in PARTS
         if part in spec and spec[part] not in (ALL_ROWS, UNPERTURBED)
     }
-    others = {"weights" if name == WEIGHTS_FILE else name: value for name, value in spec.items() if name not in PARTS}
-    return others | kept
+    return {name: value for name, value in spec.items() if name not in PARTS} | kept
 
 
 def _left_out(part: str, name: str, value: Any) -> bool:
