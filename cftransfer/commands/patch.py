@@ -28,8 +28,8 @@ def reference_spec(cfg: DictConfig) -> Spec:
 
     Raises InputError for a key that the base does not have, for a patch that changes nothing, and for a reference
     that would be the base itself: each would be a transferability rate that means nothing. A whole
-    model, rule of rows, or perturbation in the patch (one with a `_target_`) replaces the base's. A model may be the same,
-    then of other seeds: the diagonal of a matrix.
+    model, rule of rows, or perturbation in the patch (one with a `_target_`) replaces the base's. A model may be the
+    same, then of other seeds: the diagonal of a matrix.
     """
     base = base_spec(cfg)
     if not isinstance(cfg.reference, DictConfig):
