@@ -16,6 +16,7 @@ from cftransfer.measuring.severity import by_severity, fraction_lost
 from cftransfer.measuring.tails import accepted_by, tails
 from cftransfer.report import collect
 from cftransfer.report.changes import changes, severities
+from cftransfer.report.page import asked
 
 
 def test_two_classes_as_one_logit_or_as_two_are_equally_far_apart():
@@ -154,6 +155,7 @@ def test_experiments_with_a_job_each_share_a_panel_and_one_axis(tmp_path):
         path.write_text(json.dumps({**result, "metrics": {**result["metrics"], **more}}))
     jobs = collect.jobs([tmp_path])
     (panel,) = jobs.panels
+    assert "hold on models changed in one way each (bootstrap, growth, optimizer, seed)?" in asked(panel)
     assert [panel.place(job) for job in panel.jobs] == [f"experiment={name}" for name in names]
     figure = changes(jobs)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -186,7 +186,9 @@ def _inline(svg: str) -> str:
 def asked(panel: Panel) -> str:
     """Return in words what the jobs of a panel asked: what they did, not what their experiment is called."""
     some = panel.jobs
-    references = {_references(job) for job in some}
+    references = " or ".join(sorted({_references(job) for job in some}))
+    changed = f"models changed in one way each ({panel.experiment})"
+    asked_models = changed if "experiment" in panel.series else references
     data = [job.result.data.get("name") or str(job.settings.get("dataset", "—")) for job in some]
     where = " and ".join(dict.fromkeys(data))
     many = f"{len(some)} jobs" if len(some) > 1 else "One job"
@@ -194,7 +196,7 @@ def asked(panel: Panel) -> str:
     searches, pairs = (_range(job.metrics[name] for job in some) for name in ("n_searched", "pairs"))
     seeds = _range(job.result.config.get("seed", 0) for job in some)
     return (
-        f"Do counterfactuals of {where} hold on {' or '.join(sorted(references))}? {many}{knob}; in each job "
+        f"Do counterfactuals of {where} hold on {asked_models}? {many}{knob}; in each job "
         f"{searches} searches on base models, and {pairs} pairs of a base and a reference. Seed {seeds}."
     )
 
