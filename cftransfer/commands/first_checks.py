@@ -24,6 +24,11 @@ TOP_LEVEL = {*GROUPS, *PARTS, "counterfactual", "reference", "seed", "samples", 
 SHARED = ("trainer", "input", "paths", "wandb")
 
 
+def check_names(cfg: DictConfig) -> None:
+    """Refuse keys that are no words."""
+    _check_words(OmegaConf.to_container(cfg, resolve=False))
+
+
 def check_settings(cfg: DictConfig, *, models: str) -> None:
     """Refuse groups that are none, keys that no group has, secrets, and values that no setting of that name takes.
 
@@ -33,7 +38,7 @@ def check_settings(cfg: DictConfig, *, models: str) -> None:
     models: the group that says how many, replicates or population.
     """
     check_config(cfg)
-    _check_words(OmegaConf.to_container(cfg, resolve=False))
+    check_names(cfg)
     for group in (*SHARED, models):
         check_keys(group, cfg[group], GROUPS[group])
     checked(OmegaConf.to_container(cfg.wandb, resolve=True))

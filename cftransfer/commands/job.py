@@ -95,15 +95,17 @@ def job(*, metric: str, models: str) -> Callable[[Callable[[DictConfig, Job], No
     def decorate(body: Callable[[DictConfig, Job], None]) -> Callable[[DictConfig], float]:
         @functools.wraps(body)
         def main(cfg: DictConfig) -> float:
-            from cftransfer.commands.first_checks import check_settings
+            from cftransfer.commands.first_checks import check_names, check_settings
             from cftransfer.jobs.own_files import claim
             from cftransfer.jobs.resume import earlier_metric
             from cftransfer.tracking import catch_up
 
             with logged_failure(), ExitStack() as stack:
-                check_settings(cfg, models=models)
+                check_names(cfg)
                 claim(Path(HydraConfig.get().runtime.output_dir))
+                # First: the result of other settings is set aside, also where those of this job are wrong.
                 if (value := earlier_metric(_as_typed(cfg), metric)) is None:
+                    check_settings(cfg, models=models)
                     running = Job(cfg, metric, stack)
                     try:
                         body(cfg, running)

@@ -29,8 +29,8 @@ def unit(x: Tensor) -> Tensor:
 
 
 def nearest_greys(x: Tensor) -> Tensor:
-    """x: (…) → (…) float32 in [0, 1], the nearest whole grey levels, to the bit as `unit` reads them from bytes."""
-    return _shares(x.mul(GREYS).round_().clamp_(0, GREYS))
+    """x: (…) numbers, or bytes → (…) float32 in [0, 1], the nearest whole grey levels, to the bit as `unit` reads them from bytes."""
+    return _shares(unit(x).mul(GREYS).round_().clamp_(0, GREYS))
 
 
 def _shares(greys: Tensor) -> Tensor:

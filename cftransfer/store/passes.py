@@ -218,7 +218,8 @@ def counted(seeds: Sequence[int]) -> str:
 
 def shape_of(spec: Spec) -> str:
     """Return the settings of a spec's model, as in layers=4 width=64, and of its rows where these are not all."""
-    told = {name: value for name, value in spec["model"].items() if UNCHANGED["model"].get(name) != value}
+    unchanged = UNCHANGED["model"].items()
+    told = {name: value for name, value in spec["model"].items() if (name, value) not in unchanged}
     words = [f"{name}={value}" for name, value in told.items() if name != "_target_"]
     if (rows := spec.get("rows", ALL_ROWS)) != ALL_ROWS:
         words += [f"rows={rows['_target_']}", *(f"{n}={v}" for n, v in rows.items() if n in ("share", "count"))]
