@@ -29,7 +29,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 def nearest_greys(x: Tensor) -> Tensor:
-    """x: (…) numbers, or bytes → (…) float32 in [0, 1], the nearest whole grey levels, to the bit as `unit` has them."""
+    """x: (…) numbers, or bytes → (…) float32 in [0, 1], the nearest whole grey levels, to the bit as of `unit`."""
     return _shares(unit(x).mul(GREYS).round_().clamp_(0, GREYS))
 
 
