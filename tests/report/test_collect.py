@@ -559,6 +559,7 @@ def test_a_table_of_more_values_than_any_job_has_is_not_read(tmp_path, monkeypat
     assert "examples.parquet cannot be read (it has 1,048,577 values, more than 1,048,576)" in reason
 
 
+@pytest.mark.slow
 def test_one_long_word_and_one_that_repeats_are_not_unfolded(tmp_path):
     place = good_and_broken(tmp_path)
     path, columns = place / "examples.parquet", {"example": 0, "transferred": True, "target_class": "b"}

@@ -209,6 +209,7 @@ trained(spec, [0, 1, 2], dataset=load(spec["dataset"], Path("data")), store=plac
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_train_each_model_once(place):
     words = [sys.executable, "-c", TRAIN, json.dumps(at_epoch(SPEC, 20)), str(place)]
     makers = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
