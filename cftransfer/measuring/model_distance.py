@@ -1,6 +1,7 @@
 """How far a reference is from its base: on one axis, whatever was changed between the two."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 from torch import Tensor
@@ -10,32 +11,46 @@ from cftransfer.measuring.statistics import two_way_interval
 from cftransfer.models.prediction import predicted
 
 
-def disagreement(base: Tensor, reference: Tensor) -> Tensor:
-    """Logits of two models at the same inputs, (n,) or (n, K) → the share of inputs that they put in two classes."""
-    return (predicted(base) != predicted(reference)).double().mean()
+class Seen(NamedTuple):
+    """What a model says of n inputs, once for all models that it is compared with.
+
+    classes: (n,). probabilities: (n,) of class 1, or (n, K), float64. logits: (n,), or (n, K) with a mean of 0 in each
+    row, since a shift of all logits changes no probability; float64.
+    """
+
+    classes: Tensor
+    probabilities: Tensor
+    logits: Tensor
 
 
-def prob_difference(base: Tensor, reference: Tensor) -> Tensor:
-    """Logits, (n,) or (n, K) → the mean difference of probabilities, in [0, 1].
+def seen(logits: Tensor) -> Seen:
+    """logits: (n,) or (n, K) → what the distances need of them."""
+    exact = logits.double()
+    if logits.dim() == 1:
+        return Seen(predicted(logits), exact.sigmoid(), exact)
+    return Seen(predicted(logits), exact.softmax(1), exact - exact.mean(1, keepdim=True))
+
+
+def disagreement(base: Seen, reference: Seen) -> Tensor:
+    """Return the share of inputs that the two put in different classes."""
+    return (base.classes != reference.classes).double().mean()
+
+
+def prob_difference(base: Seen, reference: Seen) -> Tensor:
+    """Return the mean difference of probabilities, in [0, 1].
 
     Of two classes |Δp|; of more half the sum of |Δp| over classes, the total variation, which is the same for two.
     """
-    if base.dim() == 1:
-        return (base.double().sigmoid() - reference.double().sigmoid()).abs().mean()
-    return (base.double().softmax(1) - reference.double().softmax(1)).abs().sum(1).mean() / 2
+    apart = (base.probabilities - reference.probabilities).abs()
+    return apart.mean() if apart.dim() == 1 else apart.sum(1).mean() / 2
 
 
-def logit_rmse(base: Tensor, reference: Tensor) -> Tensor:
-    """Logits, (n,) or (n, K) → the root of their mean squared difference.
-
-    Of K classes each row's logits are first moved to a mean of 0, since a shift of all of them changes no probability.
-    """
-    if base.dim() > 1:
-        base, reference = (logits - logits.mean(1, keepdim=True) for logits in (base, reference))
-    return (base.double() - reference.double()).square().mean().sqrt()
+def logit_rmse(base: Seen, reference: Seen) -> Tensor:
+    """Return the root of the mean squared difference of logits."""
+    return (base.logits - reference.logits).square().mean().sqrt()
 
 
-MEASURES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+MEASURES: Mapping[str, Callable[[Seen, Seen], Tensor]] = {
     "disagreement": disagreement,
     "prob_difference": prob_difference,
     "logit_rmse": logit_rmse,
@@ -47,16 +62,17 @@ def model_distances(bases: Sequence[Tensor], references: Sequence[Sequence[Tenso
 
     bases: logits at the test split. references: of each the same, or one for each base where it is made of them.
     """
+    known = [[seen(logits) for logits in some] for some in references]
     rows = [
         {"base": i, "reference": j, **_distances(base, reference[i % len(reference)])}
-        for i, base in enumerate(bases)
-        for j, reference in enumerate(references)
+        for i, base in enumerate(map(seen, bases))
+        for j, reference in enumerate(known)
         if i == j or not nested
     ]
     return pd.DataFrame(rows)
 
 
-def _distances(base: Tensor, reference: Tensor) -> dict[str, float]:
+def _distances(base: Seen, reference: Seen) -> dict[str, float]:
     return {name: float(of(base, reference)) for name, of in MEASURES.items()}
 
 

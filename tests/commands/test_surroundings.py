@@ -27,6 +27,7 @@ def test_a_home_that_the_system_knows_is_taken(monkeypatch):
     monkeypatch.delenv("HOME")
     home = Path("~").expanduser()
     if not home.is_dir():
+        # Some containers name a home that does not exist.
         pytest.skip(f"{home}: no home here")
     provide_home()
     assert os.environ["HOME"] == str(home)
