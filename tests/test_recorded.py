@@ -1,4 +1,8 @@
-"""Numbers that no refactoring may move: recorded.json holds what jobs gave at commit c607209, before the library."""
+"""Numbers that no refactoring may move: recorded.json holds what jobs gave at commit c607209, before the library.
+
+Convolutions round differently on other processors, and 20 counterfactuals feel it: images carry a wider `within`.
+The job of images in whole grey levels is newer (commit 465d01b); there, the older one is `constraints=box`.
+"""
 
 import json
 
@@ -14,7 +18,7 @@ ROWS = 0.002  # of 1,000 counterfactuals: another processor may round two of the
 def marked(job):
     words = job["words"]
     own = pytest.mark.data if words[0] in NEEDS_DATA else pytest.mark.slow
-    return pytest.param(job, id=" ".join(words[:2]), marks=[] if words[0] in QUICK else own)
+    return pytest.param(job, id=" ".join(words), marks=[] if words[0] in QUICK else own)
 
 
 @pytest.mark.parametrize("job", [marked(job) for job in RECORDED])
@@ -25,4 +29,4 @@ def test_a_job_gives_the_numbers_that_it_gave(job, tmp_path):
     (result,) = results(tmp_path)
     for name, value in job["metrics"].items():
         scale = 1 if abs(value) <= 1 else abs(value)
-        assert result["metrics"][name] == pytest.approx(value, abs=ROWS * scale), name
+        assert result["metrics"][name] == pytest.approx(value, abs=job.get("within", ROWS) * scale), name
