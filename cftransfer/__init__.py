@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cftransfer.measuring.asking import Answers, ask
     from cftransfer.measuring.measurement import measure
     from cftransfer.measuring.metric import TransferabilityRate
+    from cftransfer.measuring.noisy_execution import noisy_execution
+    from cftransfer.measuring.plausibility import plausibility
     from cftransfer.measuring.result import Result
     from cftransfer.measuring.stored_logits import StoredLogits
     from cftransfer.models.adapter import Model
@@ -46,6 +48,8 @@ _HOMES = {
     "dataset": "data.dataset",
     "judge": "searching.judging",
     "measure": "measuring.measurement",
+    "noisy_execution": "measuring.noisy_execution",
+    "plausibility": "measuring.plausibility",
     "search": "searching.engine",
     "table": "data.own_data",
     "train": "models.training",
@@ -69,6 +73,8 @@ __all__ = [
     "dataset",
     "judge",
     "measure",
+    "noisy_execution",
+    "plausibility",
     "search",
     "table",
     "train",

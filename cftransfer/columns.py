@@ -6,6 +6,7 @@ import pandas as pd
 PAIR = ["base", "reference", "base_seed", "reference_seed"]
 CURVE = ["train_loss", "test_loss", "test_accuracy", "test_auroc"]  # of training, one row per epoch
 CONTROLS = ["control_random", "control_nearest", "control_prior"]
+INVALIDATION = "invalidation"  # of references under noisy execution, in tables of jobs that ask for it
 
 
 def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:

@@ -14,6 +14,7 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "samples": (1, None),
     "replicates.bases": (1, 1000),
     "replicates.references": (1, 1000),
+    "execution.draws": (1, 1000),
     "population.size": (1, 1000),
     "trainer.threads": (1, 1024),  # more are seldom allowed to a process, and no machine has the cores
     "training.epochs": (1, None),
@@ -41,6 +42,7 @@ WHOLE: dict[str, tuple[int, int | None]] = {
 }
 CHOICES: dict[str, tuple[Any, ...]] = {
     "reference.seeds": ("reference", "base"),
+    "plausibility": (True, False),
     "population.pool": ("base", "reference"),
     "training.optimizer": ("adam", "sgd"),
     "perturbation.norm": ("linf", "relative"),

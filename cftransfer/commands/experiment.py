@@ -27,12 +27,14 @@ from cftransfer.measuring.controls import nearest_rows
 from cftransfer.measuring.counts import Counts
 from cftransfer.measuring.long_tables import counterfactual_table, transfer_tables
 from cftransfer.measuring.model_distance import mean_distances, model_distances
+from cftransfer.measuring.noisy_execution import invalidation
+from cftransfer.measuring.plausibility import plausible
 from cftransfer.measuring.reference_answers import OfEachBase
 from cftransfer.measuring.tails import tails
 from cftransfer.models import export as exported
 from cftransfer.models.perturbation import perturbed
 from cftransfer.models.prediction import Asked, logits, predicted
-from cftransfer.searching.candidates import Counterfactuals
+from cftransfer.searching.candidates import Background, Counterfactuals
 from cftransfer.spec import generating_seeds
 from cftransfer.store.searched import of_base, searched, searches_file
 from cftransfer.store.trained import curves, model_file, trained, trajectory
@@ -64,7 +66,8 @@ def run(plan: Plan) -> JobResult:
     references = _references(plan, bases, shared)
     same_spec = [trained(plan.base, plan.reference_seeds, **shared)] if plan.by_seed else []
     nearest = [nearest_rows(found, base, plan.dataset.x_train) for found, base in zip(searches, bases, strict=True)]
-    counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest)
+    more = _further_questions(plan, bases, searches)
+    counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest, more=more)
     transfers = transfer_tables(
         searches,
         [*references, *same_spec],
@@ -72,6 +75,7 @@ def run(plan: Plan) -> JobResult:
         base_seeds=plan.base_seeds,
         reference_seeds=plan.reference_seeds,
         nested=plan.nested,
+        noise=plan.noise,
     )
     asked = base_by_base(counterfactuals, transfers, group=len(plan.epochs) - 1)
     of_models, notes = _on_test_split(plan, bases, references)
@@ -120,6 +124,19 @@ def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> lis
     )
 
 
+def _further_questions(
+    plan: Plan, bases: Sequence[Asked], searches: Sequence[Counterfactuals]
+) -> list[dict[str, Tensor]]:
+    """Return for each base the columns of its counterfactuals that the job asks for beyond the usual ones."""
+    columns: list[dict[str, Tensor]] = [{} for _ in searches]
+    if plan.plausibility:
+        columns = plausible(searches, Background(plan.dataset.x_train, plan.dataset.y_train))
+    if plan.noise is not None:
+        for some, found, base in zip(columns, searches, bases, strict=True):
+            some["invalidation_base"] = invalidation(found, [base], plan.noise)[0]
+    return columns
+
+
 def _measured(
     plan: Plan, counterfactuals: pd.DataFrame, asked: AllBases, of_models: OnTestSplit
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame | pa.Table], pd.DataFrame | None]:
@@ -160,6 +177,7 @@ def _metrics(counterfactuals: pd.DataFrame, counts: Counts, pairs: pd.DataFrame)
     return (
         rates.rates(counterfactuals, counts)
         | rates.intervals(pairs)
+        | rates.invalidation_interval(pairs)
         | rates.distance_interval(counterfactuals)
         | rates.before_projection(counterfactuals, counts)
         | mean_distances(pairs)

@@ -18,10 +18,12 @@ GROUPS = {
     "paths": ("data", "store"),
     "wandb": ("mode", "project", "entity", "group", "tags", "notes", "finish_timeout"),
     "replicates": ("bases", "references"),  # of transfer.py
+    "execution": ("sigma", "draws"),  # of transfer.py
     "population": ("pool", "size"),  # of train.py
 }
-TOP_LEVEL = {*GROUPS, *PARTS, "counterfactual", "reference", "seed", "samples", "export"}
+TOP_LEVEL = {*GROUPS, *PARTS, "counterfactual", "reference", "seed", "samples", "plausibility", "export"}
 SHARED = ("trainer", "input", "paths", "wandb")
+BESIDE = {"replicates": ("execution",), "population": ()}  # groups of the same command alone
 
 
 def check_names(cfg: DictConfig) -> None:
@@ -39,7 +41,7 @@ def check_settings(cfg: DictConfig, *, models: str) -> None:
     """
     check_config(cfg)
     check_names(cfg)
-    for group in (*SHARED, models):
+    for group in (*SHARED, models, *BESIDE[models]):
         check_keys(group, cfg[group], GROUPS[group])
     checked(OmegaConf.to_container(cfg.wandb, resolve=True))
     for name, path in cfg.paths.items():

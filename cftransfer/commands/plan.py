@@ -12,12 +12,14 @@ from cftransfer import store
 from cftransfer.commands.hardware import hardware_of
 from cftransfer.commands.patch import base_spec, reference_spec, unread
 from cftransfer.data.dataset import Dataset, load
+from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import version_of
+from cftransfer.measuring.noisy_execution import Noise, noise_on
 from cftransfer.models.build import Hardware, build_for, check_training, fitted_in_one_go
 from cftransfer.models.perturbation import check_perturbation
 from cftransfer.models.training_rows import shifted
-from cftransfer.settings import check_choice, check_int
+from cftransfer.settings import check_choice, check_float, check_int
 from cftransfer.spec import UNPERTURBED, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
 from cftransfer.store.searched import IMPORTED, check_search, imported_content
 from cftransfer.targets import parameters
@@ -41,6 +43,8 @@ class Plan:
     store: Path
     hardware: Hardware
     imported: str = ""  # what identifies the content of the files of counterfactuals that are imported
+    noise: Noise | None = None  # with which counterfactuals are carried out once more
+    plausibility: bool = False  # whether counterfactuals are held against the training rows of their target class
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -122,6 +126,8 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
         store=store.prepare(cfg.paths.store),
         hardware=hardware_of(cfg.trainer),
         imported=imported_content(search, bases),
+        noise=_noise(cfg, dataset),
+        plausibility=_plausibility(cfg, dataset),
     )
 
 
@@ -137,6 +143,20 @@ def plan_training(cfg: DictConfig) -> Training:
     place, hardware = store.prepare(cfg.paths.store), hardware_of(cfg.trainer)
     export = None if cfg.export is None else Path(cfg.export)
     return Training(spec=spec, seeds=seeds, dataset=dataset, store=place, hardware=hardware, export=export)
+
+
+def _noise(cfg: DictConfig, dataset: Dataset) -> Noise | None:
+    """Return the noise of a job, None for a sigma of 0."""
+    sigma, draws = cfg.execution.sigma, check_int("execution.draws", cfg.execution.draws)
+    check_float("execution.sigma", sigma, inside="from 0, no noise, up to 1", among=lambda one: 0 <= one <= 1)
+    return noise_on(dataset.space, cfg.counterfactual.constraints, sigma=sigma, draws=draws) if sigma else None
+
+
+def _plausibility(cfg: DictConfig, dataset: Dataset) -> bool:
+    if check_choice("plausibility", cfg.plausibility) and isinstance(dataset.space, PixelSpace):
+        log.info("plausibility=true: is of tables; left out for these images")
+        return False
+    return bool(cfg.plausibility)
 
 
 def _replicates(cfg: DictConfig) -> tuple[int, int]:

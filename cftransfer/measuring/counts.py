@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cftransfer.columns import CONTROLS, PAIR, counterfactual_key
+from cftransfer.columns import CONTROLS, INVALIDATION, PAIR, counterfactual_key
 
 CAPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
@@ -20,7 +20,7 @@ class Counts:
 
     pairs: one row per base × reference: how many counterfactuals were `found`, and of these with `agreement`,
     `transferred`, and with `both`; the means of the controls, NaN where nothing was found, and of
-    `transferred_relaxed`, where references were asked about it.
+    `transferred_relaxed` and `invalidation`, where references were asked about it.
     targets: one row per base × reference × target class: `found` and `transferred`.
     """
 
@@ -37,7 +37,8 @@ def count(transfers: pd.DataFrame) -> Counts:
     weight = weights(transfers, PAIR, found)
     sums = {"found": weight, "agreement": agreement * weight, "transferred": np.nan_to_num(transferred) * weight}
     sums["both"] = agreement * sums["transferred"]
-    table = kinds.join(pd.DataFrame(sums).groupby(pair).sum()).join(_means(transfers[CONTROLS], pair, weight))
+    shares = [name for name in (*CONTROLS, INVALIDATION) if name in transfers]
+    table = kinds.join(pd.DataFrame(sums).groupby(pair).sum()).join(_means(transfers[shares], pair, weight))
     if "transferred_relaxed" in transfers:
         relaxed = _numbers(transfers.transferred_relaxed)
         asked = weights(transfers, PAIR, ~np.isnan(relaxed))

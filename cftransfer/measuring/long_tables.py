@@ -1,6 +1,6 @@
 """The long tables: one row per counterfactual, and one per counterfactual and reference. docs/output.md has columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from cftransfer.columns import INVALIDATION
 from cftransfer.data.pixels import GREYS
 from cftransfer.measuring.controls import Nearest, prior_share
+from cftransfer.measuring.noisy_execution import Noise
 from cftransfer.measuring.reference_answers import Reference, ReferenceAnswers, reference_answers
 from cftransfer.models.prediction import margin, predicted
 from cftransfer.searching.candidates import Counterfactuals
@@ -20,13 +22,23 @@ NORMS = {"distance_l0": 0, "distance_l1": 1, "distance_l2": 2, "distance_linf": 
 
 
 def counterfactual_table(
-    searches: Sequence[Counterfactuals], seeds: Sequence[int], *, nearest: Sequence[Nearest | None]
+    searches: Sequence[Counterfactuals],
+    seeds: Sequence[int],
+    *,
+    nearest: Sequence[Nearest | None],
+    more: Sequence[Mapping[str, Tensor]] = (),
 ) -> pd.DataFrame:
-    """One row per base × factual, or proposal for it. nearest: what `controls.nearest_rows` gives for every base."""
+    """One row per base × factual, or proposal for it.
+
+    nearest: what `controls.nearest_rows` gives for every base. more: further columns by name, (n,) each, of every base.
+    """
     rows = [
         _counterfactual_rows(search, near, several=_several_each(searches)).assign(base=base, base_seed=seed)
         for base, (search, seed, near) in enumerate(zip(searches, seeds, nearest, strict=True))
     ]
+    if more:
+        named = [{name: part.numpy() for name, part in columns.items()} for columns in more]
+        rows = [table.assign(**columns) for table, columns in zip(rows, named, strict=True)]
     return led(pd.concat(rows, ignore_index=True), "base", "factual", "base_seed")
 
 
@@ -38,6 +50,7 @@ def transfer_tables(
     base_seeds: Sequence[int],
     reference_seeds: Sequence[int] | None,
     nested: bool,
+    noise: Noise | None = None,
 ) -> Iterator[list[pd.DataFrame]]:
     """Yield for every base one table for each group of references: a row per reference × factual (or proposal for it).
 
@@ -48,9 +61,10 @@ def transfer_tables(
     references: models by group (other seeds, or the ages of models that are trained on); those of every group meet the
     same random points, which are drawn once. nearest: what `controls.nearest_rows` gives for every base.
     nested: reference i is tried on the counterfactuals of base i alone; else every reference on those of every base.
+    noise: with which counterfactuals are carried out for the column `invalidation`; without it there is no such column.
     """
     several = _several_each(searches)
-    every = reference_answers(searches, references, nearest=nearest, nested=nested)
+    every = reference_answers(searches, references, nearest=nearest, nested=nested, noise=noise)
     for base, (search, answers) in enumerate(zip(searches, every, strict=True)):
         yield [
             _transfer_rows(search, said, several=several, base=(base, base_seeds[base]), seeds=reference_seeds)
@@ -124,6 +138,7 @@ def _transfer_rows(
         "control_nearest": [one.nearest for one in said],
         "control_prior": [prior_share(search.target, one.factual_logit, once=once) for one in said],
     }
+    lost = [one.invalidation for one in said if one.invalidation is not None]  # of all, or of none
     before: dict[str, Any] = {}
     if search.relaxed_found is not None and any(one.relaxed is not None for one in said):
         relaxed = torch.cat([one.logit if one.relaxed is None else one.relaxed for one in said])
@@ -145,6 +160,7 @@ def _transfer_rows(
             "factual_logit": _cells(factual_logit),
             **before,
             **{name: np.where(found, torch.cat(shares).numpy(), np.nan) for name, shares in controls.items()},
+            **({INVALIDATION: torch.cat(lost).numpy()} if lost else {}),
         }
     )
 

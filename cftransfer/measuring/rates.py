@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cftransfer.columns import CONTROLS, PAIR, matrix
+from cftransfer.columns import CONTROLS, INVALIDATION, PAIR, matrix
 from cftransfer.data.pixels import GREYS
 from cftransfer.measuring.counts import Counts, means
 from cftransfer.measuring.statistics import bootstrap_interval, difference_interval, rate_interval, two_way_interval
@@ -19,6 +19,7 @@ from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 
 PER_BASE = ["distance_l2", "distance_linf", "pixel_l2", "pixel_linf", "nearest_l2", "iterations", "margin"]
+PER_BASE += ["knn_distance", "knn_share", "lof", "invalidation_base"]  # where the job has them
 ROUNDING = 1e-12  # of a share: less counts as nothing
 
 
@@ -27,7 +28,8 @@ def pairs(counts: Counts) -> pd.DataFrame:
 
     found: their number; agreement: share whose factual both models put in the same class; rate: share transferred;
     rate_conditional: share transferred among those with agreement; controls: shares of control points that the
-    reference puts in the target class. NaN for a share of nothing.
+    reference puts in the target class; invalidation, where there is noise: share of noisy counterfactuals that it does not
+    put there. NaN for a share of nothing.
     """
     table = counts.pairs
     return table[PAIR].assign(
@@ -35,7 +37,7 @@ def pairs(counts: Counts) -> pd.DataFrame:
         agreement=table.agreement / table.found,
         rate=table.transferred / table.found,
         rate_conditional=table.both / table.agreement,
-        **table[CONTROLS],
+        **table[_asked(table)],
     )
 
 
@@ -68,7 +70,7 @@ def rates(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
     eligible = by_factual(counterfactuals[counterfactuals.status != "in_target"])
     found = float(eligible.mean()) if len(eligible) else float("nan")
     per_base = means(counterfactuals, [name for name in PER_BASE if name in counterfactuals])
-    per_pair = table.loc[table.found > 0, CONTROLS]
+    per_pair = table.loc[table.found > 0, _asked(table)]
     proposals = {"n_proposals": int(counterfactuals.found.sum())} if "proposal" in counterfactuals else {}
     return {
         "rate": float(rate),
@@ -87,6 +89,11 @@ def rates(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
         "n_agreeing": round(table.agreement.sum()),
         **{f"n_to_{target}": int(to.n_tried.get(target, 0)) for target in classes},
     }
+
+
+def _asked(table: pd.DataFrame) -> list[str]:
+    """Return the columns of shares that references were asked for beside the rate."""
+    return [name for name in (*CONTROLS, INVALIDATION) if name in table]
 
 
 def _number_of_classes(counterfactuals: pd.DataFrame) -> int:
@@ -152,6 +159,14 @@ def intervals(table: pd.DataFrame) -> dict[str, Any]:
         "rate_bootstrap_low": check.low,
         "rate_bootstrap_high": check.high,
     }
+
+
+def invalidation_interval(table: pd.DataFrame) -> dict[str, float]:
+    """Pairs → the 95 % interval of their mean invalidation, over what that of the rate is; {} without noise."""
+    if INVALIDATION not in table:
+        return {}
+    interval = rate_interval(matrix(table, INVALIDATION), found=int(table.found.sum()))
+    return {"invalidation_low": interval.low, "invalidation_high": interval.high}
 
 
 def minus_seed(table: pd.DataFrame) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cftransfer.measuring.controls import Nearest, nearest_shares, random_share
+from cftransfer.measuring.noisy_execution import Noise, invalidation
 from cftransfer.measuring.stored_logits import StoredLogits
 from cftransfer.models.prediction import Asked, logits
 from cftransfer.searching.candidates import Counterfactuals
@@ -27,6 +28,8 @@ class ReferenceAnswers(NamedTuple):
     factual_logit, logit, relaxed: (n,) or (n, K) logits at the factuals, at the counterfactuals, and at where these
     were before projection; relaxed is None where nothing was projected, or the reference cannot be asked.
     random, nearest: (n,) float64, what it says of the controls; NaN where it cannot be asked.
+    invalidation: (n,) float64, the share of noisy counterfactuals that it does not put in the target class, NaN where
+    it cannot be asked or nothing was found; None without noise.
     """
 
     reference: int
@@ -35,6 +38,7 @@ class ReferenceAnswers(NamedTuple):
     relaxed: Tensor | None
     random: Tensor
     nearest: Tensor
+    invalidation: Tensor | None = None
 
 
 def reference_answers(
@@ -43,6 +47,7 @@ def reference_answers(
     *,
     nearest: Sequence[Nearest | None],
     nested: bool,
+    noise: Noise | None = None,
 ) -> Iterator[list[list[ReferenceAnswers]]]:
     """Yield for every base the answers of each group of references; arguments as of `long_tables.transfer_tables`.
 
@@ -61,18 +66,22 @@ def reference_answers(
         models = [
             (_on(references[group][index], base), group, index) for group, some in enumerate(met) for index in some
         ]
-        random = iter(random_share(search, [model for model, *_ in models if not isinstance(model, StoredLogits)]))
+        able = [model for model, *_ in models if not isinstance(model, StoredLogits)]
+        random = iter(random_share(search, able))
+        noisy = iter(() if noise is None else invalidation(search, able, noise))
         answers: list[list[ReferenceAnswers]] = [[] for _ in references]
         for model, group, index in models:
             if isinstance(model, StoredLogits):
                 unknown = torch.full((len(search),), torch.nan, dtype=torch.double)
                 factual_logit, logit = model.of(base, search, bases=len(searches))
-                said = ReferenceAnswers(index, factual_logit, logit, None, unknown, unknown)
+                lost = None if noise is None else unknown
+                said = ReferenceAnswers(index, factual_logit, logit, None, unknown, unknown, lost)
             else:
                 factual_logit, nearby = shared.pop((group, index, base))
                 relaxed = None if search.relaxed is None else logits(model, search.relaxed)
                 logit = logits(model, search.counterfactual)
-                said = ReferenceAnswers(index, factual_logit, logit, relaxed, next(random), nearby)
+                controls = (next(random), nearby)
+                said = ReferenceAnswers(index, factual_logit, logit, relaxed, *controls, next(noisy, None))
             answers[group].append(said)
         yield answers
 
