@@ -15,9 +15,7 @@ from cftransfer.searching.distance import BLOCK
 from cftransfer.searching.inputs import as_background
 
 NEIGHBOURS = 5  # of knn_distance and knn_share
-FACTOR_NEIGHBOURS = (
-    20  # of lof; scikit-learn's default, and the least that its authors advise is 10 (Breunig et al. 2000)
-)
+FACTOR_NEIGHBOURS = 20  # of lof (Breunig et al. 2000); scikit-learn's default
 
 
 def plausibility(found: Counterfactuals | Sequence[Counterfactuals], background: tuple[Any, Any]) -> pd.DataFrame:
@@ -96,8 +94,8 @@ def _mean_of_nearest(apart: Tensor) -> Tensor:
 def _share_of_nearest(apart: Tensor, own: Tensor) -> Tensor:
     """apart: (n, rows), own: (rows,) bool → (n,) the share of the nearest rows that are own.
 
-    Rows that are equally far, of which some would be among the nearest and some not, share the places that are left: the
-    order of rows decides nothing.
+    Where the last of the nearest are as far as other rows, all of these share the places that are left: the order of
+    rows decides nothing.
     """
     count = min(NEIGHBOURS, apart.shape[1])
     last = apart.topk(count, largest=False).values[:, -1:]
@@ -108,10 +106,10 @@ def _share_of_nearest(apart: Tensor, own: Tensor) -> Tensor:
 
 
 def _outlier_factor(rows: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what gives the local outlier factor, (n,), of points among rows: scikit-learn's score with its sign turned.
+    """Return a function that gives the local outlier factor, (n,), of points among rows: minus scikit-learn's score.
 
-    Equal rows count once: around more than 20 of them the density is infinite, and every other point an outlier of
-    factor 10⁸ or so. NaN where there are fewer than two.
+    Equal rows count once: the density around more than 20 of them is infinite, and the factor of a point nearby is
+    then above 10⁷. NaN where there are fewer than two.
     """
     from sklearn.neighbors import LocalOutlierFactor
 

@@ -28,8 +28,8 @@ def pairs(counts: Counts) -> pd.DataFrame:
 
     found: their number; agreement: share whose factual both models put in the same class; rate: share transferred;
     rate_conditional: share transferred among those with agreement; controls: shares of control points that the
-    reference puts in the target class; invalidation, where there is noise: share of noisy counterfactuals that it does not
-    put there. NaN for a share of nothing.
+    reference puts in the target class; invalidation, where there is noise: share of noisy counterfactuals that it puts
+    in other classes. NaN for a share of nothing.
     """
     table = counts.pairs
     return table[PAIR].assign(
