@@ -19,6 +19,8 @@ WITH_EXAMPLES = (
     "TransferabilityRate",
     "FeatureSpace",
     "ask",
+    "noisy_execution",
+    "plausibility",
 )
 
 

@@ -69,6 +69,12 @@ PAGE = {
     "accepted by all": ("rate_all", ""),
     f"{INTERVAL} of it   ": ("rate_all_low", "rate_all_high"),
     "least rate": ("rate_min", ""),
+    "lost to noise": ("invalidation", ""),
+    f"{INTERVAL} of it    ": ("invalidation_low", "invalidation_high"),
+    "lost on the base": ("invalidation_base", ""),
+    "5 nearest: L2": ("knn_distance", ""),
+    "5 nearest: of the class": ("knn_share", ""),
+    "LOF": ("lof", ""),
     "pairs": ("pairs", ""),
 }
 
