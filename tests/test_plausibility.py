@@ -45,10 +45,11 @@ def clusters(rows=60, seed=0):
 
 
 def test_a_training_row_of_the_class_is_at_distance_0_of_its_own_copies():
-    x = torch.cat([torch.tensor([[0.5, 0.5]]).repeat(5, 1), torch.rand(20, 2) / 4])
-    said = of([[0.5, 0.5]], x, torch.tensor([1] * 5 + [0] * 20))
-    assert said["knn_distance"] == [0]
-    assert said["knn_share"] == [1]
+    own = torch.rand(8, 6, generator=torch.Generator().manual_seed(0)).div(2).add(0.5)
+    x = torch.cat([own.repeat(5, 1), torch.rand(20, 6, generator=torch.Generator().manual_seed(1)) / 4])
+    said = of(own, x, torch.tensor([1] * 40 + [0] * 20))
+    assert said["knn_distance"] == [0] * 8
+    assert said["knn_share"] == [1] * 8
 
 
 def test_a_grid_by_hand():

@@ -78,7 +78,7 @@ def _columns(
         every = (search.found & (search.target == target)).nonzero().flatten()
         for some in every.split(max(1, BLOCK // max(1, len(rows)))):
             points, own = search.counterfactual[some].flatten(1).double(), labels == target
-            # Without the shortcut through products, whose rounding would part rows that are equal.
+            # Not by way of products, which may round equal rows apart where there are many columns.
             apart = torch.cdist(points, rows, compute_mode="donot_use_mm_for_euclid_dist")
             columns["knn_distance"][some] = _mean_of_nearest(apart[:, own])
             columns["knn_share"][some] = _share_of_nearest(apart, own)
