@@ -133,13 +133,13 @@ def read(folder: Path) -> Job | None:
     except ValueError as error:
         raise InputError(f"pairs.parquet cannot be read ({error}); run the job again") from error
     survivorship, curves = (table(folder, name, TABLES[name])[[*TABLES[name]]] for name in ("survivorship", "curves"))
-    shown = [
+    examples, extremes = (
         table(folder, name, TABLES[name], cells=EXAMPLES_CELLS).map(_plain)
         if (folder / f"{name}.parquet").exists()
         else None
         for name in ("examples", "extremes")
-    ]
-    return Job(folder, result, pairs, survivorship, curves, *shown, _accepted(folder, pairs))
+    )
+    return Job(folder, result, pairs, survivorship, curves, examples, extremes, _accepted(folder, pairs))
 
 
 def _accepted(folder: Path, pairs: pd.DataFrame) -> pd.DataFrame | None:
