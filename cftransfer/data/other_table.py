@@ -73,14 +73,14 @@ def other_rows(
     rows, y = _of_known_words(rows, space, y, notes=notes)  # an empty cell may have become a level of its own
     check_whole(space.features, rows)
     weighted = None if weight is None else torch.from_numpy(weights(rows[weight]).astype(np.float32))
-    notes = [f"shifted training rows: {len(rows):,} of {path.name}", *notes]
+    notes = [f"shifted training rows: {note}" for note in (f"{len(rows):,} of {path.name}", *notes)]
     return OtherRows(rows[space.names].reset_index(drop=True), torch.from_numpy(y.astype(np.float32)), weighted, notes)
 
 
 def _drawn(table: pd.DataFrame, most: int | None, seed: int, *, notes: list[str]) -> pd.DataFrame:
     if most is None or check_int("dataset.max_rows", most, least=2) >= len(table):
         return table
-    notes.append(f"shifted training rows: max_rows={most} drew them from {len(table):,}")
+    notes.append(f"max_rows={most}: drew {most:,} of {len(table):,} rows")
     return table.iloc[np.sort(np.random.default_rng(seed).choice(len(table), most, replace=False))]
 
 
@@ -124,7 +124,5 @@ def _of_known_words(
     if not known.any():
         raise InputError(f"every row has a word that the base's data lack ({listed}); give it other rows")
     left = int((~known).sum())
-    notes.append(
-        f"shifted training rows: left out {left:,} of {len(table):,} with a category that the base's lack ({listed})"
-    )
+    notes.append(f"left out {left:,} of {len(table):,} with a category that the base's lack ({listed})")
     return table[known], y[known]
