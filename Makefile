@@ -60,6 +60,7 @@ check: setup
 
 benchmarks: setup
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/rows.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/images.py
 	$(BIN)/python benchmarks/jobs.py

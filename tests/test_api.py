@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import run_command, table
+from conftest import results, run_command, table
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -38,7 +38,8 @@ def references(data):
 
 @pytest.fixture(scope="module")
 def result(data, bases, references):
-    return cft.measure(bases, references, data.x_test[:150], space=data.space, background=(data.x_train, data.y_train))
+    x, background = data.x_test[:150], (data.x_train, data.y_train)
+    return cft.measure(bases, references, x, space=data.space, background=background, test=data.x_test)
 
 
 def test_every_public_name_is_there_and_typed():
@@ -59,12 +60,18 @@ def test_a_job_by_the_command_and_by_the_api_is_the_same_to_the_last_bit(tmp_pat
     ):
         theirs = table(tmp_path, name)
         seeds = ["reference_seed"] if name != "counterfactuals" else []  # which the API numbers from 0
-        apart = [*MEASURES] if name == "pairs" else []  # on the test split, which the API does not see
-        for column in theirs.columns.drop([*seeds, *apart]):
+        for column in theirs.columns.drop(seeds):
             left, right = theirs[column], ours[column]
             if left.dtype == object and isinstance(left.iloc[0], np.ndarray):
                 left, right = (pd.Series(np.stack(list(part)).tolist()) for part in (left, right))
             pd.testing.assert_series_equal(left, right, check_dtype=False, check_names=False, rtol=0, atol=0)
+    (metrics,) = [job["metrics"] for job in results(tmp_path)]
+    for ours in (result.tails(), result.mean_distances()):
+        assert ours.drop(columns="group").to_dict("records") == [
+            {name: metrics[name] for name in ours if name != "group"}
+        ]
+    assert result.accepted_by.share.iloc[-1] == pytest.approx(metrics["rate_all"])
+    assert result.accepted_by.share.mean() == pytest.approx(metrics["rate"])
     text = f"{result.rate:.3f}"
     assert text in done.stdout
     assert f"{result.interval().low:.3f}–{result.interval().high:.3f}" in done.stdout
@@ -81,8 +88,59 @@ def test_three_steps_are_one(data, bases, references, result):
     found = [cft.search(base, data.x_test[:150], space=data.space) for base in bases]
     answers = cft.ask(found, references, background=(data.x_train, data.y_train))
     steps = cft.measure(answers)
-    pd.testing.assert_frame_equal(steps.pairs, result.pairs)
+    pd.testing.assert_frame_equal(steps.pairs, result.pairs.drop(columns=[*MEASURES]))
+    assert steps.distances is None
     assert str(steps) == str(result)
+    tested = cft.measure(cft.ask(found, references, background=(data.x_train, data.y_train), test=data.x_test))
+    pd.testing.assert_frame_equal(tested.pairs, result.pairs)
+    with pytest.raises(InputError, match="distances: are measured on test rows; give measure or ask test=x_test"):
+        steps.mean_distances()
+    with pytest.raises(InputError, match="measure: takes answers alone"):
+        cft.measure(answers, test=data.x_test)
+
+
+def test_distances_are_those_of_the_models_on_the_test_rows(data, bases, references, result):
+    apart = result.distances
+    assert len(apart) == 6
+    for row in apart.itertuples():
+        said = [predicted(logits(model, data.x_test)) for model in (bases[row.base], references[row.reference])]
+        assert row.disagreement == (said[0] != said[1]).double().mean().item()
+    frame = data.space.decode(data.x_test.numpy())
+    again = cft.measure(bases[:1], references[:1], data.x_test[:20], space=data.space, test=frame).distances
+    assert again.disagreement[0] == apart.disagreement[0]
+    nested = cft.measure(bases, references[:2], data.x_test[:20], space=data.space, test=data.x_test, nested=True)
+    assert nested.distances[["base", "reference"]].values.tolist() == [[0, 0], [1, 1]]
+    assert nested.distances.disagreement.tolist() == [apart.disagreement[0], apart.disagreement[4]]
+    assert nested.tails().rate_all.isna().all()  # one reference has no tail
+    with pytest.raises(InputError, match="test: has no rows"):
+        cft.measure(bases, references, data.x_test[:20], space=data.space, test=data.x_test[:0])
+    with pytest.raises(InputError, match=r"test: column .* arrays are in"):
+        cft.measure(bases, references, data.x_test[:20], space=data.space, test=data.x_test * 40)
+
+
+def test_what_cannot_be_asked_has_no_distance(data, bases, references):
+    (found,) = [cft.search(bases[0], data.x_test[:20], space=data.space)]
+    stored = cft.StoredLogits(references[0](found.factual), references[0](found.counterfactual))
+    result = cft.measure(cft.ask(found, {"here": references[1:], "stored": stored}, test=data.x_test))
+    assert result.distances.groupby("group").disagreement.count().to_dict() == {"here": 2, "stored": 0}
+    means = result.mean_distances().set_index("group")
+    assert means.disagreement.isna().to_dict() == {"here": False, "stored": True}
+    assert result["here"].distances.group.tolist() == ["here"] * 2
+    later = cft.measure(cft.ask(found, {"later": references[0]}))
+    joined = later + result
+    assert joined.pairs.disagreement.isna().tolist() == [True, False, False, True]
+    assert joined.mean_distances().disagreement.isna().tolist() == [True, False, True]
+
+
+def test_tails_have_the_level_that_one_asks_for(result):
+    wide, narrow = result.tails(0.99).loc[0], result.tails(0.5).loc[0]
+    assert wide.rate_all_low <= narrow.rate_all_low <= narrow.rate_all <= narrow.rate_all_high <= wide.rate_all_high
+    assert wide.rate_all_high - wide.rate_all_low > narrow.rate_all_high - narrow.rate_all_low
+    far, near = result.mean_distances(0.99).loc[0], result.mean_distances(0.5).loc[0]
+    assert far.disagreement_low < near.disagreement_low < near.disagreement_high < far.disagreement_high
+    for wrong in (result.tails, result.mean_distances):
+        with pytest.raises(InputError, match="level=95: takes a number between 0 and 1"):
+            wrong(95)
 
 
 def test_groups_have_names_and_their_own_numbers(data, bases, references):

@@ -174,7 +174,7 @@ def test_all_kinds_of_change_stand_in_one_report_on_one_axis(every_experiment):
     text = page.read_text()
     assert "models changed in one way each (seed, bootstrap, " in text
     assert "python transfer.py -m sweep=changes" in text
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5
     assert (page.parent / "changes.png").exists()
 
 

@@ -12,13 +12,15 @@ from cftransfer import store
 from cftransfer.commands.hardware import hardware_of
 from cftransfer.commands.patch import base_spec, reference_spec, unread
 from cftransfer.data.dataset import Dataset, load
+from cftransfer.data.other_table import other_rows
 from cftransfer.data.pixels import PixelSpace
+from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import version_of
 from cftransfer.measuring.noisy_execution import Noise, noise_on
 from cftransfer.models.build import Hardware, build_for, check_training, fitted_in_one_go
 from cftransfer.models.perturbation import check_perturbation
-from cftransfer.models.training_rows import shifted
+from cftransfer.models.training_rows import shifted, trained_on
 from cftransfer.settings import check_choice, check_float, check_int
 from cftransfer.spec import UNPERTURBED, Spec, at_epoch, generating_seeds, member_seeds, with_hashes
 from cftransfer.store.searched import IMPORTED, check_search, imported_content
@@ -48,9 +50,13 @@ class Plan:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The description of all that the job reads, its data set and files of counterfactuals, in its result."""
-        read = {"imported": self.imported, "from_files": True} if self.imported else {}
-        return {**self.dataset.identity, **read}
+        """The description of all that the job reads: its data set, the references' and files of counterfactuals."""
+        said = {**self.dataset.identity}
+        if self.reference_dataset is not self.dataset:
+            said |= {"notes": list(self.reference_dataset.notes), "shifted": self.reference_dataset.version}
+        if self.imported:
+            said |= {"imported": self.imported, "from_files": True}
+        return said
 
     @property
     def version(self) -> str:
@@ -179,6 +185,7 @@ def _dataset(cfg: DictConfig) -> Dataset:
 def _shifted(cfg: DictConfig, dataset: Dataset, specs: tuple[Spec, Spec]) -> Dataset:
     """Return the data set of the references: the base's, or with the training rows that reference.rows=shift names."""
     base, reference = (spec["rows"] for spec in specs)
+    dataset_spec = specs[0]["dataset"]
     if base["_target_"] == "shift":
         raise InputError("rows=shift: is for references alone, as in experiment=shift; dataset=… is the base's data")
     if reference["_target_"] != "shift":
@@ -186,8 +193,28 @@ def _shifted(cfg: DictConfig, dataset: Dataset, specs: tuple[Spec, Spec]) -> Dat
     changed = reference.get("dataset")
     if not isinstance(changed, dict) or not changed:
         takes = "takes the settings of dataset that are other than the base's"
-        raise InputError(f"reference.rows.dataset: {takes}, as in +reference.rows.dataset.states=[CA]")
-    return shifted(dataset, load({**specs[0]["dataset"], **changed}, Path(cfg.paths.data)))
+        key = "path=other.csv" if dataset_spec["_target_"] == "table" else "states=[CA]"
+        raise InputError(f"reference.rows.dataset: {takes}, as in +reference.rows.dataset.{key}")
+    folder = Path(cfg.paths.data)
+    if changed.get("_target_", dataset_spec["_target_"]) == "table" == dataset_spec["_target_"]:
+        moved = _moved_to_file(dataset, dataset_spec, changed, folder)
+    else:
+        moved = shifted(dataset, load({**dataset_spec, **changed}, folder))
+    if moved.model_version == dataset.model_version:
+        raise InputError("reference.rows.dataset: gives the base's own training rows; name another place or time")
+    return moved
+
+
+def _moved_to_file(dataset: Dataset, given: Spec, changed: Spec, folder: Path) -> Dataset:
+    """Return the data set of a table with the rows of a second file as its training split."""
+    assert isinstance(dataset.space, FeatureSpace)
+    own = {name: value for name, value in changed.items() if name != "_target_"}
+    try:
+        rows, y, weight, notes = other_rows(dataset.space, dataset.classes, given=given, changed=own, folder=folder)
+        return trained_on(dataset, rows, y, weight=weight, notes=notes)
+    except InputError as error:
+        key = "reference.rows." if str(error).startswith("dataset.") else "reference.rows.dataset: "
+        raise InputError(f"{key}{error}") from error
 
 
 def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool) -> None:

@@ -34,15 +34,15 @@ def table(
     Paths are relative to the folder in which the command runs, or otherwise to `folder` (`paths.data`).
     """
     return own_data.table(
-        _found(path, folder),
+        found_file(path, folder),
         label=str(label),
         positive=positive,
-        test=None if test_path is None else _found(test_path, folder),
+        test=None if test_path is None else found_file(test_path, folder),
         test_share=test_share,
         split_seed=split_seed,
         drop=[drop] if isinstance(drop, str) else drop,
         weight=weight,
-        features=_found(features, folder) if isinstance(features, str) else features or (),
+        features=found_file(features, folder) if isinstance(features, str) else features or (),
         missing=missing,
         unseen=unseen,
         max_rows=max_rows,
@@ -54,6 +54,7 @@ def table(
     )
 
 
-def _found(path: str, folder: Path) -> Path:
+def found_file(path: str, folder: Path) -> Path:
+    """Return where a file is: relative to the folder in which the command runs, or otherwise to `folder`."""
     here = Path(str(path)).expanduser()
     return here if here.exists() or not (folder / here).exists() else folder / here

@@ -13,6 +13,7 @@ from cftransfer.atomic import inside
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.schema import ELSEWHERE, MAX_BYTES, RESULT, Result, content, digest, read_result, text
 from cftransfer.jobs.tables import CELL, CELLS, NUMBERS, check_pairs, check_table, parquet
+from cftransfer.measuring.tails import accepted_by
 from cftransfer.settings import flat
 
 # Files and needed columns; more of pairs and examples are used where they are there.
@@ -32,7 +33,8 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexErr
 class Job:
     """One job: its folder, its `result.json`, and its tables but for the large ones.
 
-    examples, extremes: None where nothing was found, or the job is older than they are.
+    examples, extremes: None where nothing was found, or the job is older than they are. accepted: what
+    `tails.accepted_by` makes of the job's `holds`; None for a job that is older than these.
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class Job:
     curves: pd.DataFrame
     examples: pd.DataFrame | None = None
     extremes: pd.DataFrame | None = None
+    accepted: pd.DataFrame | None = None
 
     @property
     def pictures(self) -> list[Path]:
@@ -130,13 +133,25 @@ def read(folder: Path) -> Job | None:
     except ValueError as error:
         raise InputError(f"pairs.parquet cannot be read ({error}); run the job again") from error
     survivorship, curves = (table(folder, name, TABLES[name])[[*TABLES[name]]] for name in ("survivorship", "curves"))
-    shown = [
+    examples, extremes = (
         table(folder, name, TABLES[name], cells=EXAMPLES_CELLS).map(_plain)
         if (folder / f"{name}.parquet").exists()
         else None
         for name in ("examples", "extremes")
-    ]
-    return Job(folder, result, pairs, survivorship, curves, *shown)
+    )
+    return Job(folder, result, pairs, survivorship, curves, examples, extremes, _accepted(folder, pairs))
+
+
+def _accepted(folder: Path, pairs: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the share of found counterfactuals that at least k references accept, for every k; None for older jobs."""
+    if not (folder / "holds.parquet").exists():
+        return None
+    holds = table(folder, "holds", TABLES["holds"])
+    if not holds.empty and (most := int(holds.n_references.max())) > pairs.reference.nunique():
+        raise InputError(
+            f"holds.parquet cannot be read (it has {most:,} references, more than pairs); run the job again"
+        )
+    return accepted_by(holds)
 
 
 def _plain(value: Any) -> Any:

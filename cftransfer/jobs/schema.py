@@ -105,7 +105,11 @@ class Git(TypedDict):
 
 
 class Data(TypedDict, total=False):
-    """What `Dataset.identity` says of the data; imported: the identity of files of counterfactuals that were read."""
+    """What `Dataset.identity` says of the data.
+
+    shifted: the identity of the references' data, where their rows are others; imported: that of files of
+    counterfactuals that were read.
+    """
 
     name: str
     version: str
@@ -113,12 +117,13 @@ class Data(TypedDict, total=False):
     from_files: bool
     notes: list[str]
     classes: list[str]
+    shifted: str
     imported: str
 
 
 def version_of(data: Mapping[str, Any]) -> str:
     """Return the identity of all that a job reads, by which an earlier result is known to be of the same."""
-    return "+".join(part for part in (data.get("version", ""), data.get("imported", "")) if part)
+    return "+".join(str(data[name]) for name in ("version", "shifted", "imported") if data.get(name))
 
 
 class Result(BaseModel):

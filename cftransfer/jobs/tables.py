@@ -18,12 +18,14 @@ NUMBERS = {
     "survivorship": ("cap", "found", *("rate", *INTERVAL_COLUMNS)),
     "curves": ("epoch", "test_accuracy", "test_loss"),
     "examples": ("example",),
+    "holds": ("base", "factual", "n_references", "share"),
     "extremes": ("example", "n_references", "share", "low", "base_factual", "base_counterfactual"),
 }
 CARD = tuple(f"{role}_{of}" for role in ("base", "reference") for of in ("factual", "counterfactual"))
 WHOLE = (
     "base",
     "reference",
+    "factual",
     EXTRA_EPOCHS,
     "cap",
     "epoch",
@@ -52,6 +54,8 @@ def check_table(name: str, table: pd.DataFrame) -> None:
         raise ValueError("role holds no words")
     if name == "extremes" and not table[["share", "low"]].map(lambda share: 0 <= share <= 1).all(axis=None):
         raise ValueError("share or low is not between 0 and 1")
+    if name == "holds" and not (table.share.between(0, 1) & (table.n_references >= 1)).all():
+        raise ValueError("share is not between 0 and 1, or n_references is below 1")
     if name == "examples" and table.transferred.dtype != np.dtype(bool):
         raise ValueError("transferred holds something else than true and false")
 

@@ -9,6 +9,7 @@ import pandas as pd
 from cftransfer.errors import InputError
 from cftransfer.measuring.controls import nearest_rows
 from cftransfer.measuring.long_tables import counterfactual_table, led, transfer_tables
+from cftransfer.measuring.pair_distances import distances_on
 from cftransfer.measuring.stored_logits import StoredLogits
 from cftransfer.models.adapter import Model, as_model
 from cftransfer.models.prediction import Asked, logits, number_of_classes
@@ -22,12 +23,14 @@ class Answers:
 
     counterfactuals: one row per base × factual. transfers: one row per group × base × reference × factual. Where
     factuals have several counterfactuals, each has a row, and a column `proposal` numbers them. settings: how the
-    counterfactuals were made, in words.
+    counterfactuals were made, in words. distances: one row per group × base × reference, how far the two models are
+    from each other on test rows; None where no rows were given.
     """
 
     counterfactuals: pd.DataFrame
     transfers: pd.DataFrame
     settings: dict[str, Any] = field(default_factory=dict)
+    distances: pd.DataFrame | None = None
 
 
 Groups = Mapping[str, Any] | Sequence[Any] | Any
@@ -38,6 +41,7 @@ def ask(
     references: Groups,
     *,
     background: tuple[Any, Any] | None = None,
+    test: Any = None,
     nested: bool = False,
     seeds: Sequence[int] | None = None,
 ) -> Answers:
@@ -47,6 +51,8 @@ def ask(
         found: what `search` or `judge` returned, of one base or of several.
         references: models (`as_model`) or `StoredLogits`, or named groups of them, as in {"other seeds": [...]}.
         background: (x_train, y_train), for the control of the nearest training row; None leaves it out.
+        test: test rows, in the form of `search`'s x, on which bases and references are compared for
+            `Result.distances`; None compares nothing. Give the whole test split: a few factuals are too few.
         nested: whether each base has a reference of its own, reference i for base i; else every one meets every base.
         seeds: what the bases are called in the tables; 0, 1, … by default.
 
@@ -78,9 +84,10 @@ def ask(
     names = list(range(len(searches))) if seeds is None else list(seeds)
     if len(names) != len(searches):
         raise InputError(f"seeds: has {len(names)} for {len(searches)} bases")
+    asked = {group: _askable(group, models, searches, nested=nested) for group, models in groups.items()}
     tables = transfer_tables(
         searches,
-        [_askable(group, models, searches, nested=nested) for group, models in groups.items()],
+        [*asked.values()],
         nearest=nearest,
         base_seeds=names,
         reference_seeds=None,
@@ -89,7 +96,9 @@ def ask(
     by_group = zip(*tables, strict=True)  # a base's tables, of a group each → a group's tables, of a base each
     transfers = [table.assign(group=group) for group, some in zip(groups, by_group, strict=True) for table in some]
     counterfactuals = counterfactual_table(searches, names, nearest=nearest)
-    return Answers(counterfactuals, led(pd.concat(transfers, ignore_index=True), "group"), dict(searches[0].settings))
+    answers = led(pd.concat(transfers, ignore_index=True), "group")
+    apart = None if test is None else distances_on(test, searches, asked, seeds=names, nested=nested)
+    return Answers(counterfactuals, answers, dict(searches[0].settings), apart)
 
 
 def _groups(references: Groups) -> dict[str, list[Any]]:

@@ -22,6 +22,7 @@ def measure(
     target: Any = None,
     background: tuple[Any, Any] | None = None,
     generating: Any = None,
+    test: Any = None,
     nested: bool = False,
     seeds: Sequence[int] | None = None,
     **settings: Any,
@@ -41,6 +42,7 @@ def measure(
         background: (x_train, y_train), for methods that look at it and for the control of the nearest row.
         generating: other models for methods that search on several: a list, or a function of the base's number and of
             how many.
+        test: test rows on which bases and references are compared, for `Result.distances` (`ask`).
         nested: whether each base has a reference of its own (`ask`).
         seeds: what the bases are called in the tables.
         settings: of the search method.
@@ -54,14 +56,19 @@ def measure(
     ...     state = {"weight": torch.tensor([[1.0, 1.0]]), "bias": torch.tensor([bias])}
     ...     return model.load_state_dict(state) and model
     >>> x = torch.tensor([[0.2, 0.2], [0.3, 0.1]])
-    >>> measure(line(-1.0), [line(-0.9), line(-1.1)], x, method="minimal").rate
+    >>> result = measure(line(-1.0), [line(-0.9), line(-1.1)], x, method="minimal", test=torch.rand(200, 2))
+    >>> result.rate
     0.5
+    >>> result.accepted_by.share.tolist(), result.tails().rate_all[0].item()
+    ([1.0, 0.0], 0.0)
+    >>> bool((result.distances.disagreement < 0.2).all())
+    True
     """
     if isinstance(bases, Answers):
-        given = (references, x, counterfactuals, space, constraints, target, background, generating, seeds)
+        given = (references, x, counterfactuals, space, constraints, target, background, generating, test, seeds)
         if settings or nested or method != "gradient" or any(one is not None for one in given):
             raise InputError("measure: takes answers alone, or bases, references and x")
-        return Result(bases.counterfactuals, bases.transfers, bases.settings)
+        return Result(bases.counterfactuals, bases.transfers, bases.settings, bases.distances)
     if references is None or x is None:
         raise InputError("measure: takes answers alone, or bases, references and x")
     every = list(bases) if isinstance(bases, list | tuple) else [bases]
@@ -81,7 +88,7 @@ def measure(
             search(base, x, background=background, generating=_of(generating, index), **how, **settings)
             for index, base in enumerate(every)
         ]
-    return measure(ask(found, references, background=background, nested=nested, seeds=seeds))
+    return measure(ask(found, references, background=background, test=test, nested=nested, seeds=seeds))
 
 
 def _of(generating: Any, base: int) -> Any:

@@ -1,7 +1,7 @@
 """What came out of a measurement: long tables that answer when they are printed."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,16 @@ from cftransfer.columns import CONTROLS, PAIR, matrix
 from cftransfer.errors import InputError
 from cftransfer.measuring import rates
 from cftransfer.measuring.counts import count, means
+from cftransfer.measuring.model_distance import MEASURES, mean_distances
 from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
+from cftransfer.measuring.tails import accepted_by, tails
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SUMMARY = ["group", "rate", "low", "high", "agreement", "rate_conditional", "pairs", "over", *CONTROLS]
+TAILS = ("rate_all", "rate_all_low", "rate_all_high", "rate_p10", "rate_min")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,13 +30,16 @@ class Result:
     """Transferability rates of groups of references, with intervals over models.
 
     counterfactuals: one row per base × factual. table: one row per group × base × reference × factual. settings: how
-    the counterfactuals were made. docs/output.md describes every column. Where factuals have several counterfactuals
-    (column `proposal`), each has a row in the tables, and every factual weighs the same in all rates.
+    the counterfactuals were made. distances: one row per group × base × reference, how far the two models are from each
+    other on the test rows that `ask` got; None without them. docs/output.md describes every column. Where factuals have
+    several counterfactuals (column `proposal`), each has a row in the tables, and every factual weighs the same in all
+    rates.
     """
 
     counterfactuals: pd.DataFrame
     table: pd.DataFrame
     settings: Mapping[str, Any] = field(default_factory=dict)
+    distances: pd.DataFrame | None = None
 
     @property
     def groups(self) -> list[str]:
@@ -57,11 +63,9 @@ class Result:
 
     @property
     def pairs(self) -> pd.DataFrame:
-        """One row per group × base × reference: `rates.pairs` has the columns."""
-        tables = [rates.pairs(count(some)).assign(group=group) for group, some in self._parts()]
-        return pd.concat(tables, ignore_index=True)[
-            ["group", *PAIR, "found", "agreement", "rate", "rate_conditional", *CONTROLS]
-        ]
+        """One row per group × base × reference: `rates.pairs` has the columns; distances follow where there are any."""
+        table = self._joined(lambda some: rates.pairs(count(some)))
+        return table if self.distances is None else table.merge(self.distances, "left", on=["group", *PAIR])
 
     @property
     def per_counterfactual(self) -> pd.DataFrame:
@@ -73,19 +77,43 @@ class Result:
 
     def held(self, level: float = LEVEL, *, interval: str = "exact") -> pd.DataFrame:
         """Return `per_counterfactual` with bounds of another level, between 0 and 1; interval: exact or jeffreys."""
-        options = {"level": level, "interval": interval}
-        tables = [
-            per_counterfactual(self.counterfactuals, some, **options).assign(group=group)  # type: ignore[arg-type]
-            for group, some in self._parts()
-        ]
-        table = pd.concat(tables, ignore_index=True)
-        return table[["group", *table.columns.drop("group")]]
+        return self._joined(lambda some: per_counterfactual(self.counterfactuals, some, level=level, interval=interval))
+
+    @property
+    def accepted_by(self) -> pd.DataFrame:
+        """One row per group × k: the share of found counterfactuals that at least k of its references accept."""
+        return self._joined(lambda some: accepted_by(per_counterfactual(self.counterfactuals, some)))
+
+    def tails(self, level: float = LEVEL) -> pd.DataFrame:
+        """One row per group: how rates are spread over its references, as `tails.tails` has it.
+
+        rate_all with its interval over bases at a level between 0 and 1; rate_p10; rate_min. NaN for a group in which
+        bases have one reference each.
+        """
+        _check_level(level)
+        rows = []
+        for group, some in self._parts():
+            spread = tails(rates.pairs(count(some)), per_counterfactual(self.counterfactuals, some), level=level)
+            rows.append({"group": group, **{name: spread.get(name, np.nan) for name in TAILS}})
+        return pd.DataFrame(rows)
+
+    def mean_distances(self, level: float = LEVEL) -> pd.DataFrame:
+        """One row per group: the means over pairs of its distances, and an interval over models of `disagreement`.
+
+        level: between 0 and 1. NaN for a group that could not be asked; InputError where no test rows were given.
+        """
+        _check_level(level)
+        if self.distances is None:
+            raise InputError("distances: are measured on test rows; give measure or ask test=x_test")
+        known = self.distances.dropna(subset=["disagreement"])
+        parts = [(group, known[known.group == group]) for group in self.groups]
+        rows = [{"group": group, **(mean_distances(part, level=level) if len(part) else {})} for group, part in parts]
+        return pd.DataFrame(rows, columns=["group", *MEASURES, "disagreement_low", "disagreement_high"])
 
     @property
     def by_target(self) -> pd.DataFrame:
         """One row per group × target class: `n_tried` and `rate`."""
-        tables = [rates.by_target(count(some)).assign(group=group) for group, some in self._parts()]
-        return pd.concat(tables, ignore_index=True)[["group", "target", "n_tried", "rate"]]
+        return self._joined(lambda some: rates.by_target(count(some)))
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -113,7 +141,12 @@ class Result:
         """Return the result of one group of references."""
         if group not in self.groups:
             raise InputError(f"group {group!r}: was not asked; there are: {', '.join(self.groups)}")
-        return Result(self.counterfactuals, self.table[self.table.group == group].reset_index(drop=True), self.settings)
+        table, apart = (
+            None if one is None else one[one.group == group].reset_index(drop=True)
+            for one in (self.table, self.distances)
+        )
+        assert table is not None
+        return Result(self.counterfactuals, table, self.settings, apart)
 
     def __add__(self, other: "Result") -> "Result":
         """Join references that were asked later, about the same counterfactuals; InputError for others."""
@@ -124,7 +157,10 @@ class Result:
             )
         if both := set(self.groups) & set(other.groups):
             raise InputError(f"group {both.pop()!r}: is in both results; give one of them another name")
-        return Result(self.counterfactuals, pd.concat([self.table, other.table], ignore_index=True), self.settings)
+        table = pd.concat([self.table, other.table], ignore_index=True)
+        apart = [one.distances for one in (self, other) if one.distances is not None]
+        distances = pd.concat(apart, ignore_index=True) if apart else None
+        return Result(self.counterfactuals, table, self.settings, distances)
 
     def plot(self, ax: "Axes | None" = None, *, level: float = LEVEL) -> Any:
         """Draw every group's rate with its interval, beside its random control; return what was drawn, by name.
@@ -229,17 +265,27 @@ class Result:
             rows.append([str(row["group"]), str(row["pairs"]), _number(row["rate"]), interval, *shares])
         return rows
 
+    def _joined(self, table: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+        """Return the tables that are made of each group's rows in one, whose first column is the group."""
+        tables = [table(some).assign(group=group) for group, some in self._parts()]
+        whole = pd.concat(tables, ignore_index=True)
+        return whole[["group", *whole.columns.drop("group")]]
+
     def _parts(self) -> list[tuple[str, pd.DataFrame]]:
         return [(group, self.table[self.table.group == group]) for group in self.groups]
 
     def _interval(self, some: pd.DataFrame, level: float) -> Interval:
-        if not 0 < level < 1:
-            raise InputError(f"level={level}: takes a number between 0 and 1")
+        _check_level(level)
         table = rates.pairs(count(some))
         return rate_interval(matrix(table), found=int(table.found.sum()), level=level)
 
     def _by_group(self, values: dict[str, Any]) -> Any:
         return values if len(values) > 1 else next(iter(values.values()))
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"level={level}: takes a number between 0 and 1")
 
 
 def _latex(text: str) -> str:

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.columns import matrix
-from cftransfer.measuring.statistics import two_way_interval
+from cftransfer.measuring.statistics import LEVEL, two_way_interval
 
 
-def tails(pairs: pd.DataFrame, holds: pd.DataFrame) -> dict[str, Any]:
+def tails(pairs: pd.DataFrame, holds: pd.DataFrame, *, level: float = LEVEL) -> dict[str, Any]:
     """Return how the rate is spread over the references; {} where a base has one reference.
 
     rate_all: share of found counterfactuals that all references accept, with an interval over bases, given these
@@ -22,7 +22,7 @@ def tails(pairs: pd.DataFrame, holds: pd.DataFrame) -> dict[str, Any]:
     if rates.size == 0 or rates.shape[1] < 2:
         return {}
     by_factual = holds.assign(all=holds.share == 1).groupby(["base", "factual"])["all"].mean()
-    over = two_way_interval(by_factual.groupby("base").mean().to_numpy()[:, None])
+    over = two_way_interval(by_factual.groupby("base").mean().to_numpy()[:, None], level=level)
     return {
         "rate_all": over.mean,
         "rate_all_low": max(over.low, 0.0),
@@ -35,12 +35,17 @@ def tails(pairs: pd.DataFrame, holds: pd.DataFrame) -> dict[str, Any]:
 def accepted_by(holds: pd.DataFrame) -> pd.DataFrame:
     """One row per k = 1 … J references: the share of found counterfactuals that at least k of them accept.
 
-    Bases weigh the same, and so do the factuals of a base.
+    Bases weigh the same, and so do the factuals of a base. No row where nothing was found. Where every base meets all J
+    references, the mean of the shares is the transferability rate.
     """
-    held = (holds.share * holds.n_references).round().astype(int)
+    if holds.empty:
+        return pd.DataFrame({"k": [], "references": [], "share": []}).astype({"k": int, "references": int})
     most = int(holds.n_references.max())
-    shares = [
-        holds.assign(enough=held >= k).groupby(["base", "factual"]).enough.mean().groupby("base").mean().mean()
-        for k in range(1, most + 1)
-    ]
+    held = (holds.share * holds.n_references).round().astype(int).to_numpy()
+    weight = 1 / holds.groupby(["base", "factual"]).factual.transform("size").to_numpy()
+    base, bases = pd.factorize(holds.base)
+    counts = np.bincount(base * (most + 1) + held, weights=weight, minlength=len(bases) * (most + 1))
+    counts = counts.reshape(len(bases), most + 1)  # of each base, how many 0, 1, … references accept
+    at_least = counts[:, ::-1].cumsum(1)[:, ::-1]
+    shares = (at_least[:, 1:] / at_least[:, :1]).mean(0)
     return pd.DataFrame({"k": range(1, most + 1), "references": most, "share": shares})

@@ -4,21 +4,25 @@ Rows are a function of the member's seed and of the settings. A reference with i
 weights, so that its data alone differ; in `drop` and `label_noise` its batches also hold the same rows.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from cftransfer.data.dataset import Dataset, clipped
+from cftransfer.data.dataset import Dataset, clipped, few_rows
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.settings import check_float, check_int
 from cftransfer.spec import ALL_ROWS
 from cftransfer.targets import call_target
+
+log = logging.getLogger(__name__)
 
 STREAM = 0x726F7773  # sets these random numbers apart from those of the order of batches
 
@@ -121,16 +125,26 @@ def shifted(data: Dataset, other: Dataset) -> Dataset:
     if not known.any():
         raise InputError("rows.dataset: all its rows have categories that the base's data lack")
     rows, mask = rows[known].reset_index(drop=True), torch.from_numpy(known)
-    notes = clipped("shifted training", ours.features, rows)
+    notes = []
     if out := int((~known).sum()):
         notes.append(f"shifted training rows: left out {out:,} of {len(known):,} with a category that the base's lack")
-    return replace(
-        data,
-        x_train=torch.from_numpy(ours.encode(rows)),
-        y_train=other.y_train[mask],
-        weight=None if other.weight is None else other.weight[mask],
-        notes=(*data.notes, *notes),
-    )
+    weight = None if other.weight is None else other.weight[mask]
+    return trained_on(data, rows, other.y_train[mask], weight=weight, notes=notes)
+
+
+def trained_on(data: Dataset, rows: pd.DataFrame, y: Tensor, *, weight: Tensor | None, notes: Sequence[str]) -> Dataset:
+    """Return the data set with `rows`, in original units, as its training split in its own space.
+
+    y: (n,) float32, classes 0, 1, …; weight: (n,) float32, or None. notes: said beside those on values that lie beyond
+    a range. They are in the notes of what is returned, and in the log.
+    """
+    assert isinstance(data.space, FeatureSpace)
+    few = [f"shifted training rows: {note}" for note in few_rows(y, data.classes)]
+    said = [*notes, *few, *clipped("shifted training", data.space.features, rows)]
+    for note in said:
+        log.info("%s", note)
+    x = torch.from_numpy(data.space.encode(rows))
+    return replace(data, x_train=x, y_train=y, weight=weight, notes=(*data.notes, *said))
 
 
 def _known(space: FeatureSpace, rows: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from cftransfer import atomic
 from cftransfer.jobs.read import Job
 from cftransfer.measuring.statistics import LEVEL, band, reference_means
+from cftransfer.report.accepted import accepted
 from cftransfer.report.changes import changes
 from cftransfer.report.collect import Jobs, Line, Panel, Point
 from cftransfer.report.frontier import frontier
@@ -39,7 +40,7 @@ DENSE = 10  # places on an x-axis from which on intervals are drawn as a band in
 def pictures(jobs: Jobs, lines: Sequence[Line]) -> dict[str, dict[str, bytes]]:
     """Return each figure by its name, as {"png": …, "svg": …}."""
     figures = {"trend": trend(jobs, lines), "survivorship": survivorship(jobs), "training": training(jobs)}
-    for name, draw in (("frontier", frontier), ("matrix", matrix), ("changes", changes)):
+    for name, draw in (("frontier", frontier), ("matrix", matrix), ("changes", changes), ("accepted", accepted)):
         if made := draw(jobs):
             figures[name] = made
     return {name: _pictured(figure, name) for name, figure in figures.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from cftransfer.jobs.own_files import refuse_foreign
 
 REPORT = "report.html"
-FIGURES = ("trend", "survivorship", "training", "frontier", "matrix", "changes")  # each as PNG and SVG
+FIGURES = ("trend", "survivorship", "training", "frontier", "matrix", "changes", "accepted")  # each as PNG and SVG
 TITLE = b"<title>Transferability of counterfactuals"  # of every page that a report has written
 HEAD = 2**10  # bytes of a page that hold its title
 

@@ -4,12 +4,12 @@ import re
 from typing import Any
 
 from cftransfer.errors import InputError
+from cftransfer.report.place import FIGURES
 from cftransfer.tracking import names
 from cftransfer.tracking.connection import ask_server
 
 CURVE = ("rate", "rate_low", "rate_high", "rate_conditional", "agreement", "reference_accuracy")
 COLUMNS = ("rate", "rate_low", "rate_high", "found", "agreement", "rate_conditional", "rate_end_to_end", "margin")
-FIGURES = [f"figure_{name}" for name in ("trend", "survivorship", "training", "frontier", "matrix")]
 KNOB = re.compile(r"[^\W\d]\w*(\.\w+)*")  # of a setting; W&B's own `.value` is put in by its package
 
 
@@ -82,6 +82,6 @@ def _panels(knob: str) -> list[tuple[str, list[Any]]]:
         ("Continued training", curves),
         ("Training (train.py)", training),
         ("Pairs, examples, trends", tables),
-        ("Figures", [v2.MediaBrowser(title="Figures of sweeps", media_keys=FIGURES)]),
+        ("Figures", [v2.MediaBrowser(title="Figures of sweeps", media_keys=[f"figure_{name}" for name in FIGURES])]),
         ("Pictures", [v2.MediaBrowser(title="Examples of images", media_keys=["pictures"])]),
     ]
