@@ -12,14 +12,12 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from cftransfer.measuring.statistics import (
-    band,
     bootstrap_interval,
     difference_interval,
-    holm,
     rate_interval,
-    trend,
     two_way_interval,
 )
+from cftransfer.measuring.trends import band, holm, trend
 
 matrices = arrays(float, st.tuples(st.integers(2, 6), st.integers(2, 6)), elements=st.floats(0, 1))
 

@@ -15,7 +15,7 @@ from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.read import Job, job_folders, natural, read, typed_words, yaml_of
 from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number, job_digest, version_of
-from cftransfer.measuring.statistics import Sharing, Trend, holm, trend
+from cftransfer.measuring.trends import Sharing, Trend, holm, trend
 from cftransfer.spec import PARTS
 
 MANY = 4  # experiments with a job each, from which on they share a panel

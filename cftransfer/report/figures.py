@@ -15,7 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from cftransfer import atomic
 from cftransfer.jobs.read import Job
-from cftransfer.measuring.statistics import LEVEL, band, reference_means
+from cftransfer.measuring.statistics import LEVEL
+from cftransfer.measuring.trends import band, reference_means
 from cftransfer.report.changes import changes
 from cftransfer.report.collect import Jobs, Line, Panel, Point
 from cftransfer.report.frontier import frontier

@@ -20,7 +20,7 @@ from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS, Git, content
 from cftransfer.measuring.per_counterfactual import in_words
-from cftransfer.measuring.statistics import Trend
+from cftransfer.measuring.trends import Trend
 from cftransfer.report.changes import severities
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
 from cftransfer.report.figures import sentence

@@ -25,7 +25,8 @@ from cftransfer import atomic, cores
 from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, as_command, plain
 from cftransfer.jobs.read import Job
-from cftransfer.measuring.statistics import LEVEL, holm
+from cftransfer.measuring.statistics import LEVEL
+from cftransfer.measuring.trends import holm
 from cftransfer.report.collect import Jobs, Line, Panel, jobs, lines
 from cftransfer.report.figures import sentence, trend
 from cftransfer.report.page import PAGE, cells, curve

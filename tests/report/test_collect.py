@@ -18,7 +18,7 @@ from cftransfer.jobs.read import yaml_of
 from cftransfer.jobs.schema import job_digest
 from cftransfer.measuring.counts import count
 from cftransfer.measuring.rates import pairs
-from cftransfer.measuring.statistics import holm, trend
+from cftransfer.measuring.trends import holm, trend
 from cftransfer.report import report
 from cftransfer.report.collect import commands, common, differences, jobs, lines
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from test_collect import write_job
 
-from cftransfer.measuring.statistics import band, holm
+from cftransfer.measuring.trends import band, holm
 from cftransfer.report import figures, page
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.figures import LISTED, _every
