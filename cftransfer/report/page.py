@@ -23,8 +23,8 @@ from cftransfer.measuring.per_counterfactual import in_words
 from cftransfer.measuring.trends import Trend
 from cftransfer.report.changes import severities
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
-from cftransfer.report.figures import sentence
 from cftransfer.report.place import REPORT
+from cftransfer.report.verdict_words import sentence
 from cftransfer.settings import flat
 
 INTERVAL = "95 % interval"
@@ -91,7 +91,7 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         console.width = max(natural, console.width)  # a pipe has no width to cut the table to
         console.print(printed)
     for line in lines:
-        console.print(f"trend{_of(line, jobs)}: {sentence(line)}, Spearman's ρ = {_or_dash(line.trend.rho, '+.2f')}")
+        console.print(f"trend{_of(line, jobs)}: {sentence(line)}")
     for folder, reason in jobs.failed.items():
         console.print(f"failed: {plain(str(folder))} ({reason})", style="red")
     if missing:

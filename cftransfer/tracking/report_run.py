@@ -81,4 +81,7 @@ def _trend(line: "Line") -> dict[str, Any]:
     fitted, panel = line.trend, line.panel
     where = {"experiment": panel.experiment, "series": line.label, "knob": panel.knob}
     slope = {"slope": fitted.slope, "slope_low": fitted.low, "slope_high": fitted.high}
-    return {**where, **slope, "p": fitted.p, "p_holm": line.p_holm}
+    change = line.verdict.change
+    size = {"change": change.mean, "change_low": change.low, "change_high": change.high}
+    verdict = {"verdict": line.verdict.direction, "sentence": sentence(line)}
+    return {**where, **verdict, **size, **slope, "p": fitted.p, "p_holm": line.p_holm}
