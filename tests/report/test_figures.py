@@ -9,7 +9,7 @@ import pytest
 from test_collect import write_job
 
 from cftransfer.measuring.trends import band, holm
-from cftransfer.report import figures, page
+from cftransfer.report import cells, figures, page
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.figures import LISTED, _every
 from cftransfer.report.study import _beside_seed
@@ -153,7 +153,7 @@ def test_the_page_says_of_what_and_which_p(tmp_path):
     }
     path.write_text(json.dumps(result))
     collected = jobs([tmp_path])
-    (heads, rows) = page.cells(collected.panels[0], page.PAGE)
+    (heads, rows) = cells.cells(collected.panels[0], cells.PAGE)
     row = dict(zip(heads, rows[0]))
     shares = {"found", "agreement", "rate", "conditional", "end-to-end"}
     assert {h: of for h, (_, of) in row.items() if h in shares} == {
