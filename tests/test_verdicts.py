@@ -3,11 +3,13 @@
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from test_statistics import simulated
 
 from cftransfer.measuring.model_numbers import Models, expected_half_width, models_needed
+from cftransfer.measuring.planning import planned, sampling_variances
 from cftransfer.measuring.statistics import Spread, Variances, spread, two_way_interval
 from cftransfer.measuring.trends import trend
 from cftransfer.measuring.verdicts import p_beyond, verdict
@@ -80,6 +82,45 @@ def test_what_bases_vary_needs_bases_and_what_nothing_varies_needs_two_of_each()
     assert models_needed(Variances(0.0, 0.0, 0.0), half_width=0.03) == (2, 2)
     assert models_needed(SOME, half_width=1e-6) is None
     assert models_needed(SOME, half_width=0.0) is None
+
+
+def answers(bases, references, factuals, *, seed=0, model=0.1, shared=1.0, own=0.7):
+    """Whether counterfactuals hold: by what a factual, its base, its own counterfactual and a reference have."""
+    models, rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    logit = 0.8 + shared * rng.normal(size=(1, 1, factuals)) + own * rng.normal(size=(bases, 1, factuals))
+    logit = logit + model * models.normal(size=(bases, 1, 1)) + model * models.normal(size=(1, references, 1))
+    return rng.random((bases, references, factuals)) < 1 / (1 + np.exp(-logit))
+
+
+def holds_of(held):
+    bases, references, factuals = held.shape
+    index = {"base": np.repeat(range(bases), factuals), "factual": np.tile(range(factuals), bases)}
+    return pd.DataFrame({**index, "share": held.mean(1).ravel(), "n_references": references})
+
+
+def test_more_counterfactuals_take_from_the_variances_what_they_take_from_the_rates():
+    few = [spread(answers(8, 16, 50, seed=seed).mean(2)).variances for seed in range(300)]
+    many = [spread(answers(8, 16, 1050, seed=seed).mean(2)).variances for seed in range(300)]
+    one = [sampling_variances(holds_of(answers(8, 16, 200, seed=seed))) for seed in range(40)]
+    less = 1 / 50 - 1 / 1050
+    for part in ("base", "error"):
+        drop = np.mean([getattr(v, part) for v in few]) - np.mean([getattr(v, part) for v in many])
+        assert drop == pytest.approx(less * np.mean([getattr(v, part) for v in one]), rel=0.25), part
+
+
+def test_a_plan_says_what_more_of_each_buys_and_time_goes_by_seconds():
+    plan = planned(SOME, Models(5, 10), sampling=Variances(0.02, 0.0, 0.15), counterfactuals=200)
+    assert plan.half_width == expected_half_width(SOME, Models(5, 10))
+    assert plan.one_more_base == expected_half_width(SOME, Models(6, 10))
+    assert plan.one_more_reference == expected_half_width(SOME, Models(5, 11))
+    assert plan.one_more_base < plan.one_more_reference < plan.half_width
+    assert plan.more_counterfactuals < plan.half_width
+    dear = planned(SOME, Models(5, 10), seconds=(100.0, 1.0, 0.1))
+    assert dear.models.bases < plan.models.bases
+    assert dear.seconds == pytest.approx(
+        100 * dear.models.bases + (1 + 0.1 * dear.models.bases) * dear.models.references
+    )
+    assert f"{plan.models.bases} bases × {plan.models.references} references" in str(plan)
 
 
 @pytest.mark.slow
