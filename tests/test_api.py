@@ -74,7 +74,8 @@ def test_a_job_by_the_command_and_by_the_api_is_the_same_to_the_last_bit(tmp_pat
     assert result.accepted_by.share.mean() == pytest.approx(metrics["rate"])
     text = f"{result.rate:.3f}"
     assert text in done.stdout
-    assert f"{result.interval().low:.3f}–{result.interval().high:.3f}" in done.stdout
+    low, high = (f"{end:.3f}".removeprefix("0") for end in (result.interval().low, result.interval().high))
+    assert f"{text} ({low}–{high})" in done.stdout
 
 
 def test_the_sweeps_settings_are_the_apis_defaults_for_every_constraint(data, bases, references):

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, SMALL, results, run_command
 from offline_run import read
 
-from cftransfer.measuring import rates
+from cftransfer.measuring import rate_intervals, rates
 from cftransfer.measuring.counts import count
 
 MAIN = "python transfer.py -m model.layers=2,4,8"
@@ -96,7 +96,9 @@ def test_every_rate_can_be_recomputed_from_the_tables(main_job):
         assert found.found.mean() == metrics["found"]
         counts = count(transfers)
         again = (
-            rates.rates(found, counts) | rates.before_projection(found, counts) | rates.intervals(rates.pairs(counts))
+            rates.rates(found, counts)
+            | rates.before_projection(found, counts)
+            | rate_intervals.intervals(found, counts)
         )
         assert again == {name: metrics[name] for name in again}
         for name in ("control_random", "control_nearest", "control_prior"):

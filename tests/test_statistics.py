@@ -12,14 +12,16 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from cftransfer.measuring.statistics import (
-    band,
     bootstrap_interval,
     difference_interval,
-    holm,
+    product_interval,
     rate_interval,
-    trend,
+    ratio_interval,
+    share_interval,
+    spread,
     two_way_interval,
 )
+from cftransfer.measuring.trends import band, holm, trend
 
 matrices = arrays(float, st.tuples(st.integers(2, 6), st.integers(2, 6)), elements=st.floats(0, 1))
 
@@ -69,6 +71,80 @@ def test_bases_and_references_play_the_same_part(values):
     there, back = two_way_interval(values), two_way_interval(values.T)
     assert (there.low, there.high) == pytest.approx((back.low, back.high))
     assert there.low <= there.mean <= there.high
+
+
+def test_a_share_is_students_interval_on_the_logit_by_hand():
+    # Mean .9 and Student's error and freedom of four references; logit(.9) = log 9, slope of the logit 1 / .09.
+    values = np.array([[0.85, 0.88, 0.92, 0.95]])
+    half = stats.t.ppf(0.975, 3) * stats.sem(values[0]) / 0.09
+    odds = 9 * np.exp([-half, half])
+    interval = share_interval(values)
+    assert (interval.low, interval.high) == pytest.approx(tuple(odds / (1 + odds)))
+
+
+@given(matrices)
+def test_a_share_and_its_complement_have_the_same_interval_mirrored(values):
+    there, back = share_interval(values), share_interval(1 - values)
+    assert (there.low, there.high) == pytest.approx((1 - back.high, 1 - back.low), abs=1e-6)
+    assert there.low - 1e-12 <= there.mean <= there.high + 1e-12
+
+
+def test_in_the_middle_a_share_has_students_width_and_at_the_ends_it_leans_to_the_middle():
+    rng = np.random.default_rng(0)
+    middle, high = simulated(rng, 5, 10, mean=0.5), 1 - (0.05 * rng.random((5, 1)) + 0.01 * rng.random((5, 10))) ** 2
+    old, new = two_way_interval(middle), share_interval(middle)
+    assert new.high - new.low == pytest.approx(old.high - old.low, rel=0.03)
+    interval = share_interval(high)
+    assert interval.mean - interval.low > interval.high - interval.mean
+
+
+@pytest.mark.parametrize(("value", "ends"), [(1.0, (0.0, 1.0)), (0.0, (0.0, 0.0)), (0.6, (0.6, 0.6))])
+def test_where_all_models_agree_the_bound_is_jeffreys_over_the_rarer_kind(value, ends):
+    least = stats.beta.ppf(0.05, 5.5, 0.5)
+    interval = share_interval(np.full((5, 10), value))
+    assert (interval.low, interval.high) == pytest.approx((value * least, value * least + 1 - least))
+    assert "Jeffreys" in interval.method
+    more = share_interval(np.full((50, 100), value))
+    assert interval.low < more.low <= value <= more.high < interval.high or value in (0, 1)
+
+
+def test_all_but_one_pair_at_1_has_an_interval_with_width():
+    values = np.ones((5, 10))
+    values[0, 0] = 0.99
+    assert 0.9 < share_interval(values).low < values.mean() < share_interval(values).high < 1
+
+
+def test_a_ratio_of_means_is_that_of_the_sums_and_has_the_error_of_its_linear_form():
+    rng = np.random.default_rng(0)
+    whole = rng.uniform(0.6, 0.9, (5, 10))
+    part = whole * rng.uniform(0.3, 0.7, (5, 10))
+    ratio = part.sum() / whole.sum()
+    interval = ratio_interval(part, whole)
+    assert interval.mean == pytest.approx(ratio)
+    error = spread((part - ratio * whole) / whole.mean()).error / (ratio * (1 - ratio))
+    assert np.log(interval.high / (1 - interval.high)) > np.log(ratio / (1 - ratio)) + error
+    assert ratio_interval(0.5 * whole, whole).mean == pytest.approx(0.5)
+    assert "all alike" in ratio_interval(0.5 * whole, whole).method  # every pair has the same share
+    assert np.isnan(ratio_interval(0 * whole, 0 * whole).mean)
+
+
+def test_a_ratio_covers_as_often_as_a_share():
+    rng, covered = np.random.default_rng(5), []
+    for _ in range(1500):
+        whole = np.clip(simulated(rng, 5, 10), 0.05, 1)
+        share = np.clip(simulated(rng, 5, 10, mean=0.6), 0, 1)
+        interval = ratio_interval(whole * share, whole)
+        covered.append(interval.low <= 0.6 <= interval.high)
+    assert 0.92 <= np.mean(covered) <= 0.99
+
+
+def test_a_product_with_a_share_of_1_is_the_rate_and_failures_count_against_it():
+    rates = simulated(np.random.default_rng(0), 5, 10)
+    whole, some = product_interval(np.ones(5), rates), product_interval(np.array([1, 0.8, 0.6, 1, 0.9]), rates)
+    assert (whole.low, whole.high) == pytest.approx((share_interval(rates).low, share_interval(rates).high))
+    assert some.mean == pytest.approx(0.86 * rates.mean())
+    gap = np.vstack([rates, np.full((1, 10), np.nan)])
+    assert product_interval(np.array([1.0] * 5 + [0.0]), gap).mean == pytest.approx(5 / 6 * rates.mean())
 
 
 @given(matrices)
@@ -390,6 +466,29 @@ def test_a_permutation_calls_a_flat_trend_one_in_twenty_times(sharing):
         rates = [simulated(rng, 5, 10, base=0.0, reference=effect) + bases + references for _ in range(3)]
         called.append(trend([2.0, 4.0, 8.0], rates, sharing=sharing).p_permutation < 0.05)
     assert 0.02 <= np.mean(called) <= 0.08
+
+
+def skewed(rng, bases, references, mean, sd, effects):
+    """Shares with Beta margins, whose ranks come from bases, references and the pair in the given parts."""
+    parts = np.array(effects) / np.linalg.norm(effects)
+    normal = simulated(rng, bases, references, *parts, mean=0.0)
+    total = mean * (1 - mean) / sd**2 - 1
+    return rng.binomial(1000, stats.beta.ppf(stats.norm.cdf(normal), mean * total, (1 - mean) * total)) / 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mean", "sd"), [(0.9, 0.09), (0.97, 0.027), (0.99, 0.009)])
+@pytest.mark.parametrize("effects", [(0.7, 0.7, 0.14), (1, 0, 0.1), (0, 1, 0.1), (0, 0, 1)])
+def test_shares_near_1_are_covered_where_students_interval_covers_too_seldom(mean, sd, effects):
+    rng = np.random.default_rng(7)
+    some = [skewed(rng, 5, 10, mean, sd, effects) for _ in range(1500)]
+    ours, students = (
+        np.mean([interval.low <= mean <= interval.high for interval in map(of, some)])
+        for of in (share_interval, two_way_interval)
+    )
+    assert ours >= 0.92
+    if effects[0] == 1:  # bases alone: five values fix the mean
+        assert students < 0.92
 
 
 @pytest.mark.slow

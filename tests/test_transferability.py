@@ -24,17 +24,9 @@ from cftransfer.measuring.long_tables import counterfactual_table
 from cftransfer.measuring.long_tables import transfer_tables as transfer_tables_of
 from cftransfer.measuring.metric import TransferabilityRate
 from cftransfer.measuring.per_counterfactual import per_counterfactual
-from cftransfer.measuring.rates import (
-    PER_BASE,
-    before_projection,
-    distance_interval,
-    intervals,
-    minus_seed,
-    pairs,
-    rates,
-    survivorship,
-)
-from cftransfer.measuring.statistics import bootstrap_interval, rate_interval
+from cftransfer.measuring.rate_intervals import distance_interval, intervals, minus_seed, survivorship
+from cftransfer.measuring.rates import PER_BASE, before_projection, pairs, rates
+from cftransfer.measuring.statistics import bootstrap_interval, difference_interval, rate_interval
 from cftransfer.models.prediction import logits, predicted
 from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.engine import search
@@ -243,12 +235,28 @@ def test_every_pair_weighs_the_same_in_the_controls_and_counts_are_of_rows(train
 
 def test_the_intervals_of_a_job_are_those_of_its_pairs(searches, trained_models):
     counterfactuals, transfers, _ = measured(searches, trained_models)
-    table = pairs(count(transfers))
-    given, student, check = intervals(table), rate_interval(matrix(table), found=1), bootstrap_interval(matrix(table))
-    assert (given["rate_low"], given["rate_high"]) == (student.low, student.high)
+    counts = count(transfers)
+    table, given = pairs(counts), intervals(counterfactuals, counts)
+    over, check = rate_interval(matrix(table), found=1), bootstrap_interval(matrix(table))
+    assert (given["rate_low"], given["rate_high"]) == (over.low, over.high)
     assert (given["rate_bootstrap_low"], given["rate_bootstrap_high"]) == (check.low, check.high)
     last = survived(counterfactuals, transfers).iloc[-1]
-    assert (last.rate_low, last.rate_high) == pytest.approx((student.low, student.high))
+    assert (last.rate_low, last.rate_high) == pytest.approx((over.low, over.high))
+
+
+def test_every_rate_of_a_job_lies_in_its_interval(searches, trained_models):
+    counterfactuals, transfers, measure = measured(searches, trained_models)
+    counts = count(transfers)
+    given, table = intervals(counterfactuals, counts), pairs(counts)
+    names = ["rate", "agreement", "rate_conditional", "rate_end_to_end", *CONTROLS, "rate_to_0", "rate_to_1"]
+    for name in names:
+        assert 0 <= given[f"{name}_low"] < measure[name] < given[f"{name}_high"] <= 1, name
+    paired = difference_interval(matrix(table), matrix(table, "control_random"))
+    assert given["rate_minus_random"] == pytest.approx(measure["rate"] - measure["control_random"])
+    assert (given["rate_minus_random_low"], given["rate_minus_random_p"]) == pytest.approx((paired.low, paired.p))
+    assert (given["rate_end_to_end_low"], given["rate_end_to_end_high"]) == pytest.approx(
+        (given["rate_low"], given["rate_high"])
+    )  # all searches found one
 
 
 def test_survivorship_ends_at_the_rate_and_found_share_of_the_job(searches, trained_models):

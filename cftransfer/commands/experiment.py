@@ -21,7 +21,7 @@ from cftransfer.jobs import examples, extremes
 from cftransfer.jobs.base_by_base import AllBases, base_by_base
 from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.jobs.write import JobResult
-from cftransfer.measuring import rates
+from cftransfer.measuring import rate_intervals, rates
 from cftransfer.measuring.accuracy import accuracy, learned_nothing
 from cftransfer.measuring.controls import nearest_rows
 from cftransfer.measuring.counts import Counts
@@ -160,12 +160,12 @@ def _measured(
         "transfers": asked.transfers[len(plan.epochs) - 1],
         "pairs": pairs[-1],
         "holds": asked.holds,
-        "survivorship": rates.survivorship(counterfactuals, asked.by_cap),
+        "survivorship": rate_intervals.survivorship(counterfactuals, asked.by_cap),
     }
     if plan.by_seed:
         tables["transfers_seed"] = asked.transfers[-1]
         pairs[-1]["rate_seed"] = rates.pairs(asked.counts[-1]).rate
-        metrics |= rates.minus_seed(pairs[-1])
+        metrics |= rate_intervals.minus_seed(pairs[-1])
     if not plan.continued:
         return metrics, tables, None
     joined = partial(_by_epoch, plan)
@@ -176,9 +176,8 @@ def _measured(
 def _metrics(counterfactuals: pd.DataFrame, counts: Counts, pairs: pd.DataFrame) -> dict[str, Any]:
     return (
         rates.rates(counterfactuals, counts)
-        | rates.intervals(pairs)
-        | rates.invalidation_interval(pairs)
-        | rates.distance_interval(counterfactuals)
+        | rate_intervals.intervals(counterfactuals, counts)
+        | rate_intervals.distance_interval(counterfactuals)
         | rates.before_projection(counterfactuals, counts)
         | mean_distances(pairs)
     )

@@ -7,7 +7,7 @@ import pandas as pd
 from torch import Tensor
 
 from cftransfer.columns import matrix
-from cftransfer.measuring.statistics import LEVEL, two_way_interval
+from cftransfer.measuring.statistics import LEVEL, share_interval
 from cftransfer.models.prediction import predicted
 
 
@@ -78,6 +78,6 @@ def _distances(base: Seen, reference: Seen) -> dict[str, float]:
 
 def mean_distances(pairs: pd.DataFrame, *, level: float = LEVEL) -> dict[str, float]:
     """Return the mean of each distance over pairs, and of `disagreement` its interval over models."""
-    over = two_way_interval(matrix(pairs, "disagreement"), level=level)
+    over = share_interval(matrix(pairs, "disagreement"), level=level)
     means = {name: float(pairs[name].mean()) for name in MEASURES}
-    return means | {"disagreement_low": max(over.low, 0.0), "disagreement_high": min(over.high, 1.0)}
+    return means | {"disagreement_low": over.low, "disagreement_high": over.high}

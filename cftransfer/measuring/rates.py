@@ -1,4 +1,4 @@
-"""Long tables → rates, with intervals over models. docs/output.md describes every number.
+"""Counts → rates. docs/output.md describes every number, `rate_intervals` has their intervals over models.
 
 Every pair of a base and a reference weighs the same, however many counterfactuals its base found. So does every factual
 of a base: where several counterfactuals were found for it (column `proposal`), each counts one over their number.
@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cftransfer.columns import CONTROLS, INVALIDATION, PAIR, matrix
+from cftransfer.columns import CONTROLS, INVALIDATION, PAIR
 from cftransfer.data.pixels import GREYS
 from cftransfer.measuring.counts import Counts, means
-from cftransfer.measuring.statistics import bootstrap_interval, difference_interval, rate_interval, two_way_interval
 from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 
@@ -139,75 +138,3 @@ def before_projection(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str
         "distance_l2_relaxed": float(lengths.distance_l2_relaxed.mean()),
         "rate_relaxed": float(counts.pairs.transferred_relaxed.dropna().mean()),
     }
-
-
-def distance_interval(counterfactuals: pd.DataFrame) -> dict[str, float]:
-    """Return the 95 % interval, over bases, of the mean distance of what was found."""
-    lengths = means(counterfactuals, ["distance_l2"]).distance_l2.to_numpy()
-    interval = two_way_interval(lengths[:, None])
-    return {"distance_l2_low": max(interval.low, 0.0), "distance_l2_high": interval.high}
-
-
-def intervals(table: pd.DataFrame) -> dict[str, Any]:
-    """Pairs → the 95 % interval of their mean rate, what it is over, and the bootstrap's as a check on it."""
-    values = matrix(table)
-    interval, check = rate_interval(values, found=int(table.found.sum())), bootstrap_interval(values)
-    return {
-        "rate_low": interval.low,
-        "rate_high": interval.high,
-        "interval": interval.method,
-        "rate_bootstrap_low": check.low,
-        "rate_bootstrap_high": check.high,
-    }
-
-
-def invalidation_interval(table: pd.DataFrame) -> dict[str, float]:
-    """Pairs → the 95 % interval of their mean invalidation, over what that of the rate is; {} without noise."""
-    if INVALIDATION not in table:
-        return {}
-    interval = rate_interval(matrix(table, INVALIDATION), found=int(table.found.sum()))
-    return {"invalidation_low": interval.low, "invalidation_high": interval.high}
-
-
-def minus_seed(table: pd.DataFrame) -> dict[str, Any]:
-    """Pairs with `rate_seed` → the mean of rate − rate_seed, with an interval over the differences of pairs.
-
-    Both rates of a pair are of the same counterfactuals, so that what is particular to a base cancels.
-    """
-    difference = difference_interval(matrix(table), matrix(table, "rate_seed"))
-    return {
-        "rate_seed": float(np.nanmean(matrix(table, "rate_seed"))) if table.found.any() else float("nan"),
-        "rate_minus_seed": difference.mean,
-        "rate_minus_seed_low": difference.low,
-        "rate_minus_seed_high": difference.high,
-        "rate_minus_seed_p": difference.p,
-    }
-
-
-def survivorship(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> pd.DataFrame:
-    """Return found share and rate, with its 95 % interval, had the search been ended after fewer iterations.
-
-    A search that ends at its first success gives the same counterfactual under every cap that it stays below: the rows
-    that survive a cap are those found within it, and they may be the easier ones. One row per cap; the last is the cap
-    that was used, so its rate is the job's. by_cap: what `counts.by_cap` gives.
-    """
-    table = by_cap.sort_values("cap", kind="stable")
-    caps = table.cap.unique()
-    kinds = table[PAIR].iloc[: len(table) // len(caps)]
-    places = matrix(kinds.assign(rate=range(len(kinds)))).astype(int)
-    every = (table.transferred / table.found).to_numpy().reshape(len(caps), -1)  # NaN for 0 / 0
-    rows = []
-    for cap, shares in zip(caps.tolist(), every, strict=True):
-        early = counterfactuals.found & (counterfactuals.iterations <= cap)
-        within = by_factual(counterfactuals.assign(early=early), "early")
-        interval = rate_interval(shares[places], found=int(within.sum()))
-        rows.append(
-            {
-                "cap": cap,
-                "found": float(within.mean()),
-                "rate": float("nan") if np.isnan(shares).all() else float(np.nanmean(shares)),
-                "rate_low": interval.low,
-                "rate_high": interval.high,
-            }
-        )
-    return pd.DataFrame(rows)

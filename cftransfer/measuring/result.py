@@ -14,8 +14,10 @@ from cftransfer.errors import InputError
 from cftransfer.measuring import rates
 from cftransfer.measuring.counts import count, means
 from cftransfer.measuring.model_distance import MEASURES, mean_distances
+from cftransfer.measuring.model_numbers import Models
 from cftransfer.measuring.per_counterfactual import per_counterfactual
-from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
+from cftransfer.measuring.planning import Plan, planned, sampling_variances
+from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval, spread
 from cftransfer.measuring.tails import accepted_by, tails
 
 if TYPE_CHECKING:
@@ -136,6 +138,22 @@ class Result:
         single pair has Wilson's over its counterfactuals, and `method` says so.
         """
         return self._by_group({group: self._interval(some, level) for group, some in self._parts()})
+
+    def plan(
+        self, half_width: float = 0.03, *, level: float = LEVEL, seconds: tuple[float, float, float] | None = None
+    ) -> Plan | dict[str, Plan]:
+        """Return how many models an interval of the rate of ± `half_width` needs; with several groups, by group.
+
+        seconds: of one base with its search, of one reference, and of asking it about one base; the cheapest numbers
+        go by them. The plan is as good as the variances that these models give: plan from 5 × 10 or more.
+
+        InputError where bases and references do not cross, or there are fewer than two of either.
+
+        >>> print(result.plan(half_width=.05))  # doctest: +SKIP
+        """
+        return self._by_group(
+            {group: self._plan(group, some, half_width, level, seconds) for group, some in self._parts()}
+        )
 
     def __getitem__(self, group: str) -> "Result":
         """Return the result of one group of references."""
@@ -278,6 +296,24 @@ class Result:
         _check_level(level)
         table = rates.pairs(count(some))
         return rate_interval(matrix(table), found=int(table.found.sum()), level=level)
+
+    def _plan(self, group: str, some: pd.DataFrame, half_width: float, level: float, seconds: Any) -> Plan:
+        rates_of = matrix(rates.pairs(count(some)))
+        known = spread(rates_of[~np.isnan(rates_of).any(axis=1)])
+        if known.variances is None:
+            raise InputError(
+                f"group {group!r}: a plan needs two bases or more, and two references that all of them meet"
+            )
+        holds = per_counterfactual(self.counterfactuals, some)
+        return planned(
+            known.variances,
+            Models(*rates_of.shape),
+            half_width=half_width,
+            level=level,
+            sampling=sampling_variances(holds),
+            counterfactuals=round(holds.groupby("base").factual.nunique().mean()),
+            seconds=seconds,
+        )
 
     def _by_group(self, values: dict[str, Any]) -> Any:
         return values if len(values) > 1 else next(iter(values.values()))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.columns import matrix
-from cftransfer.measuring.statistics import LEVEL, two_way_interval
+from cftransfer.measuring.statistics import LEVEL, share_interval
 
 
 def tails(pairs: pd.DataFrame, holds: pd.DataFrame, *, level: float = LEVEL) -> dict[str, Any]:
@@ -22,11 +22,11 @@ def tails(pairs: pd.DataFrame, holds: pd.DataFrame, *, level: float = LEVEL) -> 
     if rates.size == 0 or rates.shape[1] < 2:
         return {}
     by_factual = holds.assign(all=holds.share == 1).groupby(["base", "factual"])["all"].mean()
-    over = two_way_interval(by_factual.groupby("base").mean().to_numpy()[:, None], level=level)
+    over = share_interval(by_factual.groupby("base").mean().to_numpy()[:, None], level=level)
     return {
         "rate_all": over.mean,
-        "rate_all_low": max(over.low, 0.0),
-        "rate_all_high": min(over.high, 1.0),
+        "rate_all_low": over.low,
+        "rate_all_high": over.high,
         "rate_p10": float(np.quantile(rates, 0.1, axis=1).mean()),
         "rate_min": float(rates.min(1).mean()),
     }

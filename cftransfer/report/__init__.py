@@ -15,11 +15,13 @@ def report(
     *,
     out: Path | None = None,
     below: bool = True,
+    margin: float = 0.05,
     then: "Callable[[Jobs, list[Line]], None] | None" = None,
 ) -> Path:
     """Print the table of the jobs under `folders`, write `report.html` and its figures into `out`; return the page.
 
-    out: the first folder by default. below: whether jobs in folders below `folders` count. then: called with what was
+    out: the first folder by default. below: whether jobs in folders below `folders` count. margin: of the
+    rate, up to which a trend is flat. then: called with what was
     read and fitted, for other views of the same jobs.
 
     Raises InputError if there is no job at all, and for a folder in which the report would replace a user's file.
@@ -29,7 +31,7 @@ def report(
     folder = out or Path(folders[0])
     place.check(folder)
     jobs = collect.jobs(folders, below=below)
-    lines = collect.lines(jobs)
+    lines = collect.lines(jobs, margin=margin)
     pictures = figures.pictures(jobs, lines)
     path = page.write(jobs, lines, pictures, folder)  # first: by it the others are known to be a report's
     figures.save(pictures, folder)

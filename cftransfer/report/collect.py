@@ -15,7 +15,8 @@ from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.read import Job, job_folders, natural, read, typed_words, yaml_of
 from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number, job_digest, version_of
-from cftransfer.measuring.statistics import Sharing, Trend, holm, trend
+from cftransfer.measuring.trends import Sharing, Trend, holm, trend
+from cftransfer.measuring.verdicts import MARGIN, Verdict, verdict
 from cftransfer.spec import PARTS
 
 MANY = 4  # experiments with a job each, from which on they share a panel
@@ -49,6 +50,21 @@ class Panel:
     jobs: list[Job]
     knob: str | None
     series: list[str]
+
+    @property
+    def doubling(self) -> bool:
+        """Whether the knob was swept in steps that are more even as factors than as differences: 2, 4, 8."""
+        if self.knob is None or any(job.result.curve for job in self.jobs):
+            return False
+        places = np.unique([float(job.settings[self.knob]) for job in self.jobs])
+        if len(places) < 3 or places[0] <= 0:
+            return False
+        factors, steps = np.diff(np.log2(places)), np.diff(places)
+        return bool(factors.max() / factors.min() < steps.max() / steps.min())
+
+    def along(self, x: float) -> float:
+        """Return where a value of the knob stands on the x-axis, and in the trend: at its logarithm if doubling."""
+        return float(np.log2(x)) if self.doubling else x
 
     def label(self, job: Job) -> str:
         """Return what tells the job's series from the others, "" if there is one series."""
@@ -105,7 +121,10 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Line:
-    """The trend of one series, with its p adjusted for all the trends of the report (Holm)."""
+    """The trend of one series, with its p adjusted for all the trends of the report (Holm), and the verdict by it.
+
+    Where the knob was swept by factors, the trend is one against its logarithm, and its slope is per doubling.
+    """
 
     panel: Panel
     label: str
@@ -113,6 +132,7 @@ class Line:
     trend: Trend
     sharing: Sharing
     p_holm: float
+    verdict: Verdict
 
 
 def jobs(folders: Sequence[Path], *, below: bool = True) -> Jobs:
@@ -159,8 +179,8 @@ def experiment_of(job: Job) -> str:
     return job.result.choices.get("experiment") or ""
 
 
-def lines(collected: Jobs) -> list[Line]:
-    """Return the trend over the knob of every series that has one."""
+def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
+    """Return the trend over the knob of every series that has one; margin: of the rate, up to which it is flat."""
     found = []
     for panel in collected.panels:
         for label, points in panel.groups().items():
@@ -168,11 +188,14 @@ def lines(collected: Jobs) -> list[Line]:
             if not panel.knob or not rated:
                 continue
             sharing = _sharing(rated)
-            fitted = trend([point.x for point in rated], [point.rates for point in rated], sharing=sharing)
+            places = [panel.along(point.x) for point in rated]
+            fitted = trend(places, [point.rates for point in rated], sharing=sharing)
             if fitted is not None:
                 found.append((panel, label, rated, fitted, sharing))
     adjusted = holm([fitted.p for *_, fitted, _ in found])
-    return [Line(*parts, p) for parts, p in zip(found, adjusted, strict=True)]
+    return [
+        Line(*parts, p, verdict(parts[3].change, p=p, margin=margin)) for parts, p in zip(found, adjusted, strict=True)
+    ]
 
 
 def differences(some: Sequence[Job]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,13 +16,14 @@ from matplotlib.ticker import MaxNLocator
 
 from cftransfer import atomic
 from cftransfer.jobs.read import Job
-from cftransfer.measuring.statistics import LEVEL, band, reference_means
+from cftransfer.measuring.trends import band, reference_means
 from cftransfer.report.accepted import accepted
 from cftransfer.report.changes import changes
 from cftransfer.report.collect import Jobs, Line, Panel, Point
 from cftransfer.report.frontier import frontier
 from cftransfer.report.matrix import matrix
 from cftransfer.report.place import FIGURES
+from cftransfer.report.verdict_words import sentence
 
 rcParams["text.parse_math"] = False  # names of data and settings may hold dollars, and none of ours are formulas
 LineStyle: TypeAlias = Literal["-", "--", "-.", ":"]
@@ -173,7 +175,9 @@ def _shade(index: int, many: int) -> Any:
 
 
 def _panel(axes: Axes, panel: Panel, lines: Sequence[Line]) -> None:
-    groups = panel.groups()
+    groups = {
+        label: [replace(point, x=panel.along(point.x)) for point in points] for label, points in panel.groups().items()
+    }
     every = [point for points in groups.values() for point in points]
     span = float(np.ptp([point.x for point in every])) or 1.0
     aside = (np.arange(len(groups)) - (len(groups) - 1) / 2) * 0.02 * span  # else the bars of series hide each other
@@ -222,9 +226,9 @@ def _controls(axes: Axes, panel: Panel, points: list[Point], *, colour: str, spa
 
 
 def _line(axes: Axes, line: Line, colour: str) -> None:
-    x = np.linspace(min(point.x for point in line.points), max(point.x for point in line.points), 50)
+    at, rates = [line.panel.along(point.x) for point in line.points], [point.rates for point in line.points]
+    x = np.linspace(min(at), max(at), 50)
     axes.plot(x, line.trend.intercept + line.trend.slope * x, "-", color=colour, linewidth=1.2, alpha=0.8)
-    at, rates = [point.x for point in line.points], [point.rates for point in line.points]
     ends = band(at, rates, x.tolist(), sharing=line.sharing)
     axes.fill_between(x, [end.low for end in ends], [end.high for end in ends], color=colour, alpha=0.12, linewidth=0)
 
@@ -238,7 +242,7 @@ def _frame(axes: Axes, panel: Panel, points: Sequence[Point]) -> None:
         axes.set_xlabel(panel.knob)
         ticks = sorted({point.x for point in points})
         if len(ticks) <= DENSE:
-            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_xticks(ticks, [f"{2**tick if panel.doubling else tick:g}" for tick in ticks])
         elif all(tick.is_integer() for tick in ticks):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
@@ -272,17 +276,3 @@ def legend(figure: Figure, places: Iterable[Axes]) -> None:
         )  # 13 letters of this size an inch
         handles = {"handles": list(named.values()), "labels": list(named)}
         figure.legend(**handles, loc="outside lower center", ncols=fitting, frameon=False, fontsize=8)
-
-
-def sentence(line: Line) -> str:
-    """Return the trend in words."""
-    fitted, knob = line.trend, line.panel.knob
-    slope = f"slope {fitted.slope:+.3g} per unit of {knob}"
-    if np.isnan(fitted.low):
-        return f"{slope}, no interval ({fitted.method})"
-    clear = line.p_holm < 1 - LEVEL
-    said = (
-        f"the rate {'rises' if fitted.slope > 0 else 'falls'} with {knob}" if clear else f"no clear trend with {knob}"
-    )
-    several = f" ({line.p_holm:.2g} by Holm)" if line.p_holm != fitted.p else ""
-    return f"{said}: {slope}, 95 % interval {fitted.low:+.3g} to {fitted.high:+.3g}, p = {fitted.p:.2g}{several}"

@@ -18,65 +18,18 @@ from rich.text import Text
 from cftransfer import atomic
 from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
-from cftransfer.jobs.schema import EXTRA_EPOCHS, Git, content
+from cftransfer.jobs.schema import Git, content
 from cftransfer.measuring.per_counterfactual import in_words
-from cftransfer.measuring.statistics import Trend
+from cftransfer.measuring.trends import Trend
+from cftransfer.report.cells import by_class, cells, curve, or_dash, printed_columns, text_of
 from cftransfer.report.changes import severities
 from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
-from cftransfer.report.figures import sentence
 from cftransfer.report.place import REPORT
+from cftransfer.report.verdict_words import sentence
 from cftransfer.settings import flat
 
-INTERVAL = "95 % interval"
 PRINTED_NOTES = 5  # on models, in the terminal; the page has all
 PICTURED = 8  # jobs whose pictures the page holds, up to 2 MB each; those of others stay in their folders
-# Column heads, each with its metric and the metric that counts what the share is of.
-PRINTED = {
-    "found": ("found", ""),
-    "agreement": ("agreement", ""),
-    "rate": ("rate", ""),
-    INTERVAL: ("rate_low", "rate_high"),
-    "conditional": ("rate_conditional", ""),
-    "end-to-end": ("rate_end_to_end", ""),
-}
-SEED = {"− seed": ("rate_minus_seed", "n_tried"), f"{INTERVAL} of it": ("rate_minus_seed_low", "rate_minus_seed_high")}
-PAGE = {
-    "found": ("found", "n_searched"),
-    "agreement": ("agreement", "n_tried"),
-    "rate": ("rate", "n_tried"),
-    INTERVAL: ("rate_low", "rate_high"),
-    "conditional": ("rate_conditional", "n_agreeing"),
-    "end-to-end": ("rate_end_to_end", "n_searched"),
-    **SEED,
-    "random": ("control_random", "n_tried"),
-    "nearest": ("control_nearest", "n_tried"),
-    "prior": ("control_prior", "n_tried"),
-    "to class 0": ("rate_to_0", "n_to_0"),  # a further class has a column of its own (`by_class`)
-    "to class 1": ("rate_to_1", "n_to_1"),
-    "distance L2": ("distance_l2", ""),
-    f"{INTERVAL} of it ": ("distance_l2_low", "distance_l2_high"),
-    "found before": ("found_relaxed", "n_searched"),
-    "L2 before": ("distance_l2_relaxed", ""),
-    "rate before": ("rate_relaxed", ""),
-    "L2 per pixel": ("pixel_l2", ""),
-    "L∞": ("pixel_linf", ""),
-    "found as bytes": ("found_as_bytes", "n_found"),
-    "base accuracy": ("base_accuracy", ""),
-    "reference accuracy": ("reference_accuracy", ""),
-    "disagreement": ("disagreement", ""),
-    f"{INTERVAL} of it  ": ("disagreement_low", "disagreement_high"),
-    "|Δp|": ("prob_difference", ""),
-    "accepted by all": ("rate_all", ""),
-    f"{INTERVAL} of it   ": ("rate_all_low", "rate_all_high"),
-    "least rate": ("rate_min", ""),
-    "lost to noise": ("invalidation", ""),
-    f"{INTERVAL} of it    ": ("invalidation_low", "invalidation_high"),
-    "lost on the base": ("invalidation_base", ""),
-    "5 nearest: L2": ("knn_distance", ""),
-    "5 nearest: of the class": ("knn_share", ""),
-    "LOF": ("lof", ""),
-    "pairs": ("pairs", ""),
-}
 
 
 def show(jobs: Jobs, lines: Sequence[Line]) -> None:
@@ -87,7 +40,7 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
     for panel in jobs.panels:
         if len(jobs.panels) > 1:
             console.print(f"\n{panel.experiment}", style="bold")
-        heads, rows = cells(panel, PRINTED | SEED)
+        heads, rows = cells(panel, printed_columns(panel))
         printed = Table(box=None, padding=(0, 1), header_style="bold")
         for head in heads:
             printed.add_column(Text(head), justify="right", no_wrap=True)
@@ -97,7 +50,7 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         console.width = max(natural, console.width)  # a pipe has no width to cut the table to
         console.print(printed)
     for line in lines:
-        console.print(f"trend{_of(line, jobs)}: {sentence(line)}, Spearman's ρ = {_or_dash(line.trend.rho, '+.2f')}")
+        console.print(f"trend{_of(line, jobs)}: {sentence(line)}")
     for folder, reason in jobs.failed.items():
         console.print(f"failed: {plain(str(folder))} ({reason})", style="red")
     if missing:
@@ -251,23 +204,6 @@ def _pictures(job: Job, index: int) -> list[tuple[str, str]]:
     ]
 
 
-def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
-    """Return heads and rows of a job's curve, as `cells` does for jobs; denominators do not change with age."""
-    columns = {
-        head: PAGE[head] for head in (INTERVAL, "rate", "agreement", "conditional", "found", "reference accuracy")
-    }
-    pairs = job.pairs.assign(agreeing=job.pairs.found * job.pairs.agreement)
-    tried = pairs.groupby(EXTRA_EPOCHS)[["found", "agreeing"]].sum().round().astype(int)
-    rows = []
-    for point in job.result.curve:
-        many, agreeing = tried.loc[point[EXTRA_EPOCHS]]
-        counts = {"n_searched": job.metrics["n_searched"], "n_tried": many, "n_agreeing": agreeing}
-        rows.append(
-            [(_text(point[EXTRA_EPOCHS]), "")] + [_cell(point | counts, *metrics) for metrics in columns.values()]
-        )
-    return [EXTRA_EPOCHS, *columns], rows
-
-
 def names(some: Sequence[Job]) -> list[str]:
     """Return what to call each job: its folder, from where the folders part."""
     if len(some) == 1:
@@ -276,53 +212,10 @@ def names(some: Sequence[Job]) -> list[str]:
     return [plain(job.folder.resolve().relative_to(above).as_posix()) for job in some]
 
 
-def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[list[tuple[str, str]]]]:
-    """Return heads, and rows of (text, what it is a share of), the settings that differ first.
-
-    Columns for which no job has a number are left out.
-    """
-    settings = [name for name in (panel.knob, *panel.series) if name]
-    settings = [name for name in settings if any(name in job.settings for job in panel.jobs)]
-    had = {head: names for head, names in columns.items() if any(names[0] in job.metrics for job in panel.jobs)}
-    rows = [
-        [(_text(job.settings.get(name, "—")), "") for name in dict.fromkeys(settings)]
-        + [_cell(job.metrics, *names) for names in had.values()]
-        for job in panel.jobs
-    ]
-    return [*dict.fromkeys(settings), *had], rows
-
-
-def by_class(panel: Panel) -> dict[str, tuple[str, str]]:
-    """Return PAGE with a column for each target class, which has its name where there are more than two classes."""
-    known = [job.result.data.get("classes", []) for job in panel.jobs]
-    shared = known[0] if all(classes == known[0] for classes in known) else []
-    most = max([2, *map(len, known)])
-    columns: dict[str, tuple[str, str]] = {}
-    for head, metrics in PAGE.items():
-        columns[_to_class(int(head[-1]), shared) if head.startswith("to class") else head] = metrics
-        if head == "to class 1":
-            columns |= {_to_class(k, shared): (f"rate_to_{k}", f"n_to_{k}") for k in range(2, most)}
-    return columns
-
-
-def _to_class(number: int, classes: Sequence[str]) -> str:
-    return f"to class {number}" + (f" ({classes[number]})" if len(classes) > 2 else "")
-
-
-def _cell(metrics: Mapping[str, Any], name: str, other: str) -> tuple[str, str]:
-    if other.endswith("_high"):
-        if metrics.get(name) is None:
-            return "—", ""
-        low, high = _number(metrics[name]), _number(metrics[other])
-        return f"{low} to {high}" if "minus" in name else f"{low}–{high}", ""
-    counted = f"of {metrics[other]:,}" if other and metrics.get(name) is not None else ""
-    return _number(metrics.get(name), signed="minus" in name), counted
-
-
 def _differences(some: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
     differ = differences(some)
     rows = [
-        [name, *(_text(job.settings.get(key, "—")) for key in differ)]
+        [name, *(text_of(job.settings.get(key, "—")) for key in differ)]
         for name, job in zip(names(some), some, strict=True)
     ]
     return differ, rows
@@ -337,28 +230,14 @@ def _of(line: Line, jobs: Jobs) -> str:
 def _numbers(fitted: Trend, p_holm: float) -> list[tuple[str, str]]:
     return [
         ("slope", f"{fitted.slope:+.3g}"),
-        (INTERVAL, "—" if math.isnan(fitted.low) else f"{fitted.low:+.3g} to {fitted.high:+.3g}"),
-        ("p", _or_dash(fitted.p, ".3g")),
-        ("p (Holm)", _or_dash(p_holm, ".3g")),
-        ("p (permutation)", _or_dash(fitted.p_permutation, ".3g")),
-        ("R²", _or_dash(fitted.r2, ".3f")),
-        ("Spearman's ρ", _or_dash(fitted.rho, "+.2f")),
+        ("95 % interval", "—" if math.isnan(fitted.low) else f"{fitted.low:+.3g} to {fitted.high:+.3g}"),
+        ("p", or_dash(fitted.p, ".3g")),
+        ("p (Holm)", or_dash(p_holm, ".3g")),
+        ("p (permutation)", or_dash(fitted.p_permutation, ".3g")),
+        ("R²", or_dash(fitted.r2, ".3f")),
+        ("Spearman's ρ", or_dash(fitted.rho, "+.2f")),
         ("unit", fitted.method),
     ]
-
-
-def _or_dash(value: float, form: str) -> str:
-    return "—" if math.isnan(value) else format(value, form)
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _number(value: Any, *, signed: bool = False) -> str:
-    if value is None:
-        return "—"
-    return f"{value:{'+' if signed else ''}.3f}" if isinstance(value, float) else f"{value:,}"
 
 
 def _commit(git: Git | None) -> str:

@@ -25,10 +25,12 @@ from cftransfer import atomic, cores
 from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, as_command, plain
 from cftransfer.jobs.read import Job
-from cftransfer.measuring.statistics import LEVEL, holm
+from cftransfer.measuring.statistics import LEVEL
+from cftransfer.measuring.trends import holm
+from cftransfer.report.cells import PAGE, cells, curve
 from cftransfer.report.collect import Jobs, Line, Panel, jobs, lines
-from cftransfer.report.figures import sentence, trend
-from cftransfer.report.page import PAGE, cells, curve
+from cftransfer.report.figures import trend
+from cftransfer.report.verdict_words import sentence
 
 LEFT_OUT = ("to class 0", "to class 1", "base accuracy", "reference accuracy", "pairs")
 BOX = "counterfactual.constraints=box"  # gradient search clipped to the features' ranges

@@ -69,16 +69,23 @@ def figures(sweep: Path, lines: "Sequence[Line]") -> dict[str, Any]:
     import wandb
 
     from cftransfer.jobs.read import is_picture
+    from cftransfer.report.verdict_words import sentence
 
     paths = [path for path in sorted(sweep.glob("*.png")) if is_picture(sweep, path)]
     shown: dict[str, Any] = {f"figure_{path.stem}": wandb.Image(str(path)) for path in paths}
     if trends := [_trend(line) for line in lines]:
         shown["trends"] = wandb.Table(dataframe=pd.DataFrame(trends))
+        shown["verdict"] = ". ".join(f"{line.label} {sentence(line)}".strip() for line in lines)
     return shown
 
 
 def _trend(line: "Line") -> dict[str, Any]:
+    from cftransfer.report.verdict_words import sentence
+
     fitted, panel = line.trend, line.panel
     where = {"experiment": panel.experiment, "series": line.label, "knob": panel.knob}
     slope = {"slope": fitted.slope, "slope_low": fitted.low, "slope_high": fitted.high}
-    return {**where, **slope, "p": fitted.p, "p_holm": line.p_holm}
+    change = line.verdict.change
+    size = {"change": change.mean, "change_low": change.low, "change_high": change.high}
+    verdict = {"verdict": line.verdict.direction, "sentence": sentence(line)}
+    return {**where, **verdict, **size, **slope, "p": fitted.p, "p_holm": line.p_holm}

@@ -18,7 +18,7 @@ from cftransfer.jobs.read import yaml_of
 from cftransfer.jobs.schema import job_digest
 from cftransfer.measuring.counts import count
 from cftransfer.measuring.rates import pairs
-from cftransfer.measuring.statistics import holm, trend
+from cftransfer.measuring.trends import holm, trend
 from cftransfer.report import report
 from cftransfer.report.collect import commands, common, differences, jobs, lines
 
@@ -357,7 +357,7 @@ def test_a_permutation_exchanges_what_the_jobs_share(tmp_path, changes, sharing)
         rates.append(rng.integers(5, 15, (3, 4)) / 20)
         write_job(tmp_path / str(job), rates=rates[-1], **change)
     (line,) = lines(jobs([tmp_path]))
-    expected = trend([point.x for point in line.points], rates, sharing=sharing)
+    expected = trend([line.panel.along(point.x) for point in line.points], rates, sharing=sharing)
     assert line.trend.p_permutation == pytest.approx(expected.p_permutation, nan_ok=True)
     assert np.isnan(expected.p_permutation) == (sharing == "none")
 
@@ -378,7 +378,7 @@ def test_commands_are_those_that_were_typed(tmp_path):
 
 def test_a_number_says_what_it_is_a_share_of(tmp_path):
     write_job(tmp_path / "0", rates=[[0.5, 0.6]])
-    assert "<td>0.550<small>of 1,000</small></td>" in report([tmp_path]).read_text()
+    assert re.search(r"<td>0\.550 \(\.\d{3}–\.\d{3}\)<small>of 1,000</small></td>", report([tmp_path]).read_text())
 
 
 def without(name):

@@ -1,6 +1,7 @@
 """What is drawn and written is what the jobs say, in its own place."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +9,12 @@ import pandas as pd
 import pytest
 from test_collect import write_job
 
-from cftransfer.measuring.statistics import band, holm
-from cftransfer.report import figures, page
+from cftransfer.measuring.trends import band, holm
+from cftransfer.measuring.verdicts import verdict
+from cftransfer.report import cells, figures, page
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.figures import LISTED, _every
-from cftransfer.report.study import _beside_seed
+from cftransfer.report.verdict_words import against_seed, sentence
 
 
 def swept(folder, experiment="seed", slope=-0.05, knob="model__layers", values=(2, 4, 6), seed=0, **more):
@@ -132,10 +134,37 @@ def test_a_sentence_goes_by_direction_and_adjusted_p(tmp_path):
     swept(tmp_path)
     (line,) = lines(jobs([tmp_path]))
     assert line.p_holm < 0.05
-    assert figures.sentence(line).startswith("the rate falls with model.layers: slope -")
-    rising = replace(line, trend=replace(line.trend, slope=0.1))
-    assert figures.sentence(rising).startswith("the rate rises")
-    assert figures.sentence(replace(line, p_holm=0.2)).startswith("no clear trend")
+    fall = line.trend.change
+    assert sentence(line).startswith(f"falls: {fall.mean:+.3f} (95 % interval ")
+    assert sentence(line).endswith(" from 2 to 6 model.layers")
+
+    def said(**judged):
+        return sentence(replace(line, verdict=verdict(**judged)))
+
+    assert said(change=replace(fall, mean=-fall.mean)).startswith("rises: +")
+    assert re.search(r"^undecided: .* about \d+ bases × \d+ references would decide$", said(change=fall, p=0.2))
+    assert said(change=fall, margin=0.4).startswith("flat, less than ±.4 either way: -")
+
+
+def test_a_swept_power_of_two_stands_at_its_logarithm_and_its_trend_is_per_doubling(tmp_path):
+    for job, layers in enumerate([2, 4, 8]):
+        write_job(tmp_path / str(job), rates=[[0.8 - 0.1 * job, 0.7 - 0.1 * job]], model__layers=layers)
+    collected = jobs([tmp_path])
+    (line,) = lines(collected)
+    assert line.trend.slope == pytest.approx(-0.1)
+    assert line.trend.change.mean == pytest.approx(-0.2)
+    (axes,) = figures.trend(collected, [line]).axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2", "4", "8"]
+    assert np.diff(axes.get_xticks()) == pytest.approx([1, 1])
+
+
+def test_rates_that_bend_are_said_to(tmp_path):
+    rng = np.random.default_rng(0)
+    for job, (layers, mean) in enumerate([(2, 0.5), (4, 0.7), (6, 0.5)]):
+        write_job(tmp_path / str(job), rates=mean + 0.01 * rng.normal(size=(4, 6)), model__layers=layers)
+    (line,) = lines(jobs([tmp_path]))
+    assert line.trend.p_bend < 0.01
+    assert "it bends" in sentence(line)
 
 
 def test_the_page_says_of_what_and_which_p(tmp_path):
@@ -153,7 +182,7 @@ def test_the_page_says_of_what_and_which_p(tmp_path):
     }
     path.write_text(json.dumps(result))
     collected = jobs([tmp_path])
-    (heads, rows) = page.cells(collected.panels[0], page.PAGE)
+    (heads, rows) = cells.cells(collected.panels[0], cells.PAGE)
     row = dict(zip(heads, rows[0]))
     shares = {"found", "agreement", "rate", "conditional", "end-to-end"}
     assert {h: of for h, (_, of) in row.items() if h in shares} == {
@@ -163,7 +192,7 @@ def test_the_page_says_of_what_and_which_p(tmp_path):
         "conditional": "of 1,003",
         "end-to-end": "of 1,001",
     }
-    assert (row["− seed"][0], row["95 % interval of it"][0]) == ("-0.125", "-0.250 to 0.062")
+    assert row["− seed"][0] == "-0.125 (-.250 to +.062)"
     for line in lines(collected):
         told = dict(page._numbers(line.trend, 0.75))
         assert (told["p"], told["p (Holm)"]) == (f"{line.trend.p:.3g}", "0.75")
@@ -183,12 +212,17 @@ def test_a_single_job_stands_where_its_experiment_put_it(tmp_path):
     assert [point.x for point in panel.groups()[""]] == [2]
 
 
-def test_beside_seed():
-    said = [
-        _beside_seed({"rate_minus_seed_low": low, "rate_minus_seed_high": high})
-        for low, high in ((-0.2, -0.1), (-0.1, 0.1), (0.1, 0.2), (None, None))
-    ]
-    assert said == ["lower", "not shown to differ", "higher", "not shown to differ"]
+@pytest.mark.parametrize(
+    ("less", "noise", "said"),
+    [(-0.2, 0.01, "lower"), (0.2, 0.01, "higher"), (0.0, 0.01, "alike, less than ±.05 apart"), (0.1, 0.3, "undecided")],
+)
+def test_a_rate_beside_that_of_another_seed_is_lower_higher_alike_or_undecided(tmp_path, less, noise, said):
+    rates = 0.5 + noise * np.random.default_rng(0).normal(size=(4, 6))
+    write_job(tmp_path / "0", rates=rates)
+    path = tmp_path / "0" / "pairs.parquet"
+    pd.read_parquet(path).assign(rate=rates.ravel(), rate_seed=0.5 - less).to_parquet(path)
+    (job,) = jobs([tmp_path]).jobs
+    assert against_seed(job) == said
 
 
 @pytest.mark.parametrize("many", [1, 2, LISTED, LISTED + 1, 2 * LISTED, 999])

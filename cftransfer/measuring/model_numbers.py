@@ -1,0 +1,84 @@
+"""How many bases and references an interval needs to be as narrow as is wanted."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from cftransfer.measuring.statistics import LEVEL, Variances
+
+MOST = 2000  # bases or references; what needs more is not decided by models
+
+
+class Models(NamedTuple):
+    """Numbers of bases and references."""
+
+    bases: int
+    references: int
+
+
+def expected_half_width(variances: Variances, models: Models, *, level: float = LEVEL, assurance: float = 0.5) -> float:
+    """Return half the width of the two-way interval that so many models give; with `assurance` it is no wider.
+
+    The expected mean squares of `statistics.spread` give error and degrees of freedom; the error that is estimated
+    scatters around them like the root of a χ² over its degrees of freedom.
+    """
+    I, J = models
+    parts = (
+        (J * variances.base + variances.error, I - 1),
+        (I * variances.reference + variances.error, J - 1),
+        (variances.error, (I - 1) * (J - 1)),
+    )
+    total = parts[0][0] + parts[1][0] - parts[2][0]
+    if total <= 0:
+        return 0.0
+    freedom = max(1 / sum((square / total) ** 2 / df for square, df in parts), min(I, J) - 1)
+    scatter = 1.0 if assurance == 0.5 else np.sqrt(special.chdtri(freedom, 1 - assurance) / freedom)
+    return float(special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(total / (I * J)) * scatter)
+
+
+def models_needed(
+    variances: Variances,
+    *,
+    half_width: float,
+    level: float = LEVEL,
+    cost: tuple[float, float, float] = (2.0, 1.0, 0.0),
+    assurance: float = 0.5,
+) -> Models | None:
+    """Return the cheapest bases × references whose interval is at most so wide on either side; None beyond `MOST`.
+
+    half_width: above 0, in units of the rate. cost: of a base, which is also searched on, of a reference, and of asking
+    one of the other; only their ratios matter.
+    """
+    if half_width <= 0:
+        return None
+    best, least = None, np.inf
+    for bases in _numbers():
+        if bases * cost[0] >= least:
+            break
+        references = _fewest(variances, bases, half_width, level, assurance)
+        price = bases * cost[0] + (references or 0) * cost[1] + bases * (references or 0) * cost[2]
+        if references is not None and price < least:
+            best, least = Models(bases, references), price
+    return best
+
+
+def _numbers() -> list[int]:
+    """Return the numbers of bases that are tried: all up to 40, then steps of a twentieth."""
+    return np.unique(np.concatenate([np.arange(2, 41), np.geomspace(40, MOST, 80)]).round().astype(int)).tolist()
+
+
+def _fewest(variances: Variances, bases: int, half_width: float, level: float, assurance: float) -> int | None:
+    """Return the fewest references, from 2 to `MOST`, with which so many bases give the wanted width."""
+
+    def enough(references: int) -> bool:
+        models = Models(bases, references)
+        return expected_half_width(variances, models, level=level, assurance=assurance) <= half_width
+
+    if not enough(MOST):
+        return None
+    low, high = 1, MOST
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if middle >= 2 and enough(middle) else (middle, high)
+    return high

@@ -1,0 +1,118 @@
+"""How many models do I need? What one more base, one more reference, and more counterfactuals buy."""
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from cftransfer.errors import InputError
+from cftransfer.measuring.model_numbers import Models, expected_half_width, models_needed
+from cftransfer.measuring.statistics import LEVEL, Variances
+
+MORE = 1000  # counterfactuals per base, of which it is said what they buy
+ASSURANCE = 0.95  # that the interval is at most `TOLERANCE` wider than was wanted; it then is in nine of ten draws
+TOLERANCE = 0.15
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Numbers of models, and the half-widths of the rate's interval that they give, in units of the rate.
+
+    models: the cheapest bases and references for `wanted`; None where the variances ask for more than 2,000. seconds:
+    what these take, None without the seconds of one. half_width: as things are. one_more_base, one_more_reference,
+    more_counterfactuals: with one base, one reference, or 1,000 counterfactuals per base more than there are; the last
+    is None where counterfactuals are not known one by one.
+    """
+
+    wanted: float
+    models: Models | None
+    seconds: float | None
+    half_width: float
+    one_more_base: float
+    one_more_reference: float
+    more_counterfactuals: float | None
+
+    def __str__(self) -> str:
+        """Say it in two lines."""
+        buys = [("one more base", self.one_more_base), ("one more reference", self.one_more_reference)]
+        if self.more_counterfactuals is not None:
+            buys.append((f"{MORE:,} more counterfactuals", self.more_counterfactuals))
+        said = ", ".join(f"{what} ±{width:.3f}" for what, width in buys)
+        now = f"now ±{self.half_width:.3f}; {said}"
+        if self.models is None:
+            return f"{now}\n±{self.wanted:g} needs more than 2,000 models"
+        time = f", {self.seconds:,.0f} s" if self.seconds is not None else ""
+        return f"{now}\n±{self.wanted:g}: {self.models.bases} bases × {self.models.references} references{time}"
+
+
+def planned(
+    variances: Variances,
+    models: Models,
+    *,
+    half_width: float = 0.03,
+    level: float = LEVEL,
+    sampling: Variances | None = None,
+    counterfactuals: int = 0,
+    seconds: tuple[float, float, float] | None = None,
+) -> Plan:
+    """Plan from the variances of pairs' rates that so many models have given.
+
+    half_width: wanted, above 0. sampling: of one counterfactual, as `sampling_variances` gives; counterfactuals: how
+    many each base has. seconds: of a base with its search, of a reference, of asking one about the counterfactuals of
+    one base; without them a base costs as much as two references. InputError for a width or level out of range.
+    """
+    if not 0 < half_width < 1:
+        raise InputError(f"half_width={half_width}: takes a number between 0 and 1, such as .03")
+    if not 0 < level < 1:
+        raise InputError(f"level={level}: takes a number between 0 and 1")
+    bases, references = models
+
+    def width(parts: Variances = variances, more: tuple[int, int] = (0, 0)) -> float:
+        return expected_half_width(parts, Models(bases + more[0], references + more[1]), level=level)
+
+    more = _with_more(variances, sampling, counterfactuals) if sampling and counterfactuals else None
+    cost = seconds or (2.0, 1.0, 0.0)
+    needed = models_needed(
+        variances, half_width=(1 + TOLERANCE) * half_width, level=level, cost=cost, assurance=ASSURANCE
+    )
+    took = None
+    if needed and seconds:
+        took = (
+            needed.bases * seconds[0] + needed.references * seconds[1] + needed.bases * needed.references * seconds[2]
+        )
+    return Plan(
+        wanted=half_width,
+        models=needed,
+        seconds=took,
+        half_width=width(),
+        one_more_base=width(more=(1, 0)),
+        one_more_reference=width(more=(0, 1)),
+        more_counterfactuals=width(more) if more else None,
+    )
+
+
+def sampling_variances(holds: pd.DataFrame) -> Variances:
+    """Return what a pair's rate would vary by, were it of one counterfactual of these: by its base's, and by chance.
+
+    holds: one row per base × factual, with `share`, the share of `n_references` that the counterfactual holds on.
+    What a factual has in common on all bases is the same in every cell, and so in no variance between models; it is
+    left out. The base's part is that of the two-way table of bases and factuals, less what references leave open.
+    """
+    table = holds.groupby(["base", "factual"])[["share", "n_references"]].mean()
+    shares = table.share.unstack("base").dropna().to_numpy()  # (factuals, bases)
+    references = float(table.n_references.mean())
+    if min(shares.shape) < 2 or references < 2:
+        return Variances(0.0, 0.0, 0.0)
+    chance = float((shares * (1 - shares)).mean() * references / (references - 1))
+    apart = shares - shares.mean(1, keepdims=True) - shares.mean(0) + shares.mean()
+    together = float((apart**2).sum() / ((shares.shape[0] - 1) * (shares.shape[1] - 1)))
+    return Variances(base=max(together - chance / references, 0.0), reference=0.0, error=chance)
+
+
+def _with_more(variances: Variances, sampling: Variances, counterfactuals: int) -> Variances:
+    """Return the variances with `MORE` counterfactuals per base; those of models themselves stay."""
+    less = 1 / counterfactuals - 1 / (counterfactuals + MORE)
+    return replace(
+        variances,
+        base=max(variances.base - less * sampling.base, 0.0),
+        error=max(variances.error - less * sampling.error, 0.0),
+    )

@@ -1,0 +1,130 @@
+"""Intervals over models of everything that a job says of its pairs: rates, their parts, controls, differences."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cftransfer.columns import CONTROLS, INVALIDATION, PAIR, matrix
+from cftransfer.measuring.counts import Counts, means
+from cftransfer.measuring.rates import by_factual
+from cftransfer.measuring.statistics import (
+    Interval,
+    bootstrap_interval,
+    difference_interval,
+    product_interval,
+    rate_interval,
+    ratio_interval,
+    share_interval,
+    two_way_interval,
+)
+
+
+def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
+    """Return the 95 % intervals of a job's rates, `NAME_low` and `NAME_high`, and what that of the rate is over.
+
+    Shares of a share (`rate_conditional`, the rates by target) are ratios of two means, the end-to-end rate is a
+    product of two. rate_bootstrap: a check on the rate's interval. rate_minus_random: the rate less the random control
+    of the same pairs, with its interval and the p of no difference.
+    """
+    table, places = counts.pairs, _places(counts.pairs)
+
+    def of(values: np.ndarray) -> np.ndarray:
+        return values[places]
+
+    n, beside = table.found.to_numpy(), table[[name for name in (*CONTROLS, INVALIDATION) if name in table]]
+    rates, agreement, both = (of(table[name].to_numpy() / n) for name in ("transferred", "agreement", "both"))
+    rate = rate_interval(rates, found=int(n.round().sum()))
+    known = {
+        "rate": rate,
+        "rate_bootstrap": bootstrap_interval(rates),
+        "agreement": _share(agreement),
+        "rate_conditional": ratio_interval(both, agreement),
+        "rate_end_to_end": product_interval(_found_by_base(counterfactuals, table), rates),
+        **{str(name): _share(of(column.to_numpy())) for name, column in beside.items()},
+        **{f"rate_to_{target}": ratio_interval(of(part), of(whole)) for target, part, whole in _by_target(counts)},
+    }
+    random = difference_interval(rates, of(beside.control_random.to_numpy()))
+    return {"interval": rate.method} | ends(known) | difference("rate_minus_random", random)
+
+
+def ends(known: Mapping[str, Interval]) -> dict[str, float]:
+    """Return both ends of named intervals, as metrics are called."""
+    return {f"{name}_{end}": getattr(of, end) for name, of in known.items() for end in ("low", "high")}
+
+
+def difference(name: str, of: Interval) -> dict[str, float]:
+    """Return a difference, its interval, and the p of none, as metrics are called."""
+    return {name: of.mean, **ends({name: of}), f"{name}_p": of.p}
+
+
+def distance_interval(counterfactuals: pd.DataFrame) -> dict[str, float]:
+    """Return the 95 % interval, over bases, of the mean distance of what was found."""
+    lengths = means(counterfactuals, ["distance_l2"]).distance_l2.to_numpy()
+    interval = two_way_interval(lengths[:, None])
+    return {"distance_l2_low": max(interval.low, 0.0), "distance_l2_high": interval.high}
+
+
+def minus_seed(table: pd.DataFrame) -> dict[str, Any]:
+    """Pairs with `rate_seed` → the mean of rate − rate_seed, with an interval over the differences of pairs.
+
+    Both rates of a pair are of the same counterfactuals, so that what is particular to a base cancels.
+    """
+    over = difference_interval(matrix(table), matrix(table, "rate_seed"))
+    seed = float(np.nanmean(matrix(table, "rate_seed"))) if table.found.any() else float("nan")
+    return {"rate_seed": seed} | difference("rate_minus_seed", over)
+
+
+def survivorship(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> pd.DataFrame:
+    """Return found share and rate, with its 95 % interval, had the search been ended after fewer iterations.
+
+    A search that ends at its first success gives the same counterfactual under every cap that it stays below: the rows
+    that survive a cap are those found within it, and they may be the easier ones. One row per cap; the last is the cap
+    that was used, so its rate is the job's. by_cap: what `counts.by_cap` gives.
+    """
+    table = by_cap.sort_values("cap", kind="stable")
+    caps = table.cap.unique()
+    places = _places(table.iloc[: len(table) // len(caps)])
+    every = (table.transferred / table.found).to_numpy().reshape(len(caps), -1)  # NaN for 0 / 0
+    rows = []
+    for cap, shares in zip(caps.tolist(), every, strict=True):
+        early = counterfactuals.found & (counterfactuals.iterations <= cap)
+        within = by_factual(counterfactuals.assign(early=early), "early")
+        interval = rate_interval(shares[places], found=int(within.sum()))
+        rows.append(
+            {
+                "cap": cap,
+                "found": float(within.mean()),
+                "rate": float("nan") if np.isnan(shares).all() else float(np.nanmean(shares)),
+                "rate_low": interval.low,
+                "rate_high": interval.high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _places(table: pd.DataFrame) -> np.ndarray:
+    """Pairs → where in the table each cell of their matrix stands, as `columns.matrix` arranges them."""
+    return matrix(table[PAIR].assign(rate=range(len(table)))).astype(int)
+
+
+def _share(values: np.ndarray) -> Interval:
+    """(I, J) shares → the interval of their mean, without the bases on which nothing was found."""
+    return share_interval(values[~np.isnan(values).any(axis=1)])
+
+
+def _found_by_base(counterfactuals: pd.DataFrame, table: pd.DataFrame) -> np.ndarray:
+    """Return (I,) the shares of factuals for which bases found one, of those not in their target class."""
+    eligible = counterfactuals[counterfactuals.status != "in_target"]
+    shares = eligible.groupby(["base", "factual"]).found.any().groupby("base").mean()
+    return shares.reindex(np.unique(table.base)).to_numpy(dtype=float)
+
+
+def _by_target(counts: Counts) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    """Yield each target class with the shares of pairs' counterfactuals that transferred to it, and that aim at it."""
+    every = counts.pairs.set_index(PAIR)
+    for target, some in counts.targets.groupby("target"):
+        part = some.set_index(PAIR)[["found", "transferred"]].reindex(every.index).fillna(0)
+        transferred, found = ((part[name] / every.found).to_numpy() for name in ("transferred", "found"))
+        yield target, transferred, found

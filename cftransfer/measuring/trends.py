@@ -1,0 +1,221 @@
+"""Trends: a line through the rates of several jobs against what was swept, with its interval over models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from cftransfer.measuring.statistics import (
+    DRAWS,
+    NONE,
+    ROUNDING,
+    Interval,
+    Spread,
+    Variances,
+    spread,
+    student,
+    two_way_interval,
+)
+
+Sharing = Literal["none", "bases", "models"]  # what the jobs of a trend have in common: nothing, bases, or all models
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A least-squares line through rates against the swept knob. slope is per unit of the knob, p is two-sided."""
+
+    slope: float
+    low: float
+    high: float
+    p: float
+    intercept: float
+    r2: float  # share of the variance of the references' mean rates that the line explains
+    rho: float  # Spearman's, between the knob and the jobs' rates
+    p_permutation: float  # over references, given the bases; NaN where nothing may be exchanged
+    p_bend: float  # of a parabola beyond the line, two-sided; NaN with fewer than three places or without pairs
+    change: Spread  # of the line, from the lowest to the highest place of the knob
+    method: str
+
+
+def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharing = "none") -> Trend | None:
+    """knob: (K,), rates: K matrices (I, J), none all NaN → a least-squares line; None with fewer than two knobs.
+
+    With equal matrices of at least two pairs and without gaps, every pair (i, j) has a slope of its own over the K
+    jobs; the line's slope is their mean, and its interval theirs over bases and references. Bases that differ from job
+    to job therefore count as such, and bases that stay the same cancel. Otherwise the line goes through one rate per
+    job. sharing: what is the same in all jobs, and so what a permutation may exchange. Where it is one pair of models
+    throughout, jobs are repeated measures of it, and there is no interval.
+    """
+    x = np.asarray(knob, dtype=float)
+    if len(np.unique(x)) < 2:
+        return None
+    means = np.array([np.nanmean(matrix) for matrix in rates])
+    paired = _paired(rates, sharing)
+    if paired is not None:
+        known = spread(_slopes(x, paired))
+        method = f"slopes of pairs, over {known.method}"
+    elif sharing == "models":
+        known = Spread(float(_slopes(x, means)), *NONE[:2], 1, "")
+        method = "the same pair of models in all jobs"
+    else:
+        known, method = _line_through(x, means), "one rate per job"
+    slope = student(known)
+    references = [reference_means(matrix) for matrix in rates]
+    return Trend(
+        slope=slope.mean,
+        low=slope.low,
+        high=slope.high,
+        p=slope.p,
+        intercept=float(means.mean() - slope.mean * x.mean()),
+        r2=_explained(x, references),
+        rho=_spearman(x, means),
+        p_permutation=_permutation_p(x, references, sharing),
+        p_bend=_bend(x, paired),
+        change=_times(known, float(np.ptp(x))),
+        method=method,
+    )
+
+
+def band(
+    knob: Sequence[float], rates: Sequence[np.ndarray], at: Sequence[float], *, sharing: Sharing = "none"
+) -> list[Interval]:
+    """Return the interval of the trend's line at every place in `at`; the unit is that of `trend`."""
+    x, means = np.asarray(knob, dtype=float), np.array([np.nanmean(matrix) for matrix in rates])
+    weights, paired = _slope_weights(x), _paired(rates, sharing)
+    if paired is not None:
+        return [two_way_interval(np.tensordot(1 / len(x) + (a - x.mean()) * weights, paired, axes=1)) for a in at]
+    line = _line_through(x, means)
+    middle, freedom = means.mean(), len(x) - 2
+    if freedom < 1 or sharing == "models":
+        return [Interval(float(middle + line.mean * (a - x.mean())), *NONE, "") for a in at]
+    residual = means - middle - line.mean * (x - x.mean())
+    variance = (residual**2).sum() / freedom
+    return [
+        student(
+            Spread(
+                float(middle + line.mean * (a - x.mean())),
+                float(np.sqrt(variance * (1 / len(x) + (a - x.mean()) ** 2 * (weights**2).sum()))),
+                freedom,
+                len(x),
+                "",
+            )
+        )
+        for a in at
+    ]
+
+
+def reference_means(rates: np.ndarray) -> np.ndarray:
+    """(I, J) → (J,) the mean rate per reference; (I, 1) → (I,) where each base has a reference of its own."""
+    return rates[:, 0] if rates.shape[1] == 1 else np.nanmean(rates, axis=0)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjust the p of several tests, so that any false alarm among them has the stated probability (Holm 1979).
+
+    NaN, a test that was not made, stays NaN and does not count.
+    """
+    values = np.asarray(p, dtype=float)
+    made = np.flatnonzero(~np.isnan(values))
+    order = made[np.argsort(values[made], kind="stable")]
+    adjusted = np.full(len(values), np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1)
+    return adjusted.tolist()
+
+
+def _slope_weights(x: np.ndarray) -> np.ndarray:
+    """(K,) → the weights (K,) whose sum with K values is their least-squares slope."""
+    return (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+
+
+def _slopes(x: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(K,), (K, …) → (…) least-squares slopes; exactly 0 for what is flat but for rounding."""
+    slopes = np.tensordot(_slope_weights(x), values - values.mean(0), axes=1)
+    return np.where(np.abs(slopes) * np.ptp(x) < ROUNDING, 0.0, slopes)
+
+
+def _paired(rates: Sequence[np.ndarray], sharing: Sharing) -> np.ndarray | None:
+    """Return (K, I, J) if every pair of models has a rate in every job, and there are several; else None.
+
+    A base that found nothing in one job is left out of all of them, if it is the same base in all.
+    """
+    if len({matrix.shape for matrix in rates}) > 1:
+        return None
+    stacked = np.stack(rates)
+    gaps = np.isnan(stacked).any(axis=(0, 2))
+    if sharing == "none" and gaps.any():
+        return None
+    return stacked[:, ~gaps] if stacked[0, ~gaps].size > 1 else None
+
+
+def _explained(x: np.ndarray, references: Sequence[np.ndarray]) -> float:
+    places, means = np.repeat(x, [len(part) for part in references]), np.concatenate(references)
+    known = ~np.isnan(means)
+    if np.ptp(means[known]) < ROUNDING:
+        return float("nan")
+    return float(np.corrcoef(places[known], means[known])[0, 1] ** 2)
+
+
+def _permutation_p(x: np.ndarray, references: Sequence[np.ndarray], sharing: Sharing) -> float:
+    """K × (J,) mean rates per reference model → how often an exchange gives a slope at least as steep.
+
+    Jobs with the same bases and other references: references change places between jobs. Jobs with the same models:
+    each reference's jobs are taken in order or in reverse order (neighbouring jobs may be alike, their order is not).
+    Jobs with bases of their own: nothing, since a job's references have its bases in common. The exchange itself counts
+    as one, so that p is never 0.
+    """
+    means = np.concatenate(references)
+    J = len(references[0])
+    if sharing == "none" or np.isnan(means).any() or {len(part) for part in references} != {J}:
+        return float("nan")
+    rng = np.random.default_rng(0)  # the same rates have the same p
+    if sharing == "models":
+        slopes = _slopes(x, np.stack(references))
+        every = 2**J <= DRAWS
+        signs = np.array(list(product((1, -1), repeat=J))) if every else rng.choice((1, -1), (DRAWS, J))
+        drawn, seen = np.abs(signs @ slopes), abs(slopes.sum())
+    else:
+        every, places = False, _slope_weights(np.repeat(x, J))
+        drawn = np.abs(rng.permuted(np.tile(means - means.mean(), (DRAWS, 1)), axis=1) @ places)
+        seen = abs((means - means.mean()) @ places)
+    as_steep = int((drawn >= seen - ROUNDING / np.ptp(x)).sum())  # rounding must not part an exchange from itself
+    return as_steep / len(drawn) if every else (as_steep + 1) / (len(drawn) + 1)
+
+
+def _spearman(x: np.ndarray, means: np.ndarray) -> float:
+    """Return the correlation of the ranks; NaN where all means are the same."""
+    if np.ptp(means) < ROUNDING:
+        return float("nan")
+    ranks = pd.DataFrame({"x": x, "means": means}).rank()
+    return float(np.corrcoef(ranks.x, ranks.means)[0, 1])
+
+
+def _line_through(x: np.ndarray, y: np.ndarray) -> Spread:
+    slope, weights = float(_slopes(x, y)), _slope_weights(x)
+    freedom = len(x) - 2
+    if freedom < 1:
+        return Spread(slope, *NONE[:2], len(x), "")
+    residual = y - y.mean() - slope * (x - x.mean())
+    residual = np.where(np.abs(residual) < ROUNDING, 0.0, residual)
+    error = float(np.sqrt((residual**2).sum() / freedom * (weights**2).sum()))
+    return Spread(slope, error, freedom, len(x), "")
+
+
+def _bend(x: np.ndarray, paired: np.ndarray | None) -> float:
+    """Return the p of what a parabola explains of pairs' rates (K, I, J) beyond their lines."""
+    if paired is None or len(np.unique(x)) < 3:
+        return float("nan")
+    line = np.column_stack([np.ones(len(x)), x])
+    weights = x**2 - line @ np.linalg.lstsq(line, x**2, rcond=None)[0]
+    bends = np.tensordot(weights / np.abs(weights).sum(), paired - paired.mean(0), axes=1)
+    return two_way_interval(np.where(np.abs(bends) < ROUNDING, 0.0, bends)).p
+
+
+def _times(known: Spread, factor: float) -> Spread:
+    """Return the spread of `factor` times what is known."""
+    parts = known.variances
+    if parts is not None:
+        parts = Variances(*(factor**2 * part for part in (parts.base, parts.reference, parts.error)))
+    return Spread(factor * known.mean, factor * known.error, known.freedom, known.models, known.method, parts)

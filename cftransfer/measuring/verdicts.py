@@ -1,0 +1,66 @@
+"""What a change of the rate amounts to: it falls, it rises, it is flat, or more models must decide."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cftransfer.measuring.model_numbers import Models, models_needed
+from cftransfer.measuring.statistics import LEVEL, Interval, Spread, student, tail
+
+MARGIN = 0.05  # of a rate: a smaller change matters to nobody who acts on an explanation
+POWER = 0.8  # that as many models as are named decide, were the change what it seems to be
+Direction = Literal["falls", "rises", "flat", "undecided"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A change with its interval, and what it amounts to.
+
+    flat: smaller than `margin` either way (two one-sided tests at 1 − level; Schuirmann 1987), also where it differs
+    from 0. falls, rises: it differs from 0 by the adjusted p. undecided: neither; `needed` are the bases and references
+    that would decide, None where the design does not say.
+    """
+
+    direction: Direction
+    change: Interval
+    margin: float
+    needed: Models | None = None
+
+
+def verdict(change: Spread, *, p: float | None = None, margin: float = MARGIN, level: float = LEVEL) -> Verdict:
+    """Judge a change of the rate, in [-1, 1].
+
+    p: of no change, adjusted for other tests where there are several; by default Student's. margin: above 0.
+    """
+    over = student(change, level)
+    if np.isnan(over.low):
+        return Verdict("undecided", over, margin)
+    differs = (over.p if p is None else p) < 1 - level
+    if p_beyond(change, margin) < 1 - level:
+        return Verdict("flat", over, margin)
+    if differs:
+        return Verdict("rises" if change.mean > 0 else "falls", over, margin)
+    return Verdict("undecided", over, margin, _needed(change, margin, level))
+
+
+def p_beyond(change: Spread, margin: float) -> float:
+    """Return the p of a change of `margin` or more, either way: the larger of two one-sided ones."""
+    if abs(change.mean) >= margin:
+        return 1.0
+    return max(tail(change, margin), tail(change, -margin)) if change.error > 0 else 0.0
+
+
+def _needed(change: Spread, margin: float, level: float) -> Models | None:
+    """Return the models that would tell a change of this size from 0, or from the margin, whichever is easier.
+
+    Half of the interval is then as wide as leaves `POWER` to the test, by normal quantiles.
+    """
+    if change.variances is None:
+        return None
+    from scipy import special
+
+    two_sided, one_sided, power = (float(special.ndtri(q)) for q in ((1 + level) / 2, level, POWER))
+    from_zero = abs(change.mean) * two_sided / (two_sided + power)
+    from_margin = (margin - abs(change.mean)) * two_sided / (one_sided + power)
+    return models_needed(change.variances, half_width=max(from_zero, from_margin), level=level)

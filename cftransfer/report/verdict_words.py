@@ -1,0 +1,68 @@
+"""Verdicts in words: what the terminal, the page, W&B and the results pages say of a trend or a difference."""
+
+import numpy as np
+
+from cftransfer.columns import matrix
+from cftransfer.jobs.read import Job
+from cftransfer.measuring.statistics import LEVEL, spread
+from cftransfer.measuring.verdicts import Direction, Verdict, verdict
+from cftransfer.report.collect import Line
+
+DIFFERENCE: dict[Direction, str] = {"falls": "lower", "rises": "higher", "flat": "alike", "undecided": "undecided"}
+
+
+def sentence(line: Line) -> str:
+    """Return a trend in words: verdict, change over the swept range with its interval, and what would decide."""
+    first, last = (f"{point.x:g}" for point in (line.points[0], line.points[-1]))
+    change = f"{size(line.verdict)} from {first} to {last} {line.panel.knob}"
+    if np.isnan(line.verdict.change.low):
+        return f"{change}, no interval ({line.trend.method})"
+    return f"{direction(line.verdict)}: {change}{bend(line)}{decides(line.verdict)}"
+
+
+def direction(of: Verdict) -> str:
+    """Return the verdict on a trend, with the margin where it depends on it."""
+    return f"flat, less than ±{margin(of)} either way" if of.direction == "flat" else of.direction
+
+
+def difference(of: Verdict) -> str:
+    """Return the verdict on a difference of two rates."""
+    word = DIFFERENCE[of.direction]
+    return f"alike, less than ±{margin(of)} apart" if word == "alike" else word
+
+
+def against_seed(job: Job) -> str:
+    """Return the verdict on the rate less that of references which differ in their seed alone; "—" without these."""
+    if "rate_seed" not in job.pairs:
+        return "—"
+    apart = matrix(job.pairs) - matrix(job.pairs, "rate_seed")
+    return difference(verdict(spread(apart[~np.isnan(apart).any(axis=1)])))
+
+
+def size(of: Verdict) -> str:
+    """Return the change with its interval."""
+    change = of.change
+    if np.isnan(change.low):
+        return f"{change.mean:+.3f}"
+    return f"{change.mean:+.3f} ({LEVEL:.0%} interval {change.low:+.3f} to {change.high:+.3f})".replace("%", " %")
+
+
+def decides(of: Verdict) -> str:
+    """Return how many models would decide what is undecided; "" for the rest."""
+    if of.direction != "undecided":
+        return ""
+    if of.needed is None:
+        return "; more models than can be trained would decide" if not np.isnan(of.change.low) else ""
+    bases, references = of.needed
+    return f"; about {bases} bases × {references} references would decide"
+
+
+def bend(line: Line) -> str:
+    """Return a warning where the rates follow no line."""
+    p = line.trend.p_bend
+    return f"; it bends (p = {p:.2g}), so read the points" if p < 1 - LEVEL else ""
+
+
+def margin(of: Verdict) -> str:
+    """Return the margin as it is written: .05."""
+    return f"{of.margin:.3g}".removeprefix("0")

@@ -1,0 +1,148 @@
+"""Verdicts on a change of the rate, and the number of models that decide, by closed forms and by simulation."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from test_statistics import simulated
+
+from cftransfer.measuring.model_numbers import Models, expected_half_width, models_needed
+from cftransfer.measuring.planning import planned, sampling_variances
+from cftransfer.measuring.statistics import Spread, Variances, spread, two_way_interval
+from cftransfer.measuring.trends import trend
+from cftransfer.measuring.verdicts import p_beyond, verdict
+
+SOME = Variances(base=0.05**2, reference=0.05**2, error=0.02**2)
+
+
+def change(mean, error, freedom=20.0):
+    return Spread(mean, error, freedom, 5, "bases × references", SOME)
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "said"),
+    [
+        (-0.2, 0.02, "falls"),
+        (0.2, 0.02, "rises"),
+        (0.01, 0.01, "flat"),
+        (0.04, 0.001, "flat"),  # it differs from 0, and is smaller than matters
+        (0.04, 0.03, "undecided"),
+        (0.0, 0.1, "undecided"),
+        (0.0, 0.0, "flat"),
+        (0.3, 0.0, "rises"),
+    ],
+)
+def test_a_change_falls_rises_is_flat_or_undecided(mean, error, said):
+    assert verdict(change(mean, error)).direction == said
+
+
+def test_two_one_sided_tests_by_hand():
+    # A change of .01 with an error of .02: .04 below the margin, t = 2 of 20 degrees of freedom.
+    assert p_beyond(change(0.01, 0.02), 0.05) == pytest.approx(stats.t.sf(2, 20))
+    assert p_beyond(change(-0.01, 0.02), 0.05) == pytest.approx(stats.t.sf(2, 20))
+    assert p_beyond(change(0.06, 0.02), 0.05) == 1
+
+
+def test_the_adjusted_p_decides_and_a_wider_margin_makes_more_flat():
+    steep = change(0.1, 0.04)
+    assert verdict(steep).direction == "rises"
+    assert verdict(steep, p=0.2).direction == "undecided"
+    assert verdict(steep, margin=0.25).direction == "flat"
+
+
+def test_a_single_pair_decides_nothing_and_no_number_of_models_is_named():
+    alone = verdict(spread(np.array([[0.3]])))
+    assert (alone.direction, alone.needed) == ("undecided", None)
+
+
+def test_the_expected_width_is_that_of_the_mean_squares():
+    # J σ_b² + σ_e² = .0254, I σ_r² + σ_e² = .0129; their sum less σ_e² over 50 pairs, at Satterthwaite's freedom.
+    bases, references, error, total = 0.0254, 0.0129, 0.0004, 0.0379
+    freedom = total**2 / (bases**2 / 4 + references**2 / 9 + error**2 / 36)
+    expected = stats.t.ppf(0.975, freedom) * np.sqrt(total / 50)
+    assert expected_half_width(SOME, Models(5, 10)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("half_width", [0.02, 0.05, 0.1])
+def test_the_cheapest_models_are_just_enough(half_width):
+    cost = (2.0, 1.0, 0.0)
+    bases, references = models_needed(SOME, half_width=half_width, cost=cost)
+    assert expected_half_width(SOME, Models(bases, references)) <= half_width
+    assert expected_half_width(SOME, Models(bases, references - 1)) > half_width
+    for other in range(2, 41):
+        fewer = int((2 * bases + references - 1 - 2 * other) // 1)
+        assert fewer < 2 or expected_half_width(SOME, Models(other, fewer)) > half_width
+
+
+def test_what_bases_vary_needs_bases_and_what_nothing_varies_needs_two_of_each():
+    only = Variances(base=0.05**2, reference=0.0, error=0.0)
+    assert models_needed(only, half_width=0.03).references == 2
+    assert models_needed(Variances(0.0, 0.0, 0.0), half_width=0.03) == (2, 2)
+    assert models_needed(SOME, half_width=1e-6) is None
+    assert models_needed(SOME, half_width=0.0) is None
+
+
+def answers(bases, references, factuals, *, seed=0, model=0.1, shared=1.0, own=0.7):
+    """Whether counterfactuals hold: by what a factual, its base, its own counterfactual and a reference have."""
+    models, rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    logit = 0.8 + shared * rng.normal(size=(1, 1, factuals)) + own * rng.normal(size=(bases, 1, factuals))
+    logit = logit + model * models.normal(size=(bases, 1, 1)) + model * models.normal(size=(1, references, 1))
+    return rng.random((bases, references, factuals)) < 1 / (1 + np.exp(-logit))
+
+
+def holds_of(held):
+    bases, references, factuals = held.shape
+    index = {"base": np.repeat(range(bases), factuals), "factual": np.tile(range(factuals), bases)}
+    return pd.DataFrame({**index, "share": held.mean(1).ravel(), "n_references": references})
+
+
+def test_more_counterfactuals_take_from_the_variances_what_they_take_from_the_rates():
+    few = [spread(answers(8, 16, 50, seed=seed).mean(2)).variances for seed in range(300)]
+    many = [spread(answers(8, 16, 1050, seed=seed).mean(2)).variances for seed in range(300)]
+    one = [sampling_variances(holds_of(answers(8, 16, 200, seed=seed))) for seed in range(40)]
+    less = 1 / 50 - 1 / 1050
+    for part in ("base", "error"):
+        drop = np.mean([getattr(v, part) for v in few]) - np.mean([getattr(v, part) for v in many])
+        assert drop == pytest.approx(less * np.mean([getattr(v, part) for v in one]), rel=0.25), part
+
+
+def test_a_plan_says_what_more_of_each_buys_and_time_goes_by_seconds():
+    plan = planned(SOME, Models(5, 10), sampling=Variances(0.02, 0.0, 0.15), counterfactuals=200)
+    assert plan.half_width == expected_half_width(SOME, Models(5, 10))
+    assert plan.one_more_base == expected_half_width(SOME, Models(6, 10))
+    assert plan.one_more_reference == expected_half_width(SOME, Models(5, 11))
+    assert plan.one_more_base < plan.one_more_reference < plan.half_width
+    assert plan.more_counterfactuals < plan.half_width
+    dear = planned(SOME, Models(5, 10), seconds=(100.0, 1.0, 0.1))
+    assert dear.models.bases < plan.models.bases
+    assert dear.seconds == pytest.approx(
+        100 * dear.models.bases + (1 + 0.1 * dear.models.bases) * dear.models.references
+    )
+    assert f"{plan.models.bases} bases × {plan.models.references} references" in str(plan)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("half_width", [0.02, 0.03, 0.05, 0.1])
+def test_planned_models_reach_the_width_within_15_percent_in_nine_of_ten_draws(half_width):
+    rng = np.random.default_rng(0)
+    models = models_needed(SOME, half_width=1.15 * half_width, assurance=0.95)
+    drawn = [two_way_interval(simulated(rng, *models)) for _ in range(1000)]
+    assert np.mean([(interval.high - interval.low) / 2 <= 1.15 * half_width for interval in drawn]) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("models", [(5, 10), (20, 40)])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("true", [0.0, 0.1])
+def test_verdicts_are_wrong_one_time_in_twenty(models, shared, true):
+    """A true change of 0 that falls or rises, and one of .1 that is flat; bases and references shared or anew."""
+    rng, said = np.random.default_rng(1), Counter()
+    for _ in range(1500):
+        effect = 0.0 if shared else 0.05
+        same = simulated(rng, *models, error=0.0, mean=0.0) if shared else 0.0
+        rates = [simulated(rng, *models, effect, effect, mean=0.7 - true * x) + same for x in (0, 0.5, 1)]
+        said[verdict(trend([0, 0.5, 1], rates).change).direction] += 1
+    wrong = said["falls"] + said["rises"] if true == 0 else said["flat"] + said["rises"]
+    assert wrong / said.total() <= 0.06
