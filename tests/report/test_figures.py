@@ -12,7 +12,7 @@ from cftransfer.measuring.statistics import band, holm
 from cftransfer.report import figures, page
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.figures import LISTED, _every
-from cftransfer.report.study import _beside_seed
+from cftransfer.report.study_trends import _beside_seed
 
 
 def swept(folder, experiment="seed", slope=-0.05, knob="model__layers", values=(2, 4, 6), seed=0, **more):

@@ -14,7 +14,9 @@ from photos import put_cifar10
 from test_collect import write_job
 
 from cftransfer.report.collect import jobs, lines
-from cftransfer.report.study import STUDIES, TABULAR_PARTS, Outcome, verdict, write
+from cftransfer.report.study import STUDIES, TABULAR_PARTS, write
+from cftransfer.report.study_running import Outcome
+from cftransfer.report.study_trends import verdict
 
 PARTS = {part.name: part for part in TABULAR_PARTS}
 
@@ -79,7 +81,7 @@ def test_every_command_composes(study, part):
     words = [word for word in part.words.split() if word != "-m"]
     first = [f"{name}={values.split(',')[0]}" for name, _, values in (word.partition("=") for word in words)]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        assert compose("transfer", overrides=[*first, f"dataset={STUDIES[study].datasets[0]}"])
+        assert compose("transfer", overrides=[*first, f"dataset={part.dataset or STUDIES[study].datasets[0]}"])
 
 
 def test_a_command_that_fails_ends_the_study_with_its_reason(tmp_path):
