@@ -5,6 +5,8 @@ these five with replacement. A bootstrap of five units is too narrow: it divides
 of Student's distribution. References that several bases share do not count as drawn.
 """
 
+import functools
+
 import numpy as np
 
 from cftransfer.measuring.statistics import LEVEL, NONE, Interval
@@ -21,6 +23,11 @@ def base_bootstrap_interval(values: np.ndarray, *, level: float = LEVEL) -> Inte
     many = len(of_bases)
     if many < 2:
         return Interval(float(of_bases.mean()) if many else float("nan"), *NONE, "")
-    draws = np.random.default_rng(0).multinomial(many, [1 / many] * many, DRAWS) / many  # the same each time
-    low, high = np.quantile(draws @ of_bases, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(_draws(many) @ of_bases, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(of_bases.mean()), float(low), float(high), float("nan"), "bootstrap over bases")
+
+
+@functools.cache
+def _draws(many: int) -> np.ndarray:
+    """Return (DRAWS, many) the weight of each base in each draw; the same rates have the same interval."""
+    return np.random.default_rng(0).multinomial(many, [1 / many] * many, DRAWS) / many

@@ -104,7 +104,7 @@ def on_seed(some: Sequence[Family]) -> str:
     seed = next((family for family in some if family.name == "seed"), None)
     if seed is None:
         return "there is no job of experiment=seed to compare with."
-    same = [family for family in some if family is not seed and bases_of(family.job) == bases_of(seed.job)]
+    same = [family for family in some if family is not seed and bases_of(family) == bases_of(seed)]
     beside = [difference_interval(family.rates, seed.rates) for family in same]
     higher, lower, alike = _sides(same, beside, [f"at {family.disagreement:.3f}" for family in same])
     others = [family.name for family in some if family is not seed and family not in same]
@@ -144,10 +144,10 @@ def residual(family: Family, curve: tuple[float, float]) -> Interval:
     return difference_interval(family.rates, 1 - np.asarray(lost(curve, family.disagreements)))
 
 
-def bases_of(job: Job) -> str:
-    """Return what decides the bases of a job: two jobs with the same have the same models as bases."""
-    config = job.result.config
-    return json.dumps([*(config.get(name) for name in (*PARTS, "seed")), config["replicates"]["bases"]])
+def bases_of(family: Family) -> str:
+    """Return what decides the bases of a family: two families with the same have the same models as bases."""
+    config = family.job.result.config
+    return json.dumps([*(config.get(name) for name in (*PARTS, "seed")), len(family.rates)])
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:

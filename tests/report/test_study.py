@@ -127,3 +127,22 @@ def test_the_study_on_images_puts_tables_beside_them(tmp_path):
         ("Model parameters, tables beside images", "cifar10_airplane"),
     ]
     assert "examples" not in {path.name for path in (tmp_path / "docs").rglob("*")}  # no picture of anybody's data
+
+
+@pytest.mark.slow
+def test_the_study_of_changes_from_nothing(tmp_path):
+    shutil.copy(ROOT / "transfer.py", tmp_path)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    small = ["training.epochs=12", "training.batch_size=32", "model.layers=1", "model.width=8", "samples=40"]
+    small += ["replicates.bases=2", "replicates.references=3"]
+    words = [sys.executable, "-m", "cftransfer.report.study", "--study", "changes", "--datasets", "moons", *small]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "docs" / "results" / "changes.md").read_text()
+    changes, audit = (text.partition(f"\n## {title}")[2] for title in ("Every kind", "An audit's families"))
+    named = re.findall(r"^\| (\w+) \| [\d.]+ \| \S+ \| [\d.]+ \|", changes.partition("<details>")[0], re.MULTILINE)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        hydra = compose("transfer", overrides=["sweep=changes"], return_hydra_config=True).hydra
+    assert sorted(named) == sorted(hydra.sweeper.params["experiment"].split(","))
+    assert "Each family has 2 × 3 pairs" in audit
+    assert len(re.findall(r"^\| \w+ \| [a-z ]+ \| [\d.]+ \| [\d.]+ \|", audit, re.MULTILINE)) == 9
