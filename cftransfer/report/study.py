@@ -90,7 +90,7 @@ CHANGES_PARTS = (
         name="audit",
         title="An audit's families of changes",
         words="-m sweep=audit",
-        question="The families of another benchmark, with 200 references: what does its interval leave out?",
+        question="The families of another benchmark: what does its interval leave out?",
         dataset="sklearn",
     ),
 )
