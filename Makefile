@@ -1,6 +1,7 @@
 # make run    the main job: how does transferability change with depth on COMPAS?
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
+# make study-changes  every kind of change between two models, and an audit's families: docs/results/changes.md
 # make test   the test suite
 # make test-long  what takes a minute or more and seldom changes: orderings of methods, the study on images
 # make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)
@@ -14,7 +15,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit
+.PHONY: setup run study study-images study-changes test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit
 
 setup: .venv/.done
 
@@ -33,6 +34,9 @@ study: setup
 
 study-images: setup
 	$(BIN)/python -m cftransfer.report.study --study images
+
+study-changes: setup
+	$(BIN)/python -m cftransfer.report.study --study changes
 
 test: setup
 	$(BIN)/python -m pytest

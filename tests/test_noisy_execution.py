@@ -10,15 +10,17 @@ from conftest import ROOT, composed, transfer_table
 from torch import nn
 
 import cftransfer as cft
+from cftransfer.columns import CONTROLS
 from cftransfer.commands import experiment
 from cftransfer.commands.plan import plan as plan_of
 from cftransfer.data.pixels import PixelSpace, nearest_greys
 from cftransfer.errors import InputError
 from cftransfer.measuring.counts import count
 from cftransfer.measuring.noisy_execution import invalidation, noise_on, noisy_points
-from cftransfer.measuring.rates import invalidation_interval, pairs, rates
-from cftransfer.measuring.statistics import two_way_interval
-from cftransfer.report.page import PAGE
+from cftransfer.measuring.rate_intervals import intervals
+from cftransfer.measuring.rates import pairs, rates
+from cftransfer.measuring.statistics import share_interval
+from cftransfer.report.cells import PAGE
 from cftransfer.searching.row_random import normal, row_seeds
 
 FEATURES = (
@@ -178,12 +180,17 @@ def test_what_was_not_found_is_not_asked_about_and_stored_logits_say_nothing_of_
 
 def test_the_interval_of_the_invalidation_is_over_bases_and_references():
     lost = np.array([[0.30, 0.34, 0.31], [0.33, 0.36, 0.32]])
-    table = pd.DataFrame({"base": [0, 0, 0, 1, 1, 1], "reference": [0, 1, 2] * 2, "rate": 0.9, "found": 10})
-    over = two_way_interval(lost)
+    rows = [
+        {"base": i, "reference": j, "base_seed": i, "reference_seed": j, "factual": k, "target": 1, "found": True,
+         "agreement": True, "transferred": k < 9, **dict.fromkeys(CONTROLS, 0.5), "invalidation": lost[i, j]}
+        for i in range(2) for j in range(3) for k in range(10)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    found = table[table.reference == 0].assign(status="found")
+    given, over = intervals(found, count(table)), share_interval(lost)
     assert 0 < over.low < lost.mean() < over.high < 1
-    interval = invalidation_interval(table.assign(invalidation=lost.ravel()))
-    assert interval == {"invalidation_low": over.low, "invalidation_high": over.high}
-    assert invalidation_interval(table) == {}
+    assert (given["invalidation_low"], given["invalidation_high"]) == pytest.approx((over.low, over.high))
+    assert "invalidation_low" not in intervals(found, count(table.drop(columns="invalidation")))
 
 
 def test_every_factual_weighs_the_same_however_many_proposals_it_has():

@@ -29,6 +29,7 @@ from cftransfer.data import acs_employment, cifar10_airplane, download, image_fo
 from cftransfer.errors import InputError, plain
 from cftransfer.report import report, study
 from cftransfer.report.collect import jobs
+from cftransfer.report.study_running import Outcome
 from cftransfer.spec import content_of
 from cftransfer.targets import call_target, target_function
 
@@ -389,7 +390,7 @@ def test_two_hostile_jobs_are_told_apart(hostile_job, tmp_path):
 
 def test_the_page_of_a_study_takes_words_for_words(hostile_job, tmp_path):
     some = jobs([hostile_job.parent])
-    outcome = study.Outcome(
+    outcome = Outcome(
         part=study.TABULAR_PARTS[1],
         dataset="compas",
         command=hostile("command"),

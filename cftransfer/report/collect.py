@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +196,11 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
     return [
         Line(*parts, p, verdict(parts[3].change, p=p, margin=margin)) for parts, p in zip(found, adjusted, strict=True)
     ]
+
+
+def judged(line: Line, p_holm: float) -> Line:
+    """Return a line among other trends, by whose number its p is adjusted, with the verdict that follows."""
+    return replace(line, p_holm=p_holm, verdict=verdict(line.trend.change, p=p_holm, margin=line.verdict.margin))
 
 
 def differences(some: Sequence[Job]) -> list[str]:

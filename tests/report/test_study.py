@@ -13,8 +13,10 @@ from hydra import compose, initialize_config_dir
 from photos import put_cifar10
 from test_collect import write_job
 
-from cftransfer.report.collect import jobs, lines
-from cftransfer.report.study import STUDIES, TABULAR_PARTS, Outcome, verdict, write
+from cftransfer.report.collect import jobs, judged, lines
+from cftransfer.report.study import STUDIES, TABULAR_PARTS, write
+from cftransfer.report.study_running import Outcome
+from cftransfer.report.study_trends import verdict
 
 PARTS = {part.name: part for part in TABULAR_PARTS}
 
@@ -38,7 +40,7 @@ def test_the_verdict_goes_by_direction_and_adjusted_p(tmp_path):
     line = swept(tmp_path, "seed", -0.1).lines[0]
     assert verdict(line, -1) == "as expected"
     assert verdict(line, 1) == "the opposite"
-    assert verdict(replace(line, p_holm=0.06), -1) == "not shown either way"
+    assert verdict(judged(line, 0.06), -1) == "undecided"
     assert verdict(None, -1) == "no trend"
 
 
@@ -47,12 +49,12 @@ def test_the_page_says_what_the_jobs_say(tmp_path):
     text = write([falling, flat], tmp_path / "out", name="tabular").read_text()
     summary = re.findall(r"^\| \[(.+?)\]\(#(.+?)\) \| compas \| (.+?) \| (.+?) \| .* \| (.+?) \|$", text, re.MULTILINE)
     assert [row[0] for row in summary] == ["Model parameters", "More layers"]
-    assert [row[4] for row in summary] == ["as expected", "not shown either way"]
+    assert [row[4] for row in summary] == ["as expected", "flat"]
     for _, anchor, *_ in summary:
         assert anchor in [title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", text, re.MULTILINE)]
     first, last = (falling.lines[0].points[index].rates.mean() for index in (0, -1))
     assert summary[0][2] == f"{first:.3f} at 2, {last:.3f} at 6"
-    assert f"{falling.lines[0].trend.slope:+.3g} per unit of model.layers" in summary[0][3]
+    assert f"{falling.lines[0].trend.change.mean:+.3f} (95 % interval" in summary[0][3]
     for row in re.findall(r"^\|.*\|$", text, re.MULTILINE):
         assert not row.startswith("| |")
     for picture in re.findall(r"\((figures/.+?\.png)\)", text):
@@ -63,11 +65,12 @@ def test_the_page_says_what_the_jobs_say(tmp_path):
 def test_the_words_of_a_section_go_by_the_p_of_the_page(tmp_path):
     """Beside many other trends, a p of .03 is no finding, and its sentence must not say otherwise."""
     outcome = swept(tmp_path, "seed", -0.1)
-    line = replace(outcome.lines[0], trend=replace(outcome.lines[0].trend, p=0.03), p_holm=0.03)
+    line = judged(replace(outcome.lines[0], trend=replace(outcome.lines[0].trend, p=0.03)), 0.03)
+    assert line.verdict.direction == "falls"
     weak = [replace(outcome, lines=[line])] * 3
     text = write(weak, tmp_path / "out", name="tabular").read_text()
-    assert text.count("**Not shown either way**: no clear trend with model.layers") == 3
-    assert text.count("p = 0.03 (0.09 by Holm)") == 3
+    assert text.count("**Undecided**: undecided: -") == 3
+    assert text.count("| 0.09 | undecided | undecided |") == 3
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_every_command_composes(study, part):
     words = [word for word in part.words.split() if word != "-m"]
     first = [f"{name}={values.split(',')[0]}" for name, _, values in (word.partition("=") for word in words)]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        assert compose("transfer", overrides=[*first, f"dataset={STUDIES[study].datasets[0]}"])
+        assert compose("transfer", overrides=[*first, f"dataset={part.dataset or STUDIES[study].datasets[0]}"])
 
 
 def test_a_command_that_fails_ends_the_study_with_its_reason(tmp_path):
@@ -125,3 +128,23 @@ def test_the_study_on_images_puts_tables_beside_them(tmp_path):
         ("Model parameters, tables beside images", "cifar10_airplane"),
     ]
     assert "examples" not in {path.name for path in (tmp_path / "docs").rglob("*")}  # no picture of anybody's data
+
+
+@pytest.mark.slow
+def test_the_study_of_changes_from_nothing(tmp_path):
+    shutil.copy(ROOT / "transfer.py", tmp_path)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    small = ["training.epochs=12", "training.batch_size=32", "model.layers=1", "model.width=8", "samples=40"]
+    small += ["replicates.bases=2", "replicates.references=3"]
+    words = [sys.executable, "-m", "cftransfer.report.study", "--study", "changes", "--datasets", "moons", *small]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "docs" / "results" / "changes.md").read_text()
+    changes, audit = (text.partition(f"\n## {title}")[2] for title in ("Every kind", "An audit's families"))
+    named = re.findall(r"^\| (\w+) \| [\d.]+ \| \S+ \| [\d.]+ \|", changes.partition("<details>")[0], re.MULTILINE)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        hydra = compose("transfer", overrides=["sweep=changes"], return_hydra_config=True).hydra
+    assert sorted(named) == sorted(hydra.sweeper.params["experiment"].split(","))
+    assert "Each family has 2 × 3 pairs" in audit
+    beside = audit.partition("| the audit's family |")[2]
+    assert len(re.findall(r"^\| \w+ \| [a-z ]+ \| [\d.]+ \| [\d.]+ \|", beside, re.MULTILINE)) == 9

@@ -1,0 +1,182 @@
+"""Kinds of change between two models, each the job of one experiment: numbers for a page, and sentences about them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from cftransfer.columns import matrix
+from cftransfer.jobs.read import Job
+from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.measuring.severity import fraction_lost
+from cftransfer.measuring.statistics import LEVEL, Interval, difference_interval
+from cftransfer.measuring.trends import holm
+from cftransfer.report.collect import Jobs, experiment_of
+from cftransfer.spec import PARTS
+
+AT = 0.05  # disagreement at which a page says what the curve expects
+FEWEST = 5  # families from which on a rank correlation is said
+
+
+@dataclass(frozen=True)
+class Family:
+    """The job of one kind of change.
+
+    rates, disagreements: (bases, references), or (bases, 1) where each base has a reference of its own.
+    """
+
+    name: str
+    job: Job
+    rates: np.ndarray
+    disagreements: np.ndarray
+
+    @property
+    def rate(self) -> float:
+        """The mean rate over pairs."""
+        return float(np.nanmean(self.rates))
+
+    @property
+    def disagreement(self) -> float:
+        """The mean disagreement over pairs that have a rate."""
+        return float(self.disagreements[~np.isnan(self.rates)].mean())
+
+    @property
+    def said(self) -> str:
+        """The rate with its interval, in words."""
+        return f"{self.rate:.3f} ({between(self.job, 'rate')})"
+
+
+def families(jobs: Jobs) -> list[Family]:
+    """Return the jobs that have rates and disagreements, the lowest rate first."""
+    found = []
+    for job in jobs.jobs:
+        pairs = job.pairs
+        if EXTRA_EPOCHS in pairs:
+            pairs = pairs[pairs[EXTRA_EPOCHS] == pairs[EXTRA_EPOCHS].max()]
+        if "disagreement" in pairs and pairs.rate.notna().any():
+            found.append(Family(experiment_of(job), job, matrix(pairs), matrix(pairs, "disagreement")))
+    return sorted(found, key=lambda family: family.rate)
+
+
+def between(job: Job, name: str) -> str:
+    """Return the interval of a metric that is never below 0, in words; "—" where there is none."""
+    low, high = job.metrics.get(f"{name}_low"), job.metrics.get(f"{name}_high")
+    return "—" if low is None or high is None else f"{low:.3f}–{high:.3f}"
+
+
+def on_costs(some: Sequence[Family]) -> str:
+    """Which change costs most, and which least?"""
+    most, least = some[0], some[-1]
+    high, low = most.job.metrics.get("rate_high"), least.job.metrics.get("rate_low")
+    apart = high is not None and low is not None and high < low
+    verdict = "do not overlap" if apart else "overlap, so that the two are not shown to differ"
+    return (
+        f"{most.name} costs most, with a rate of {most.said}, and {least.name} least, with {least.said}; "
+        f"the two intervals {verdict}."
+    )
+
+
+def on_disagreement(some: Sequence[Family]) -> str:
+    """Does the rate follow how often the models disagree, over families and over pairs?"""
+    curve = fitted(some)
+    pairs = sum(int((~np.isnan(family.rates)).sum()) for family in some)
+    said = "Too few pairs lost counterfactuals for a curve."
+    if curve:
+        said = (
+            f"The curve through {pairs:,} pairs is 1 − {curve[0]:.2f} · disagreement^{curve[1]:.2f}: models that "
+            f"disagree on {AT * 100:.0f} % of the test split are expected to lose {lost(curve, AT):.3f} of the "
+            "counterfactuals."
+        )
+    if len(some) < FEWEST:
+        return said[0].lower() + said[1:]
+    rho, p = rank_correlation([family.disagreement for family in some], [family.rate for family in some])
+    shown = "follows" if p < 1 - LEVEL else "is not shown to follow"
+    return (
+        f"the mean rate of {len(some)} families {shown} their mean disagreement: "
+        f"Spearman's ρ is {rho:+.2f} (p = {p:.2g}, families taken as independent). {said}"
+    )
+
+
+def on_seed(some: Sequence[Family]) -> str:
+    """What does another seed alone do, and which changes do more or less than that?"""
+    seed = next((family for family in some if family.name == "seed"), None)
+    if seed is None:
+        return "there is no job of experiment=seed to compare with."
+    same = [family for family in some if family is not seed and bases_of(family) == bases_of(seed)]
+    beside = [difference_interval(family.rates, seed.rates) for family in same]
+    higher, lower, alike = _sides(same, beside, [f"at {family.disagreement:.3f}" for family in same])
+    others = [family.name for family in some if family is not seed and family not in same]
+    more = f" Not compared, since their bases are others: {', '.join(others)}." if others else ""
+    return (
+        f"another seed alone gives {seed.said} at a disagreement of {seed.disagreement:.3f}. Higher rates: "
+        f"{_listed(higher)}. Lower rates: {_listed(lower)}. Not shown to differ: {_listed(alike)}.{more}"
+    )
+
+
+def on_curve(some: Sequence[Family]) -> str:
+    """Do all families lie on one curve?"""
+    curve = fitted(some)
+    if curve is None:
+        return "there is no curve to lie on."
+    beside = [residual(family, curve) for family in some]
+    above, below, on = _sides(some, beside, [f"{interval.mean:+.3f}" for interval in beside])
+    off = len(above) + len(below)
+    one = f"{off} of {len(some)} families lie off the curve" if off else "no family is shown to lie off the curve"
+    return f"{one}. Above it: {_listed(above)}. Below it: {_listed(below)}. Not shown to lie off it: {_listed(on)}."
+
+
+def fitted(some: Sequence[Family]) -> tuple[float, float] | None:
+    """Return scale and exponent of the curve through the pairs of all families, None where there are too few."""
+    rates = np.concatenate([family.rates.ravel() for family in some])
+    apart = np.concatenate([family.disagreements.ravel() for family in some])
+    return fraction_lost(apart[~np.isnan(rates)], rates[~np.isnan(rates)])
+
+
+def lost(curve: tuple[float, float], disagreement: np.ndarray | float) -> np.ndarray | float:
+    """Return the share of counterfactuals that the curve expects to be lost, at most 1."""
+    return np.minimum(curve[0] * np.asarray(disagreement) ** curve[1], 1)
+
+
+def residual(family: Family, curve: tuple[float, float]) -> Interval:
+    """Return the mean of rate − curve over the pairs of a family, with an interval over models; the curve is given."""
+    return difference_interval(family.rates, 1 - np.asarray(lost(curve, family.disagreements)))
+
+
+def bases_of(family: Family) -> str:
+    """Return what decides the bases of a family: two families with the same have the same models as bases."""
+    config = family.job.result.config
+    return json.dumps([*(config.get(name) for name in (*PARTS, "seed")), len(family.rates)])
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Return Spearman's ρ of n ≥ 3 places and its two-sided p, by Student's approximation; NaN where all are equal."""
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan"), float("nan")
+    rho = float(np.corrcoef(pd.Series(x).rank(), pd.Series(y).rank())[0, 1])
+    freedom = len(x) - 2
+    size = abs(rho) * np.sqrt(freedom / max(1 - rho**2, 1e-15))
+    return rho, float(2 * special.stdtr(freedom, -size))
+
+
+def _sides(
+    some: Sequence[Family], found: Sequence[Interval], said: Sequence[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the families whose mean is above 0, below 0, and not shown to differ from 0, by Holm's p.
+
+    said: words for each, which follow its name.
+    """
+    above: list[str] = []
+    below: list[str] = []
+    alike: list[str] = []
+    adjusted = holm([interval.p for interval in found])
+    for family, interval, p, words in zip(some, found, adjusted, said, strict=True):
+        side = alike if not p < 1 - LEVEL else above if interval.mean > 0 else below
+        side.append(f"{family.name} ({words})")
+    return above, below, alike
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
