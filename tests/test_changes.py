@@ -94,7 +94,7 @@ def test_tails_by_hand():
     assert found["rate_all"] == (2 / 4 + 1) / 2
     assert found["rate_min"] == pytest.approx((0.4 + 1) / 2)
     assert found["rate_p10"] == pytest.approx((0.46 + 1) / 2)  # .3 of the way from the first to the second
-    assert found["rate_all_low"] <= found["rate_all"] <= found["rate_all_high"] == 1
+    assert found["rate_all_low"] < found["rate_all"] < found["rate_all_high"] <= 1
     assert tails(pairs[pairs.reference == 0], holds) == {}  # one reference has no tail
     table = accepted_by(holds)
     assert table.k.tolist() == [1, 2, 3, 4]

@@ -17,7 +17,7 @@ from cftransfer.commands.plan import plan as plan_of
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError
 from cftransfer.measuring.plausibility import plausible
-from cftransfer.report.page import PAGE
+from cftransfer.report.cells import PAGE
 from cftransfer.searching.candidates import Background
 
 COLUMNS = ["knn_distance", "knn_share", "lof"]

@@ -96,8 +96,10 @@ def side_by_side(family: Family) -> Beside:
     covers: list[float | None] = [None, None]
     variances = spread(rates).variances
     if variances is not None and np.ptp(rates) > 0:
-        of = {"shape": (rates.shape[0], rates.shape[1]), "mean": family.rate}
-        covers = [coverage(way, variances, **of) for way in (share_interval, base_bootstrap_interval)]
+        shape = (rates.shape[0], rates.shape[1])
+        covers = [
+            coverage(way, variances, shape=shape, mean=family.rate) for way in (share_interval, base_bootstrap_interval)
+        ]
     return Beside(family, ours, base_bootstrap_interval(rates), *covers)
 
 
