@@ -6,7 +6,7 @@ from typing import Any
 
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
-from cftransfer.report.collect import Panel
+from cftransfer.report.panels import Panel
 from cftransfer.report.verdict_words import against_seed
 
 # Column heads, each with its metric and the metric that counts what the share is of.
@@ -73,7 +73,7 @@ def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[st
 
     Columns for which no job has a number are left out. Last comes the verdict on the difference from the seed alone.
     """
-    settings = [name for name in (panel.knob, *panel.series) if name]
+    settings = [name for name in (panel.knob, *panel.series, *panel.replicates) if name]
     settings = [name for name in settings if any(name in job.settings for job in panel.jobs)]
     had = {head: names for head, names in columns.items() if any(names[0] in job.metrics for job in panel.jobs)}
     compared = any("rate_seed" in job.pairs for job in panel.jobs)

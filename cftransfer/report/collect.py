@@ -2,98 +2,22 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from cftransfer.columns import CONTROLS, matrix
 from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.read import Job, job_folders, natural, read, typed_words, yaml_of
-from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number, job_digest, version_of
+from cftransfer.jobs.schema import is_number, job_digest, version_of
 from cftransfer.measuring.trends import Sharing, Trend, holm, trend
 from cftransfer.measuring.verdicts import MARGIN, Verdict, verdict
+from cftransfer.report.panels import Panel, Point
+from cftransfer.report.swept import REPLICATES, differences, swept
 from cftransfer.spec import PARTS
 
 MANY = 4  # experiments with a job each, from which on they share a panel
-
-
-@dataclass(frozen=True)
-class Point:
-    """One place on the x-axis: the rates of its pairs (bases, references), their interval, and the mean controls."""
-
-    x: float
-    rates: np.ndarray
-    low: float
-    high: float
-    controls: dict[str, float]
-    job: Job
-
-    @property
-    def rated(self) -> bool:
-        """Whether anything was found, and so can have transferred."""
-        return not bool(np.isnan(self.rates).all())
-
-
-@dataclass(frozen=True)
-class Panel:
-    """The jobs of one experiment, in the order of their knob.
-
-    knob: the swept number on the x-axis, None without one; series: the other settings that differ between jobs.
-    """
-
-    experiment: str
-    jobs: list[Job]
-    knob: str | None
-    series: list[str]
-
-    @property
-    def doubling(self) -> bool:
-        """Whether the knob was swept in steps that are more even as factors than as differences: 2, 4, 8."""
-        if self.knob is None or any(job.result.curve for job in self.jobs):
-            return False
-        places = np.unique([float(job.settings[self.knob]) for job in self.jobs])
-        if len(places) < 3 or places[0] <= 0:
-            return False
-        factors, steps = np.diff(np.log2(places)), np.diff(places)
-        return bool(factors.max() / factors.min() < steps.max() / steps.min())
-
-    def along(self, x: float) -> float:
-        """Return where a value of the knob stands on the x-axis, and in the trend: at its logarithm if doubling."""
-        return float(np.log2(x)) if self.doubling else x
-
-    def label(self, job: Job) -> str:
-        """Return what tells the job's series from the others, "" if there is one series."""
-        return " ".join(
-            f"{name.rpartition('.')[2]}={job.settings[name]}" for name in self.series if name in job.settings
-        )
-
-    def place(self, job: Job) -> str:
-        """Return what tells the job from the others of its panel, in words."""
-        own = self.knob in job.settings and self.knob not in self.series
-        at = [f"{str(self.knob).rpartition('.')[2]}={job.settings[str(self.knob)]}"] if own else []
-        return " ".join([*at, self.label(job)]).strip() or str(job.settings.get("dataset", job.folder.name))
-
-    def groups(self) -> dict[str, list[Point]]:
-        """Return the points by the label of their series."""
-        groups: dict[str, list[Point]] = {}
-        for job in self.jobs:
-            groups.setdefault(self.label(job) if self.knob else "", []).extend(self.points(job))
-        return groups
-
-    def points(self, job: Job) -> list[Point]:
-        """Return where a job stands: at one place, or, with a curve, at one for every extra epoch."""
-        if self.knob == EXTRA_EPOCHS and job.result.curve:
-            return [
-                _point(point[EXTRA_EPOCHS], pairs, point, job)
-                for point, (_, pairs) in zip(job.result.curve, job.pairs.groupby(EXTRA_EPOCHS), strict=True)
-            ]
-        x = float(job.settings[self.knob]) if self.knob else float(self.jobs.index(job))
-        return [_point(x, _last(job.pairs), job.metrics, job)]
 
 
 @dataclass(frozen=True)
@@ -187,7 +111,7 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
             rated = [point for point in points if point.rated]
             if not panel.knob or not rated:
                 continue
-            sharing = _sharing(rated)
+            sharing: Sharing = "none" if panel.replicates else _sharing(rated)
             places = [panel.along(point.x) for point in rated]
             fitted = trend(places, [point.rates for point in rated], sharing=sharing)
             if fitted is not None:
@@ -201,13 +125,6 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
 def judged(line: Line, p_holm: float) -> Line:
     """Return a line among other trends, by whose number its p is adjusted, with the verdict that follows."""
     return replace(line, p_holm=p_holm, verdict=verdict(line.trend.change, p=p_holm, margin=line.verdict.margin))
-
-
-def differences(some: Sequence[Job]) -> list[str]:
-    """Return the names of the settings that are not the same in all jobs."""
-    every = [job.settings for job in some]
-    names = dict.fromkeys(name for settings in every for name in settings)
-    return [name for name in names if len({_value(settings, name) for settings in every}) > 1]
 
 
 def common(some: Sequence[Job]) -> dict[str, Any]:
@@ -274,24 +191,13 @@ def _dataset(job: Job) -> str:
 
 
 def _panel(experiment: str, some: list[Job]) -> Panel:
-    knob, series = _swept(some)
+    knob, series = swept(some)
     if knob is None and len(some) == 1:  # a single job stands where its experiment put it
         knob = next((n for n, value in some[0].settings.items() if n.startswith("extra_") and is_number(value)), None)
-    panel = Panel(experiment, some, knob, series)
+    replicates = tuple(name for name in differences(some) if name in REPLICATES)
+    panel = Panel(experiment, some, knob, series, replicates)
     order = sorted(some, key=lambda job: (panel.points(job)[0].x if knob else 0.0, natural(job.folder)))
-    return Panel(experiment, order, knob, series)
-
-
-def _point(x: Any, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Point:
-    low, high = (float("nan") if rates[name] is None else rates[name] for name in ("rate_low", "rate_high"))
-    controls = [name for name in (*CONTROLS, "rate_seed") if name in pairs]
-    means = {name: float(pairs[name].mean()) for name in controls}
-    return Point(float(x), matrix(pairs), low, high, means, job)
-
-
-def _last(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs whose references are as the job's settings say, leaving out those on the way there."""
-    return pairs[pairs[EXTRA_EPOCHS] == pairs[EXTRA_EPOCHS].max()] if EXTRA_EPOCHS in pairs else pairs
+    return Panel(experiment, order, knob, series, replicates)
 
 
 def _sharing(points: Sequence[Point]) -> Sharing:
@@ -303,46 +209,3 @@ def _sharing(points: Sequence[Point]) -> Sharing:
     if not same(*PARTS, "seed", "replicates"):
         return "none"
     return "models" if same("reference") else "bases"
-
-
-def _swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
-    """Return the number on the x-axis, a typed one if there is any, and the other settings that differ between jobs.
-
-    A setting that moves along with another one does not count: an experiment's patch computes `reference.model.layers`
-    from `extra_layers`, and an option brings its own settings (`dataset` brings `dataset.rows`).
-    """
-    some = list(done)
-    results, every, differ = [job.result for job in some], [job.settings for job in some], differences(some)
-    words = [override.lstrip("+~").partition("=")[0] for result in results for override in result.overrides]
-    typed = {word.rpartition("@")[2] for word in words}  # model@reference.model is called reference.model
-    options = {name for name in differ if name in results[0].choices}
-    kept: list[str] = []
-    for name in sorted(differ, key=lambda name: name not in typed):
-        if name in typed or not (_dependent(name, options, typed) and _follows(name, kept, every)):
-            kept.append(name)
-    numbers = [n for n in kept if n != "seed" and all(is_number(settings.get(n)) for settings in every)]
-    numbers.sort(key=lambda name: not name.startswith("extra_"))  # how far the reference is from the base comes first
-    if all(result.curve for result in results):
-        return EXTRA_EPOCHS, kept
-    knob = numbers[0] if numbers else None
-    return knob, [name for name in kept if name != knob]
-
-
-def _dependent(name: str, options: set[str], typed: set[str]) -> bool:
-    """Whether a setting that nobody typed may be a consequence of one that somebody did.
-
-    A patch is, and what belongs to an option that differs; options themselves, and the input's step and rows in the
-    search, where data sets differ, since these choose their own.
-    """
-    chosen = "dataset" in typed & options
-    return name.startswith("reference.") or name.partition(".")[0] in options - {name} or chosen
-
-
-def _follows(name: str, others: Sequence[str], every: Sequence[dict[str, Any]]) -> bool:
-    """Whether the values of `others` fix the value of `name`."""
-    together = {(*(_value(settings, other) for other in others), _value(settings, name)) for settings in every}
-    return len(together) == len({values[:-1] for values in together})
-
-
-def _value(settings: dict[str, Any], name: str) -> str:
-    return json.dumps(settings.get(name))

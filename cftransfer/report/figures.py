@@ -19,9 +19,10 @@ from cftransfer.jobs.read import Job
 from cftransfer.measuring.trends import band, reference_means
 from cftransfer.report.accepted import accepted
 from cftransfer.report.changes import changes
-from cftransfer.report.collect import Jobs, Line, Panel, Point
+from cftransfer.report.collect import Jobs, Line
 from cftransfer.report.frontier import frontier
 from cftransfer.report.matrix import matrix
+from cftransfer.report.panels import Panel, Point
 from cftransfer.report.place import FIGURES
 from cftransfer.report.verdict_words import sentence
 

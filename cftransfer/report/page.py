@@ -23,9 +23,11 @@ from cftransfer.measuring.per_counterfactual import in_words
 from cftransfer.measuring.trends import Trend
 from cftransfer.report.cells import by_class, cells, curve, or_dash, printed_columns, text_of
 from cftransfer.report.changes import severities
-from cftransfer.report.collect import Jobs, Line, Panel, commands, common, differences
+from cftransfer.report.collect import Jobs, Line, commands, common
+from cftransfer.report.panels import Panel
 from cftransfer.report.place import REPORT
-from cftransfer.report.verdict_words import sentence
+from cftransfer.report.swept import differences
+from cftransfer.report.verdict_words import pooled, sentence
 from cftransfer.settings import flat
 
 PRINTED_NOTES = 5  # on models, in the terminal; the page has all
@@ -49,6 +51,8 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         natural = Measurement.get(console, console.options.update(max_width=10_000), printed).maximum
         console.width = max(natural, console.width)  # a pipe has no width to cut the table to
         console.print(printed)
+    for text in [text for panel in jobs.panels for text in pooled(panel)]:
+        console.print(text)
     for line in lines:
         console.print(f"trend{_of(line, jobs)}: {sentence(line)}")
     for folder, reason in jobs.failed.items():
@@ -57,7 +61,10 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         console.print(f"{missing}; the same command again makes the missing ones")
     for note in notes(jobs):
         console.print(plain(note))
-    on_models = model_notes(jobs.jobs)
+    _show_model_notes(console, model_notes(jobs.jobs))
+
+
+def _show_model_notes(console: Console, on_models: Sequence[str]) -> None:
     for note in on_models[:PRINTED_NOTES]:
         console.print(plain(note), style="red")
     if more := on_models[PRINTED_NOTES:]:
@@ -116,6 +123,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, Mapping[str, 
         panels=[(panel.experiment, *cells(panel, by_class(panel)), names(panel.jobs)) for panel in jobs.panels],
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results} - {""}),
+        pooled=[text for panel in jobs.panels for text in pooled(panel)],
         trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
         examples=[
             (name, cards(job.examples), extremes(job), _pictures(job, index), plain(str(job.folder)))

@@ -12,8 +12,9 @@ from cftransfer import atomic
 from cftransfer.jobs.read import Job
 from cftransfer.measuring.trends import holm
 from cftransfer.report.cells import PAGE, cells, curve
-from cftransfer.report.collect import Line, Panel, judged
+from cftransfer.report.collect import Line, judged
 from cftransfer.report.figures import trend
+from cftransfer.report.panels import Panel
 from cftransfer.report.study_page import put_page
 from cftransfer.report.study_running import Outcome, Study
 from cftransfer.report.verdict_words import against_seed, direction, sentence, size

@@ -7,6 +7,7 @@ from cftransfer.jobs.read import Job
 from cftransfer.measuring.statistics import LEVEL, spread
 from cftransfer.measuring.verdicts import Direction, Verdict, verdict
 from cftransfer.report.collect import Line
+from cftransfer.report.panels import Panel
 
 DIFFERENCE: dict[Direction, str] = {"falls": "lower", "rises": "higher", "flat": "alike", "undecided": "undecided"}
 
@@ -31,6 +32,16 @@ def difference(of: Verdict) -> str:
     return f"alike, less than ±{margin(of)} apart" if word == "alike" else word
 
 
+def pooled(panel: Panel) -> list[str]:
+    """Return in words the rates of jobs that were done again with other seeds."""
+    over = " and ".join(panel.replicates)
+    return [
+        f"{f'{where}: ' if where else ''}{len(point.rates)} replicates over {over}, rate {np.mean(point.rates):.3f}"
+        f" ({LEVEL:.0%} interval over replicates {point.low:.3f} to {point.high:.3f})".replace("%", " %")
+        for where, point in panel.pooled().items()
+    ]
+
+
 def against_seed(job: Job) -> str:
     """Return the verdict on the rate less that of references which differ in their seed alone; "—" without these."""
     if "rate_seed" not in job.pairs:
@@ -52,7 +63,7 @@ def decides(of: Verdict) -> str:
     if of.direction != "undecided":
         return ""
     if of.needed is None:
-        return "; more models than can be trained would decide" if not np.isnan(of.change.low) else ""
+        return "; more models would decide" if not np.isnan(of.change.low) else ""
     bases, references = of.needed
     return f"; about {bases} bases × {references} references would decide"
 

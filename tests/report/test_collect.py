@@ -20,7 +20,8 @@ from cftransfer.measuring.counts import count
 from cftransfer.measuring.rates import pairs
 from cftransfer.measuring.trends import holm, trend
 from cftransfer.report import report
-from cftransfer.report.collect import commands, common, differences, jobs, lines
+from cftransfer.report.collect import commands, common, jobs, lines
+from cftransfer.report.swept import differences
 
 FACTUALS = 20
 
@@ -184,7 +185,8 @@ def test_what_a_data_set_does_not_explain_is_shown(tmp_path):
 def test_seeds_are_no_knob(tmp_path):
     for seed in range(2):
         write_job(tmp_path / str(seed), rates=[[0.5]], overrides=[f"seed={seed}"], seed=seed)
-    assert (only_panel(tmp_path).knob, only_panel(tmp_path).series) == (None, ["seed"])
+    assert (only_panel(tmp_path).knob, only_panel(tmp_path).series) == (None, [])
+    assert only_panel(tmp_path).replicates == ("seed",)
     assert lines(jobs([tmp_path])) == []
 
 

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from test_collect import write_job
 
+from cftransfer.measuring.statistics import share_interval, two_way_interval
 from cftransfer.measuring.trends import band, holm
 from cftransfer.measuring.verdicts import verdict
 from cftransfer.report import cells, figures, page
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.figures import LISTED, _every
-from cftransfer.report.verdict_words import against_seed, sentence
+from cftransfer.report.verdict_words import against_seed, pooled, sentence
 
 
 def swept(folder, experiment="seed", slope=-0.05, knob="model__layers", values=(2, 4, 6), seed=0, **more):
@@ -229,3 +230,36 @@ def test_a_rate_beside_that_of_another_seed_is_lower_higher_alike_or_undecided(t
 def test_of_many_jobs_as_many_are_named_as_can_be_read(many):
     named = len(range(0, many, _every(many)))
     assert named == many if many <= LISTED else LISTED // 2 < named <= LISTED
+
+
+@pytest.mark.parametrize("name", ["seed", "dataset__split_seed"])
+def test_a_swept_seed_is_no_trend_but_replicates_of_one_job(tmp_path, name):
+    rates = [0.5, 0.6, 0.7]
+    for job, rate in enumerate(rates):
+        write_job(tmp_path / str(job), rates=[[rate, rate]] * 2, **{"dataset": {}, name: job})
+    collected = jobs([tmp_path])
+    assert lines(collected) == []
+    (said,) = pooled(collected.panels[0])
+    over = share_interval(np.array(rates)[:, None])
+    assert said == (
+        f"3 replicates over {name.replace('__', '.')}, rate 0.600 "
+        f"(95 % interval over replicates {over.low:.3f} to {over.high:.3f})"
+    )
+
+
+def test_replicates_are_one_point_each_and_their_slopes_make_the_trend(tmp_path):
+    slopes = [-0.1, -0.2, -0.3]
+    for split, slope in enumerate(slopes):
+        for layers in (2, 4, 6):
+            where = tmp_path / f"{split}-{layers}"
+            write_job(where, rates=[[0.5 + slope * (layers - 4) / 4] * 3], model__layers=layers, seed=split)
+    collected = jobs([tmp_path])
+    (panel,), (line,) = collected.panels, lines(collected)
+    assert (panel.knob, panel.series, panel.replicates) == ("model.layers", [], ("seed",))
+    assert [point.rates.shape for point in line.points] == [(3, 1)] * 3
+    expected = two_way_interval(np.array(slopes)[:, None])
+    assert (line.trend.change.mean, line.trend.low * 4) == pytest.approx((expected.mean, expected.low))
+    heads, rows = cells.cells(panel, cells.PAGE)
+    assert heads[:2] == ["model.layers", "seed"]
+    assert len(rows) == 9
+    assert list(panel.pooled()) == ["layers=2", "layers=4", "layers=6"]

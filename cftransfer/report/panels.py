@@ -1,0 +1,136 @@
+"""The jobs of one experiment as points: where each stands, what it is called, and which are one job done again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cftransfer.columns import CONTROLS, matrix
+from cftransfer.jobs.read import Job
+from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.measuring.statistics import share_interval
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place on the x-axis: the rates of its pairs (bases, references), their interval, and the mean controls."""
+
+    x: float
+    rates: np.ndarray
+    low: float
+    high: float
+    controls: dict[str, float]
+    job: Job
+
+    @property
+    def rated(self) -> bool:
+        """Whether anything was found, and so can have transferred."""
+        return not bool(np.isnan(self.rates).all())
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The jobs of one experiment, in the order of their knob.
+
+    knob: the swept number on the x-axis, None without one; series: the other settings that differ between jobs;
+    replicates: seeds that do. Jobs that differ in these alone are one point: its pairs are the mean rates of the jobs.
+    """
+
+    experiment: str
+    jobs: list[Job]
+    knob: str | None
+    series: list[str]
+    replicates: tuple[str, ...] = ()
+
+    @property
+    def doubling(self) -> bool:
+        """Whether the knob was swept in steps that are more even as factors than as differences: 2, 4, 8."""
+        if self.knob is None or any(job.result.curve for job in self.jobs):
+            return False
+        places = np.unique([float(job.settings[self.knob]) for job in self.jobs])
+        if len(places) < 3 or places[0] <= 0:
+            return False
+        factors, steps = np.diff(np.log2(places)), np.diff(places)
+        return bool(factors.max() / factors.min() < steps.max() / steps.min())
+
+    def along(self, x: float) -> float:
+        """Return where a value of the knob stands on the x-axis, and in the trend: at its logarithm if doubling."""
+        return float(np.log2(x)) if self.doubling else x
+
+    def label(self, job: Job) -> str:
+        """Return what tells the job's series from the others, "" if there is one series."""
+        return " ".join(
+            f"{name.rpartition('.')[2]}={job.settings[name]}" for name in self.series if name in job.settings
+        )
+
+    def replicate(self, job: Job) -> str:
+        """Return which replicate a job is, "" where none was done again."""
+        return " ".join(f"{name.rpartition('.')[2]}={job.settings.get(name)}" for name in self.replicates)
+
+    def place(self, job: Job) -> str:
+        """Return what tells the job from the others of its panel, in words."""
+        own = self.knob in job.settings and self.knob not in self.series
+        at = [f"{str(self.knob).rpartition('.')[2]}={job.settings[str(self.knob)]}"] if own else []
+        return " ".join([*at, self.label(job), self.replicate(job)]).strip() or str(
+            job.settings.get("dataset", job.folder.name)
+        )
+
+    def groups(self) -> dict[str, list[Point]]:
+        """Return the points by the label of their series."""
+        groups: dict[str, list[Point]] = {}
+        for job in self.jobs:
+            groups.setdefault(self.label(job) if self.knob else "", []).extend(self.points(job))
+        return {label: self._pooled(points) for label, points in groups.items()} if self.replicates else groups
+
+    def pooled(self) -> dict[str, Point]:
+        """Return each point that stands for several replicates, by what tells it from the others."""
+        if not self.replicates:
+            return {}
+        together: dict[str, list[Point]] = {}
+        for job in self.jobs:
+            at = f"{str(self.knob).rpartition('.')[2]}={job.settings[self.knob]}" if self.knob in job.settings else ""
+            for point in self.points(job)[-1:]:
+                together.setdefault(f"{at} {self.label(job)}".strip(), []).append(point)
+        return {where: _as_one(points) for where, points in together.items() if len(points) > 1}
+
+    def _pooled(self, points: Sequence[Point]) -> list[Point]:
+        """Return one point for the replicates of each place, in the order of their seeds."""
+        if self.knob is None:
+            return list(points)
+        places: dict[float, list[Point]] = {}
+        for point in sorted(points, key=lambda point: [point.job.settings.get(name) for name in self.replicates]):
+            places.setdefault(point.x, []).append(point)
+        return [_as_one(some) for _, some in sorted(places.items())]
+
+    def points(self, job: Job) -> list[Point]:
+        """Return where a job stands: at one place, or, with a curve, at one for every extra epoch."""
+        if self.knob == EXTRA_EPOCHS and job.result.curve:
+            return [
+                _point(point[EXTRA_EPOCHS], pairs, point, job)
+                for point, (_, pairs) in zip(job.result.curve, job.pairs.groupby(EXTRA_EPOCHS), strict=True)
+            ]
+        x = float(job.settings[self.knob]) if self.knob else float(self.jobs.index(job))
+        return [_point(x, _last(job.pairs), job.metrics, job)]
+
+
+def _point(x: Any, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Point:
+    low, high = (float("nan") if rates[name] is None else rates[name] for name in ("rate_low", "rate_high"))
+    controls = [name for name in (*CONTROLS, "rate_seed") if name in pairs]
+    means = {name: float(pairs[name].mean()) for name in controls}
+    return Point(float(x), matrix(pairs), low, high, means, job)
+
+
+def _as_one(points: Sequence[Point]) -> Point:
+    """Return replicates as one point, whose interval is Student's over them, on the logit."""
+    rates = np.array([[np.nanmean(point.rates)] for point in points if point.rated])
+    over = share_interval(rates)
+    names = dict.fromkeys(name for point in points for name in point.controls)
+    controls = {name: float(np.mean([p.controls[name] for p in points if name in p.controls])) for name in names}
+    return Point(points[0].x, rates if len(rates) else points[0].rates, over.low, over.high, controls, points[0].job)
+
+
+def _last(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs whose references are as the job's settings say, leaving out those on the way there."""
+    return pairs[pairs[EXTRA_EPOCHS] == pairs[EXTRA_EPOCHS].max()] if EXTRA_EPOCHS in pairs else pairs

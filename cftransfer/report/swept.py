@@ -1,0 +1,61 @@
+"""What was swept over some jobs: which settings differ, and which of them is the number on the x-axis."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cftransfer.jobs.read import Job
+from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
+
+REPLICATES = ("seed", "dataset.split_seed")  # what differs by them is the same job done again
+
+
+def differences(some: Sequence[Job]) -> list[str]:
+    """Return the names of the settings that are not the same in all jobs."""
+    every = [job.settings for job in some]
+    names = dict.fromkeys(name for settings in every for name in settings)
+    return [name for name in names if len({_value(settings, name) for settings in every}) > 1]
+
+
+def swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
+    """Return the number on the x-axis, a typed one if there is any, and the other settings that differ between jobs.
+
+    A setting that moves along with another one does not count: an experiment's patch computes `reference.model.layers`
+    from `extra_layers`, and an option brings its own settings (`dataset` brings `dataset.rows`).
+    """
+    some = list(done)
+    results, every, differ = [job.result for job in some], [job.settings for job in some], differences(some)
+    words = [override.lstrip("+~").partition("=")[0] for result in results for override in result.overrides]
+    typed = {word.rpartition("@")[2] for word in words}  # model@reference.model is called reference.model
+    options = {name for name in differ if name in results[0].choices}
+    kept: list[str] = []
+    for name in sorted(differ, key=lambda name: name not in typed):
+        if name in typed or not (_dependent(name, options, typed) and _follows(name, kept, every)):
+            kept.append(name)
+    kept = [name for name in kept if name not in REPLICATES]
+    numbers = [n for n in kept if all(is_number(settings.get(n)) for settings in every)]
+    numbers.sort(key=lambda name: not name.startswith("extra_"))  # how far the reference is from the base comes first
+    if all(result.curve for result in results):
+        return EXTRA_EPOCHS, kept
+    knob = numbers[0] if numbers else None
+    return knob, [name for name in kept if name != knob]
+
+
+def _dependent(name: str, options: set[str], typed: set[str]) -> bool:
+    """Whether a setting that nobody typed may be a consequence of one that somebody did.
+
+    A patch is, and what belongs to an option that differs; options themselves, and the input's step and rows in the
+    search, where data sets differ, since these choose their own.
+    """
+    chosen = "dataset" in typed & options
+    return name.startswith("reference.") or name.partition(".")[0] in options - {name} or chosen
+
+
+def _follows(name: str, others: Sequence[str], every: Sequence[dict[str, Any]]) -> bool:
+    """Whether the values of `others` fix the value of `name`."""
+    together = {(*(_value(settings, other) for other in others), _value(settings, name)) for settings in every}
+    return len(together) == len({values[:-1] for values in together})
+
+
+def _value(settings: dict[str, Any], name: str) -> str:
+    return json.dumps(settings.get(name))
