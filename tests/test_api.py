@@ -14,9 +14,11 @@ from torch import nn
 
 import cftransfer as cft
 from cftransfer.errors import InputError
+from cftransfer.jobs.read import read
 from cftransfer.measuring.model_distance import MEASURES
 from cftransfer.models.adapter import as_model
 from cftransfer.models.prediction import logits, predicted
+from cftransfer.report.plans import plan_of
 
 JOB = ["samples=150", "training.epochs=3", "replicates.bases=2", "replicates.references=3", "wandb=disabled"]
 
@@ -76,6 +78,7 @@ def test_a_job_by_the_command_and_by_the_api_is_the_same_to_the_last_bit(tmp_pat
     assert text in done.stdout
     low, high = (f"{end:.3f}".removeprefix("0") for end in (result.interval().low, result.interval().high))
     assert f"{text} ({low}–{high})" in done.stdout
+    assert plan_of(read(tmp_path / "job")) == result.plan()
 
 
 def test_the_sweeps_settings_are_the_apis_defaults_for_every_constraint(data, bases, references):

@@ -20,12 +20,12 @@ from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import Git, content
 from cftransfer.measuring.per_counterfactual import in_words
-from cftransfer.measuring.trends import Trend
 from cftransfer.report.cells import by_class, cells, curve, or_dash, printed_columns, text_of
 from cftransfer.report.changes import severities
 from cftransfer.report.collect import Jobs, Line, commands, common
 from cftransfer.report.panels import Panel
 from cftransfer.report.place import REPORT
+from cftransfer.report.plans import HEADS, plans
 from cftransfer.report.swept import differences
 from cftransfer.report.verdict_words import pooled, sentence
 from cftransfer.settings import flat
@@ -121,10 +121,12 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, Mapping[str, 
         figures={name: _inline(pictures["svg"].decode()) for name, pictures in figures.items()},
         severities=severities(jobs),
         panels=[(panel.experiment, *cells(panel, by_class(panel)), names(panel.jobs)) for panel in jobs.panels],
+        plan_heads=HEADS,
+        plans=plans(names(jobs.jobs), jobs.jobs),
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results} - {""}),
         pooled=[text for panel in jobs.panels for text in pooled(panel)],
-        trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
+        trends=[(_of(line, jobs), sentence(line), _numbers(line)) for line in lines],
         examples=[
             (name, cards(job.examples), extremes(job), _pictures(job, index), plain(str(job.folder)))
             for index, (name, job) in enumerate(zip(names(jobs.jobs), jobs.jobs, strict=True))
@@ -235,16 +237,18 @@ def _of(line: Line, jobs: Jobs) -> str:
     return f" of {named}" if named else ""
 
 
-def _numbers(fitted: Trend, p_holm: float) -> list[tuple[str, str]]:
+def _numbers(line: Line) -> list[tuple[str, str]]:
+    fitted, per = line.trend, "doubling" if line.panel.doubling else "unit"
     return [
-        ("slope", f"{fitted.slope:+.3g}"),
+        (f"slope per {per}", f"{fitted.slope:+.3g}"),
         ("95 % interval", "—" if math.isnan(fitted.low) else f"{fitted.low:+.3g} to {fitted.high:+.3g}"),
         ("p", or_dash(fitted.p, ".3g")),
-        ("p (Holm)", or_dash(p_holm, ".3g")),
+        ("p (Holm)", or_dash(line.p_holm, ".3g")),
+        ("p (bend)", or_dash(fitted.p_bend, ".3g")),
         ("p (permutation)", or_dash(fitted.p_permutation, ".3g")),
         ("R²", or_dash(fitted.r2, ".3f")),
         ("Spearman's ρ", or_dash(fitted.rho, "+.2f")),
-        ("unit", fitted.method),
+        ("over", fitted.method),
     ]
 
 
