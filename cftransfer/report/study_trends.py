@@ -17,7 +17,7 @@ from cftransfer.report.figures import trend
 from cftransfer.report.panels import Panel
 from cftransfer.report.study_page import put_page
 from cftransfer.report.study_running import Outcome, Study
-from cftransfer.report.verdict_words import against_seed, direction, sentence, size
+from cftransfer.report.verdict_words import against_seed, decides, direction, margin, sentence, size
 
 LEFT_OUT = ("to class 0", "to class 1", "base accuracy", "reference accuracy", "pairs")
 COLUMNS = {head: metrics for head, metrics in PAGE.items() if head not in LEFT_OUT}
@@ -83,11 +83,26 @@ def _series(outcome: Outcome, panel: Panel, label: str) -> dict[str, Any]:
         "dataset": label.removeprefix("dataset=") or outcome.dataset,
         "sentence": sentence(line) if line else "no trend",
         "line": line,
+        "answer": answer(line, outcome.part.expected),
         "change": size(line.verdict) if line else "",
         "direction": direction(line.verdict) if line else "",
         "verdict": verdict(line, outcome.part.expected),
         "rates": [(point.x, float(np.nanmean(point.rates))) for point in panel.groups()[label]],
     }
+
+
+def answer(line: Line | None, expected: int) -> str:
+    """Return in a sentence whether a trend is as it was expected, how large it is, and what would decide it."""
+    if line is None:
+        return "there is no trend to judge"
+    of, many = line.verdict, f"from {line.points[0].x:g} to {line.points[-1].x:g} {line.panel.knob}"
+    said = {
+        "as expected": f"yes, the rate {of.direction}",
+        "the opposite": f"no, the rate {of.direction}",
+        "flat": f"no, the rate is flat, within ±{margin(of)}",
+        "undecided": "undecided",
+    }[verdict(line, expected)]
+    return f"{said}: {size(of)} {many}{decides(of)}"
 
 
 def _plain(rows: Sequence[Sequence[tuple[str, str]]]) -> list[list[str]]:

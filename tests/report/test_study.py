@@ -16,7 +16,7 @@ from test_collect import write_job
 from cftransfer.report.collect import jobs, judged, lines
 from cftransfer.report.study import STUDIES, TABULAR_PARTS, write
 from cftransfer.report.study_running import Outcome
-from cftransfer.report.study_trends import verdict
+from cftransfer.report.study_trends import answer, verdict
 
 PARTS = {part.name: part for part in TABULAR_PARTS}
 
@@ -42,6 +42,16 @@ def test_the_verdict_goes_by_direction_and_adjusted_p(tmp_path):
     assert verdict(line, 1) == "the opposite"
     assert verdict(judged(line, 0.06), -1) == "undecided"
     assert verdict(None, -1) == "no trend"
+
+
+@pytest.mark.parametrize(
+    ("slope", "expected", "said"),
+    [(-0.1, -1, "yes, the rate falls: -0.4"), (-0.1, 1, "no, the rate falls: -0.4"), (0.0, -1, "no, the rate is flat")],
+)
+def test_an_assumption_is_answered_in_a_sentence(tmp_path, slope, expected, said):
+    (line,) = swept(tmp_path, "seed", slope).lines
+    assert answer(line, expected).startswith(said)
+    assert answer(judged(line, 1.0), expected).startswith("undecided: -0.4" if slope else said)
 
 
 def test_the_page_says_what_the_jobs_say(tmp_path):
