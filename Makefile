@@ -1,6 +1,7 @@
 # make run    the main job: how does transferability change with depth on COMPAS?
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
+# make validate  the library against closed forms, published numbers and traps: docs/validate.md
 # make test   the test suite
 # make test-long  what takes a minute or more and seldom changes: orderings of methods, the study on images
 # make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)
@@ -14,7 +15,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit
+.PHONY: setup run study study-images validate test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit
 
 setup: .venv/.done
 
@@ -33,6 +34,9 @@ study: setup
 
 study-images: setup
 	$(BIN)/python -m cftransfer.report.study --study images
+
+validate: setup
+	$(BIN)/python -m cftransfer.validate
 
 test: setup
 	$(BIN)/python -m pytest

@@ -1,7 +1,10 @@
 """One line of the table: what is expected, what was measured, and whether they agree."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from cftransfer.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,12 @@ def at_least(detail: str, bound: float, measured: float) -> Row:
 def at_most(detail: str, bound: float, measured: float) -> Row:
     """Return a row that passes where the measurement is not above the bound."""
     return Row(detail, float(bound), float(measured), sense="≤")
+
+
+def refused(detail: str, call: Callable[[], Any]) -> Row:
+    """Return a row that passes where a call ends in one line that says why, an `InputError`."""
+    try:
+        call()
+    except InputError:
+        return equal(f"refused: {detail}", 1, 1)
+    return equal(f"refused: {detail}", 1, 0)

@@ -6,6 +6,7 @@ public name yet: they are those of `cftransfer.measuring`.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from cftransfer.measuring.verdicts import MARGIN, verdict
 from cftransfer.validate.check import Row, at_least, at_most, equal
 
 BASES, REFERENCES = 5, 10
-COUNTERFACTUALS = 200
+COUNTERFACTUALS = 100
 ROUNDS = 400  # of a coverage: .95 is then known to within .02
 VERDICTS = 600
 LEAST, MOST = 0.92, 0.06
@@ -25,7 +26,7 @@ KNOB = np.arange(4.0)
 
 
 def coverage() -> Iterable[Row]:
-    """Bases, references and pairs vary, with Beta margins of a known mean; each pair asks 200 counterfactuals."""
+    """Bases, references and pairs vary, with Beta margins of a known mean; each pair asks 100 counterfactuals."""
     for mean, sd in ((0.7, 0.1), (0.97, 0.027)):
         rng, held, naive = np.random.default_rng(0), 0, 0
         for _ in range(ROUNDS):
@@ -44,7 +45,7 @@ def logit_interval() -> Iterable[Row]:
 
     The half-width there is t · s / (√5 · m (1 − m)), with 4 degrees of freedom.
     """
-    held = np.array([[200, 198, 190, 199, 185]])
+    held = np.array([[100, 99, 95, 98, 92]])
     shares = held / COUNTERFACTUALS
     mean, error = shares.mean(), stats.sem(shares.ravel())
     half = stats.t.ppf(0.975, 4) * error / (mean * (1 - mean))
@@ -81,30 +82,23 @@ def _beta_rates(rng: np.random.Generator, mean: float, sd: float) -> np.ndarray:
 
 def _result(held: np.ndarray) -> cft.Result:
     """Return the result of models of which (I, J) of COUNTERFACTUALS held."""
-    I, J = held.shape
-    factual = np.arange(COUNTERFACTUALS)
-    found = pd.DataFrame(
-        {
-            "base": np.repeat(np.arange(I), len(factual)),
-            "factual": np.tile(factual, I),
-            "found": True,
-            "status": "found",
-        }
+    found, answers = _tables(*held.shape)
+    holds = np.arange(COUNTERFACTUALS) < held[..., None]
+    return cft.Result(found, answers.assign(transferred=holds.ravel()))
+
+
+@cache
+def _tables(bases: int, references: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of a result without what the references say."""
+    found = pd.MultiIndex.from_product([range(bases), range(COUNTERFACTUALS)], names=["base", "factual"])
+    levels = {"base": range(bases), "reference": range(references), "factual": range(COUNTERFACTUALS)}
+    answers = pd.MultiIndex.from_product(levels.values(), names=levels).to_frame(index=False)
+    answers = answers.assign(base_seed=answers.base, reference_seed=answers.reference, group="simulated", target=1)
+    controls = {name: 0.5 for name in ("control_random", "control_nearest", "control_prior")}
+    return (
+        found.to_frame(index=False).assign(found=True, status="found"),
+        answers.assign(found=True, agreement=True, **controls),
     )
-    answers = pd.DataFrame(
-        {
-            "base": np.repeat(np.arange(I), J * len(factual)),
-            "reference": np.tile(np.repeat(np.arange(J), len(factual)), I),
-            "factual": np.tile(factual, I * J),
-            "group": "simulated",
-            "target": 1,
-            "found": True,
-            "agreement": True,
-            "transferred": (factual < held[..., None]).ravel(),
-            **{name: 0.5 for name in ("control_random", "control_nearest", "control_prior")},
-        }
-    )
-    return cft.Result(found, answers)
 
 
 def _verdicts(change: float, sharing: str) -> Counter[str]:

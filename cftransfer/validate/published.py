@@ -1,20 +1,19 @@
 """Two published rates on data that ship, under the protocols of the papers and of the code that made their tables.
 
 Jiang, Rago, Leofante, Toni, *Recourse under Model Multiplicity via Argumentative Ensembling* (AAMAS 2024), the row
-"augmented ensembling" of COMPAS: the nearest training row that a model puts in the other class, asked of the models that
-agree with the majority about the factual, the model itself among them. Networks and their training are scikit-learn's
-MLPClassifier, as there; 35 of them here, 150 there.
+"augmented ensembling" of COMPAS. The counterfactual of a model is the nearest training row that it puts in the other
+class. It is asked of the models that agree with the majority about the factual, the model itself among them. Networks
+and their training are scikit-learn's MLPClassifier, as there; the pool has 35 of them here, 150 there.
 
 Stępka, Lango, Stefanowski, *Counterfactual Explanations with Probabilistic Guarantees on their Robustness to Model
 Change* (KDD 2025), the base counterfactuals of growing spheres on breast cancer, on networks that differ in their
-architecture, bootstrap sample, or seed. There 30 changed networks of one base a fold; here 3 of four bases a fold, since
-the base makes most of the difference (a standard deviation of .11 to .15 between bases, and so of .07 to .09 in a mean of
-three, which is why the tolerance is wide).
+architecture, bootstrap sample, or seed. There, each of three folds has one base and 30 changed networks. Here, each has
+four bases and 3 changed networks of each, because most of the variation is between bases: a standard deviation of .11 to
+.15, and so .06 to .09 in a mean of three. The tolerance is wide for that reason.
 """
 
 import warnings
 from collections.abc import Callable, Iterable
-from functools import cache
 from importlib.resources import as_file, files
 from itertools import pairwise, product
 from typing import Any
@@ -64,7 +63,6 @@ def growing_spheres_of_breast_cancer() -> Iterable[Row]:
         yield equal(name, printed, float(np.mean(rates[name])), 0.12)
 
 
-@cache
 def _scores() -> cft.Dataset:
     """Return COMPAS as CARLA has it, which Jiang et al. take: whether the tool's own score is below "high"."""
     with as_file(files("cftransfer.data") / "compas.csv.gz") as path:
@@ -80,7 +78,6 @@ def _scores() -> cft.Dataset:
     )
 
 
-@cache
 def _networks(data: cft.Dataset, many: int = 35) -> list[Any]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
