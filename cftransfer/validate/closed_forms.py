@@ -1,10 +1,10 @@
 """Rates, agreement and controls of linear models, for which there are formulas.
 
-Two linear models of unit normals at an angle θ. Factuals are Gaussian in their plane, with standard deviation σ in every
-direction, and the closest point at the distance γ beyond the base's boundary is taken (a logit of γ). It keeps the
-factual's coordinate t along the boundary, which is N(0, σ²). The reference's logit there, towards the target, is
-γ cos θ ± t sin θ, positive with the probability Φ(γ cot θ / σ). Both models put a factual in the same class outside of
-two wedges of the angle θ: 1 − θ / π.
+Two linear models have unit normals at an angle θ. Factuals are Gaussian in the plane of the normals, with the standard
+deviation σ in every direction. The counterfactual is the closest point at the distance γ beyond the base's boundary,
+where the base's logit is γ. It keeps the factual's coordinate t along the boundary, which is N(0, σ²). The reference's
+logit there, towards the target, is γ cos θ ± t sin θ, and is positive with the probability Φ(γ cot θ / σ). The models
+put a factual in different classes in two wedges of the angle θ, hence an agreement of 1 − θ / π.
 """
 
 import math

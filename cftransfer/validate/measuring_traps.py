@@ -1,4 +1,4 @@
-"""Traps of measures that published code fell into: judges that made what they judge, missing controls, wrong columns."""
+"""Traps of measures: models that judge their own work, rates without controls, columns by place, labels, NaN."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 import cftransfer as cft
 from cftransfer.spec import POOLS, generating_seeds, member_seeds

@@ -16,7 +16,7 @@ def relu_network(trained: Any) -> nn.Module:
 
 
 def deepened(network: nn.Module) -> nn.Module:
-    """Return the network with one more hidden layer, the identity: what a ReLU leaves is positive (Chen et al. 2016)."""
+    """Return the network with an identity as one more hidden layer: no ReLU gives less than 0 (Chen et al. 2016)."""
     layers = _layers(network)
     width = len(layers[-2][1])
     return _network([*layers[:-1], (torch.eye(width), torch.zeros(width)), layers[-1]])

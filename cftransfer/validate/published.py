@@ -8,8 +8,8 @@ and their training are scikit-learn's MLPClassifier, as there; the pool has 35 o
 Stępka, Lango, Stefanowski, *Counterfactual Explanations with Probabilistic Guarantees on their Robustness to Model
 Change* (KDD 2025), the base counterfactuals of growing spheres on breast cancer, on networks that differ in their
 architecture, bootstrap sample, or seed. There, each of three folds has one base and 30 changed networks. Here, each has
-four bases and 3 changed networks of each, because most of the variation is between bases: a standard deviation of .11 to
-.15, and so .06 to .09 in a mean of three. The tolerance is wide for that reason.
+four bases and 3 changed networks of each, because most of the variation is between bases: a standard deviation of .11
+to .15, and so .06 to .09 in a mean of three. The tolerance is wide for that reason.
 """
 
 import warnings
