@@ -48,7 +48,7 @@ def random_control() -> Iterable[Row]:
         x[:, 0] -= apart
         made = x.clone()
         made[:, 0] += length
-        base, copy = (cft.Model(lambda x, shift=0.5: x[:, 0] - shift) for _ in range(2))
+        base, copy = (_wall() for _ in range(2))
         result = cft.measure(cft.ask(cft.judge(base, x, made), copy))
         cap = special.betainc((columns - 1) / 2, 0.5, 1 - (apart / length) ** 2) / 2
         control = float(result.summary.control_random.iloc[0])
@@ -91,6 +91,11 @@ def _facing(degrees: float) -> torch.nn.Module:
     angle = math.radians(degrees)
     model.weight.copy_(torch.tensor([[math.cos(angle), math.sin(angle)]]))
     return model
+
+
+def _wall() -> cft.Model:
+    """Return the linear model whose boundary is the middle of the first feature; each one is a model of its own."""
+    return cft.Model(lambda x: x[:, 0] - 0.5)
 
 
 def _sectors(degrees: float) -> torch.nn.Module:

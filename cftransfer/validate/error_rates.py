@@ -87,7 +87,7 @@ def _tables(bases: int, references: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables of a result without what the references say."""
     found = pd.MultiIndex.from_product([range(bases), range(COUNTERFACTUALS)], names=["base", "factual"])
     levels = {"base": range(bases), "reference": range(references), "factual": range(COUNTERFACTUALS)}
-    answers = pd.MultiIndex.from_product(levels.values(), names=levels).to_frame(index=False)
+    answers = pd.MultiIndex.from_product(list(levels.values()), names=list(levels)).to_frame(index=False)
     answers = answers.assign(base_seed=answers.base, reference_seed=answers.reference, group="simulated", target=1)
     controls = dict.fromkeys(("control_random", "control_nearest", "control_prior"), 0.5)
     return (

@@ -67,17 +67,17 @@ def scaled_logits() -> Iterable[Row]:
     """The class is the sign of the logit, whatever its size."""
     other = _models()[1]
     for factor in (0.01, 7.0):
-        yield equal(f"× {factor:g}", _rate(other), _rate(cft.Model(lambda x, a=factor: a * other(x))))
+        yield equal(f"× {factor:g}", _rate(other), _rate(_scaled(other, factor)))
 
 
 def negated_logits() -> Iterable[Row]:
     """The negated base denies every counterfactual, and puts every factual elsewhere."""
     base, other = _models()
-    result = cft.measure(cft.ask(_found(), cft.Model(lambda x: -base(x))))
+    result = cft.measure(cft.ask(_found(), _scaled(base, -1)))
     yield equal("the base: rate", 0, float(result.rate))  # type: ignore[arg-type]
     yield equal("the base: agreement", 0, float(result.summary.agreement.iloc[0]))
-    swapped = _search(cft.Model(lambda x: -base(x)), _data().x_test[:FACTUALS])
-    yield equal("base and reference: the same rate", _rate(other), _rate(cft.Model(lambda x: -other(x)), swapped))
+    swapped = _search(_scaled(base, -1), _data().x_test[:FACTUALS])
+    yield equal("base and reference: the same rate", _rate(other), _rate(_scaled(other, -1), swapped))
 
 
 def same_function() -> Iterable[Row]:
@@ -115,8 +115,7 @@ def constants() -> Iterable[Row]:
     """A reference that always says one class agrees with the counterfactuals that aim at it."""
     share = float(_found().target[_found().found].double().mean())
     for said, expected in ((1, share), (0, 1 - share)):
-        answer = cft.Model(lambda x, c=said: torch.full((len(x),), c), output="labels")
-        yield equal(f"always class {said}: share of that target", expected, _rate(answer), 1e-9)
+        yield equal(f"always class {said}: share of that target", expected, _rate(_always(said)), 1e-9)
 
 
 def coins() -> Iterable[Row]:
@@ -139,10 +138,17 @@ def convex_training() -> Iterable[Row]:
     rates = [_rate(model) for model in fitted]
     for seed, rate in enumerate(rates[1:], start=1):
         yield equal(f"seed {seed}", rates[0], rate)
-    yield equal("a base and its other seeds", 1, _rate(fitted[1:], _search(fitted[0], _data().x_test[:50], **_SPHERES)))
+    found = _search(fitted[0], _data().x_test[:50], method="growing_spheres", iterations=1000)
+    yield equal("a base and its other seeds", 1, _rate(fitted[1:], found))
 
 
-_SPHERES = {"method": "growing_spheres", "iterations": 1000}
+def _scaled(model: nn.Module, factor: float) -> cft.Model:
+    return cft.Model(lambda x: factor * model(x))
+
+
+def _always(said: int) -> cft.Model:
+    return cft.Model(lambda x: torch.full((len(x),), said), output="labels")
+
 
 CHECKS: dict[str, Callable[[], Iterable[Row]]] = {
     "the base as its reference": base_itself,

@@ -98,7 +98,7 @@ def columns_by_name() -> Iterable[Row]:
     from sklearn.preprocessing import StandardScaler
 
     frame, label = _frame()
-    space = cft.FeatureSpace.fit([cft.Feature(name=name, kind="continuous") for name in frame], frame)
+    space = cft.FeatureSpace.fit([cft.Feature(name=str(name), kind="continuous") for name in frame], frame)
     turned = frame[frame.columns[::-1]]
     apart = np.abs(space.encode(frame) - space.encode(turned)).max()
     yield equal("a table in another order: largest difference", 0, apart)

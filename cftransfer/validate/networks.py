@@ -34,10 +34,10 @@ def permuted_units(network: nn.Module) -> nn.Module:
     """Return the network with the units of its hidden layers in another order."""
     generator, layers = torch.Generator().manual_seed(0), _layers(network)
     orders = [torch.randperm(len(bias), generator=generator) for _, bias in layers[:-1]]
-    arriving = [slice(None), *orders]
-    leaving = [*orders, slice(None)]
-    every = zip(layers, arriving, leaving, strict=True)
-    return _network([(weight[out][:, into], bias[out]) for (weight, bias), into, out in every])
+    every: Any = slice(None)
+    arriving, leaving = [every, *orders], [*orders, every]
+    placed = zip(layers, arriving, leaving, strict=True)
+    return _network([(weight[out][:, into], bias[out]) for (weight, bias), into, out in placed])
 
 
 def permuted_inputs(network: nn.Module, columns: Tensor) -> nn.Module:

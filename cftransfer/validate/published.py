@@ -53,8 +53,8 @@ def growing_spheres_of_breast_cancer() -> Iterable[Row]:
     rng = np.random.default_rng(345)
     for data, seed in product(_folds(), range(BASES)):
         base = _early_stopped(data, seed=seed)
-        search = {"method": "growing_spheres", "constraints": "none", "iterations": 10_000, "sparse": False}
-        found = cft.search(base, data.x_test[:FACTUALS], **search)
+        x = data.x_test[:FACTUALS]
+        found = cft.search(base, x, method="growing_spheres", constraints="none", iterations=10_000, sparse=False)
         references = {name: [_changed(data, name, seed, rng) for _ in range(CHANGED)] for name in CHANGES}
         result = cft.measure(cft.ask(found, references))
         for name in CHANGES:
@@ -125,7 +125,7 @@ def _among_the_majority(valid: np.ndarray, classes: np.ndarray) -> float:
     shares = []
     for factual in range(classes.shape[1]):
         agree = np.flatnonzero(classes[:, factual] == majority[factual])
-        shares.append(valid[np.ix_(agree, agree, [factual])].mean())
+        shares.append(valid[np.ix_(agree, agree)][..., factual].mean())
     return float(np.mean(shares))
 
 
