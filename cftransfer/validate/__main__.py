@@ -7,7 +7,7 @@ import time
 from cftransfer.errors import as_command, plain
 from cftransfer.validate.check import Row
 
-WIDTH = 78  # of the column of names; longer ones push the others to the right
+WIDTH = 74  # of the column of names; longer ones push the others to the right
 
 
 def command() -> None:
