@@ -2,6 +2,7 @@
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make study-changes  every kind of change between two models, and an audit's families: docs/results/changes.md
+# make validate  the library against closed forms, published numbers and traps: docs/validate.md
 # make test   the test suite
 # make test-long  what takes a minute or more and seldom changes: orderings of methods, the study on images
 # make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)
@@ -15,7 +16,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images study-changes test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit
+.PHONY: setup run study study-images study-changes validate test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit
 
 setup: .venv/.done
 
@@ -37,6 +38,9 @@ study-images: setup
 
 study-changes: setup
 	$(BIN)/python -m cftransfer.report.study --study changes
+
+validate: setup
+	$(BIN)/python -m cftransfer.validate
 
 test: setup
 	$(BIN)/python -m pytest

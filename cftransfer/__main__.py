@@ -13,6 +13,7 @@ COMMANDS = {
     "boundary": ("cftransfer.commands.boundary", "draw decision regions in two dimensions"),
     "study": ("cftransfer.report.study", "repeat one of the paper's two studies"),
     "store": ("cftransfer.store.__main__", "look at, check and shrink a store"),
+    "validate": ("cftransfer.validate.__main__", "check the library against closed forms and published numbers"),
     "tracking": ("cftransfer.tracking.__main__", "upload W&B runs; make a dashboard"),
 }
 

@@ -513,6 +513,12 @@ def test_a_model_counts_once(data, bases, references):
         cft.ask([found, found], references)
     with pytest.raises(InputError, match="generating: holds the base itself"):
         cft.search(bases[0], data.x_test[:3], space=data.space, method="ensemble", models=1, generating=[bases[0]])
+    helped = cft.search(
+        bases[0], data.x_test[:3], space=data.space, method="ensemble", models=1, generating=references[:2]
+    )
+    with pytest.raises(InputError, match=r"reference 1 of 'references': helped to search \(`generating`\)"):
+        cft.ask(helped, [references[1], cft.Model(references[0])])
+    assert len(cft.ask(helped, references[1:]).transfers) == 6  # the second model was not searched on
     with pytest.raises(InputError, match="ensemble searches on several models"):
         cft.search(bases[0], data.x_test[:3], space=data.space, method="ensemble")
 

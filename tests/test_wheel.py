@@ -152,7 +152,7 @@ def test_every_command_has_its_help(run):
         assert done.returncode == 0, done.stderr
         assert "report" in done.stdout or words
         assert run("python", "-m", "cftransfer", *words, "--help").stdout.count("\n") == done.stdout.count("\n")
-    for module in ("report", "report.study", "store", "tracking"):
+    for module in ("report", "report.study", "store", "tracking", "validate"):
         assert run("python", "-m", f"cftransfer.{module}", "--help").returncode == 0
     done = run("cftransfer", "nope")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -13,7 +13,7 @@ FLOORS = (
     ("data", "models", "searching", "counterfactuals", "measuring"),  # core
     ("store",),
     ("jobs",),
-    ("report", "tracking"),  # views
+    ("report", "tracking", "validate"),  # views
     ("commands",),
     ("__init__", "__main__"),
 )

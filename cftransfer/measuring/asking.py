@@ -60,7 +60,7 @@ def ask(
         Answers: two long tables (`measure` makes rates of them).
 
     Raises:
-        InputError: for a reference that is its own base, has other classes, or cannot be asked.
+        InputError: for a reference that is a base or helped to search, has other classes, or cannot be asked.
 
     >>> import torch
     >>> from cftransfer import measure, search
@@ -159,6 +159,10 @@ def _askable(
         if any(search.base is not None and _same(one, search.base) for search in searches):
             raise InputError(
                 f"{name}: is a base itself, and would agree with itself; take models that were not searched"
+            )
+        if any(_same(one, helper) for search in searches for helper in search.generating):
+            raise InputError(
+                f"{name}: helped to search (`generating`), and would judge its own work; take another model"
             )
         if isinstance(base, Model) and (base.classes is not None or one.classes is not None):
             classes = base.classes or range(number_of_classes(searches[0].factual_logit))

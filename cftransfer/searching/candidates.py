@@ -67,6 +67,7 @@ class Counterfactuals:
     no_row: (n,) bool, where the method needs rows of the training split of which there is none; None where it needs
     none.
     base, space: the model and the space that they were found with; None where they come out of a store.
+    generating: the models that the method searched on beside the base; they cannot be asked as references.
     framed: whether the factuals came as a DataFrame.
     settings: how they were made: method, constraints and the method's own settings.
     """
@@ -86,6 +87,7 @@ class Counterfactuals:
     no_row: Tensor | None = None
     base: Asked | None = field(default=None, repr=False)
     space: FeatureSpace | PixelSpace | None = field(default=None, repr=False)
+    generating: tuple[Asked, ...] = field(default=(), repr=False)
     settings: dict[str, Any] = field(default_factory=dict)
     framed: bool = False
 

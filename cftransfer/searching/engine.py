@@ -74,7 +74,7 @@ def search(
     base, rows = as_model(model, space=space, framed=_framed(x)), as_inputs(x, space, boxed=name != "none")
     factual_logit = logits(base, rows)
     aims = targets(factual_logit, target, names=base.classes)
-    kept = constraint(name, space, inputs=rows)
+    kept, helpers = constraint(name, space, inputs=rows), list[Asked]()
     candidates = proposed(
         method,
         base,
@@ -83,7 +83,7 @@ def search(
         constraint=kept,
         space=space,
         background=as_background(background, space, classes=base.classes),
-        generating=_generating(generating, space, base),
+        generating=_generating(generating, space, base, helpers),
         settings=settings,
     )
     if candidates.row is not None:
@@ -93,7 +93,7 @@ def search(
     found = judged(base, rows, candidates, target=aims, constraint=kept, factual_logit=factual_logit)
     called = method if isinstance(method, str) else getattr(method, "__name__", type(method).__name__)
     made = {"method": called, "constraints": kept.name, **settings}
-    return replace(found, base=base, space=space, settings=made, framed=_framed(x))
+    return replace(found, base=base, space=space, generating=tuple(helpers), settings=made, framed=_framed(x))
 
 
 def proposed(
@@ -136,8 +136,10 @@ def _framed(x: Any) -> bool:
     return isinstance(x, pd.DataFrame)
 
 
-def _generating(models: Generating | Sequence[Any] | None, space: Space | None, base: Model) -> Generating | None:
-    """Return what gives so many models, each asked in the order of the base's classes."""
+def _generating(
+    models: Generating | Sequence[Any] | None, space: Space | None, base: Model, helpers: list[Asked]
+) -> Generating | None:
+    """Return what gives so many models, each asked in the order of the base's classes, and adds them to `helpers`."""
     if models is None:
         return None
 
@@ -148,6 +150,7 @@ def _generating(models: Generating | Sequence[Any] | None, space: Space | None, 
         every = [as_model(model, space=space, classes=base.classes) for model in some]
         if any(model.origin is base.origin for model in every):
             raise InputError("generating: holds the base itself; takes other models of its kind")
+        helpers.extend(every)
         return every
 
     return asked
