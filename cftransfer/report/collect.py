@@ -115,6 +115,8 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
             places = [panel.along(point.x) for point in rated]
             fitted = trend(places, [point.rates for point in rated], sharing=sharing)
             if fitted is not None:
+                if panel.replicates:  # whose rates stand where those of pairs do otherwise
+                    fitted = replace(fitted, method=fitted.method.replace("pairs, over bases", "replicates"))
                 found.append((panel, label, rated, fitted, sharing))
     adjusted = holm([fitted.p for *_, fitted, _ in found])
     return [

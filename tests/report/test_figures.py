@@ -263,3 +263,31 @@ def test_replicates_are_one_point_each_and_their_slopes_make_the_trend(tmp_path)
     assert heads[:2] == ["model.layers", "seed"]
     assert len(rows) == 9
     assert list(panel.pooled()) == ["layers=2", "layers=4", "layers=6"]
+    assert line.trend.method == "slopes of replicates"
+
+
+def test_seeds_crossed_with_splits_share_them_and_are_no_replicates_of_their_own(tmp_path):
+    rates = np.array([[0.5, 0.55, 0.5], [0.7, 0.75, 0.7]])  # splits differ, seeds hardly: two splits, and not six jobs
+    for split, seed in np.ndindex(2, 3):
+        where = tmp_path / f"{split}-{seed}"
+        write_job(where, rates=[[rates[split, seed]] * 2] * 2, dataset={"split_seed": split}, seed=seed)
+    (said,) = pooled(jobs([tmp_path]).panels[0])
+    over, naive = share_interval(rates), share_interval(rates.reshape(-1, 1))
+    assert over.high - over.low > 2 * (naive.high - naive.low)
+    assert f"interval over replicates {over.low:.3f} to {over.high:.3f}" in said
+    assert said.startswith("6 replicates over ")
+
+
+def test_replicates_without_a_rate_are_said_to_have_none(tmp_path):
+    for seed, rate in enumerate([np.nan, np.nan, 0.5]):
+        write_job(tmp_path / str(seed), rates=[[0.5, 0.5]] * 2, seed=seed)
+        if np.isnan(rate):
+            nothing_found(tmp_path / str(seed))
+    assert pooled(jobs([tmp_path]).panels[0]) == ["1 replicate over seed, rate 0.500, no interval (one replicate)"]
+    nothing_found(tmp_path / "2")
+    assert pooled(jobs([tmp_path]).panels[0]) == ["replicates over seed found nothing"]
+
+
+def nothing_found(folder):
+    table = pd.read_parquet(folder / "pairs.parquet")
+    table.assign(rate=np.nan, found=0).to_parquet(folder / "pairs.parquet")
