@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from test_collect import write_job
 
+from cftransfer.errors import InputError
 from cftransfer.measuring.statistics import share_interval, two_way_interval
 from cftransfer.measuring.trends import band, holm
 from cftransfer.measuring.verdicts import verdict
@@ -291,3 +292,10 @@ def test_replicates_without_a_rate_are_said_to_have_none(tmp_path):
 def nothing_found(folder):
     table = pd.read_parquet(folder / "pairs.parquet")
     table.assign(rate=np.nan, found=0).to_parquet(folder / "pairs.parquet")
+
+
+@pytest.mark.parametrize("margin", [0.0, -1.0, 2.0, float("nan")])
+def test_a_margin_that_no_change_can_be_judged_by_is_refused(tmp_path, margin):
+    swept(tmp_path)
+    with pytest.raises(InputError, match="^margin="):
+        lines(jobs([tmp_path]), margin=margin)
