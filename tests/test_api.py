@@ -144,6 +144,16 @@ def test_tails_have_the_level_that_one_asks_for(result):
             wrong(95)
 
 
+def test_a_plan_counts_the_bases_that_have_a_rate(data, bases, references, result):
+    x = data.x_test[:150]
+    found = [cft.search(base, x, space=data.space) for base in bases]
+    nothing = cft.judge(references[0], x, x, space=data.space)  # factuals are no counterfactuals
+    more = cft.measure(cft.ask([*found, nothing], references[1:]))
+    without = cft.measure(cft.ask(found, references[1:]))
+    assert more.counterfactuals.groupby("base").found.any().tolist() == [True, True, False]
+    assert more.plan(half_width=0.05) == without.plan(half_width=0.05)
+
+
 def test_groups_have_names_and_their_own_numbers(data, bases, references):
     forest = cft.train(data, model="random_forest", n_estimators=10, seeds=[5])
     groups = {"other seeds": references, "forest": forest}

@@ -299,7 +299,8 @@ class Result:
 
     def _plan(self, group: str, some: pd.DataFrame, half_width: float, level: float, seconds: Any) -> Plan:
         rates_of = matrix(rates.pairs(count(some)))
-        known = spread(rates_of[~np.isnan(rates_of).any(axis=1)])
+        rates_of = rates_of[~np.isnan(rates_of).any(axis=1)]  # a base on which nothing was found fixes no rate
+        known = spread(rates_of)
         if known.variances is None:
             raise InputError(
                 f"group {group!r}: a plan needs two bases or more, and two references that all of them meet"

@@ -97,12 +97,17 @@ def share_interval(values: np.ndarray, *, level: float = LEVEL) -> Interval:
     if np.isnan(known.error):
         return Interval(m, *NONE, known.method)
     if known.error < ROUNDING or not 0 < m < 1:
-        least = float(special.betaincinv(known.models + 0.5, 0.5, 1 - level))
+        least = share_alike(known.models, level)
         said = f"{known.method}, all alike (Jeffreys' bound)"
         return Interval(m, max(m * least, 0.0), min(m * least + 1 - least, 1.0), float("nan"), said)
     half = _quantile(known.freedom, level) * known.error / (m * (1 - m))
     low, high = special.expit(special.logit(m) - half), special.expit(special.logit(m) + half)
     return Interval(m, float(low), float(high), float("nan"), known.method)
+
+
+def share_alike(models: int, level: float = LEVEL) -> float:
+    """Return Jeffreys' one-sided bound of the share of all models that are like so many, which are all alike."""
+    return float(special.betaincinv(models + 0.5, 0.5, 1 - level))
 
 
 def ratio_interval(part: np.ndarray, whole: np.ndarray, *, level: float = LEVEL) -> Interval:
