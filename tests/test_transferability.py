@@ -264,7 +264,8 @@ def test_a_base_on_which_nothing_was_found_has_no_part_in_rates_and_makes_no_war
     assert not nothing.found.any()
     counterfactuals, transfers, measure = measured([searches[0], nothing], trained_models)
     both = intervals(counterfactuals, count(transfers))  # a warning is an error here
-    alone = intervals(*(lambda kept, asked, _: (kept, count(asked)))(*measured(searches[:1], trained_models)))
+    kept, asked, _ = measured(searches[:1], trained_models)
+    alone = intervals(kept, count(asked))
     names = ("rate", "agreement", "rate_conditional", "control_random", "rate_to_0", "rate_to_1")
     for end in [f"{name}_{end}" for name in names for end in ("low", "high")]:
         assert both[end] == pytest.approx(alone[end]), end

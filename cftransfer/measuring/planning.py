@@ -1,7 +1,9 @@
 """How many models do I need? What one more base, one more reference, and more counterfactuals buy."""
 
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from cftransfer.errors import InputError
@@ -12,19 +14,20 @@ from cftransfer.measuring.model_numbers import (
     models_for_bound,
     models_needed,
 )
-from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances
+from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances, spread
 from cftransfer.settings import check_float
 
 MORE = 1000  # counterfactuals per base, of which it is said what they buy
 ASSURANCE = 0.95  # that the interval is at most `TOLERANCE` wider than was wanted; it then is in nine of ten draws
 TOLERANCE = 0.15
+Sampling: TypeAlias = tuple[Variances, int]  # of the rate of one counterfactual; how many each base has
 
 
 @dataclass(frozen=True)
 class Plan:
     """Numbers of models, and the half-widths of the rate's interval that they give, in units of the rate.
 
-    Where all pairs have the same rate these are half-widths of the bound that `share_interval` gives; no width is above .5.
+    Where all pairs have the same rate these are half-widths of the bound that `share_interval` gives. None is above .5.
 
     models: the cheapest bases and references for `wanted`; None where the variances ask for more than 2,000. seconds:
     what these take, None without the seconds of one. half_width: as things are. one_more_base, one_more_reference,
@@ -51,6 +54,20 @@ class Plan:
             return f"{now}\n±{self.wanted:g} needs more than 2,000 models"
         time = f", {self.seconds:,.0f} s" if self.seconds is not None else ""
         return f"{now}\n±{self.wanted:g}: {self.models.bases} bases × {self.models.references} references{time}"
+
+
+def plan_of(rates: np.ndarray, holds_vary: Sampling | None = None, **wanted: Any) -> Plan | None:
+    """Return the plan from (I, J) rates, NaN for a base on which nothing was found; None where the design gives none.
+
+    holds_vary: what counterfactuals add to the variances. wanted: half_width, level and seconds of `planned`.
+    """
+    rates = rates[~np.isnan(rates).any(axis=1)]
+    known = spread(rates)
+    if known.variances is None:
+        return None
+    sampling, counterfactuals = holds_vary or (None, 0)
+    models = Models(*rates.shape)
+    return planned(known.variances, models, sampling=sampling, counterfactuals=counterfactuals, **wanted)
 
 
 def planned(
@@ -106,6 +123,12 @@ def planned(
     )
 
 
+def sampling_of(holds: pd.DataFrame) -> Sampling:
+    """Return `sampling_variances`, and how many factuals with counterfactuals a base has in the mean."""
+    many = holds.groupby("base").factual.nunique()
+    return sampling_variances(holds), round(many.mean()) if len(many) else 0
+
+
 def sampling_variances(holds: pd.DataFrame) -> Variances:
     """Return what a pair's rate would vary by, were it of one counterfactual of these: by its base's, and by chance.
 
@@ -114,7 +137,9 @@ def sampling_variances(holds: pd.DataFrame) -> Variances:
     left out. The base's part is that of the two-way table of bases and factuals, less what references leave open.
     """
     table = holds.groupby(["base", "factual"])[["share", "n_references"]].mean()
-    shares = table.share.unstack("base").dropna().to_numpy()  # (factuals, bases)
+    bases = table.index.get_level_values("base").nunique()
+    everywhere = table.share[table.groupby("factual").share.transform("size") == bases]
+    shares = everywhere.unstack("base").to_numpy()  # (factuals, bases), of factuals that all bases have one for
     references = float(table.n_references.mean())
     if min(shares.shape) < 2 or references < 2:
         return Variances(0.0, 0.0, 0.0)

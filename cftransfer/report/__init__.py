@@ -24,7 +24,8 @@ def report(
     which a trend is flat, above 0 and below 1. then: called with what was read and fitted, for other views of the same
     jobs.
 
-    Raises InputError for another margin, if there is no job at all, and for a folder in which the report would replace a user's file.
+    Raises InputError for another margin, if there is no job at all, and for a folder in which the report would replace
+    a user's file.
     """
     from cftransfer.report import collect, figures, page, place
 

@@ -16,15 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from cftransfer import atomic
+from cftransfer.columns import matrix
 from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import Git, content
 from cftransfer.measuring.per_counterfactual import in_words
-from cftransfer.measuring.trends import Trend
+from cftransfer.measuring.planning import plan_of
 from cftransfer.report.cells import by_class, cells, curve, or_dash, printed_columns, text_of
 from cftransfer.report.changes import severities
 from cftransfer.report.collect import Jobs, Line, commands, common
-from cftransfer.report.panels import Panel
+from cftransfer.report.panels import Panel, last
 from cftransfer.report.place import REPORT
 from cftransfer.report.swept import differences
 from cftransfer.report.verdict_words import pooled, sentence
@@ -124,7 +125,8 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, Mapping[str, 
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results} - {""}),
         pooled=[text for panel in jobs.panels for text in pooled(panel)],
-        trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
+        trends=[(_of(line, jobs), sentence(line), _numbers(line)) for line in lines],
+        plans=_plans(jobs.jobs),
         examples=[
             (name, cards(job.examples), extremes(job), _pictures(job, index), plain(str(job.folder)))
             for index, (name, job) in enumerate(zip(names(jobs.jobs), jobs.jobs, strict=True))
@@ -235,9 +237,18 @@ def _of(line: Line, jobs: Jobs) -> str:
     return f" of {named}" if named else ""
 
 
-def _numbers(fitted: Trend, p_holm: float) -> list[tuple[str, str]]:
+def _plans(some: Sequence[Job]) -> list[tuple[str, str]]:
+    """Return for each job, by name, what more models would buy; none where bases and references do not cross."""
+    known = [
+        (name, plan_of(matrix(last(job.pairs)), job.sampling)) for name, job in zip(names(some), some, strict=True)
+    ]
+    return [(name, str(plan).replace("\n", "; ")) for name, plan in known if plan is not None]
+
+
+def _numbers(line: Line) -> list[tuple[str, str]]:
+    fitted, p_holm = line.trend, line.p_holm
     return [
-        ("slope", f"{fitted.slope:+.3g}"),
+        ("slope", f"{fitted.slope:+.3g}{' per doubling' if line.panel.doubling else ''}"),
         ("95 % interval", "—" if math.isnan(fitted.low) else f"{fitted.low:+.3g} to {fitted.high:+.3g}"),
         ("p", or_dash(fitted.p, ".3g")),
         ("p (Holm)", or_dash(p_holm, ".3g")),

@@ -112,7 +112,7 @@ class Panel:
                 for point, (_, pairs) in zip(job.result.curve, job.pairs.groupby(EXTRA_EPOCHS), strict=True)
             ]
         x = float(job.settings[self.knob]) if self.knob else float(self.jobs.index(job))
-        return [_point(x, _last(job.pairs), job.metrics, job)]
+        return [_point(x, last(job.pairs), job.metrics, job)]
 
 
 def _point(x: Any, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Point:
@@ -128,18 +128,18 @@ def _as_one(points: Sequence[Point], replicates: Sequence[str]) -> Point:
     Jobs of every seed on every split share seeds and splits: they are a matrix, and not replicates of their own.
     """
     rated = [point for point in points if point.rated]
-    ways = [[point.job.settings.get(name) for point in rated] for name in replicates]
-    table = pd.DataFrame({"rate": [np.nanmean(point.rates) for point in rated]})
+    table = pd.DataFrame({name: [point.job.settings.get(name) for point in rated] for name in replicates})
+    table["rate"] = [float(np.nanmean(point.rates)) for point in rated]
     rates = table.rate.to_numpy(dtype=float)[:, None]
-    if len(ways) == 2 and len(rated) == len(set(zip(*ways, strict=True))) == len(set(ways[0])) * len(set(ways[1])):
-        wide = table.assign(first=ways[0], second=ways[1]).pivot(index="first", columns="second", values="rate")
-        rates = wide.to_numpy()
+    if len(replicates) == 2 and not table.duplicated([*replicates]).any():
+        wide = table.pivot(index=replicates[0], columns=replicates[1], values="rate").to_numpy()
+        rates = rates if np.isnan(wide).any() else wide
     over = share_interval(rates)
     names = dict.fromkeys(name for point in points for name in point.controls)
     controls = {name: float(np.mean([p.controls[name] for p in points if name in p.controls])) for name in names}
     return Point(points[0].x, rates if rated else points[0].rates, over.low, over.high, controls, points[0].job)
 
 
-def _last(pairs: pd.DataFrame) -> pd.DataFrame:
+def last(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the pairs whose references are as the job's settings say, leaving out those on the way there."""
     return pairs[pairs[EXTRA_EPOCHS] == pairs[EXTRA_EPOCHS].max()] if EXTRA_EPOCHS in pairs else pairs

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from test_collect import write_job
 
+from cftransfer.columns import matrix
 from cftransfer.errors import InputError
+from cftransfer.measuring.planning import plan_of
 from cftransfer.measuring.statistics import share_interval, two_way_interval
 from cftransfer.measuring.trends import band, holm
 from cftransfer.measuring.verdicts import verdict
-from cftransfer.report import cells, figures, page
+from cftransfer.report import cells, figures, page, report
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.figures import LISTED, _every
 from cftransfer.report.verdict_words import against_seed, pooled, sentence
@@ -196,7 +198,7 @@ def test_the_page_says_of_what_and_which_p(tmp_path):
     }
     assert row["− seed"][0] == "-0.125 (-.250 to +.062)"
     for line in lines(collected):
-        told = dict(page._numbers(line.trend, 0.75))
+        told = dict(page._numbers(replace(line, p_holm=0.75)))
         assert (told["p"], told["p (Holm)"]) == (f"{line.trend.p:.3g}", "0.75")
 
 
@@ -289,6 +291,17 @@ def test_replicates_without_a_rate_are_said_to_have_none(tmp_path):
     assert pooled(jobs([tmp_path]).panels[0]) == ["replicates over seed found nothing"]
 
 
+def test_the_page_says_what_more_models_would_buy_and_of_what_a_slope_is(tmp_path):
+    swept(tmp_path, values=(2, 4, 8))
+    rates = matrix(pd.read_parquet(tmp_path / "0" / "pairs.parquet"))
+    text = report([tmp_path]).read_text()
+    assert f"<dt>job 0</dt><dd>{str(plan_of(rates)).replace(chr(10), '; ')}</dd>" in text
+    assert " per doubling</td>" in text
+    bases = tmp_path / "nested"
+    write_job(bases, rates=[[0.5], [0.6]])
+    assert "How many models" not in report([bases]).read_text()
+
+
 def nothing_found(folder):
     table = pd.read_parquet(folder / "pairs.parquet")
     table.assign(rate=np.nan, found=0).to_parquet(folder / "pairs.parquet")
@@ -297,5 +310,5 @@ def nothing_found(folder):
 @pytest.mark.parametrize("margin", [0.0, -1.0, 2.0, float("nan")])
 def test_a_margin_that_no_change_can_be_judged_by_is_refused(tmp_path, margin):
     swept(tmp_path)
-    with pytest.raises(InputError, match="^margin="):
+    with pytest.raises(InputError, match=r"^margin="):
         lines(jobs([tmp_path]), margin=margin)
