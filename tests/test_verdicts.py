@@ -124,6 +124,14 @@ def test_a_plan_says_what_more_of_each_buys_and_time_goes_by_seconds():
     assert f"{plan.models.bases} bases × {plan.models.references} references" in str(plan)
 
 
+@pytest.mark.parametrize("true", [0.0, 0.02, 0.045, 0.1])
+def test_the_models_that_are_named_decide_in_four_of_five_draws(true):
+    rng = np.random.default_rng(0)
+    needed = verdict(Spread(true, 0.1, 10.0, 5, "", SOME)).needed
+    said = [verdict(spread(simulated(rng, *needed, mean=true))).direction for _ in range(600)]
+    assert np.mean([one != "undecided" for one in said]) >= 0.77  # .8, less three standard errors
+
+
 @pytest.mark.parametrize("shape", [(2, 3), (5, 10)])
 def test_where_all_pairs_are_alike_the_plan_is_that_of_the_printed_bound(shape):
     rates = np.full(shape, 0.7)
