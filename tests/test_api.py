@@ -13,12 +13,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
 import cftransfer as cft
+from cftransfer.columns import matrix
 from cftransfer.errors import InputError
 from cftransfer.jobs.read import read
 from cftransfer.measuring.model_distance import MEASURES
+from cftransfer.measuring.planning import plan_of
 from cftransfer.models.adapter import as_model
 from cftransfer.models.prediction import logits, predicted
-from cftransfer.report.plans import plan_of
 
 JOB = ["samples=150", "training.epochs=3", "replicates.bases=2", "replicates.references=3", "wandb=disabled"]
 
@@ -78,7 +79,8 @@ def test_a_job_by_the_command_and_by_the_api_is_the_same_to_the_last_bit(tmp_pat
     assert text in done.stdout
     low, high = (f"{end:.3f}".removeprefix("0") for end in (result.interval().low, result.interval().high))
     assert f"{text} ({low}–{high})" in done.stdout
-    assert plan_of(read(tmp_path / "job")) == result.plan()
+    job = read(tmp_path / "job")
+    assert plan_of(matrix(job.pairs), job.sampling) == result.plan()
 
 
 def test_the_sweeps_settings_are_the_apis_defaults_for_every_constraint(data, bases, references):
@@ -145,6 +147,16 @@ def test_tails_have_the_level_that_one_asks_for(result):
     for wrong in (result.tails, result.mean_distances):
         with pytest.raises(InputError, match="level=95: takes a number between 0 and 1"):
             wrong(95)
+
+
+def test_a_plan_counts_the_bases_that_have_a_rate(data, bases, references, result):
+    x = data.x_test[:150]
+    found = [cft.search(base, x, space=data.space) for base in bases]
+    nothing = cft.judge(references[0], x, x, space=data.space)  # factuals are no counterfactuals
+    more = cft.measure(cft.ask([*found, nothing], references[1:]))
+    without = cft.measure(cft.ask(found, references[1:]))
+    assert more.counterfactuals.groupby("base").found.any().tolist() == [True, True, False]
+    assert more.plan(half_width=0.05) == without.plan(half_width=0.05)
 
 
 def test_groups_have_names_and_their_own_numbers(data, bases, references):

@@ -147,6 +147,24 @@ def test_a_product_with_a_share_of_1_is_the_rate_and_failures_count_against_it()
     assert product_interval(np.array([1.0] * 5 + [0.0]), gap).mean == pytest.approx(5 / 6 * rates.mean())
 
 
+def test_a_base_on_which_nothing_was_found_widens_the_product_as_a_share_of_0_does():
+    shares, rates = np.array([1.0, 1, 1, 1, 0]), np.full((5, 4), 0.8)
+    rates[-1] = np.nan
+    both, alone = product_interval(shares, rates), share_interval(0.8 * np.tile(shares[:, None], 4))
+    assert (both.mean, both.low, both.high) == pytest.approx((alone.mean, alone.low, alone.high))
+
+
+def test_a_product_covers_where_one_base_in_five_finds_nothing():
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(500):
+        shares = (rng.random(20) < 0.8).astype(float)
+        rates = simulated(rng, 20, 10, base=0.05, reference=0.05, error=0.02)
+        rates[shares == 0] = np.nan
+        interval = product_interval(shares, rates)
+        covered.append(interval.low <= 0.8 * 0.7 <= interval.high)
+    assert np.mean(covered) >= 0.9
+
+
 @given(matrices)
 def test_a_rate_stays_between_0_and_1(values):
     interval = rate_interval(values, found=100)

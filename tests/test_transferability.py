@@ -259,6 +259,19 @@ def test_every_rate_of_a_job_lies_in_its_interval(searches, trained_models):
     )  # all searches found one
 
 
+def test_a_base_on_which_nothing_was_found_has_no_part_in_rates_and_makes_no_warning(searches, trained_models, compas):
+    nothing = run_search(trained_models[1], compas.x_test[:300], settings=SETTINGS | {"iterations": 0}, dataset=compas)
+    assert not nothing.found.any()
+    counterfactuals, transfers, measure = measured([searches[0], nothing], trained_models)
+    both = intervals(counterfactuals, count(transfers))  # a warning is an error here
+    kept, asked, _ = measured(searches[:1], trained_models)
+    alone = intervals(kept, count(asked))
+    names = ("rate", "agreement", "rate_conditional", "control_random", "rate_to_0", "rate_to_1")
+    for end in [f"{name}_{end}" for name in names for end in ("low", "high")]:
+        assert both[end] == pytest.approx(alone[end]), end
+    assert both["rate_end_to_end_low"] < measure["rate_end_to_end"] < both["rate_end_to_end_high"]
+
+
 def test_survivorship_ends_at_the_rate_and_found_share_of_the_job(searches, trained_models):
     counterfactuals, transfers, measure = measured(searches, trained_models)
     table = survived(counterfactuals, transfers)

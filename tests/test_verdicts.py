@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 from test_statistics import simulated
 
+from cftransfer.errors import InputError
 from cftransfer.measuring.model_numbers import Models, expected_half_width, models_needed
 from cftransfer.measuring.planning import planned, sampling_variances
-from cftransfer.measuring.statistics import Spread, Variances, spread, two_way_interval
+from cftransfer.measuring.statistics import Spread, Variances, share_interval, spread, two_way_interval
 from cftransfer.measuring.trends import trend
 from cftransfer.measuring.verdicts import p_beyond, verdict
 
@@ -121,6 +122,34 @@ def test_a_plan_says_what_more_of_each_buys_and_time_goes_by_seconds():
         100 * dear.models.bases + (1 + 0.1 * dear.models.bases) * dear.models.references
     )
     assert f"{plan.models.bases} bases × {plan.models.references} references" in str(plan)
+
+
+@pytest.mark.parametrize("true", [0.0, 0.02, 0.045, 0.1])
+def test_the_models_that_are_named_decide_in_four_of_five_draws(true):
+    rng = np.random.default_rng(0)
+    needed = verdict(Spread(true, 0.1, 10.0, 5, "", SOME)).needed
+    said = [verdict(spread(simulated(rng, *needed, mean=true))).direction for _ in range(600)]
+    assert np.mean([one != "undecided" for one in said]) >= 0.77  # .8, less three standard errors
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (5, 10)])
+def test_where_all_pairs_are_alike_the_plan_is_that_of_the_printed_bound(shape):
+    rates = np.full(shape, 0.7)
+    plan, printed = planned(spread(rates).variances, Models(*shape)), share_interval(rates)
+    assert plan.half_width == pytest.approx((printed.high - printed.low) / 2)
+    enough = share_interval(np.full(plan.models, 0.7))
+    fewer = share_interval(np.full(tuple(many - 1 for many in plan.models), 0.7))
+    assert enough.high - enough.low <= 2 * 0.03 < fewer.high - fewer.low
+
+
+def test_no_planned_interval_of_a_rate_is_wider_than_0_to_1():
+    assert planned(Variances(1.0, 1.0, 0.0), Models(2, 2)).half_width == 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"half_width": "a"}, {"half_width": 1.0}, {"level": 1}, {"seconds": (1,)}])
+def test_a_plan_refuses_what_it_cannot_plan_with(wrong):
+    with pytest.raises(InputError, match=f"^{next(iter(wrong))}="):
+        planned(SOME, Models(5, 10), **wrong)
 
 
 @pytest.mark.slow

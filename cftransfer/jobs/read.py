@@ -13,8 +13,7 @@ from cftransfer.atomic import inside
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.schema import ELSEWHERE, MAX_BYTES, RESULT, Result, content, digest, read_result, text
 from cftransfer.jobs.tables import CELL, CELLS, NUMBERS, check_pairs, check_table, parquet
-from cftransfer.measuring.planning import sampling_variances
-from cftransfer.measuring.statistics import Variances
+from cftransfer.measuring.planning import Sampling, sampling_of
 from cftransfer.measuring.tails import accepted_by
 from cftransfer.settings import flat
 
@@ -36,8 +35,8 @@ class Job:
     """One job: its folder, its `result.json`, and its tables but for the large ones.
 
     examples, extremes: None where nothing was found, or the job is older than they are. accepted: what
-    `tails.accepted_by` makes of the job's `holds`; sampling: what `planning.sampling_variances` does. Both are None for
-    a job that is older than these.
+    `tails.accepted_by` makes of the job's `holds`, and sampling what `planning.sampling_of` does; None for a job that
+    is older than these.
     """
 
     folder: Path
@@ -48,7 +47,7 @@ class Job:
     examples: pd.DataFrame | None = None
     extremes: pd.DataFrame | None = None
     accepted: pd.DataFrame | None = None
-    sampling: Variances | None = None
+    sampling: Sampling | None = None
 
     @property
     def pictures(self) -> list[Path]:
@@ -143,19 +142,21 @@ def read(folder: Path) -> Job | None:
         else None
         for name in ("examples", "extremes")
     )
-    return Job(folder, result, pairs, survivorship, curves, examples, extremes, *_of_holds(folder, pairs))
+    holds = _holds(folder, pairs)
+    accepted, sampling = (None, None) if holds is None else (accepted_by(holds), sampling_of(holds))
+    return Job(folder, result, pairs, survivorship, curves, examples, extremes, accepted, sampling)
 
 
-def _of_holds(folder: Path, pairs: pd.DataFrame) -> tuple[pd.DataFrame | None, Variances | None]:
-    """Return `accepted` and `sampling` of a job; None for older ones."""
+def _holds(folder: Path, pairs: pd.DataFrame) -> pd.DataFrame | None:
+    """Return on how many references each found counterfactual holds; None for older jobs."""
     if not (folder / "holds.parquet").exists():
-        return None, None
+        return None
     holds = table(folder, "holds", TABLES["holds"])
     if not holds.empty and (most := int(holds.n_references.max())) > pairs.reference.nunique():
         raise InputError(
             f"holds.parquet cannot be read (it has {most:,} references, more than pairs); run the job again"
         )
-    return accepted_by(holds), sampling_variances(holds)
+    return holds
 
 
 def _plain(value: Any) -> Any:

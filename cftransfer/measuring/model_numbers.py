@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from cftransfer.measuring.statistics import LEVEL, Variances
+from cftransfer.measuring.statistics import LEVEL, Variances, share_alike
 
 MOST = 2000  # bases or references; what needs more is not decided by models
 
@@ -61,6 +61,19 @@ def models_needed(
         if references is not None and price < least:
             best, least = Models(bases, references), price
     return best
+
+
+def bound_half_width(models: Models, level: float = LEVEL) -> float:
+    """Return half the width of the bound that `statistics.share_interval` gives where all pairs have the same rate."""
+    return (1 - share_alike(min(models), level)) / 2
+
+
+def models_for_bound(half_width: float, level: float = LEVEL) -> Models | None:
+    """Return the fewest bases and references whose bound is at most so wide on either side; None beyond `MOST`."""
+    for many in range(2, MOST + 1):
+        if bound_half_width(Models(many, many), level) <= half_width:
+            return Models(many, many)
+    return None
 
 
 def _numbers() -> list[int]:

@@ -1,21 +1,33 @@
 """How many models do I need? What one more base, one more reference, and more counterfactuals buy."""
 
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from cftransfer.errors import InputError
-from cftransfer.measuring.model_numbers import Models, expected_half_width, models_needed
-from cftransfer.measuring.statistics import LEVEL, Variances
+from cftransfer.measuring.model_numbers import (
+    Models,
+    bound_half_width,
+    expected_half_width,
+    models_for_bound,
+    models_needed,
+)
+from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances, spread
+from cftransfer.settings import check_float
 
 MORE = 1000  # counterfactuals per base, of which it is said what they buy
 ASSURANCE = 0.95  # that the interval is at most `TOLERANCE` wider than was wanted; it then is in nine of ten draws
 TOLERANCE = 0.15
+Sampling: TypeAlias = tuple[Variances, int]  # of the rate of one counterfactual; how many each base has
 
 
 @dataclass(frozen=True)
 class Plan:
     """Numbers of models, and the half-widths of the rate's interval that they give, in units of the rate.
+
+    Where all pairs have the same rate these are half-widths of the bound that `share_interval` gives. None is above .5.
 
     models: the cheapest bases and references for `wanted`; None where the variances ask for more than 2,000. seconds:
     what these take, None without the seconds of one. half_width: as things are. one_more_base, one_more_reference,
@@ -44,6 +56,20 @@ class Plan:
         return f"{now}\n±{self.wanted:g}: {self.models.bases} bases × {self.models.references} references{time}"
 
 
+def plan_of(rates: np.ndarray, holds_vary: Sampling | None = None, **wanted: Any) -> Plan | None:
+    """Return the plan from (I, J) rates, NaN for a base on which nothing was found; None where the design gives none.
+
+    holds_vary: what counterfactuals add to the variances. wanted: half_width, level and seconds of `planned`.
+    """
+    rates = rates[~np.isnan(rates).any(axis=1)]
+    known = spread(rates)
+    if known.variances is None:
+        return None
+    sampling, counterfactuals = holds_vary or (None, 0)
+    models = Models(*rates.shape)
+    return planned(known.variances, models, sampling=sampling, counterfactuals=counterfactuals, **wanted)
+
+
 def planned(
     variances: Variances,
     models: Models,
@@ -57,23 +83,30 @@ def planned(
     """Plan from the variances of pairs' rates that so many models have given.
 
     half_width: wanted, above 0. sampling: of one counterfactual, as `sampling_variances` gives; counterfactuals: how
-    many each base has. seconds: of a base with its search, of a reference, of asking one about the counterfactuals of
-    one base; without them a base costs as much as two references. InputError for a width or level out of range.
+    many each base has. seconds: three, of a base with its search, of a reference, of asking one about the
+    counterfactuals of one base; without them a base costs as much as two references. InputError for a width, level or
+    seconds out of range.
     """
-    if not 0 < half_width < 1:
-        raise InputError(f"half_width={half_width}: takes a number between 0 and 1, such as .03")
-    if not 0 < level < 1:
-        raise InputError(f"level={level}: takes a number between 0 and 1")
+    check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
+    check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
+    if seconds is not None and (len(seconds) != 3 or not min(seconds) >= 0 < max(seconds[:2])):
+        raise InputError(
+            f"seconds={seconds}: takes those of a base, of a reference, and of asking it, such as (2, 1, 0.1)"
+        )
     bases, references = models
+    alike = variances.base + variances.reference + variances.error < ROUNDING**2
 
     def width(parts: Variances = variances, more: tuple[int, int] = (0, 0)) -> float:
-        return expected_half_width(parts, Models(bases + more[0], references + more[1]), level=level)
+        many = Models(bases + more[0], references + more[1])
+        return bound_half_width(many, level) if alike else min(expected_half_width(parts, many, level=level), 0.5)
 
     more = _with_more(variances, sampling, counterfactuals) if sampling and counterfactuals else None
     cost = seconds or (2.0, 1.0, 0.0)
-    needed = models_needed(
-        variances, half_width=(1 + TOLERANCE) * half_width, level=level, cost=cost, assurance=ASSURANCE
-    )
+    if alike:
+        needed = models_for_bound(half_width, level)
+    else:
+        wanted = (1 + TOLERANCE) * half_width
+        needed = models_needed(variances, half_width=wanted, level=level, cost=cost, assurance=ASSURANCE)
     took = None
     if needed and seconds:
         took = (
@@ -90,6 +123,12 @@ def planned(
     )
 
 
+def sampling_of(holds: pd.DataFrame) -> Sampling:
+    """Return `sampling_variances`, and how many factuals with counterfactuals a base has in the mean."""
+    many = holds.groupby("base").factual.nunique()
+    return sampling_variances(holds), round(many.mean()) if len(many) else 0
+
+
 def sampling_variances(holds: pd.DataFrame) -> Variances:
     """Return what a pair's rate would vary by, were it of one counterfactual of these: by its base's, and by chance.
 
@@ -98,7 +137,9 @@ def sampling_variances(holds: pd.DataFrame) -> Variances:
     left out. The base's part is that of the two-way table of bases and factuals, less what references leave open.
     """
     table = holds.groupby(["base", "factual"])[["share", "n_references"]].mean()
-    shares = table.share.unstack("base").dropna().to_numpy()  # (factuals, bases)
+    bases = table.index.get_level_values("base").nunique()
+    everywhere = table.share[table.groupby("factual").share.transform("size") == bases]
+    shares = everywhere.unstack("base").to_numpy()  # (factuals, bases), of factuals that all bases have one for
     references = float(table.n_references.mean())
     if min(shares.shape) < 2 or references < 2:
         return Variances(0.0, 0.0, 0.0)

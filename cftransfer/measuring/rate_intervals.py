@@ -34,7 +34,8 @@ def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
         return values[places]
 
     n, beside = table.found.to_numpy(), table[[name for name in (*CONTROLS, INVALIDATION) if name in table]]
-    rates, agreement, both = (of(table[name].to_numpy() / n) for name in ("transferred", "agreement", "both"))
+    shares = table[["transferred", "agreement", "both"]].div(table.found, axis=0)  # NaN, without a warning, for 0 / 0
+    rates, agreement, both = (of(shares[name].to_numpy()) for name in shares)
     rate = rate_interval(rates, found=int(n.round().sum()))
     known = {
         "rate": rate,

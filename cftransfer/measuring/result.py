@@ -14,10 +14,9 @@ from cftransfer.errors import InputError
 from cftransfer.measuring import rates
 from cftransfer.measuring.counts import count, means
 from cftransfer.measuring.model_distance import MEASURES, mean_distances
-from cftransfer.measuring.model_numbers import Models
 from cftransfer.measuring.per_counterfactual import per_counterfactual
-from cftransfer.measuring.planning import Plan, planned, sampling_variances
-from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval, spread
+from cftransfer.measuring.planning import Plan, plan_of, sampling_of
+from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
 from cftransfer.measuring.tails import accepted_by, tails
 
 if TYPE_CHECKING:
@@ -298,22 +297,14 @@ class Result:
         return rate_interval(matrix(table), found=int(table.found.sum()), level=level)
 
     def _plan(self, group: str, some: pd.DataFrame, half_width: float, level: float, seconds: Any) -> Plan:
-        rates_of = matrix(rates.pairs(count(some)))
-        known = spread(rates_of[~np.isnan(rates_of).any(axis=1)])
-        if known.variances is None:
+        varied = sampling_of(per_counterfactual(self.counterfactuals, some))
+        wanted = {"half_width": half_width, "level": level, "seconds": seconds}
+        plan = plan_of(matrix(rates.pairs(count(some))), varied, **wanted)
+        if plan is None:
             raise InputError(
                 f"group {group!r}: a plan needs two bases or more, and two references that all of them meet"
             )
-        holds = per_counterfactual(self.counterfactuals, some)
-        return planned(
-            known.variances,
-            Models(*rates_of.shape),
-            half_width=half_width,
-            level=level,
-            sampling=sampling_variances(holds),
-            counterfactuals=round(holds.groupby("base").factual.nunique().mean()),
-            seconds=seconds,
-        )
+        return plan
 
     def _by_group(self, values: dict[str, Any]) -> Any:
         return values if len(values) > 1 else next(iter(values.values()))

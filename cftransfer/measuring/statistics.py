@@ -97,12 +97,17 @@ def share_interval(values: np.ndarray, *, level: float = LEVEL) -> Interval:
     if np.isnan(known.error):
         return Interval(m, *NONE, known.method)
     if known.error < ROUNDING or not 0 < m < 1:
-        least = float(special.betaincinv(known.models + 0.5, 0.5, 1 - level))
+        least = share_alike(known.models, level)
         said = f"{known.method}, all alike (Jeffreys' bound)"
         return Interval(m, max(m * least, 0.0), min(m * least + 1 - least, 1.0), float("nan"), said)
     half = _quantile(known.freedom, level) * known.error / (m * (1 - m))
     low, high = special.expit(special.logit(m) - half), special.expit(special.logit(m) + half)
     return Interval(m, float(low), float(high), float("nan"), known.method)
+
+
+def share_alike(models: int, level: float = LEVEL) -> float:
+    """Return Jeffreys' one-sided bound of the share of all models that are like so many, which are all alike."""
+    return float(special.betaincinv(models + 0.5, 0.5, 1 - level))
 
 
 def ratio_interval(part: np.ndarray, whole: np.ndarray, *, level: float = LEVEL) -> Interval:
@@ -122,15 +127,17 @@ def ratio_interval(part: np.ndarray, whole: np.ndarray, *, level: float = LEVEL)
 def product_interval(shares: np.ndarray, rates: np.ndarray, *, level: float = LEVEL) -> Interval:
     """shares: (I,) per base, rates: (I, J) → mean(shares) · mean(rates) with an interval inside [0, 1], as for ratios.
 
-    A base without rates counts in the mean of the shares alone; one without a share does not count.
+    A base without rates, on which nothing was found, adds to the mean and the error of the shares alone; one without a
+    share does not count.
     """
     shares, rates = shares[~np.isnan(shares)], rates[~np.isnan(shares)]
     known = ~np.isnan(rates).any(axis=1)
     if not known.any():
         return Interval(float("nan"), *NONE, "")
     share, rate = shares.mean(), rates[known].mean()
-    here = shares[known] - shares[known].mean()  # a base without rates counts in the mean, not in the error
-    return share_interval(share * rates[known] + rate * here[:, None], level=level)
+    if not known.all():  # the mean of the rates is over fewer bases, each of which weighs more in it
+        rates = np.where(known[:, None], rate + (rates - rate) / known.mean(), rate)
+    return share_interval(share * rates + rate * (shares - share)[:, None], level=level)
 
 
 def rate_interval(rates: np.ndarray, *, found: int, level: float = LEVEL) -> Interval:

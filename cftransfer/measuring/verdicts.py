@@ -62,5 +62,21 @@ def _needed(change: Spread, margin: float, level: float) -> Models | None:
 
     two_sided, one_sided, power = (float(special.ndtri(q)) for q in ((1 + level) / 2, level, POWER))
     from_zero = abs(change.mean) * two_sided / (two_sided + power)
-    from_margin = (margin - abs(change.mean)) * two_sided / (one_sided + power)
+    from_margin = two_sided * _error_that_tells(abs(change.mean), margin, one_sided)
     return models_needed(change.variances, half_width=max(from_zero, from_margin), level=level)
+
+
+def _error_that_tells(size: float, margin: float, one_sided: float) -> float:
+    """Return the largest standard error with which both one-sided tests succeed at `POWER`; 0 beyond the margin.
+
+    A change near 0 may fail on either side, one near the margin on that side alone.
+    """
+    from scipy import special
+
+    low, high = 0.0, max(margin - size, 0.0) / one_sided  # at which the nearer side succeeds in half of all cases
+    for _ in range(50):
+        middle = (low + high) / 2
+        sides = [(margin - size) / middle, (margin + size) / middle] if middle > 0 else [-np.inf, -np.inf]
+        enough = sum(float(special.ndtr(side - one_sided)) for side in sides) - 1 >= POWER
+        low, high = (middle, high) if enough else (low, middle)
+    return low

@@ -20,11 +20,12 @@ def report(
 ) -> Path:
     """Print the table of the jobs under `folders`, write `report.html` and its figures into `out`; return the page.
 
-    out: the first folder by default. below: whether jobs in folders below `folders` count. margin: of the
-    rate, up to which a trend is flat. then: called with what was
-    read and fitted, for other views of the same jobs.
+    out: the first folder by default. below: whether jobs in folders below `folders` count. margin: of the rate, up to
+    which a trend is flat, above 0 and below 1. then: called with what was read and fitted, for other views of the same
+    jobs.
 
-    Raises InputError if there is no job at all, and for a folder in which the report would replace a user's file.
+    Raises InputError for another margin, if there is no job at all, and for a folder in which the report would replace
+    a user's file.
     """
     from cftransfer.report import collect, figures, page, place
 

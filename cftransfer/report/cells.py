@@ -1,6 +1,7 @@
 """Tables of a report: metrics in columns, with their intervals, in words."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ PAGE = {
     "LOF": ("lof", ""),
     "pairs": ("pairs", ""),
 }
+WHOLE_ZERO = re.compile(r"^([+-]?)0\.")  # .431, and not 10.431
 
 
 def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
@@ -121,7 +123,7 @@ def _interval(metrics: Mapping[str, Any], name: str, *, signed: bool) -> str:
     ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
     if None in ends:
         return ""
-    low, high = (number(end, signed=signed).replace("0.", ".", 1) for end in ends)
+    low, high = (WHOLE_ZERO.sub(r"\1.", number(end, signed=signed)) for end in ends)
     return f" ({low} to {high})" if signed else f" ({low}–{high})"
 
 

@@ -15,6 +15,7 @@ from cftransfer.measuring.trends import Sharing, Trend, holm, trend
 from cftransfer.measuring.verdicts import MARGIN, Verdict, verdict
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.swept import REPLICATES, differences, swept
+from cftransfer.settings import check_float
 from cftransfer.spec import PARTS
 
 MANY = 4  # experiments with a job each, from which on they share a panel
@@ -104,7 +105,11 @@ def experiment_of(job: Job) -> str:
 
 
 def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
-    """Return the trend over the knob of every series that has one; margin: of the rate, up to which it is flat."""
+    """Return the trend over the knob of every series that has one.
+
+    margin: of the rate, up to which a trend is flat. InputError for a margin that is not above 0 and below 1.
+    """
+    check_float("margin", margin, inside="above 0 and below 1, such as .05", among=lambda one: 0 < one < 1)
     found = []
     for panel in collected.panels:
         for label, points in panel.groups().items():
@@ -115,6 +120,8 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
             places = [panel.along(point.x) for point in rated]
             fitted = trend(places, [point.rates for point in rated], sharing=sharing)
             if fitted is not None:
+                if panel.replicates:  # whose rates stand where those of pairs do otherwise
+                    fitted = replace(fitted, method=fitted.method.replace("pairs, over bases", "replicates"))
                 found.append((panel, label, rated, fitted, sharing))
     adjusted = holm([fitted.p for *_, fitted, _ in found])
     return [

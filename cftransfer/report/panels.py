@@ -93,7 +93,7 @@ class Panel:
             at = f"{str(self.knob).rpartition('.')[2]}={job.settings[self.knob]}" if self.knob in job.settings else ""
             for point in self.points(job)[-1:]:
                 together.setdefault(f"{at} {self.label(job)}".strip(), []).append(point)
-        return {where: _as_one(points) for where, points in together.items() if len(points) > 1}
+        return {where: _as_one(points, self.replicates) for where, points in together.items() if len(points) > 1}
 
     def _pooled(self, points: Sequence[Point]) -> list[Point]:
         """Return one point for the replicates of each place, in the order of their seeds."""
@@ -102,7 +102,7 @@ class Panel:
         places: dict[float, list[Point]] = {}
         for point in sorted(points, key=lambda point: [point.job.settings.get(name) for name in self.replicates]):
             places.setdefault(point.x, []).append(point)
-        return [_as_one(some) for _, some in sorted(places.items())]
+        return [_as_one(some, self.replicates) for _, some in sorted(places.items())]
 
     def points(self, job: Job) -> list[Point]:
         """Return where a job stands: at one place, or, with a curve, at one for every extra epoch."""
@@ -112,7 +112,7 @@ class Panel:
                 for point, (_, pairs) in zip(job.result.curve, job.pairs.groupby(EXTRA_EPOCHS), strict=True)
             ]
         x = float(job.settings[self.knob]) if self.knob else float(self.jobs.index(job))
-        return [_point(x, _last(job.pairs), job.metrics, job)]
+        return [_point(x, last(job.pairs), job.metrics, job)]
 
 
 def _point(x: Any, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Point:
@@ -122,15 +122,24 @@ def _point(x: Any, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Poin
     return Point(float(x), matrix(pairs), low, high, means, job)
 
 
-def _as_one(points: Sequence[Point]) -> Point:
-    """Return replicates as one point, whose interval is Student's over them, on the logit."""
-    rates = np.array([[np.nanmean(point.rates)] for point in points if point.rated])
+def _as_one(points: Sequence[Point], replicates: Sequence[str]) -> Point:
+    """Return replicates as one point, whose interval is one of shares over them.
+
+    Jobs of every seed on every split share seeds and splits: they are a matrix, and not replicates of their own.
+    """
+    rated = [point for point in points if point.rated]
+    table = pd.DataFrame({name: [point.job.settings.get(name) for point in rated] for name in replicates})
+    table["rate"] = [float(np.nanmean(point.rates)) for point in rated]
+    rates = table.rate.to_numpy(dtype=float)[:, None]
+    if len(replicates) == 2 and not table.duplicated([*replicates]).any():
+        wide = table.pivot(index=replicates[0], columns=replicates[1], values="rate").to_numpy()
+        rates = rates if np.isnan(wide).any() else wide
     over = share_interval(rates)
     names = dict.fromkeys(name for point in points for name in point.controls)
     controls = {name: float(np.mean([p.controls[name] for p in points if name in p.controls])) for name in names}
-    return Point(points[0].x, rates if len(rates) else points[0].rates, over.low, over.high, controls, points[0].job)
+    return Point(points[0].x, rates if rated else points[0].rates, over.low, over.high, controls, points[0].job)
 
 
-def _last(pairs: pd.DataFrame) -> pd.DataFrame:
+def last(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the pairs whose references are as the job's settings say, leaving out those on the way there."""
     return pairs[pairs[EXTRA_EPOCHS] == pairs[EXTRA_EPOCHS].max()] if EXTRA_EPOCHS in pairs else pairs

@@ -7,7 +7,7 @@ from cftransfer.jobs.read import Job
 from cftransfer.measuring.statistics import LEVEL, spread
 from cftransfer.measuring.verdicts import Direction, Verdict, verdict
 from cftransfer.report.collect import Line
-from cftransfer.report.panels import Panel
+from cftransfer.report.panels import Panel, Point
 
 DIFFERENCE: dict[Direction, str] = {"falls": "lower", "rises": "higher", "flat": "alike", "undecided": "undecided"}
 
@@ -35,11 +35,17 @@ def difference(of: Verdict) -> str:
 def pooled(panel: Panel) -> list[str]:
     """Return in words the rates of jobs that were done again with other seeds."""
     over = " and ".join(panel.replicates)
-    return [
-        f"{f'{where}: ' if where else ''}{len(point.rates)} replicates over {over}, rate {np.mean(point.rates):.3f}"
-        f" ({LEVEL:.0%} interval over replicates {point.low:.3f} to {point.high:.3f})".replace("%", " %")
-        for where, point in panel.pooled().items()
-    ]
+    return [f"{f'{where}: ' if where else ''}{_replicates(point, over)}" for where, point in panel.pooled().items()]
+
+
+def _replicates(point: Point, over: str) -> str:
+    """Return in words how many replicates have a rate, and their mean with its interval, where there is one."""
+    if not point.rated:
+        return f"replicates over {over} found nothing"
+    said = f"{point.rates.size} replicate{'s' * (point.rates.size > 1)} over {over}, rate {np.mean(point.rates):.3f}"
+    if np.isnan(point.low):
+        return f"{said}, no interval (one replicate)"
+    return f"{said} ({LEVEL:.0%} interval over replicates {point.low:.3f} to {point.high:.3f})".replace("%", " %")
 
 
 def against_seed(job: Job) -> str:

@@ -20,6 +20,7 @@ from cftransfer.measuring.counts import count
 from cftransfer.measuring.rates import pairs
 from cftransfer.measuring.trends import holm, trend
 from cftransfer.report import report
+from cftransfer.report.cells import _cell
 from cftransfer.report.collect import commands, common, jobs, lines
 from cftransfer.report.swept import differences
 
@@ -381,6 +382,13 @@ def test_commands_are_those_that_were_typed(tmp_path):
 def test_a_number_says_what_it_is_a_share_of(tmp_path):
     write_job(tmp_path / "0", rates=[[0.5, 0.6]])
     assert re.search(r"<td>0\.550 \(\.\d{3}–\.\d{3}\)<small>of 1,000</small></td>", report([tmp_path]).read_text())
+
+
+def test_an_interval_of_what_is_above_10_keeps_its_digits():
+    metrics = {"distance_l2": 12.3, "distance_l2_low": 10.123, "distance_l2_high": 20.5}
+    assert _cell(metrics, "distance_l2", "") == ("12.300 (10.123–20.500)", "")
+    gain = {"rate_minus_seed": -0.013, "rate_minus_seed_low": -0.916, "rate_minus_seed_high": 0.889}
+    assert _cell(gain, "rate_minus_seed", "") == ("-0.013 (-.916 to +.889)", "")
 
 
 def without(name):

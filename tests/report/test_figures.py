@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 from test_collect import write_job
 
+from cftransfer.columns import matrix
+from cftransfer.errors import InputError
+from cftransfer.measuring.planning import plan_of
 from cftransfer.measuring.statistics import share_interval, two_way_interval
 from cftransfer.measuring.trends import band, holm
 from cftransfer.measuring.verdicts import verdict
-from cftransfer.report import cells, figures, page
+from cftransfer.report import cells, figures, page, report
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.figures import LISTED, _every
 from cftransfer.report.verdict_words import against_seed, pooled, sentence
@@ -263,3 +266,51 @@ def test_replicates_are_one_point_each_and_their_slopes_make_the_trend(tmp_path)
     assert heads[:2] == ["model.layers", "seed"]
     assert len(rows) == 9
     assert list(panel.pooled()) == ["layers=2", "layers=4", "layers=6"]
+    assert line.trend.method == "slopes of replicates"
+
+
+def test_seeds_crossed_with_splits_share_them_and_are_no_replicates_of_their_own(tmp_path):
+    rates = np.array([[0.5, 0.55, 0.5], [0.7, 0.75, 0.7]])  # splits differ, seeds hardly: two splits, and not six jobs
+    for split, seed in np.ndindex(2, 3):
+        where = tmp_path / f"{split}-{seed}"
+        write_job(where, rates=[[rates[split, seed]] * 2] * 2, dataset={"split_seed": split}, seed=seed)
+    (said,) = pooled(jobs([tmp_path]).panels[0])
+    over, naive = share_interval(rates), share_interval(rates.reshape(-1, 1))
+    assert over.high - over.low > 2 * (naive.high - naive.low)
+    assert f"interval over replicates {over.low:.3f} to {over.high:.3f}" in said
+    assert said.startswith("6 replicates over ")
+
+
+def test_replicates_without_a_rate_are_said_to_have_none(tmp_path):
+    for seed, rate in enumerate([np.nan, np.nan, 0.5]):
+        write_job(tmp_path / str(seed), rates=[[0.5, 0.5]] * 2, seed=seed)
+        if np.isnan(rate):
+            nothing_found(tmp_path / str(seed))
+    assert pooled(jobs([tmp_path]).panels[0]) == ["1 replicate over seed, rate 0.500, no interval (one replicate)"]
+    nothing_found(tmp_path / "2")
+    assert pooled(jobs([tmp_path]).panels[0]) == ["replicates over seed found nothing"]
+
+
+def test_the_page_says_what_more_models_would_buy_and_of_what_a_slope_is(tmp_path):
+    swept(tmp_path, values=(2, 4, 8))
+    rates = matrix(pd.read_parquet(tmp_path / "0" / "pairs.parquet"))
+    text = report([tmp_path]).read_text()
+    plan = plan_of(rates)
+    assert f"<td>0</td><td>±{plan.half_width:.3f}</td><td>±{plan.one_more_base:.3f}</td>" in text
+    assert f"<td>{plan.models.bases} × {plan.models.references}</td>" in text
+    assert "slope per doubling" in text
+    bases = tmp_path / "nested"
+    write_job(bases, rates=[[0.5], [0.6]])
+    assert "How many models" not in report([bases]).read_text()
+
+
+def nothing_found(folder):
+    table = pd.read_parquet(folder / "pairs.parquet")
+    table.assign(rate=np.nan, found=0).to_parquet(folder / "pairs.parquet")
+
+
+@pytest.mark.parametrize("margin", [0.0, -1.0, 2.0, float("nan")])
+def test_a_margin_that_no_change_can_be_judged_by_is_refused(tmp_path, margin):
+    swept(tmp_path)
+    with pytest.raises(InputError, match=r"^margin="):
+        lines(jobs([tmp_path]), margin=margin)
