@@ -31,6 +31,7 @@ from cftransfer.report.verdict_words import pooled, sentence
 from cftransfer.settings import flat
 
 PRINTED_NOTES = 5  # on models, in the terminal; the page has all
+RANKED = 5  # points of a trend from which on a rank correlation says something
 PICTURED = 8  # jobs whose pictures the page holds, up to 2 MB each; those of others stay in their folders
 
 
@@ -90,6 +91,9 @@ def notes(jobs: Jobs) -> list[str]:
     if jobs.earlier:
         left = ", ".join(folder.name for folder in jobs.earlier)
         found.append(f"left by an earlier sweep in the same folder, and counted: {left}; remove what does not belong")
+    if many := sum(job.metrics["pairs"] == 1 for job in jobs.jobs):
+        where = "" if many == len(jobs.jobs) else f"{many} of {len(jobs.jobs)} jobs: "
+        found.append(f"{where}one pair of models; the interval is over its counterfactuals, not over models")
     if many := sum("n_proposals" in job.metrics for job in jobs.jobs):
         where = "" if many == len(jobs.jobs) else f"in {many} of {len(jobs.jobs)} jobs "
         found.append(f"{where}factuals have several counterfactuals; every factual weighs the same in all numbers")
@@ -124,7 +128,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, Mapping[str, 
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results} - {""}),
         pooled=[text for panel in jobs.panels for text in pooled(panel)],
-        trends=[(_of(line, jobs), sentence(line), _numbers(line.trend, line.p_holm)) for line in lines],
+        trends=[(_of(line, jobs), sentence(line), _numbers(line)) for line in lines],
         examples=[
             (name, cards(job.examples), extremes(job), _pictures(job, index), plain(str(job.folder)))
             for index, (name, job) in enumerate(zip(names(jobs.jobs), jobs.jobs, strict=True))
@@ -235,16 +239,19 @@ def _of(line: Line, jobs: Jobs) -> str:
     return f" of {named}" if named else ""
 
 
-def _numbers(fitted: Trend, p_holm: float) -> list[tuple[str, str]]:
+def _numbers(line: Line) -> list[tuple[str, str]]:
+    """Return the columns of the table of trends: each with its head."""
+    fitted: Trend = line.trend
+    ranked = len(line.points) >= RANKED
     return [
-        ("slope", f"{fitted.slope:+.3g}"),
+        ("slope", f"{fitted.slope:+.3g} per {'doubling' if line.panel.doubling else 'unit'}"),
         ("95 % interval", "—" if math.isnan(fitted.low) else f"{fitted.low:+.3g} to {fitted.high:+.3g}"),
         ("p", or_dash(fitted.p, ".3g")),
-        ("p (Holm)", or_dash(p_holm, ".3g")),
+        ("p (Holm)", or_dash(line.p_holm, ".3g")),
         ("p (permutation)", or_dash(fitted.p_permutation, ".3g")),
         ("R²", or_dash(fitted.r2, ".3f")),
-        ("Spearman's ρ", or_dash(fitted.rho, "+.2f")),
-        ("unit", fitted.method),
+        ("Spearman's ρ", or_dash(fitted.rho if ranked else math.nan, "+.2f")),
+        ("fitted to", fitted.method),
     ]
 
 

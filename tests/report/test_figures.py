@@ -195,7 +195,7 @@ def test_the_page_says_of_what_and_which_p(tmp_path):
     }
     assert row["− seed"][0] == "-0.125 (-.250 to +.062)"
     for line in lines(collected):
-        told = dict(page._numbers(line.trend, 0.75))
+        told = dict(page._numbers(replace(line, p_holm=0.75)))
         assert (told["p"], told["p (Holm)"]) == (f"{line.trend.p:.3g}", "0.75")
 
 
