@@ -31,6 +31,7 @@ from cftransfer.report.verdict_words import pooled, sentence
 from cftransfer.settings import flat
 
 PRINTED_NOTES = 5  # on models, in the terminal; the page has all
+CHANGED = {"rows": "other training rows", "perturbation": "perturbed weights"}  # of a reference, in words
 RANKED = 5  # points of a trend from which on a rank correlation says something
 PICTURED = 8  # jobs whose pictures the page holds, up to 2 MB each; those of others stay in their folders
 
@@ -176,7 +177,7 @@ def _references(job: Job) -> str:
     patch = flat(job.result.config.get("reference") or {})
     whole = {name.partition(".")[0] for name in patch if name.endswith("._target_")}  # another kind of model
     named = dict.fromkeys(name.partition(".")[0] if name.partition(".")[0] in whole else name for name in patch)
-    changed = " and ".join(f"another {name}" for name in named if name not in ("", "seeds"))
+    changed = " and ".join(CHANGED.get(name, f"another {name}") for name in named if name not in ("", "seeds"))
     if job.result.curve:
         return "the bases themselves, trained on"
     if patch.get("seeds") == "base":
@@ -202,8 +203,12 @@ def cards(examples: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def extremes(job: Job) -> list[dict[Any, Any]]:
-    """Return the cards of the counterfactuals that hold on the most references and on the fewest; [] for images."""
+    """Return the cards of the counterfactuals that hold on the most references and on the fewest.
+
+    [] for images, and where each base meets one reference.
+    """
     found = cards(job.extremes) if job.extremes is not None else []
+    found = [card for card in found if card["n_references"] > 1]  # one reference accepts it or not: no more, no less
     return [{**card, "held": in_words(card["share"], card["n_references"], card["low"])} for card in found]
 
 
