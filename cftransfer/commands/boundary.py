@@ -18,6 +18,7 @@ from cftransfer import store
 from cftransfer.columns import counterfactual_key
 from cftransfer.commands.hardware import use
 from cftransfer.commands.patch import base_spec, reference_spec
+from cftransfer.commands.plan import reference_data
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError, as_command, plain
@@ -90,18 +91,21 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
     dataset = load(specs[0]["dataset"], Path(config.paths.data))
     if dataset.version != job.result.data.get("version", ""):
         raise InputError(f"dataset {dataset.name}: its files have changed since; run the job again")
+    data = (dataset, reference_data(config, dataset, specs))  # other training rows with experiment=shift
+    if data[1] is not dataset and data[1].version != job.result.data.get("shifted", ""):
+        raise InputError("reference.rows.dataset: its files have changed since; run the job again")
     _fits(found, dataset)
     if len(dataset.classes) > len(FILLS):
         raise InputError(f"dataset {dataset.name}: has {len(dataset.classes)} classes; a picture shows {len(FILLS)}")
     use(CPU, images=isinstance(dataset.space, PixelSpace))  # as in the job, should models be missing
     place = store.prepare(config.paths.store)
     seeds, models = [], []
-    for role, spec in zip(ROLES, specs, strict=True):
+    for role, spec, known in zip(ROLES, specs, data, strict=True):
         pool = sorted(
             {int(seed) for seed in transfers[f"{role}_seed"]}
         )  # all, in one pass as in the job, should they be missing
         seeds.append(int(asked[f"{role}_seed"].iloc[0]))
-        population = trained(with_hashes(spec, dataset.model_version), pool, dataset=dataset, store=place)
+        population = trained(with_hashes(spec, known.model_version), pool, dataset=known, store=place)
         models.append(population[pool.index(seeds[-1])])
     changed = _changed(*specs)
     model = str(job.settings.get("model", "model"))
@@ -172,7 +176,8 @@ def _fits(found: pd.DataFrame, dataset: Dataset) -> None:
 def _changed(base: Spec, reference: Spec) -> str:
     """Return the settings in which the reference differs from its base: "model.layers=6"."""
     before, after = flat(base), flat(reference)
-    return " ".join(f"{name}={value}" for name, value in after.items() if before.get(name) != value)
+    differ = {name.removesuffix("._target_"): value for name, value in after.items() if before.get(name) != value}
+    return " ".join(f"{name}={value}" for name, value in differ.items())
 
 
 def _inputs(column: pd.Series) -> Tensor:

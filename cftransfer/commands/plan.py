@@ -109,7 +109,7 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
     _check_distances(cfg, typed)
     specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"
     dataset = _dataset(cfg)  # late, since it may have to be downloaded
-    reference_dataset = _shifted(cfg, dataset, specs)
+    reference_dataset = reference_data(cfg, dataset, specs)
     base = with_hashes(specs[0], dataset.model_version)
     reference = with_hashes(specs[1], reference_dataset.model_version)
     _check_models(base, reference, dataset, nested=nested)
@@ -182,7 +182,7 @@ def _dataset(cfg: DictConfig) -> Dataset:
     return load(base_spec(cfg)["dataset"], Path(cfg.paths.data))
 
 
-def _shifted(cfg: DictConfig, dataset: Dataset, specs: tuple[Spec, Spec]) -> Dataset:
+def reference_data(cfg: DictConfig, dataset: Dataset, specs: tuple[Spec, Spec]) -> Dataset:
     """Return the data set of the references: the base's, or with the training rows that reference.rows=shift names."""
     base, reference = (spec["rows"] for spec in specs)
     dataset_spec = specs[0]["dataset"]

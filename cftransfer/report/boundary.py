@@ -93,7 +93,7 @@ def caption(shown: Drawn, where: Plane, *, crossed: Sequence[bool]) -> str:
         f"Drawn are the first {counts[True]} that transferred and the first {counts[False]} that did not: "
         "the rate cannot be read from the picture."
         + (
-            f" These models are not quite the job's: {other} of all found have another class."
+            f" The models drawn differ from the job's: {other} of all found get another class."
             if any(shown.otherwise)
             else ""
         )

@@ -94,9 +94,14 @@ def on_disagreement(some: Sequence[Family]) -> str:
         return said[0].lower() + said[1:]
     rho, p = rank_correlation([family.disagreement for family in some], [family.rate for family in some])
     shown = "follows" if p < 1 - LEVEL else "is not shown to follow"
+    weak = (
+        " As the families are not shown to follow it, do not predict from this curve."
+        if curve and p >= 1 - LEVEL
+        else ""
+    )
     return (
         f"the mean rate of {len(some)} families {shown} their mean disagreement: "
-        f"Spearman's ρ is {rho:+.2f} (p = {p:.2g}, families taken as independent). {said}"
+        f"Spearman's ρ is {rho:+.2f} (p = {p:.2g}, families taken as independent). {said}{weak}"
     )
 
 
@@ -107,12 +112,13 @@ def on_seed(some: Sequence[Family]) -> str:
         return "there is no job of experiment=seed to compare with."
     same = [family for family in some if family is not seed and bases_of(family) == bases_of(seed)]
     beside = [difference_interval(family.rates, seed.rates) for family in same]
-    higher, lower, alike = _sides(same, beside, [f"at {family.disagreement:.3f}" for family in same])
+    higher, lower, alike = _sides(same, beside, [f"{family.disagreement:.3f}" for family in same])
     others = [family.name for family in some if family is not seed and family not in same]
-    more = f" Not compared, since their bases are others: {', '.join(others)}." if others else ""
+    more = f" Not compared, because the bases are other models: {', '.join(others)}." if others else ""
     return (
-        f"another seed alone gives {seed.said} at a disagreement of {seed.disagreement:.3f}. Higher rates: "
-        f"{_listed(higher)}. Lower rates: {_listed(lower)}. Not shown to differ: {_listed(alike)}.{more}"
+        f"another seed alone gives a rate of {seed.said} at a disagreement of {seed.disagreement:.3f}. In brackets: "
+        f"the disagreement of the other kinds. Higher rates: {_listed(higher)}. Lower rates: {_listed(lower)}. "
+        f"Not shown to differ: {_listed(alike)}.{more}"
     )
 
 
@@ -125,7 +131,10 @@ def on_curve(some: Sequence[Family]) -> str:
     above, below, on = _sides(some, beside, [f"{interval.mean:+.3f}" for interval in beside])
     off = len(above) + len(below)
     one = f"{off} of {len(some)} families lie off the curve" if off else "no family is shown to lie off the curve"
-    return f"{one}. Above it: {_listed(above)}. Below it: {_listed(below)}. Not shown to lie off it: {_listed(on)}."
+    return (
+        f"{one}. In brackets: the mean of rate − curve. Above it: {_listed(above)}. Below it: {_listed(below)}. "
+        f"Not shown to lie off it: {_listed(on)}."
+    )
 
 
 def fitted(some: Sequence[Family]) -> tuple[float, float] | None:

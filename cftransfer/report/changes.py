@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from cftransfer.jobs.read import Job
@@ -24,7 +25,7 @@ def changes(jobs: Jobs) -> Figure | None:
     kinds = list(dict.fromkeys(name for name, _ in known))
     if len(kinds) < KINDS:
         return None
-    figure = Figure(figsize=(7.6, 5.6), layout="constrained")
+    figure = Figure(figsize=(9.2, 5.2), layout="constrained")
     axes = figure.subplots()
     every = pd.concat([rated(job) for _, job in known], ignore_index=True)
     for index, kind in enumerate(kinds):
@@ -55,7 +56,7 @@ def changes(jobs: Jobs) -> Figure | None:
     axes.set_ylim(-0.02, 1.02)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    _legend(figure, axes)
     return figure
 
 
@@ -77,6 +78,15 @@ def severities(jobs: Jobs) -> list[tuple[str, list[tuple[str, int, float, float]
         for name, pairs in whole.items()
         if len(pairs) >= len(THIRDS)
     ]
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Name the experiments in the order of their first job's rate, as they stand above each other, then the lines."""
+    marks = {str(bars.get_label()): bars[0] for bars in axes.containers if isinstance(bars, ErrorbarContainer)}
+    every: dict[str, Any] = dict(sorted(marks.items(), key=lambda mark: -np.max(mark[1].get_ydata())))
+    every |= {str(line.get_label()): line for line in axes.get_lines() if line not in marks.values()}
+    every = {name: handle for name, handle in every.items() if not name.startswith("_")}
+    figure.legend(handles=[*every.values()], labels=[*every], loc="outside right upper", frameon=False, fontsize=8)
 
 
 def _curve(axes: Axes, pairs: pd.DataFrame) -> None:

@@ -31,6 +31,8 @@ from cftransfer.report.verdict_words import pooled, sentence
 from cftransfer.settings import flat
 
 PRINTED_NOTES = 5  # on models, in the terminal; the page has all
+CHANGED = {"rows": "other training rows", "perturbation": "perturbed weights"}  # of a reference, in words
+RANKED = 5  # points of a trend from which on a rank correlation says something
 PICTURED = 8  # jobs whose pictures the page holds, up to 2 MB each; those of others stay in their folders
 
 
@@ -90,6 +92,9 @@ def notes(jobs: Jobs) -> list[str]:
     if jobs.earlier:
         left = ", ".join(folder.name for folder in jobs.earlier)
         found.append(f"left by an earlier sweep in the same folder, and counted: {left}; remove what does not belong")
+    if many := sum(job.metrics["pairs"] == 1 for job in jobs.jobs):
+        where = "" if many == len(jobs.jobs) else f"{many} of {len(jobs.jobs)} jobs: "
+        found.append(f"{where}one pair of models; the interval is over its counterfactuals, not over models")
     if many := sum("n_proposals" in job.metrics for job in jobs.jobs):
         where = "" if many == len(jobs.jobs) else f"in {many} of {len(jobs.jobs)} jobs "
         found.append(f"{where}factuals have several counterfactuals; every factual weighs the same in all numbers")
@@ -174,7 +179,7 @@ def _references(job: Job) -> str:
     patch = flat(job.result.config.get("reference") or {})
     whole = {name.partition(".")[0] for name in patch if name.endswith("._target_")}  # another kind of model
     named = dict.fromkeys(name.partition(".")[0] if name.partition(".")[0] in whole else name for name in patch)
-    changed = " and ".join(f"another {name}" for name in named if name not in ("", "seeds"))
+    changed = " and ".join(CHANGED.get(name, f"another {name}") for name in named if name not in ("", "seeds"))
     if job.result.curve:
         return "the bases themselves, trained on"
     if patch.get("seeds") == "base":
@@ -200,8 +205,12 @@ def cards(examples: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def extremes(job: Job) -> list[dict[Any, Any]]:
-    """Return the cards of the counterfactuals that hold on the most references and on the fewest; [] for images."""
+    """Return the cards of the counterfactuals that hold on the most references and on the fewest.
+
+    [] for images, and where each base meets one reference.
+    """
     found = cards(job.extremes) if job.extremes is not None else []
+    found = [card for card in found if card["n_references"] > 1]  # one reference accepts it or not: no more, no less
     return [{**card, "held": in_words(card["share"], card["n_references"], card["low"])} for card in found]
 
 
@@ -238,17 +247,19 @@ def _of(line: Line, jobs: Jobs) -> str:
 
 
 def _numbers(line: Line) -> list[tuple[str, str]]:
-    fitted, per = line.trend, "doubling" if line.panel.doubling else "unit"
+    """Return the columns of the table of trends: each with its head."""
+    fitted: Trend = line.trend
+    ranked = len(line.points) >= RANKED
     return [
-        (f"slope per {per}", f"{fitted.slope:+.3g}"),
+        ("slope", f"{fitted.slope:+.3g} per {'doubling' if line.panel.doubling else 'unit'}"),
         ("95 % interval", "—" if math.isnan(fitted.low) else f"{fitted.low:+.3g} to {fitted.high:+.3g}"),
         ("p", or_dash(fitted.p, ".3g")),
         ("p (Holm)", or_dash(line.p_holm, ".3g")),
         ("p (bend)", or_dash(fitted.p_bend, ".3g")),
         ("p (permutation)", or_dash(fitted.p_permutation, ".3g")),
         ("R²", or_dash(fitted.r2, ".3f")),
-        ("Spearman's ρ", or_dash(fitted.rho, "+.2f")),
-        ("over", fitted.method),
+        ("Spearman's ρ", or_dash(fitted.rho if ranked else math.nan, "+.2f")),
+        ("fitted to", fitted.method),
     ]
 
 

@@ -84,13 +84,14 @@ CHANGES_PARTS = (
         name="changes",
         title="Every kind of change",
         words="-m sweep=changes",
-        question="The models of a job differ in one way. How much of what was found on a base holds?",
+        question="In each job, base and reference differ in one way. "
+        "How many of the base's counterfactuals still hold?",
     ),
     Part(
         name="audit",
         title="An audit's families of changes",
         words="-m sweep=audit",
-        question="The families of another benchmark: what does its interval leave out?",
+        question="The same kinds of change as in a published audit. How wide is its interval, and how wide is ours?",
         dataset="sklearn",
     ),
 )
@@ -112,8 +113,8 @@ STUDIES = {
     ),
     "changes": Study(
         title="What changed between the two models?",
-        about="Every kind of change on one axis, how often the two models disagree; and an audit's families of "
-        "changes, with its interval beside ours.",
+        about="Eleven kinds of change on one axis: how often the two models disagree. Then the kinds of change of a "
+        "published audit, with its interval beside ours.",
         datasets=("compas", "acs_employment"),
         parts=CHANGES_PARTS,
         overrides=("counterfactual.constraints=possible",),

@@ -113,7 +113,7 @@ def on_intervals(rows: Sequence[Beside]) -> str:
     return (
         f"our interval is {wider.min():.1f} to {wider.max():.1f} times as wide as a bootstrap over bases. "
         f"With models that spread as these do, the bootstrap, nominally {100 * LEVEL:.0f} %, "
-        f"holds the truth in {100 * theirs.min():.0f} to {100 * theirs.max():.0f} % of simulated studies, "
+        f"covers the truth in {100 * theirs.min():.0f} to {100 * theirs.max():.0f} % of simulated studies, "
         f"ours in {100 * ours.min():.0f} to {100 * ours.max():.0f} %. "
         f"The bootstrap is too narrow for {len(narrow)} of {len(known)} families: {', '.join(narrow) or 'none'}."
     )

@@ -26,10 +26,12 @@ from cftransfer.report.projection import plane
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One job on moons, one on COMPAS, and one whose references are its bases, trained on."""
+    """One job on moons, one on COMPAS, one whose references are its bases, trained on, and one of other rows."""
     folder = tmp_path_factory.mktemp("boundary")
     for words in (["-m", *SMALL[1:], "dataset=moons,compas", "hydra.sweep.dir=sweep"],
-                  [*SMALL, "experiment=continued_training", "extra_epochs=2", "hydra.run.dir=older"]):  # fmt: skip
+                  [*SMALL, "experiment=continued_training", "extra_epochs=2", "hydra.run.dir=older"],
+                  [*SMALL[1:], "dataset=moons", "experiment=shift", "+reference.rows.dataset.noise=0.6",
+                   "hydra.run.dir=shift"]):  # fmt: skip
         done = run_command(folder, "transfer.py", *words, WANDB_MODE="disabled")
         assert done.returncode == 0, done.stderr
     return folder
@@ -245,13 +247,23 @@ def test_a_mistake_is_one_line(at_home, monkeypatch, capsys, words, said):
 def test_models_that_answer_otherwise_are_said(at_home, tmp_path):
     pair, where = shown("sweep/0")
     assert pair.otherwise == (0, 0)
-    assert "not quite the job's" not in boundary.caption(pair, where, crossed=[True, True])
+    assert "differ from the job's" not in boundary.caption(pair, where, crossed=[True, True])
     pair, where = shown(
         damaged("sweep/0", tmp_path / "job", "transfers", lambda t: t.assign(transferred=~t.transferred))
     )
     many = len(transfers("sweep/0", 0, 0))
     assert pair.otherwise == (0, many)
     assert f"0 (base) and {many} (reference) of all found" in boundary.caption(pair, where, crossed=[True, True])
+
+
+def test_references_of_other_rows_are_those_of_the_job(at_home, monkeypatch, tmp_path):
+    pair, _ = shown("shift")
+    assert pair.otherwise == (0, 0)
+    assert pair.titles[1] == "reference: rows=shift rows.dataset.noise=0.6 rows.draw=0, seed 0"
+    base, reference = (logits(model, pair.dataset.x_test) for model in pair.models)
+    assert not torch.equal(base, reference)  # on the same rows they would be one model: they share a seed
+    monkeypatch.chdir(tmp_path)  # without a store they are trained again, on the rows of the job
+    assert shown(at_home / "shift")[0].otherwise == (0, 0)
 
 
 def test_models_that_are_gone_are_trained_again_as_they_were(at_home, monkeypatch, tmp_path):

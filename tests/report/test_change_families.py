@@ -69,18 +69,18 @@ def test_the_dearest_and_the_cheapest_change_are_named_with_their_rates(some):
 
 def test_families_above_and_below_another_seed_are_told_apart(some):
     said = on_seed(some)
-    assert "Higher rates: leave_out (at 0.1" in said
-    assert "Lower rates: optimizer (at 0.7" in said
-    assert "more_layers (at 0.4" in said.split("Not shown")[0]
-    assert "Not shown to differ: label_noise (at 0.3" in said
-    assert said.endswith("Not compared, since their bases are others: growth.")
+    assert "Higher rates: leave_out (0.1" in said
+    assert "Lower rates: optimizer (0.7" in said
+    assert "more_layers (0.4" in said.split("Not shown")[0]
+    assert "Not shown to differ: label_noise (0.3" in said
+    assert said.endswith("Not compared, because the bases are other models: growth.")
     assert "no job of experiment=seed" in on_seed([family for family in some if family.name != "seed"])
 
 
 def test_a_family_of_one_reference_for_each_base_is_compared_with_another_seed(tmp_path):
     put_job(tmp_path / "0", "seed", rates=around(0.7), apart=around(0.3))
     put_job(tmp_path / "1", "bootstrap", rates=around(0.5, shape=(4, 1)), apart=around(0.5, shape=(4, 1)))
-    assert "Lower rates: bootstrap (at 0.5" in on_seed(families(jobs([tmp_path])))
+    assert "Lower rates: bootstrap (0.5" in on_seed(families(jobs([tmp_path])))
 
 
 def test_all_families_lie_on_the_curve_that_they_were_made_of_and_one_moved_away_does_not(tmp_path):
@@ -91,7 +91,8 @@ def test_all_families_lie_on_the_curve_that_they_were_made_of_and_one_moved_away
         put_job(tmp_path / "on" / str(number), f"kind{number}", rates=rates, apart=apart)
         put_job(tmp_path / "off" / str(number), f"kind{number}", rates=rates - 0.2 * (number == 0), apart=apart)
     on, off = (families(jobs([tmp_path / place])) for place in ("on", "off"))
-    assert on_curve(on).startswith("no family is shown to lie off the curve. Above it: none. Below it: none.")
+    assert on_curve(on).startswith("no family is shown to lie off the curve. In brackets")
+    assert "Above it: none. Below it: none." in on_curve(on)
     below = on_curve(off).partition("Below it: ")[2].partition(". Not")[0]
     assert below.startswith("kind0 (-0.1")
     assert "kind0" not in on_curve(off).partition("Below it")[0]
@@ -102,6 +103,7 @@ def test_all_families_lie_on_the_curve_that_they_were_made_of_and_one_moved_away
 
 def test_what_falls_with_the_disagreement_is_said_to_follow_it(some):
     assert "the mean rate of 6 families follows their mean disagreement: Spearman's ρ is -" in on_disagreement(some)
+    assert "do not predict" not in on_disagreement(some)
     assert "Spearman" not in on_disagreement(some[:3])
 
 
@@ -151,3 +153,13 @@ def test_the_page_has_the_answers_on_top_and_every_job_below(some, tmp_path):
     for name in ("compas-changes", "sklearn-audit"):
         assert (page.parent / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"(figures/{name}.png)" in text
+
+
+def test_a_curve_that_families_are_not_shown_to_follow_comes_with_a_warning(tmp_path):
+    for number, mean in enumerate((0.6, 0.8, 0.5, 0.7, 0.6)):
+        put_job(
+            tmp_path / str(number), f"kind{number}", rates=around(mean, seed=number), apart=around(0.2, seed=number)
+        )
+    said = on_disagreement(families(jobs([tmp_path])))
+    assert "is not shown to follow" in said
+    assert said.endswith("do not predict from this curve.")

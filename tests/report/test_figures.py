@@ -202,6 +202,23 @@ def test_the_page_says_of_what_and_which_p(tmp_path):
         assert (told["p"], told["p (Holm)"]) == (f"{line.trend.p:.3g}", "0.75")
 
 
+def test_a_rank_correlation_is_given_from_five_points_on(tmp_path):
+    for number in range(1, 6):
+        write_job(tmp_path / str(number), rates=[[0.5 + number / 20, 0.6], [0.5, 0.7]], model={"layers": number})
+    (five,), (four,) = (lines(jobs([tmp_path / str(n) for n in range(1, last)])) for last in (6, 5))
+    assert dict(page._numbers(five))["Spearman's ρ"] == "+1.00"
+    assert dict(page._numbers(four))["Spearman's ρ"] == "—"
+
+
+def test_the_interval_of_one_pair_is_said_to_be_over_its_counterfactuals(tmp_path):
+    write_job(tmp_path / "one", rates=[[0.5]])
+    write_job(tmp_path / "more", rates=[[0.5, 0.6], [0.5, 0.7]], model={"layers": 9})
+    said = "one pair of models; the interval is over its counterfactuals, not over models"
+    assert page.notes(jobs([tmp_path / "one"])) == [said]
+    assert page.notes(jobs([tmp_path / "one", tmp_path / "more"])) == [f"1 of 2 jobs: {said}"]
+    assert page.notes(jobs([tmp_path / "more"])) == []
+
+
 def test_a_curve_is_no_point_beside_jobs_without_one(tmp_path):
     curve = [[[0.5], [0.6]], [[0.7], [0.9]]]
     write_job(tmp_path / "0", rates=curve[-1], curve=curve, experiment="mine", extra_epochs=2)
@@ -298,7 +315,7 @@ def test_the_page_says_what_more_models_would_buy_and_of_what_a_slope_is(tmp_pat
     plan = plan_of(rates)
     assert f"<td>0</td><td>±{plan.half_width:.3f}</td><td>±{plan.one_more_base:.3f}</td>" in text
     assert f"<td>{plan.models.bases} × {plan.models.references}</td>" in text
-    assert "slope per doubling" in text
+    assert " per doubling</td>" in text
     bases = tmp_path / "nested"
     write_job(bases, rates=[[0.5], [0.6]])
     assert "How many models" not in report([bases]).read_text()
