@@ -1,4 +1,4 @@
-"""Two published rates on data that ship, under the protocols of the papers and of the code that made their tables.
+"""Two published rates on data that ship, under the protocols of the code that the authors published.
 
 Jiang, Rago, Leofante, Toni, *Recourse under Model Multiplicity via Argumentative Ensembling* (AAMAS 2024), the row
 "augmented ensembling" of COMPAS. The counterfactual of a model is the nearest training row that it puts in the other
@@ -9,7 +9,7 @@ Stępka, Lango, Stefanowski, *Counterfactual Explanations with Probabilistic Gua
 Change* (KDD 2025), the base counterfactuals of growing spheres on breast cancer, on networks that differ in their
 architecture, bootstrap sample, or seed. There, each of three folds has one base and 30 changed networks. Here, each has
 four bases and 3 changed networks of each, because most of the variation is between bases: a standard deviation of .11
-to .15, and so .06 to .09 in a mean of three. The tolerance is wide for that reason.
+to .15 (15 bases), and so .06 to .09 in a mean of three. The tolerance is wide for that reason.
 """
 
 import warnings
