@@ -248,7 +248,7 @@ def _of(line: Line, jobs: Jobs) -> str:
 
 def _numbers(line: Line) -> list[tuple[str, str]]:
     """Return the columns of the table of trends: each with its head."""
-    fitted: Trend = line.trend
+    fitted = line.trend
     ranked = len(line.points) >= RANKED
     return [
         ("slope", f"{fitted.slope:+.3g} per {'doubling' if line.panel.doubling else 'unit'}"),
