@@ -302,6 +302,13 @@ def test_the_page_says_what_more_models_would_buy_and_of_what_a_slope_is(tmp_pat
     assert "How many models" not in report([bases]).read_text()
 
 
+def test_a_knob_that_begins_at_0_has_no_logarithm(tmp_path):
+    swept(tmp_path, values=(0, 1, 4))
+    (line,) = lines(jobs([tmp_path]))
+    assert not line.panel.doubling
+    assert line.panel.along(4.0) == 4.0
+
+
 def nothing_found(folder):
     table = pd.read_parquet(folder / "pairs.parquet")
     table.assign(rate=np.nan, found=0).to_parquet(folder / "pairs.parquet")
