@@ -66,3 +66,14 @@ def test_coverage_is_the_share_of_intervals_that_hold_the_mean():
     wide = lambda values: two_way_interval(values, level=0.999999)  # noqa: E731
     assert coverage(wide, variances, shape=(3, 3), rounds=50) == 1
     assert coverage(lambda values: two_way_interval(values + 1e9), variances, shape=(3, 3), rounds=50) == 0
+
+
+def test_simulated_tables_vary_by_what_they_are_told_to():
+    tables = []
+    for only in (Variances(0.01, 0.0, 0.0), Variances(0.0, 0.01, 0.0)):
+        coverage(lambda table: tables.append(table) or share_interval(table), only, shape=(3, 4), mean=0.5, rounds=1)
+    bases, references = tables
+    assert (np.ptp(bases, axis=1) == 0).all()
+    assert (np.ptp(bases, axis=0) > 0).all()
+    assert (np.ptp(references, axis=0) == 0).all()
+    assert (np.ptp(references, axis=1) > 0).all()

@@ -118,6 +118,7 @@ def test_the_curve_is_that_of_its_own_points():
     assert (scale, exponent) == pytest.approx((1.5, 0.6))
     assert fraction_lost(apart, np.ones(5)) is None
     assert fraction_lost(np.full(5, 0.1), apart) is None
+    assert fraction_lost(apart[apart > 0], 1 - 0.001 / apart[apart > 0]) is None  # a curve that does not begin at 0
 
 
 SMALL = ["dataset=moons", "training.epochs=15", "training.batch_size=16", "model.layers=1", "model.width=16"]

@@ -152,11 +152,25 @@ def test_a_plan_refuses_what_it_cannot_plan_with(wrong):
         planned(SOME, Models(5, 10), **wrong)
 
 
+def test_the_spread_of_a_trends_change_is_that_of_the_pairs_changes():
+    first, last = (simulated(np.random.default_rng(seed), 5, 10, error=0.05) for seed in range(2))
+    change, pairs = trend([2, 6], [first, last]).change, spread(last - first)
+    assert (change.mean, change.error, change.freedom) == pytest.approx((pairs.mean, pairs.error, pairs.freedom))
+    for part in ("base", "reference", "error"):
+        assert getattr(change.variances, part) == pytest.approx(getattr(pairs.variances, part)), part
+
+
+def test_a_plan_leaves_room_for_luck():
+    models = planned(SOME, Models(5, 10), half_width=0.05).models
+    assert expected_half_width(SOME, models, assurance=0.95) <= 1.15 * 0.05
+    assert expected_half_width(SOME, models) < 0.05
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("half_width", [0.02, 0.03, 0.05, 0.1])
 def test_planned_models_reach_the_width_within_15_percent_in_nine_of_ten_draws(half_width):
     rng = np.random.default_rng(0)
-    models = models_needed(SOME, half_width=1.15 * half_width, assurance=0.95)
+    models = planned(SOME, Models(5, 10), half_width=half_width).models
     drawn = [two_way_interval(simulated(rng, *models)) for _ in range(1000)]
     assert np.mean([(interval.high - interval.low) / 2 <= 1.15 * half_width for interval in drawn]) >= 0.9
 

@@ -26,7 +26,7 @@ def fraction_lost(disagreement: np.ndarray, rate: np.ndarray) -> tuple[float, fl
     """Return scale and exponent of 1 − rate = scale · disagreement^exponent, fitted to the logarithms of pairs.
 
     Models that agree everywhere lose nothing, so that the curve begins there. None where fewer than three pairs have
-    lost some counterfactuals, or all disagree equally.
+    lost some counterfactuals, all disagree equally, or those that disagree more do not lose more.
     """
     lost = 1 - rate
     some = (lost > 0) & (disagreement > 0)
@@ -34,4 +34,4 @@ def fraction_lost(disagreement: np.ndarray, rate: np.ndarray) -> tuple[float, fl
     if len(x) < 3 or np.ptp(x) == 0:
         return None
     exponent, scale = np.polyfit(x, y, 1)
-    return float(np.exp(scale)), float(exponent)
+    return (float(np.exp(scale)), float(exponent)) if exponent > 0 else None

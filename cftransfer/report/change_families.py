@@ -83,7 +83,7 @@ def on_disagreement(some: Sequence[Family]) -> str:
     """Does the rate follow how often the models disagree, over families and over pairs?"""
     curve = fitted(some)
     pairs = sum(int((~np.isnan(family.rates)).sum()) for family in some)
-    said = "Too few pairs lost counterfactuals for a curve."
+    said = "No curve fits: too few pairs lost counterfactuals, or those that disagree more do not lose more."
     if curve:
         said = (
             f"The curve through {pairs:,} pairs is 1 − {curve[0]:.2f} · disagreement^{curve[1]:.2f}: models that "

@@ -296,6 +296,7 @@ def test_seeds_crossed_with_splits_share_them_and_are_no_replicates_of_their_own
     assert over.high - over.low > 2 * (naive.high - naive.low)
     assert f"interval over replicates {over.low:.3f} to {over.high:.3f}" in said
     assert said.startswith("6 replicates over ")
+    assert "Where jobs are replicates, a point is their mean" in report([tmp_path]).read_text()
 
 
 def test_replicates_without_a_rate_are_said_to_have_none(tmp_path):
@@ -319,6 +320,13 @@ def test_the_page_says_what_more_models_would_buy_and_of_what_a_slope_is(tmp_pat
     bases = tmp_path / "nested"
     write_job(bases, rates=[[0.5], [0.6]])
     assert "How many models" not in report([bases]).read_text()
+
+
+def test_a_knob_that_begins_at_0_has_no_logarithm(tmp_path):
+    swept(tmp_path, values=(0, 1, 4))
+    (line,) = lines(jobs([tmp_path]))
+    assert not line.panel.doubling
+    assert line.panel.along(4.0) == 4.0
 
 
 def nothing_found(folder):
