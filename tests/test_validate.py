@@ -32,7 +32,7 @@ def test_what_takes_seconds_is_green(family, monkeypatch, capsys):
     assert printed.count("  ok\n") > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_everything_is_green(monkeypatch, capsys):
     status, printed = validate(monkeypatch, capsys)
     assert status == 0, printed

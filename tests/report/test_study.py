@@ -106,7 +106,7 @@ def test_a_command_that_fails_ends_the_study_with_its_reason(tmp_path):
     assert "model.layers=0: takes a whole number" in line
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_study_from_nothing(tmp_path):
     shutil.copy(ROOT / "transfer.py", tmp_path)
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
