@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from cftransfer.jobs.read import Job
 from cftransfer.report.collect import Jobs
@@ -15,6 +16,8 @@ COLOURS = (
     "#1f3f8f", "#d98200", "#6b8e23", "#d0489c", "#7b4a2d", "#000000",
 )  # fmt: skip
 MARKERS = "oDs^vPX*<>pdhH"
+WIDE = 30  # letters of a name in the legend, from which on it has two columns
+FACTOR = 3  # of the largest distance to the least, from which on the axis is one of factors
 FOUND = 0.95  # share below which a point is hollow: its rate is of the easier factuals alone
 
 
@@ -34,13 +37,13 @@ def frontier(jobs: Jobs) -> Figure | None:
         for index, name in enumerate(methods):
             if some := [job for job in there if method(job) == name]:
                 _curve(axes, some, name=name, index=index)
+        _distances(axes)
         axes.set_title(dataset, loc="left", fontsize=10, fontweight="bold")
         axes.set_xlabel("mean distance L2, in units of a feature's range")
-        axes.set_xlim(left=0)
         least = min(
             number for job in rated for number in (job.metrics["rate"], job.metrics["rate_low"]) if number is not None
         )
-        axes.set_ylim(max(least - 0.1, -0.02), 1.1)  # room for words above a rate of 1
+        axes.set_ylim(max(least - 0.1, -0.02), 1.02)
         axes.set_yticks([tick for tick in axes.get_yticks() if least - 0.1 <= tick <= 1])
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
@@ -49,7 +52,8 @@ def frontier(jobs: Jobs) -> Figure | None:
         label: handle for axes in places for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     legend = {"handles": list(handles.values()), "labels": list(handles)}
-    figure.legend(**legend, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    columns = 2 if max(map(len, handles)) > WIDE and len(datasets) == 1 else 4
+    figure.legend(**legend, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
     return figure
 
 
@@ -59,13 +63,13 @@ def method(job: Job) -> str:
 
 
 def _curve(axes: Axes, some: Sequence[Job], *, name: str, index: int) -> None:
-    """Draw the jobs of one method, joined in the order of their distance, each with what is particular to it."""
+    """Draw the jobs of one method, joined in the order of their distance; the legend has their strengths in it."""
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
     some = sorted(some, key=lambda job: job.metrics["distance_l2"])
     at = np.array([[job.metrics["distance_l2"], job.metrics["rate"]] for job in some]).reshape(-1, 2)
     axes.plot(*at.T, "-", color=colour, linewidth=0.9, alpha=0.6)
-    axes.plot([], [], marker, color=colour, label=name)
-    for job, (x, y), told in zip(some, at, _strengths(some), strict=True):
+    axes.plot([], [], marker, color=colour, label=f"{name} {_strengths(some)}".strip())
+    for job, (x, y) in zip(some, at, strict=True):
         reach = [
             [abs(middle - job.metrics[end]) if job.metrics[end] is not None else 0.0] for middle, end in _ends(x, y)
         ]
@@ -80,20 +84,32 @@ def _curve(axes: Axes, some: Sequence[Job], *, name: str, index: int) -> None:
             markersize=6,
             elinewidth=0.9,
         )
-        if told:
-            axes.annotate(
-                told, (x, y), xytext=(3, 5), textcoords="offset points", rotation=40, fontsize=7, color=colour
-            )
 
 
 def _ends(x: float, y: float) -> list[tuple[float, str]]:
     return [(x, "distance_l2_low"), (x, "distance_l2_high"), (y, "rate_low"), (y, "rate_high")]
 
 
-def _strengths(some: Sequence[Job]) -> list[str]:
-    """Return, for each job of one method, the values of the method's settings that differ between them."""
+def _distances(axes: Axes) -> None:
+    """Scale the x-axis: by factors where distances differ much, so that near points stay apart, else from 0."""
+    there = np.concatenate([np.asarray(line.get_xdata(), dtype=float) for line in axes.get_lines()])
+    if there.min() > 0 and there.max() > FACTOR * there.min():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(left=0)
+
+
+def _strengths(some: Sequence[Job]) -> str:
+    """Return the values of a method's settings that differ between its jobs, in the jobs' order; "" of a single job."""
     settings = [job.result.config["counterfactual"] for job in some]
     names = [name for name in settings[0] if len({str(each.get(name)) for each in settings}) > 1]
     short = {"confidence": "p", "radius": "ε", "stability": "τ", "models": "k", "agree": "q", "delta": "δ"}
     short |= {"invalidation": "r", "loss_share": "ε"}
-    return [", ".join(f"{short.get(name, name)} = {each.get(name)}" for name in names) for each in settings]
+    if len(names) == 1:
+        values = ", ".join(dict.fromkeys(str(each.get(names[0])) for each in settings))
+        return f"({short.get(names[0], names[0])} = {values})"
+    told = [" ".join(f"{short.get(name, name)} = {each.get(name)}" for name in names) for each in settings]
+    return f"({', '.join(dict.fromkeys(told))})" if names else ""

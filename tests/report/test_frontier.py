@@ -47,7 +47,14 @@ def test_each_search_stands_at_its_distance_and_rate_with_both_intervals(methods
         np.testing.assert_allclose(up.get_segments()[0], [[x, y - 0.1], [x, y + 0.1]])
     hollow = {place for place, bar in bars.items() if bar.lines[0].get_markerfacecolor() == "white"}
     assert hollow == {(0.4, 0.9)}  # found .8
-    assert {text.get_text() for text in axes.texts} == {"p = 0.5", "p = 0.9"}
+    assert set(axes.get_legend_handles_labels()[1]) == {"gradient (p = 0.5, 0.9)", "nearest"}
+    assert axes.get_xscale() == "linear"
+
+
+def test_distances_that_differ_much_stand_by_factors(methods):
+    searched(methods / "3", "minimal", rate=0.5, distance=0.1)
+    (axes,) = frontier(jobs([methods])).axes
+    assert axes.get_xscale() == "log"
 
 
 def test_every_method_that_we_ship_has_a_colour_and_a_marker_of_its_own(tmp_path):
