@@ -9,7 +9,7 @@ from scipy import stats
 from test_statistics import simulated
 
 from cftransfer.errors import InputError
-from cftransfer.measuring.model_numbers import Models, expected_half_width, models_needed
+from cftransfer.measuring.models_needed import Models, expected_half_width, models_needed
 from cftransfer.measuring.planning import planned, sampling_variances
 from cftransfer.measuring.statistics import Spread, Variances, share_interval, spread, two_way_interval
 from cftransfer.measuring.trends import trend

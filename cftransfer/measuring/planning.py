@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.errors import InputError
-from cftransfer.measuring.model_numbers import (
+from cftransfer.measuring.models_needed import (
     Models,
     bound_half_width,
     expected_half_width,

@@ -71,7 +71,7 @@ def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharin
         p=slope.p,
         intercept=float(means.mean() - slope.mean * x.mean()),
         r2=_explained(x, references),
-        rho=_spearman(x, means),
+        rho=spearman(x, means),
         p_permutation=_permutation_p(x, references, sharing),
         p_bend=_bend(x, paired),
         change=_times(known, float(np.ptp(x))),
@@ -184,9 +184,9 @@ def _permutation_p(x: np.ndarray, references: Sequence[np.ndarray], sharing: Sha
     return as_steep / len(drawn) if every else (as_steep + 1) / (len(drawn) + 1)
 
 
-def _spearman(x: np.ndarray, means: np.ndarray) -> float:
-    """Return the correlation of the ranks; NaN where all means are the same."""
-    if np.ptp(means) < ROUNDING:
+def spearman(x: np.ndarray, means: np.ndarray) -> float:
+    """x, means: (K,) → the correlation of their ranks; NaN where all of one are the same."""
+    if np.ptp(means) < ROUNDING or np.ptp(x) == 0:
         return float("nan")
     ranks = pd.DataFrame({"x": x, "means": means}).rank()
     return float(np.corrcoef(ranks.x, ranks.means)[0, 1])

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from cftransfer.measuring.model_numbers import Models, models_needed
+from cftransfer.measuring.models_needed import Models, models_needed
 from cftransfer.measuring.statistics import LEVEL, Interval, Spread, student, tail
 
 MARGIN = 0.05  # of a rate: a smaller change matters to nobody who acts on an explanation

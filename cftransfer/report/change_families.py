@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import special
 
 from cftransfer.columns import matrix
@@ -13,7 +12,7 @@ from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.measuring.severity import fraction_lost
 from cftransfer.measuring.statistics import LEVEL, Interval, difference_interval
-from cftransfer.measuring.trends import holm
+from cftransfer.measuring.trends import holm, spearman
 from cftransfer.report.collect import Jobs, experiment_of
 from cftransfer.spec import PARTS
 
@@ -162,9 +161,7 @@ def bases_of(family: Family) -> str:
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     """Return Spearman's ρ of n ≥ 3 places and its two-sided p, by Student's approximation; NaN where all are equal."""
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan"), float("nan")
-    rho = float(np.corrcoef(pd.Series(x).rank(), pd.Series(y).rank())[0, 1])
+    rho = spearman(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
     freedom = len(x) - 2
     size = abs(rho) * np.sqrt(freedom / max(1 - rho**2, 1e-15))
     return rho, float(2 * special.stdtr(freedom, -size))
