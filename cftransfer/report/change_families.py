@@ -115,8 +115,8 @@ def on_seed(some: Sequence[Family]) -> str:
     others = [family.name for family in some if family is not seed and family not in same]
     more = f" Not compared, because the bases are other models: {', '.join(others)}." if others else ""
     return (
-        f"another seed alone gives a rate of {seed.said} at a disagreement of {seed.disagreement:.3f}. In brackets: "
-        f"the disagreement of the other kinds. Higher rates: {_listed(higher)}. Lower rates: {_listed(lower)}. "
+        f"another seed alone gives a rate of {seed.said} at a disagreement of {seed.disagreement:.3f} (as in brackets "
+        f"for the others). Higher rates: {_listed(higher)}. Lower rates: {_listed(lower)}. "
         f"Not shown to differ: {_listed(alike)}.{more}"
     )
 
@@ -127,13 +127,16 @@ def on_curve(some: Sequence[Family]) -> str:
     if curve is None:
         return "there is no curve to lie on."
     beside = [residual(family, curve) for family in some]
-    above, below, on = _sides(some, beside, [f"{interval.mean:+.3f}" for interval in beside])
+    above, below, _ = _sides(some, beside, [f"{interval.mean:+.3f}" for interval in beside])
     off = len(above) + len(below)
-    one = f"{off} of {len(some)} families lie off the curve" if off else "no family is shown to lie off the curve"
-    return (
-        f"{one}. In brackets: the mean of rate − curve. Above it: {_listed(above)}. Below it: {_listed(below)}. "
-        f"Not shown to lie off it: {_listed(on)}."
-    )
+    if not off:
+        family, farthest = max(zip(some, beside, strict=True), key=lambda pair: abs(pair[1].mean))
+        return (
+            f"none of the {len(some)} families is shown to lie off the curve; {family.name} lies farthest from it, "
+            f"{farthest.mean:+.3f} in the mean."
+        )
+    sides = [f"{_listed(names)} {where} it" for names, where in ((above, "above"), (below, "below")) if names]
+    return f"{off} of {len(some)} families lie off the curve (mean of rate − curve): {' and '.join(sides)}."
 
 
 def fitted(some: Sequence[Family]) -> tuple[float, float] | None:
