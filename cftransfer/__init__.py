@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from cftransfer.measuring.measurement import measure
     from cftransfer.measuring.metric import TransferabilityRate
     from cftransfer.measuring.noisy_execution import noisy_execution
+    from cftransfer.measuring.planning import plan
     from cftransfer.measuring.plausibility import plausibility
     from cftransfer.measuring.result import Result
+    from cftransfer.measuring.statistics import Variances
     from cftransfer.measuring.stored_logits import StoredLogits
     from cftransfer.models.adapter import Model
     from cftransfer.models.classifier import Classifier
@@ -43,12 +45,14 @@ _HOMES = {
     "Result": "measuring.result",
     "StoredLogits": "measuring.stored_logits",
     "TransferabilityRate": "measuring.metric",
+    "Variances": "measuring.statistics",
     "arrays": "data.own_arrays",
     "ask": "measuring.asking",
     "dataset": "data.dataset",
     "judge": "searching.judging",
     "measure": "measuring.measurement",
     "noisy_execution": "measuring.noisy_execution",
+    "plan": "measuring.planning",
     "plausibility": "measuring.plausibility",
     "search": "searching.engine",
     "table": "data.own_data",
@@ -68,12 +72,14 @@ __all__ = [
     "Result",
     "StoredLogits",
     "TransferabilityRate",
+    "Variances",
     "arrays",
     "ask",
     "dataset",
     "judge",
     "measure",
     "noisy_execution",
+    "plan",
     "plausibility",
     "search",
     "table",

@@ -20,6 +20,7 @@ WITH_EXAMPLES = (
     "FeatureSpace",
     "ask",
     "noisy_execution",
+    "plan",
     "plausibility",
 )
 

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 from test_statistics import simulated
 
+import cftransfer as cft
 from cftransfer.errors import InputError
 from cftransfer.measuring.models_needed import Models, expected_half_width, models_needed
 from cftransfer.measuring.planning import planned, sampling_variances
@@ -164,6 +165,17 @@ def test_a_plan_leaves_room_for_luck():
     models = planned(SOME, Models(5, 10), half_width=0.05).models
     assert expected_half_width(SOME, models, assurance=0.95) <= 1.15 * 0.05
     assert expected_half_width(SOME, models) < 0.05
+
+
+def test_a_plan_is_made_from_a_result_from_rates_or_from_variances():
+    rates = simulated(np.random.default_rng(0), 5, 10)
+    here = cft.plan(rates, half_width=0.05)
+    assert here == planned(spread(rates).variances, Models(5, 10), half_width=0.05)
+    before = cft.plan(spread(rates).variances, half_width=0.05)
+    assert (before.models, before.half_width) == (here.models, None)
+    assert str(here).endswith(str(before))
+    with pytest.raises(cft.InputError, match="two bases or more"):
+        cft.plan(rates[:1])
 
 
 @pytest.mark.slow

@@ -32,28 +32,61 @@ class Plan:
     models: the cheapest bases and references for `wanted`; None where the variances ask for more than 2,000. seconds:
     what these take, None without the seconds of one. half_width: as things are. one_more_base, one_more_reference,
     more_counterfactuals: with one base, one reference, or 1,000 counterfactuals per base more than there are; the last
-    is None where counterfactuals are not known one by one.
+    is None where counterfactuals are not known one by one, and all four are where variances alone are known.
     """
 
     wanted: float
     models: Models | None
     seconds: float | None
-    half_width: float
-    one_more_base: float
-    one_more_reference: float
-    more_counterfactuals: float | None
+    half_width: float | None = None
+    one_more_base: float | None = None
+    one_more_reference: float | None = None
+    more_counterfactuals: float | None = None
 
     def __str__(self) -> str:
-        """Say it in two lines."""
+        """Say it in two lines, or in one where there are no models yet."""
         buys = [("one more base", self.one_more_base), ("one more reference", self.one_more_reference)]
-        if self.more_counterfactuals is not None:
-            buys.append((f"{MORE:,} more counterfactuals", self.more_counterfactuals))
-        said = ", ".join(f"{what} ±{width:.3f}" for what, width in buys)
-        now = f"now ±{self.half_width:.3f}; {said}"
+        buys.append((f"{MORE:,} more counterfactuals", self.more_counterfactuals))
+        said = ", ".join(f"{what} ±{width:.3f}" for what, width in buys if width is not None)
+        now = f"now ±{self.half_width:.3f}; {said}\n" if self.half_width is not None else ""
         if self.models is None:
-            return f"{now}\n±{self.wanted:g} needs more than 2,000 models"
+            return f"{now}±{self.wanted:g} needs more than 2,000 models"
         time = f", {self.seconds:,.0f} s" if self.seconds is not None else ""
-        return f"{now}\n±{self.wanted:g}: {self.models.bases} bases × {self.models.references} references{time}"
+        return f"{now}±{self.wanted:g}: {self.models.bases} bases × {self.models.references} references{time}"
+
+
+def plan(
+    of: Any, *, half_width: float = 0.03, level: float = LEVEL, seconds: tuple[float, float, float] | None = None
+) -> Any:
+    """Say how many bases and references an interval of the rate needs to be ± half_width.
+
+    Args:
+        of: a `Result`, whose models show how much rates vary; rates, (bases, references), of anybody's; or `Variances`
+            of a base, a reference and a pair, each of a rate in [0, 1], before there are models.
+        half_width: wanted, in units of the rate, between 0 and 1.
+        level: of the interval, between 0 and 1.
+        seconds: of a base with its search, of a reference, and of asking it about one base's counterfactuals; the
+            cheapest numbers go by them. Without them a base costs as much as two references.
+
+    Returns:
+        Plan: prints in two lines; of a result with several groups of references, a dict of plans by group.
+
+    Raises:
+        InputError: for a number out of range, and where bases and references do not cross, two of each or more.
+
+    >>> print(plan(Variances(base=0.004, reference=0.002, error=0.004), half_width=0.05, seconds=(4.0, 0.5, 0.02)))
+    ±0.05: 12 bases × 19 references, 62 s
+    """
+    wanted: dict[str, Any] = {"half_width": half_width, "level": level, "seconds": seconds}
+    if isinstance(of, Variances):
+        return planned(of, **wanted)
+    if hasattr(of, "plan"):
+        return of.plan(**wanted)
+    rates = np.asarray(of, dtype=float)
+    found = plan_of(rates, **wanted) if rates.ndim == 2 else None
+    if found is None:
+        raise InputError(f"of: has the shape {rates.shape}; takes rates of two bases or more by two references or more")
+    return found
 
 
 def plan_of(rates: np.ndarray, holds_vary: Sampling | None = None, **wanted: Any) -> Plan | None:
@@ -72,7 +105,7 @@ def plan_of(rates: np.ndarray, holds_vary: Sampling | None = None, **wanted: Any
 
 def planned(
     variances: Variances,
-    models: Models,
+    models: Models | None = None,
     *,
     half_width: float = 0.03,
     level: float = LEVEL,
@@ -80,7 +113,7 @@ def planned(
     counterfactuals: int = 0,
     seconds: tuple[float, float, float] | None = None,
 ) -> Plan:
-    """Plan from the variances of pairs' rates that so many models have given.
+    """Plan from the variances of pairs' rates that so many models have given; None for no models yet.
 
     half_width: wanted, above 0. sampling: of one counterfactual, as `sampling_variances` gives; counterfactuals: how
     many each base has. seconds: three, of a base with its search, of a reference, of asking one about the
@@ -93,11 +126,11 @@ def planned(
         raise InputError(
             f"seconds={seconds}: takes those of a base, of a reference, and of asking it, such as (2, 1, 0.1)"
         )
-    bases, references = models
     alike = variances.base + variances.reference + variances.error < ROUNDING**2
 
     def width(parts: Variances = variances, more: tuple[int, int] = (0, 0)) -> float:
-        many = Models(bases + more[0], references + more[1])
+        assert models is not None
+        many = Models(models.bases + more[0], models.references + more[1])
         return bound_half_width(many, level) if alike else min(expected_half_width(parts, many, level=level), 0.5)
 
     more = _with_more(variances, sampling, counterfactuals) if sampling and counterfactuals else None
@@ -112,6 +145,8 @@ def planned(
         took = (
             needed.bases * seconds[0] + needed.references * seconds[1] + needed.bases * needed.references * seconds[2]
         )
+    if models is None:
+        return Plan(half_width, needed, took)
     return Plan(
         wanted=half_width,
         models=needed,
