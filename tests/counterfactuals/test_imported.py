@@ -161,9 +161,9 @@ def test_the_same_proposal_three_times_is_the_proposal_once(tmp_path):
         of = np.repeat(np.arange(len(points)), many)
         np.savez(tmp_path / f"made_{base}.npz", counterfactual=points[of], of=of)
     job = run(tmp_path, *words, *importing(tmp_path / "made_{base}.npz", index="of"))
-    skipped = {"iterations", "control_random", "found_relaxed", "distance_l2_relaxed", "rate_relaxed"}
+    skipped = {"iterations", "found_relaxed", "distance_l2_relaxed", "rate_relaxed"}
     for name, value in theirs.metrics.items():
-        if name not in skipped and not isinstance(value, str):
+        if name not in skipped and "random" not in name and not isinstance(value, str):
             assert job.metrics[name] == pytest.approx(value, nan_ok=True), name
     assert job.metrics["interval"] == theirs.metrics["interval"]
 

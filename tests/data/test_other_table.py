@@ -81,6 +81,7 @@ def test_a_column_that_the_second_file_has_once_keeps_its_meaning(files):
     assert rows.beds.tolist() == [10 if place % 2 else 20 for place in range(len(rows))]
 
 
+@pytest.mark.slow
 def test_one_job_through_the_command_counts_on_its_page(files, tmp_path):
     done = run_command(tmp_path, "transfer.py", *JOB, *words(), "hydra.run.dir=job")
     assert done.returncode == 0, done.stderr

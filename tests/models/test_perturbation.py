@@ -74,7 +74,8 @@ def test_noise_that_goes_to_nothing_leaves_a_rate_of_one(tmp_path):
     """Bases and references cross, and no reference is trained."""
     words = [*SMALL, "experiment=weight_noise", f"paths.store={tmp_path}"]
     result = experiment.run(plan_of(composed(*words, "reference.perturbation.epsilon=0")))
-    assert (result.metrics["pairs"], result.metrics["interval"]) == (6, "bases × references")
+    assert result.metrics["pairs"] == 6
+    assert result.metrics["interval"].startswith("bases × references")
     assert result.metrics["rate"] == result.metrics["agreement"] == 1
     assert "rate_seed" not in result.metrics
     assert len(list(tmp_path.glob("models/*.safetensors"))) == 2
