@@ -54,6 +54,13 @@ def test_the_adjusted_p_decides_and_a_wider_margin_makes_more_flat():
     assert verdict(steep, margin=0.25).direction == "flat"
 
 
+def test_a_change_among_many_tests_needs_more_models():
+    steep = change(0.1, 0.06)
+    alone, among = verdict(steep), verdict(steep, p=10 * verdict(steep).change.p)
+    assert alone.direction == among.direction == "undecided"
+    assert among.needed.bases * among.needed.references > alone.needed.bases * alone.needed.references
+
+
 def test_a_single_pair_decides_nothing_and_no_number_of_models_is_named():
     alone = verdict(spread(np.array([[0.3]])))
     assert (alone.direction, alone.needed) == ("undecided", None)

@@ -41,7 +41,8 @@ def verdict(change: Spread, *, p: float | None = None, margin: float = MARGIN, l
         return Verdict("flat", over, margin)
     if differs:
         return Verdict("rises" if change.mean > 0 else "falls", over, margin)
-    return Verdict("undecided", over, margin, _needed(change, margin, level))
+    tests = 1.0 if p is None or not over.p > 0 else max(p / over.p, 1.0)  # what p was multiplied by
+    return Verdict("undecided", over, margin, _needed(change, margin, level, tests))
 
 
 def p_beyond(change: Spread, margin: float) -> float:
@@ -51,17 +52,19 @@ def p_beyond(change: Spread, margin: float) -> float:
     return max(tail(change, margin), tail(change, -margin)) if change.error > 0 else 0.0
 
 
-def _needed(change: Spread, margin: float, level: float) -> Models | None:
+def _needed(change: Spread, margin: float, level: float, tests: float) -> Models | None:
     """Return the models that would tell a change of this size from 0, or from the margin, whichever is easier.
 
-    Half of the interval is then as wide as leaves `POWER` to the test, by normal quantiles.
+    Half of the interval is then as wide as leaves `POWER` to the test, by normal quantiles. tests: by how many the p of
+    no change is multiplied.
     """
     if change.variances is None:
         return None
     from scipy import special
 
     two_sided, one_sided, power = (float(special.ndtri(q)) for q in ((1 + level) / 2, level, POWER))
-    from_zero = abs(change.mean) * two_sided / (two_sided + power)
+    adjusted = float(special.ndtri(1 - (1 - level) / (2 * tests)))
+    from_zero = abs(change.mean) * two_sided / (adjusted + power)
     from_margin = two_sided * _error_that_tells(abs(change.mean), margin, one_sided)
     return models_needed(change.variances, half_width=max(from_zero, from_margin), level=level)
 
