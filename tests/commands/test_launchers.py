@@ -156,10 +156,12 @@ def test_local_processes_divide_the_cores_among_them(tmp_path, monkeypatch):
     for exported, processes, threads in (("", 1, 8), ("", 3, 2), ("", 9, 1), ("5", 2, 5)):
         monkeypatch.setenv("OMP_NUM_THREADS", exported)
         worker = local_sweep._starter(tmp_path, processes, None)(1)
-        variables = Path(f"/proc/{worker.process.pid}/environ").read_bytes().split(b"\0")
+        place, deadline = Path(f"/proc/{worker.process.pid}/environ"), time.monotonic() + 30
+        while not (variables := place.read_bytes()) and time.monotonic() < deadline:  # empty until the program begins
+            time.sleep(0.01)
         worker.process.kill()
         worker.wait()
-        assert f"OMP_NUM_THREADS={threads}".encode() in variables
+        assert f"OMP_NUM_THREADS={threads}".encode() in variables.split(b"\0")
 
 
 def test_local_processes_import_from_where_the_command_does(tmp_path, monkeypatch):
