@@ -17,13 +17,13 @@ from cftransfer.measuring.statistics import two_way_interval
 RECORDED = json.loads((ROOT / "tests" / "recorded.json").read_text())
 NEEDS_DATA = ("dataset=acs_employment", "dataset=cifar10_airplane")
 QUICK = ("dataset=moons",)
-LONG = ("model.layers=8", "counterfactual=sns", "experiment=technique")
+SLOW = ("model.layers=2", "model.layers=4", "experiment=continued_training", "counterfactual=minimal")  # others: long
 ROWS = 2  # counterfactuals of a base that another processor may round to the other side of a boundary
 
 
 def marked(job):
     words = job["words"]
-    own = pytest.mark.data if words[0] in NEEDS_DATA else pytest.mark.long if words[0] in LONG else pytest.mark.slow
+    own = pytest.mark.data if words[0] in NEEDS_DATA else pytest.mark.slow if words[0] in SLOW else pytest.mark.long
     return pytest.param(job, id=" ".join(words), marks=[] if words[0] in QUICK else own)
 
 
