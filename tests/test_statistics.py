@@ -216,8 +216,8 @@ def test_bases_that_stay_the_same_cancel_and_others_count():
     lucky = 0.2 * rng.normal(size=(5, 1))
     plain, shared = trend([1, 2, 4], rates), trend([1, 2, 4], [matrix + lucky for matrix in rates])
     assert (shared.low, shared.high) == pytest.approx((plain.low, plain.high))
-    anew = trend([1, 2, 4], [matrix + 0.2 * rng.normal(size=(5, 1)) for matrix in rates])
-    assert anew.high - anew.low > 2 * (plain.high - plain.low)
+    fresh = trend([1, 2, 4], [matrix + 0.2 * rng.normal(size=(5, 1)) for matrix in rates])
+    assert fresh.high - fresh.low > 2 * (plain.high - plain.low)
 
 
 def test_one_rate_per_job_is_ordinary_regression():
@@ -432,7 +432,7 @@ def test_the_interval_covers(bases, references, effects):
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize(("base", "reference"), [(0.05, 0.05), (0.05, 0.02), (0.0, 0.05)])
 def test_a_flat_trend_is_called_one_in_twenty_times(shared, base, reference):
-    """Whether the bases are the same in all jobs or drawn anew; regression on references' means fails in the latter."""
+    """Whether the bases are the same in all jobs or new in each; a regression on means fails in the latter."""
     rng, rounds, knob, ours, usual = np.random.default_rng(2), 2000, [2.0, 4.0, 8.0], [], []
     for _ in range(rounds):
         same = base * rng.normal(size=(5, 1))

@@ -199,7 +199,7 @@ def test_planned_models_reach_the_width_within_15_percent_in_nine_of_ten_draws(h
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("true", [0.0, 0.1])
 def test_verdicts_are_wrong_one_time_in_twenty(models, shared, true):
-    """A true change of 0 that falls or rises, and one of .1 that is flat; bases and references shared or anew."""
+    """A true change of 0 that falls or rises, and one of .1 that is flat; models shared, or new in each job."""
     rng, said = np.random.default_rng(1), Counter()
     for _ in range(1500):
         effect = 0.0 if shared else 0.05

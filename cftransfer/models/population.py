@@ -363,7 +363,7 @@ def _train(population: Population, *, epochs: int, accelerator: str, callbacks: 
     with warnings.catch_warnings():
         # Lightning 2.6's own call of a name that torch 2.13 deprecates; nothing that we or a user could change.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", module=r"pytorch_lightning\.utilities\._pytree")
-        # Where SLURM is installed, Lightning wants to be started by srun: for jobs of several devices, which none is.
+        # Where SLURM is installed, Lightning advises starting jobs of several devices by srun; no job here has several.
         warnings.filterwarnings("ignore", message="The `srun` command is available", category=UserWarning)
         trainer = pl.Trainer(
             accelerator=accelerator,

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 HEAD = "fc."  # the last layer, which is another where the classes are others
 BYTES = 2**30  # of a file of weights at most; those of this network are 45 MB
-ANEW = "write one with safetensors.torch.save_file(model.state_dict(), path)"
+REWRITE = "write one with safetensors.torch.save_file(model.state_dict(), path)"
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, *INTEGERS)  # what float32 can be made of
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's, for which GroupNorm has no use
@@ -68,7 +68,7 @@ def _state(path: Path) -> dict[str, Tensor]:
         loaded = load_file(path)
     except (OSError, ValueError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"model.weights={path}: cannot be read as safetensors ({reason}); {ANEW}") from error
+        raise InputError(f"model.weights={path}: cannot be read as safetensors ({reason}); {REWRITE}") from error
     other = [f"{name} ({tensor.dtype})" for name, tensor in loaded.items() if tensor.dtype not in NUMBERS]
     if other:
         raise InputError(f"model.weights={path}: holds {other[0]}; it takes floats of 16 bits or more, or integers")

@@ -129,10 +129,10 @@ def command() -> None:
     parser.add_argument("overrides", nargs="*", help="settings for every job, as in replicates.bases=10")
     parser.add_argument("--study", choices=STUDIES, default="tabular", help="which; its page has that name")
     parser.add_argument("--datasets", help="options of conf/dataset, separated by commas, instead of the study's")
-    anew = (
+    fresh = (
         Path("multirun") / f"study-{time.strftime('%Y-%m-%d-%H-%M-%S')}"
     )  # what an earlier study left is not mixed in
-    parser.add_argument("--sweeps", type=Path, default=anew, help="where the jobs go")
+    parser.add_argument("--sweeps", type=Path, default=fresh, help="where the jobs go")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="where the page goes")
     options = parser.parse_intermixed_args()
     study = STUDIES[options.study]

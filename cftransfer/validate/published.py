@@ -90,6 +90,7 @@ def _networks(data: cft.Dataset, many: int = 35) -> list[Any]:
         sizes = SIZES[rng.integers(len(SIZES))]
         model = MLPClassifier(hidden_layer_sizes=sizes, random_state=seed, batch_size=64, learning_rate_init=0.02)
         with warnings.catch_warnings():
+            # A network is taken as scikit-learn leaves it after its 200 epochs, whether or not the loss still falls.
             warnings.simplefilter("ignore", ConvergenceWarning)
             models.append(model.fit(x[rows], y[rows]))
     return [model for model in models if len(np.unique(model.predict(x))) > 1]

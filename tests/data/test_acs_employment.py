@@ -159,7 +159,7 @@ def test_max_rows_draws_by_split_seed(folder, data):
     assert len(drawn.x_train) + len(drawn.x_test) == 100
     assert torch.equal(drawn.x_train, acs(folder, max_rows=100).x_train)
     other = decoded(acs(folder, max_rows=100, split_seed=1))
-    assert len(other.merge(decoded(drawn))) < 50  # other persons, not the same ones split anew
+    assert len(other.merge(decoded(drawn))) < 50  # other persons, not another split of the same ones
     assert torch.equal(data.x_train, acs(folder, max_rows=10**6).x_train)
 
 

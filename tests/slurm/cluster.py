@@ -93,7 +93,7 @@ class CannotStartError(RuntimeError):
 class Cluster:
     """A running SLURM.
 
-    environment: what its clients need, and so whoever submits jobs. daemons: pids by name.
+    environment: what its clients need, the process that submits jobs among them. daemons: pids by name.
     """
 
     folder: Path

@@ -45,7 +45,7 @@ def place(tmp_path):
 
 
 def said(place, *words, code=0):
-    """Return what `python -m cftransfer.store` prints; in this process, since each other one imports torch anew."""
+    """Return what `python -m cftransfer.store` prints; in this process, since every other one imports torch again."""
     out, argv = io.StringIO(), ["cftransfer.store", *words]
     with (
         chdir(place.parent),
