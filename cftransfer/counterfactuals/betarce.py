@@ -40,13 +40,13 @@ def betarce(
 ) -> Candidates:
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates; no gradient is needed.
 
-    Of `models` models of the base's spec, from seeds that belong to this base and to no reference, a agree that a point
-    is in the target class. With a uniform prior, the share of all such models that agree is then Beta(1 + a,
-    1 + models − a); the point is robust where the (1 − credibility) / 2 quantile is at least `delta` (their δ and α),
-    which is where at least `agreeing` models agree, and the base gives the target at least the `confidence`. Shells
-    grow around the counterfactual of `start`, as in `growing_spheres`, to the first with a robust point; the one
-    nearest to the factual is taken. iterations: half of them are for `start`, half are draws of the shells. The paper
-    leaves the prior open, and its code has Jeffreys', under which the quantile is a little higher.
+    Draws `models` models of the base's spec, from seeds that belong to this base and to no reference; a is how many of
+    them put a point in the target class. With a uniform prior, the share of all such models that agree is Beta(1 + a,
+    1 + models − a). A point is robust if the (1 − credibility) / 2 quantile is at least `delta` (their δ and α), that
+    is if at least `agreeing` models agree, and if the base gives the target at least the `confidence`. Shells grow
+    around the counterfactual of `start`, as in `growing_spheres`, until one has a robust point; the robust point
+    nearest to the factual is returned. iterations: half for `start`, half for draws in the shells. The paper leaves the
+    prior open; its code uses Jeffreys' prior, under which the quantile is a little higher.
 
     >>> agreeing(32, delta=0.8, credibility=0.9)
     30
@@ -102,9 +102,9 @@ def betarce(
 
 
 def agreeing(models: int, *, delta: float, credibility: float) -> int:
-    """Return the least a whose Beta(1 + a, 1 + models − a) has its (1 − credibility) / 2 quantile at `delta` or above.
+    """Return the least a with the (1 − credibility) / 2 quantile of Beta(1 + a, 1 + models − a) at `delta` or above.
 
-    InputError where that takes more than all models, with how many would do: the quantile of a = models is
+    InputError if even all models are too few; it names a sufficient number. The quantile at a = models is
     ((1 − credibility) / 2) ** (1 / (models + 1)).
     """
     tail = (1 - credibility) / 2
@@ -113,5 +113,5 @@ def agreeing(models: int, *, delta: float, credibility: float) -> int:
             return agree
     most, wanted = tail ** (1 / (models + 1)), ceil(log(tail) / log(delta)) - 1
     way_out = f"counterfactual.models={wanted} reaches it" if wanted <= GENERATING else "lower it, or the credibility"
-    said = f"{models} models that all agree show {most:.3f} with a credibility of {credibility}"
-    raise InputError(f"counterfactual.delta={delta}: takes at most what can be shown; {said}; {way_out}")
+    said = f"{models} models that all agree show no more at a credibility of {credibility}"
+    raise InputError(f"counterfactual.delta={delta}: takes at most {most:.3f}; {said}; {way_out}")

@@ -1,4 +1,4 @@
-"""ElliCE (Turbal, Voitsitska, Semenova 2025): a counterfactual for all last layers that are nearly as good as this."""
+"""ElliCE (Turbal, Voitsitska, Semenova 2025): a counterfactual for every last layer that is nearly as good."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ from cftransfer.searching.constraint import Constraint
 from cftransfer.searching.descent import Loss, check_descent, criterion, descend, held, positive
 from cftransfer.settings import check_float
 
-ROWS = 512  # of the training split at a time
-Worst = Callable[[Tensor, Tensor, Tensor], Tensor]  # of logits, features and target → (n,) lead
+ROWS = 512  # training rows per pass
+Worst = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits, features, target) → (n,) lead
 
 
 def ellice(
@@ -35,14 +35,14 @@ def ellice(
 ) -> Candidates:
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
-    θ̂ are the weights and bias of the model's last linear layer, φ the features that it sees, with a 1 for the bias. To
-    second order, the last layers whose mean loss on the training split is higher than θ̂'s by no more than ε are the
-    ellipsoid (θ − θ̂)ᵀ H (θ − θ̂) ≤ 2ε, H the Hessian of the loss in θ plus `ridge` on its diagonal. Over them, the
-    target's lead is at least θ̂ᵀφ − √(2ε φᵀH⁻¹φ) (`worst_lead`). Minimises softplus(−that) + distance_weight · ‖x′ − x‖²
-    by Adam steps of size `lr` from x′ = x; a row is done at the first x′ where it is above 0, and to which the model
-    gives at least the `confidence`. ε is `loss_share` of the mean loss. Of K ≥ 3 classes it is the least of such bounds
-    against each other class. θ̂ is taken for the minimum of the loss, as in the paper: training may have ended short of
-    it. arXiv 2602.07674.
+    θ̂ are the weights and bias of the model's last linear layer, φ its input features, with a 1 for the bias. To second
+    order, the last layers that raise the mean loss on the training split by at most ε form the ellipsoid (θ − θ̂)ᵀ H
+    (θ − θ̂) ≤ 2ε, where H is the Hessian of the loss in θ plus `ridge` on its diagonal. Over the ellipsoid, the
+    target's lead is at least θ̂ᵀφ − √(2ε φᵀH⁻¹φ) (`worst_lead`). Minimises softplus(−worst
+    lead) + distance_weight · ‖x′ − x‖² by Adam steps of size `lr` from x′ = x. A row is done at the first x′ where the
+    worst lead is above 0 and the model gives the target at least the `confidence`. ε is `loss_share` of the mean loss.
+    With K ≥ 3 classes, the worst lead is the least of these bounds over the other classes. As in the paper, θ̂ is taken
+    for the minimum of the loss; training may have stopped short of it. arXiv 2602.07674.
 
     >>> from cftransfer import search
     >>> base = torch.nn.Linear(1, 1)
@@ -84,13 +84,13 @@ def worst_lead(
 ) -> Worst:
     """Return the target's least lead over the ellipsoid, as a function of logits, features (n, d) and target.
 
-    One Cholesky factor L of H, of K d rows for K ≥ 3 classes, d otherwise: √(2ε aᵀH⁻¹a) = √(2ε) ‖L⁻¹a‖, where a is
-    ±φ, or φ in the place of the target and −φ in that of the other class.
+    Uses one Cholesky factor L of H, with K d rows for K ≥ 3 classes and d otherwise: √(2ε aᵀH⁻¹a) = √(2ε) ‖L⁻¹a‖, where
+    a is ±φ, or φ in the target's block and −φ in the other class's block.
     """
     hessian, loss = _curvature(layer, background, device)
     hessian += ridge * torch.eye(len(hessian), dtype=hessian.dtype, device=device)
     eye = torch.eye(len(hessian), dtype=hessian.dtype, device=device)
-    inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(hessian), eye, upper=False)  # rows are separate so
+    inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(hessian), eye, upper=False)  # keeps rows independent
     scale = (2 * loss_share * loss) ** 0.5
 
     def worst(logits: Tensor, features: Tensor, target: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Against several models at once (Liu, Chen, Liu, Song 2017, for adversarial examples): where enough of them agree."""
+"""Search on several models at once, until enough agree (Liu, Chen, Liu, Song 2017, for adversarial examples)."""
 
 from math import ceil
 
@@ -32,12 +32,12 @@ def ensemble(
 ) -> Candidates:
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
-    Minimises the mean over the base and `models` others of BCE(model(x′), target), plus distance_weight · ‖x′ − x‖², as
-    `gradient` does for one. It is done when the base and at least a share `agree` of the others, rounded up to whole
-    models, give the target class at least the `confidence`: 1 waits for all of them. The others are of the base's spec,
-    from seeds that belong to this base alone and to no reference. Liu et al. weigh the models' probabilities inside the
-    logarithm; a mean of losses keeps the gradient of a model that is far from the target. The share is after Kostrzewa
-    et al. 2026 (arXiv 2604.17494).
+    Minimises the mean of BCE(model(x′), target) over the base and `models` others, plus distance_weight · ‖x′ − x‖², as
+    `gradient` does for one model. A row is done when the base and at least a share `agree` of the others, rounded up to
+    whole models, give the target class at least the `confidence`; agree=1 means all of them. The others have the base's
+    spec and seeds that belong to this base alone and to no reference. Liu et al. weigh the models' probabilities inside
+    the logarithm; a mean of losses keeps the gradient of a model that is far from the target. The share follows
+    Kostrzewa et al. 2026 (arXiv 2604.17494).
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     check_int("counterfactual.models", models, least=1, most=GENERATING)
@@ -45,7 +45,7 @@ def ensemble(
     check_float("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
     if generating is None and len(x):
         raise InputError("counterfactual: ensemble searches on several models; generating=[…] gives them")
-    every = [model, *(generating(models) if generating else [model] * models)]  # without rows, itself will do
+    every = [model, *(generating(models) if generating else [model] * models)]  # no rows: the base stands in
     if not all(map(differentiable, every)):
         raise InputError("generating: ensemble follows gradients, and one of its models has none")
 
@@ -56,7 +56,7 @@ def ensemble(
         losses = torch.stack([cross_entropy(answer, target) for answer in answers])
         surest = torch.stack([sure(answer, target) for answer in answers])
         distance = distance_weight * (moving - factual).square().flatten(1).sum(1)
-        others = surest[1:].topk(enough, dim=0).values[-1]  # the least sure of those that have to agree
+        others = surest[1:].topk(enough, dim=0).values[-1]  # the least sure of the `enough` surest
         return Loss(losses.mean(0), distance, torch.minimum(surest[0], others))
 
     return descend(
@@ -72,5 +72,5 @@ def ensemble(
 
 
 def agreeing(share: float, models: int) -> int:
-    """Return how many of the models are at least that share of them, in (0, 1]: 2 of 3 are at least .5."""
+    """Return the least number of models that is at least that share of all, in (0, 1]: 2 of 3 for .5."""
     return max(1, ceil(share * models - 1e-9))  # .07 · 100 is 7.000000000000001

@@ -1,6 +1,6 @@
 """Gradient search: descend towards the target class, staying near the factual, and stop at the first success.
 
-With constraints=none it is the search of the paper (F. Hüttemann, Transferability of counterfactual examples across
+With constraints=none this is the paper's search (F. Hüttemann, Transferability of counterfactual examples across
 different models, project report, Ruhr-Universität Bochum).
 """
 
@@ -35,9 +35,9 @@ def gradient(
 
     Minimises BCE(model(x′), target) + distance_weight · d(x′, x) by Adam steps of size `lr`, from x′ = x, where d is
     ‖x′ − x‖² (l2), ‖x′ − x‖₁ (l1) or Σ |x′ₖ − xₖ| / MADₖ (mad). A row is done as soon as the model gives the target
-    class a probability of at least `confidence`, and has then taken `iterations` steps. `descend` says how constraints
-    are kept. refine=bisect then goes back along the line to the factual, as far as the confidence lasts. Settings out
-    of range raise an InputError that names the key.
+    class a probability of at least `confidence`, and fails if this takes more than `iterations` steps. `descend` says
+    how constraints are kept. refine=bisect then moves x′ back along the line to the factual, as far as the confidence
+    allows. A setting out of range raises an InputError that names the key.
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     check_float("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))

@@ -1,4 +1,4 @@
-"""Growing spheres (Laugel et al. 2018): draw around the factual, ever farther out, to the first of the target."""
+"""Growing spheres (Laugel et al. 2018): draw points ever farther from the factual, until one is of the target."""
 
 import torch
 from torch import Tensor
@@ -26,12 +26,12 @@ def growing_spheres(
     sparse: bool = True,
     batch_size: int = 64,
 ) -> Candidates:
-    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates; no gradient is needed. iterations: queries, at most.
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates; no gradient is needed. iterations: cap on queries.
 
-    Balls around x, halved from `radius` on, and then shells of the last radius, of `draws` points each (`grow`), until
-    one is of the target class with the `confidence`. The nearest such point is taken, and then features are put back to
-    the factual's, one after the other, as long as the class stays (`sparse`; their step 2; of tables). Their radial law
-    is uniform in volume, which in many dimensions leaves the inside of a ball empty.
+    Draws `draws` points per round in balls around x, halved from `radius` on, then in shells of the last radius
+    (`grow`), until one is of the target class with the `confidence`. The nearest such point is taken. With `sparse`
+    (their step 2; tables only), features are then set back to the factual's one by one, as long as the class stays.
+    Their radial law is uniform in volume, which in many dimensions leaves the inside of a ball empty.
     """
     check_int("counterfactual.iterations", iterations, least=check_int("counterfactual.draws", draws, least=1))
     check_int("counterfactual.batch_size", batch_size)

@@ -1,4 +1,4 @@
-"""Counterfactuals made elsewhere, by another library or by hand, out of a file: nothing is searched."""
+"""Counterfactuals read from a file that another library or a person made: nothing is searched."""
 
 import torch
 from torch import Tensor
@@ -24,12 +24,12 @@ def imported(
     units: str,
     index: str | None = None,
 ) -> Candidates:
-    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates, as the file `path` has them (`read_proposals`).
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates, read from the file `path` (`read_proposals`).
 
-    index: the column that has each row's factual, 0 … n − 1, of which there may be several rows or none; None for one
-    row per factual, in order. Every row is claimed and aims at the class that it reaches; the base and the constraint
-    judge it. As in `judge`, rounding of other libraries is undone. A data set puts factuals beyond a feature's range at
-    its end, so x′ beyond the same end is put there as well.
+    index: the column with each row's factual, 0 … n − 1; a factual may have several rows or none. None for one row per
+    factual, in order. Every row is claimed and aims at the class that it reaches; the base and the constraint judge it.
+    As in `judge`, rounding of other libraries is undone. A data set clips factuals to each feature's range, so x′
+    beyond the same end is clipped as well.
     """
     rows = x.cpu()
     points, factuals = read_proposals(path, shape=rows.shape[1:], space=space, units=units, index=index)
@@ -44,7 +44,7 @@ def imported(
     row = None if factuals is None else torch.from_numpy(factuals)
     order = slice(None) if row is None else row.argsort(stable=True)
     found = proposed_for(rows, torch.from_numpy(points)[order], None if row is None else row[order])
-    if found.row is not None:  # by factual, those without a row among them
+    if found.row is not None:  # sorted by factual, factuals without a row included
         again = found.row.argsort(stable=True)
         by = None if torch.equal(found.row[again], torch.arange(len(rows))) else found.row[again]
         found = found._replace(x=found.x[again], claimed=found.claimed[again], row=by)

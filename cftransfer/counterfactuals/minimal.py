@@ -13,8 +13,8 @@ from cftransfer.searching.refine import bisect, sparsify
 from cftransfer.searching.rows import in_passes
 from cftransfer.settings import check_int
 
-Sure = Callable[[Tensor, Tensor], Tensor]  # of logits and target, as `descent.criterion` gives it
-LINEARISED, MORE = 4, 20  # steps towards the boundary, of every row, and of those still short of it
+Sure = Callable[[Tensor, Tensor], Tensor]  # (logits, target), from `descent.criterion`
+LINEARISED, MORE = 4, 20  # steps towards the boundary: of every row; of rows still short of it
 CYCLES, HALVINGS, ACROSS, LAST = 2, 4, 3, 8  # of the walk; more brought less than .2 % on COMPAS
 EVALUATIONS = LINEARISED + MORE + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST  # at most
 SHORT = 0.05  # of a feature's range, root mean square over features: a short step
@@ -32,16 +32,16 @@ def minimal(
     confidence: float = 0.5,
     batch_size: int = 256,
 ) -> Candidates:
-    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates. iterations: evaluations of the model, at most.
+    """x: (n, *input) in [0, 1], target: (n,) classes → Candidates. iterations: cap on evaluations of the model.
 
-    `closest` to the factual in the relaxation of the constraint, where the target class has the `confidence`. Where
-    that does not survive its projection, the search goes on by Adam steps of size `lr` until a projection does
-    (`descend`). Then it takes features back one by one, whole or half of the way (`sparsify`); images, whose pixels are
-    too many for that, it moves back along the line (`bisect`). The nearest possible point is a problem in integers:
-    what is returned is near, not proven to be the nearest. After DeepFool
-    (Moosavi-Dezfooli et al. 2016: linearise and project), the boundary projections of FMN (Pintor et al. 2021) and DDN
-    (Rony et al. 2019: norm and direction apart). Unlike them it projects the factual, not the last iterate, and spends
-    evaluations on bisections, which need no gradient.
+    Takes the point `closest` to the factual in the relaxation of the constraint where the target class has the
+    `confidence`. If that point does not survive its projection, the search goes on by Adam steps of size `lr` until a
+    projection does (`descend`). Then features are set back one by one, whole or half of the way (`sparsify`); images
+    have too many pixels for that and move back along the line instead (`bisect`). The nearest possible point is an
+    integer problem: the returned point is near, not proven to be the nearest. After DeepFool (Moosavi-Dezfooli et al.
+    2016: linearise and project), the boundary projections of FMN (Pintor et al. 2021) and DDN (Rony et al. 2019: norm
+    and direction apart). Unlike them, this projects the factual, not the last iterate, and spends evaluations on
+    bisections, which need no gradient.
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     check_int("counterfactual.iterations", iterations, least=EVALUATIONS)
@@ -79,10 +79,11 @@ def closest(
     batch_size: int,
     sure: Sure = lead,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the nearest point seen to x, (n, *input), within low and high, whose margin is at least `needed`.
+    """Return the point nearest to x among those seen within low and high with a margin of at least `needed`.
 
-    x lies within low and high, (n, *input) both. Returns it with found: (n,) bool and evaluations: (n,) int64; x itself
-    where none was seen. Each row keeps the best of its own points, and takes the same ones in any company.
+    x lies within low and high, (n, *input) each. Returns the points, (n, *input), found: (n,) bool and evaluations:
+    (n,) int64; x itself where no such point was seen. Each row keeps the best of its own points, and tries the same
+    points alone and in any batch.
     """
 
     def block(x: Tensor, target: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,14 +94,14 @@ def closest(
 
 
 class _Best:
-    """The nearest point of each row that was seen to have the margin."""
+    """The nearest point seen so far, for each row, that has the margin."""
 
     def __init__(self, model: Asked, x: Tensor, target: Tensor, *, sure: Sure, needed: float) -> None:
         self.model, self.x, self.target, self.sure, self.needed = model, x, target, sure, needed
         self.point, self.length = x, torch.full((len(x),), torch.inf, device=x.device)
 
     def good(self, point: Tensor, logit_margin: Tensor | None = None) -> Tensor:
-        """Judge a point of every row, keep it where it is the best so far; return (n,) whether it has the margin."""
+        """Judge one point per row and keep it if it is the best so far; return (n,) whether it has the margin."""
         if logit_margin is None:
             with torch.no_grad():
                 logit_margin = self.sure(self.model(point), self.target)
@@ -111,7 +112,7 @@ class _Best:
         return right
 
     def bisect(self, wrong: Tensor, right: Tensor, halvings: int) -> None:
-        """Look for the boundary on the line between two points, of which `right` has the margin."""
+        """Look for the boundary between `wrong` and `right`; `right` has the margin."""
         for _ in range(halvings):
             middle = (wrong + right) / 2
             good = _wide(self.good(middle), middle)
@@ -125,7 +126,7 @@ def _walked(
     used = torch.full((len(x),), LINEARISED + 1 + CYCLES * (HALVINGS + 2 + ACROSS) + LAST, device=x.device)
 
     def tangent(point: Tensor, origin: Tensor = x, overshoot: float = OVERSHOOT) -> Tensor:
-        """Return the point nearest to `origin` beyond the boundary as it looks from `point`."""
+        """Return the point nearest to `origin` beyond the boundary as linearised at `point`."""
         moving = point.detach().requires_grad_()
         margins = sure(model(moving), target)
         (slope,) = torch.autograd.grad(margins.sum(), moving)
@@ -149,15 +150,15 @@ def _walked(
         point = tangent(best.point, overshoot=OVERSHOOT if cycle < CYCLES else OVERSHOOT / 10)
         best.good(point)
         best.bisect(point, best.point, ACROSS)
-    # No tangent ends nearer than the overshoot, a sixteenth of the way at most.
+    # A tangent ends an overshoot beyond the boundary, at most a sixteenth of the way.
     best.bisect(torch.lerp(x, best.point, 15 / 16).clamp(low, high), best.point, LAST)
     return best.point, best.length.isfinite(), used
 
 
 def _hopped(tangent: Callable[..., Tensor], best: _Best, low: Tensor, high: Tensor, used: Tensor) -> Tensor:
-    """Return where short steps from x lead the rows without a point so far, all judged but the last; counts `used`.
+    """Take short steps from x for rows without a point so far; judge all but the last, return it, and count `used`.
 
-    Linear steps from x may jump over a narrow target class, and back again, for ever.
+    Full linear steps from x may jump back and forth over a narrow target class for ever.
     """
     x = point = best.x
     longest = SHORT * x[0].numel() ** 0.5
@@ -175,17 +176,16 @@ def _hopped(tangent: Callable[..., Tensor], best: _Best, low: Tensor, high: Tens
 def halfspace(x: Tensor, slope: Tensor, low: Tensor, high: Tensor, *, level: Tensor) -> Tensor:
     """x, slope, low, high: (n, d), level: (n,) → (n, d): the z nearest to x with slope · z ≥ level and low ≤ z ≤ high.
 
-    z = clamp(x + λ slope); slope · z grows with λ ≥ 0 along straight pieces that end where a coordinate meets its
-    bound, so that λ is found by sorting these ends. Where no z of the box reaches the level, the corner that comes
-    closest.
+    z = clamp(x + λ slope). slope · z grows with λ ≥ 0 along straight pieces that end where a coordinate meets its
+    bound, so λ is found by sorting these ends. If no z of the box reaches the level, the closest corner is returned.
     """
     room = torch.where(slope > 0, high - x, low - x)
     ends = torch.where(slope == 0, 0.0, room / slope).clamp(0, 1e15)  # λ at which a coordinate stops
     ends, order = ends.sort(dim=1)
     weight = slope.square().gather(1, order)
     stopped = (weight * ends).cumsum(1)
-    before = torch.cat([torch.zeros_like(stopped[:, :1]), stopped[:, :-1]], 1)  # gained by those that have stopped
-    rate = weight.flip(1).cumsum(1).flip(1)  # slope · slope of those still moving
+    before = torch.cat([torch.zeros_like(stopped[:, :1]), stopped[:, :-1]], 1)  # gained by stopped coordinates
+    rate = weight.flip(1).cumsum(1).flip(1)  # slope · slope of coordinates still moving
     wanted = (level - (slope * x).sum(1)).clamp(min=0)
     piece = (before + rate * ends < wanted.unsqueeze(1)).sum(1, keepdim=True)
     within = piece.clamp(max=slope.shape[1] - 1)

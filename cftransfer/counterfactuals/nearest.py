@@ -1,4 +1,4 @@
-"""The nearest person who got the other decision: a row of the training split (NICE, Brughmans et al. 2023)."""
+"""The nearest training row of the target class (NICE, Brughmans et al. 2023)."""
 
 import torch
 from torch import Tensor
@@ -27,11 +27,11 @@ def nearest(
 ) -> Candidates:
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates; no gradient is needed.
 
-    Of the training rows labelled with the target class, to which the model gives it at least the `confidence`, the one
-    nearest to the factual in L1 or L2; of equally near ones the first. Rows are projected onto the constraint (under
-    `actionable`, fixed features become the factual's), and the model is asked again: of the `iterations` nearest rows,
-    the first that passes is taken. iterations: rows tried. NICE stops at the nearest row's features one by one; this
-    takes the whole row, which is also the end point of FACE (Poyiadzi et al. 2020).
+    Considers training rows labelled with the target class to which the model gives it at least the `confidence`, and
+    takes the one nearest to the factual in L1 or L2; the first of equally near ones. Rows are projected onto the
+    constraint (under `actionable`, fixed features become the factual's) and the model predicts again: among the
+    `iterations` nearest rows, the first that passes is taken. iterations: rows tried. NICE goes on from the nearest row
+    feature by feature; this takes the whole row, which is also the end point of FACE (Poyiadzi et al. 2020).
     """
     check_choice("counterfactual.distance", distance, ("l1", "l2"))
     check_int("counterfactual.iterations", iterations, least=1)
@@ -57,16 +57,16 @@ def nearest(
 
 
 def _candidates(model: Asked, background: Background, side: int, confidence: float) -> Tensor:
-    """Return the training rows of a class that the model also puts there."""
+    """Return the training rows of a class that the model also puts in that class."""
     sure, needed = criterion(confidence)
     right = sure(logits(model, background.x), torch.full((len(background.x),), side)) >= needed
     return background.x[right & (background.y == side)]
 
 
 def by_distance(x: Tensor, candidates: Tensor, *, p: int, most: int) -> Tensor:
-    """x: (n, *input) → (n, ≤ most) which candidates are nearest, in their order."""
+    """x: (n, *input) → (n, ≤ most) indices of the nearest candidates, nearest first."""
     parts = candidates.split(rows_at_once(candidates, numbers=BLOCK))
-    # Without matrix products, which round differently from row to row.
+    # Matrix products would round differently from row to row.
     apart = [
         torch.cdist(
             x.flatten(1), unit(part).to(x.device).flatten(1), p=p, compute_mode="donot_use_mm_for_euclid_dist"

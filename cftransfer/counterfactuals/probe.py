@@ -1,4 +1,4 @@
-"""PROBE (Pawelczyk et al. 2023): a counterfactual that holds when a person carries it out with some noise."""
+"""PROBE (Pawelczyk et al. 2023): a counterfactual that holds when it is carried out with some noise."""
 
 from statistics import NormalDist
 
@@ -11,7 +11,7 @@ from cftransfer.searching.constraint import Constraint
 from cftransfer.searching.descent import Loss, check_descent, criterion, descend, held, positive
 from cftransfer.settings import check_float
 
-TINY = 1e-30  # for the length of a slope of 0
+TINY = 1e-30  # in place of a slope of length 0
 
 
 def probe(
@@ -32,9 +32,9 @@ def probe(
 
     Minimises max(0, Δ(x′) − invalidation) + BCE(model(x′), target) + distance_weight · ‖x′ − x‖₁ by Adam steps of size
     `lr` from x′ = x. Δ is the share of x′ + N(0, sigma² I) that the model does not put in the target class, to first
-    order: 1 − Φ(m(x′) / (sigma ‖∇m(x′)‖)), m the target's lead. It is exact for linear models; a
-    network's slope changes within sigma, and its true share may be above Δ (docs/methods.md has both). A row is done as
-    soon as Δ ≤ `invalidation` (their r) and the model gives the target class at least the `confidence`.
+    order: 1 − Φ(m(x′) / (sigma ‖∇m(x′)‖)), where m is the target's lead. Δ is exact for linear models; a network's
+    slope changes within sigma, so its true share may be above Δ (docs/methods.md has both). A row is done as soon as
+    Δ ≤ `invalidation` (their r) and the model gives the target class at least the `confidence`.
 
     >>> from cftransfer import search
     >>> base = torch.nn.Linear(1, 1)
@@ -73,11 +73,11 @@ def probe(
 
 
 def invalidation_rate(leading: Tensor, spread: Tensor) -> Tensor:
-    """Return 1 − Φ(lead / spread): (n,), the share of noisy x′ that loses the target, to first order."""
+    """Return 1 − Φ(lead / spread), (n,): the share of noisy x′ outside the target class, to first order."""
     return torch.special.ndtr(-leading / spread.clamp(min=TINY))
 
 
 def _slope(leading: Tensor, moving: Tensor) -> Tensor:
-    """Return ‖∇ lead‖₂, (n,), itself with a gradient."""
+    """Return ‖∇ lead‖₂, (n,), differentiable."""
     (slope,) = torch.autograd.grad(leading.sum(), moving, create_graph=True)  # rows do not meet
     return slope.flatten(1).norm(dim=1)

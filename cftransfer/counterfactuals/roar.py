@@ -28,12 +28,12 @@ def roar(
 
     min over x′ of max over ‖δ‖∞ ≤ `delta` of BCE(θ + δ; x′) + distance_weight · ‖x′ − x‖₁, by Adam
     steps of size `lr` from x′ = x, where θ are the weights and bias of the model's last linear layer. The worst δ is
-    known: with φ the features that the layer sees, it takes delta (‖φ(x′)‖₁ + 1) from the target's logit, and as much
-    again from its distance to the others where every class has weights of its own. A row is done at the first x′ that
-    keeps its class under it, and to which the model itself gives at least the `confidence`. For linear models φ is x
-    and this is the paper's problem. For networks the authors fit a linear model around x (LIME), whose worst case says
-    little of the network, and misses the network's own boundary; the last layer is a part of the network, and the worst
-    case over it exact. They go on until the loss is least; this ends at the first success.
+    known: it lowers the target's logit by delta (‖φ(x′)‖₁ + 1), where φ are the features that the layer sees. If every
+    class has weights of its own, it also raises another class's logit by as much. A row is done at the first x′ that
+    keeps its class under the worst δ and to which the model itself gives at least the `confidence`. For linear models φ
+    is x, and this is the paper's problem. For networks the authors fit a linear model around x (LIME); its worst case
+    says little about the network and misses the network's own boundary. The last layer is part of the network, and its
+    worst case is exact. The authors minimise to the end; this stops at the first success.
 
     >>> import torch
     >>> from cftransfer import search
@@ -47,7 +47,7 @@ def roar(
     positive("delta", delta)
     check_float("counterfactual.distance_weight", distance_weight, inside="≥ 0", among=lambda w: 0 <= w < float("inf"))
     (sure, _), layer = criterion(confidence), last_layer(model, x, method="roar")
-    shift = delta if layer.outputs == 1 else 2 * delta  # of the target's logit against another's
+    shift = delta if layer.outputs == 1 else 2 * delta  # per unit of ‖φ‖₁, of the target's lead
 
     def objective(moving: Tensor, factual: Tensor, target: Tensor, _: Tensor) -> Loss:
         logits, features = layer.features(moving)

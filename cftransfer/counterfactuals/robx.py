@@ -1,4 +1,4 @@
-"""RobX (Dutta et al. 2022): a counterfactual, moved towards training rows around which the base is surely sure."""
+"""RobX (Dutta et al. 2022): move a counterfactual towards training rows around which the base is stably sure."""
 
 from collections.abc import Callable
 from math import prod
@@ -18,9 +18,9 @@ from cftransfer.searching.rows import in_passes
 from cftransfer.searching.start import begun_with, check_start
 from cftransfer.settings import check_float, check_int
 
-ROWS = 10_000  # of the training split at most; the first, since it is shuffled
-Stable = Callable[[Tensor, Tensor], Tensor]  # of points and target → (n,) bool
-HALVINGS = 8  # of the way to a training row; a 256th of it is left
+ROWS = 10_000  # most training rows; the first ones, since the split is shuffled
+Stable = Callable[[Tensor, Tensor], Tensor]  # (points, target) → (n,) bool
+HALVINGS = 8  # of the way to a training row, down to a 256th
 
 
 def robx(
@@ -41,15 +41,15 @@ def robx(
 ) -> Candidates:
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates; no gradient is needed.
 
-    The stability of a point is R(z) = meanᵢ p(zᵢ) − sdᵢ p(zᵢ), zᵢ ~ N(z, sigma² I), i = 1 … draws, p the probability of
-    the target (their definition of counterfactual stability). The counterfactual of `start` is done if it has
-    R ≥ `stability` (their τ). Otherwise it moves on the straight lines to the `rows` training rows nearest to the
-    factual (L2) that are stable themselves (their conservative counterfactuals), no farther than R ≥ `stability` takes,
-    and the point nearest to the factual is taken. Where there is no such training row, the status is `no_row`. Their
-    RobX takes small steps along each line; this bisects it, and every point is projected before it is asked. The draws
-    are the same around every point, so that R is one function: with others, a training row that was just stable would
-    not be so at the end of the line. iterations: those of `start`, and the points tried, each of which costs `draws`
-    queries.
+    The stability of a point is R(z) = meanᵢ p(zᵢ) − sdᵢ p(zᵢ), zᵢ ~ N(z, sigma² I), i = 1 … draws, where p is the
+    probability of the target (their counterfactual stability). The counterfactual of `start` is done if R ≥ `stability`
+    (their τ). Otherwise it moves along the straight lines to the `rows` nearest training rows (L2 from the factual)
+    that are stable themselves (their conservative counterfactuals), only as far as R ≥ `stability` requires; the
+    resulting point nearest to the factual is taken. Without a stable training row, the status is `no_row`. Their RobX
+    takes small steps along each line; this bisects it, and projects every point before the base predicts it. The draws
+    are the same around every point, so that R is one function; otherwise a training row that was just stable might not
+    be stable at the end of its line. iterations: the iterations of `start` plus the points tried; each point costs
+    `draws` queries.
     """
     check_float("counterfactual.stability", stability, inside="between 0 and 1", among=lambda tau: 0 < tau < 1)
     positive("sigma", sigma)
@@ -119,7 +119,7 @@ def _stable_rows(model: Asked, stable: Stable, split: Background, side: int, dev
 def _moved(
     stable: Stable, x: Tensor, begun: Tensor, ends: Tensor, *, target: Tensor, constraint: Constraint
 ) -> tuple[Tensor, Tensor]:
-    """x, begun: (n, *input), ends: (n, lines, *input) → the stable point nearest to x, and (n,) whether there is."""
+    """x, begun: (n, *input), ends: (n, lines, *input) → the stable point nearest to x, and (n,) whether one exists."""
     (many, lines), wide = ends.shape[:2], [1] * (x.dim() - 1)
     factual, origin = (part.repeat_interleave(lines, 0) for part in (x, begun))
     ends = ends.flatten(0, 1)

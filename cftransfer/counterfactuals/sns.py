@@ -1,4 +1,4 @@
-"""Stable neighbour search (Black, Wang, Fredrikson 2022): a point nearby on whose way the base is sure all along."""
+"""Stable neighbour search (Black, Wang, Fredrikson 2022): a nearby point with the base sure along the whole way."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from cftransfer.searching.distance import BLOCK
 from cftransfer.searching.row_random import normal, row_seeds
 from cftransfer.settings import check_int
 
-JITTER = 1e-3  # standard deviation of where a row begins beside its counterfactual; the authors' too
+JITTER = 1e-3  # standard deviation of a row's start around its counterfactual; the authors' value
 
 
 def sns(
@@ -32,10 +32,10 @@ def sns(
 ) -> Candidates:
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
-    From the counterfactual x_c of `minimal`, within the L2 ball of `radius` (the paper's ε) around it: maximises the
-    mean of p(target) over `points` points at equal steps on the segment from the factual to x′ (a sum for the paper's
-    integral) in `steps` steps of length `lr`. The best point seen is returned, not the last, and the base is asked at
-    every step.
+    Starts from the counterfactual x_c of `minimal` and stays within the L2 ball of `radius` (the authors' ε) around it.
+    Maximises the mean of p(target) over `points` points at equal steps on the segment from the factual to x′ (a sum in
+    place of their integral), in `steps` steps of length `lr`. Returns the best point seen, not the last; the base
+    predicts at every step.
     """
     positive("radius", radius)
     positive("lr", lr)

@@ -1,4 +1,4 @@
-"""T-Rex (Hamman et al. 2023): a counterfactual that the base is sure of in a Gaussian neighbourhood, not at a point."""
+"""T-Rex (Hamman et al. 2023): a counterfactual with the base sure in a Gaussian neighbourhood, not only at a point."""
 
 from math import prod
 
@@ -32,11 +32,11 @@ def trex(
 ) -> Candidates:
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
-    From the counterfactual of `minimal`, steps of length `lr` up the gradient of
-    R(x′) = meanᵢ p(xᵢ) − meanᵢ |p(xᵢ) − p(x′)|, xᵢ ~ N(x′, sigma² I), i = 1 … draws, p the probability of the target:
-    the paper's measure of stability, estimated. A row is done as soon as R(x′) ≥ `stability` (its τ), and fails if it
-    is not after `iterations` steps. A row has draws of its own, the same at every step and in any company, so that R is
-    a function of x′ alone.
+    Starts from the counterfactual of `minimal` and takes steps of length `lr` up the gradient of
+    R(x′) = meanᵢ p(xᵢ) − meanᵢ |p(xᵢ) − p(x′)|, xᵢ ~ N(x′, sigma² I), i = 1 … draws, where p is the probability of the
+    target: an estimate of the authors' measure of stability. A row is done as soon as R(x′) ≥ `stability` (their τ),
+    and fails if this takes more than `iterations` steps. Each row has its own draws, the same at every step and in any
+    batch, so that R is a function of x′ alone.
     """
     check_float("counterfactual.stability", stability, inside="between 0 and 1", among=lambda tau: 0 < tau < 1)
     positive("sigma", sigma)

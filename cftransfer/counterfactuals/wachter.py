@@ -1,4 +1,4 @@
-"""Wachter, Mittelstadt, Russell 2017: the prediction weighs more and more against the distance, until it changes."""
+"""Wachter, Mittelstadt, Russell 2017: weigh the prediction more and more against the distance, until it changes."""
 
 import torch
 from torch import Tensor
@@ -28,11 +28,11 @@ def wachter(
 ) -> Candidates:
     """x: (n, *input) in [0, 1], target: (n,) classes → Candidates.
 
-    min over x′ max over λ of λ (p(x′) − 1)² + Σ |x′ₖ − xₖ| / MADₖ (their equations 3 and 4), by Adam steps of size
-    `lr` from x′ = x. λ begins at `weight` and is multiplied by `factor` after every `patience` iterations without
-    success; `iterations` is the cap on all of them. A row is done at the first x′ to which the model gives a
-    probability of at least `confidence` in the target class. Where the authors end when |p − target| is small, this is
-    the boundary at .5. The MAD of an input that has none is its standard deviation (`mad_scale`).
+    Solves min over x′, max over λ of λ (p(x′) − 1)² + Σ |x′ₖ − xₖ| / MADₖ (their equations 3 and 4), by Adam steps of
+    size `lr` from x′ = x. λ begins at `weight` and is multiplied by `factor` after every `patience` iterations without
+    success; `iterations` caps all steps. A row is done at the first x′ to which the model gives a probability of at
+    least `confidence` in the target class; the authors stop when |p − target| is small. An input with a MAD of 0 uses
+    its standard deviation (`mad_scale`).
     """
     check_descent(model, confidence=confidence, iterations=iterations, lr=lr, batch_size=batch_size)
     positive("weight", weight)
@@ -45,7 +45,7 @@ def wachter(
     def objective(moving: Tensor, factual: Tensor, target: Tensor, age: Tensor) -> Loss:
         logits = model(moving)
         heavier = weight * factor ** (age // patience).to(moving)
-        wrong = torch.sigmoid(-margin(logits, target)).square()  # 1 less the probability of the target
+        wrong = torch.sigmoid(-margin(logits, target)).square()  # of 1 − the probability of the target
         distance = ((moving - factual).abs() / scale).flatten(1).sum(1)
         return Loss(heavier * wrong, distance, sure(logits, target))
 
