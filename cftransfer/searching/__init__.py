@@ -1,4 +1,4 @@
-"""The engine of a search: what methods share, and the second opinion on what they propose.
+"""The engine of a search: code that methods share, and the second opinion on their proposals.
 
-The package is not called `search` because the function is: `cftransfer.search` cannot be both.
+The package is not called `search`, because `cftransfer.search` is a function.
 """

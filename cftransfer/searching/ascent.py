@@ -1,4 +1,4 @@
-"""From a counterfactual on, towards points of which the base is surer in a wider sense: what sns and trex share."""
+"""Gradient ascent from a found counterfactual on a stability score; shared by sns and trex."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from cftransfer.searching.candidates import Candidates
 from cftransfer.searching.constraint import Constraint
 from cftransfer.searching.rows import State, run_rows
 
-Stability = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # of x′, target, extra → what to raise, margin
+Stability = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (x′, target, extra) → stability, margin
 
 
 def ascend(
@@ -32,12 +32,14 @@ def ascend(
 ) -> Candidates:
     """Raise stability(x′, target, extra), (n,), by normalised gradient steps of L2 length `lr` from the x′ of `begun`.
 
-    Each step is judged at its projection, which the gradient goes straight through, and kept if the margin is still
-    `needed` and no point kept before was more stable: the last need not be the best. A row is done when what is kept
-    has `enough` stability; with enough = inf it takes all its `steps`. It stays within `radius` (L2) of where it began,
-    and begins `jitter`, (n, *input), beside. Rows that were not found before are left alone; iterations: the cap on all
-    steps, those of `begun` included. extra: (n, …), what else stability is a function of; `unfold` makes that of it for
-    the rows in work, where it would be too much for all.
+    Each step is judged at its projection (the gradient ignores the projection), and kept if the margin is still at
+    least `needed` and no point kept before was more stable; so the best point need not be the last. A row is done when
+    its kept point has `enough` stability; with enough = inf it takes all its `steps`. It starts at its counterfactual
+    plus `jitter`, (n, *input), and stays within `radius` (L2) of the counterfactual. Rows that `begun` did not find are
+    left alone.
+
+    iterations: cap on all steps, including the steps of `begun`. extra: (n, …), further input of `stability`.
+    unfold: expands `extra` for the rows in work; expanding it for all rows would not fit in memory.
     """
     left = (iterations - begun.iterations).clamp(min=0, max=steps) * begun.claimed
 
@@ -49,11 +51,11 @@ def ascend(
         return {name: part.clone() for name, part in state.items()}
 
     def step(state: State, age: Tensor) -> tuple[State, Tensor, State]:
-        first = (age == 0).view(-1, *[1] * (x.dim() - 1))  # the starting point is judged as well, before its jitter
+        first = (age == 0).view(-1, *[1] * (x.dim() - 1))  # the start is judged without its jitter
         z = torch.where(first, state["origin"], state["z"])
         point = constraint.project(z, state["x"]).requires_grad_()
         worth, surest = stability(point, state["target"], state["extra"])
-        (slope,) = torch.autograd.grad(worth.sum(), point)  # rows do not meet in a sum
+        (slope,) = torch.autograd.grad(worth.sum(), point)  # a sum keeps rows independent
         worth = worth.detach()
         better = (surest.detach() >= needed) & (worth > state["most"])
         wide = better.view(-1, *[1] * (x.dim() - 1))
@@ -75,6 +77,6 @@ def ascend(
 
 
 def _within(z: Tensor, origin: Tensor, radius: float) -> Tensor:
-    """Return z, brought back along the line to its origin where it is farther than `radius` from it."""
+    """Return z, pulled back along the line to its origin wherever it is farther away than `radius`."""
     length = (z - origin).flatten(1).norm(dim=1).clamp(min=torch.finfo(z.dtype).tiny)
     return origin + (z - origin) * (radius / length).clamp(max=1).view(-1, *[1] * (z.dim() - 1))

@@ -1,4 +1,4 @@
-"""What a method proposes, and what the base and the constraint confirm of it."""
+"""Candidates, proposed by a method, and Counterfactuals, judged by the base and the constraint."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,23 +21,25 @@ class Background(NamedTuple):
 
 
 def needs(background: Background | None, what: str) -> Background:
-    """Return the training split; InputError, naming what needs it, where there is none."""
+    """Return the training split; InputError without one, which says that `what` needs it."""
     if background is None:
         raise InputError(f"counterfactual: {what} needs the training split, as background=(x_train, y_train)")
     return background
 
 
 class Candidates(NamedTuple):
-    """What a method proposes. x: (n, *input), the counterfactuals, or where the search stood.
+    """The proposals of a method. x: (n, *input), the counterfactuals, or the last point of a search that failed.
 
-    claimed: (n,) bool, what the method takes for a counterfactual. iterations: (n,) int64, steps or queries taken.
-    relaxed, crossed: (n, *input) and (n,) bool, where the relaxation of the constraint first was on the target's side
-    and whether it ever was, before anything was projected; None where there is no such moment.
-    row: (n,) int64, which factual each is a proposal for, where factuals have several; every factual has at least one.
-    None where proposal i is the one for factual i.
-    target: (n,) int64, the class that each aims at, where the caller names none and the method knows better than the
-    base's second choice; else None.
-    no_row: (n,) bool, where the training split has no row that the method could go to; None where it needs none.
+    claimed: (n,) bool, whether the method takes it for a counterfactual. iterations: (n,) int64, steps or queries
+    taken.
+    relaxed, crossed: (n, *input) and (n,) bool, the first point in the relaxation of the constraint that was in the
+    target class before any projection, and whether there was one; None for methods without a relaxation.
+    row: (n,) int64, the factual of each proposal, if factuals have several; every factual has at least one. None if
+    proposal i is for factual i.
+    target: (n,) int64, the class that each proposal aims at, used if the caller names none and the method knows better
+    than the base's second choice; otherwise None.
+    no_row: (n,) bool, whether the training split lacks a row for the method to go to; None for methods without such
+    rows.
     """
 
     x: Tensor
@@ -52,21 +54,20 @@ class Candidates(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Counterfactuals:
-    """What was found on one base, one entry per factual, or one per proposal where factuals have several.
+    """Judged counterfactuals of one base: one entry per factual, or one per proposal if factuals have several.
 
     factual, counterfactual: (n, *input) float32; x′ is where the search ended, found or not.
     target: (n,) int64, the class aimed at.
     factual_logit, logit: (n,), or (n, K), the base's logits at x and at x′, each by a fresh forward pass.
-    claimed: (n,) bool, what the method proposed as a counterfactual; found: (n,) bool, what the base and the constraint
-    confirm of it; possible: (n,) bool, whether x′ satisfies the constraint.
-    iterations: (n,) int64, steps or queries taken; 0 where nothing was searched.
-    relaxed: (n, *input) float32, where the search first was on the target's side before anything was projected;
-    relaxed_found: (n,) bool, whether it ever was, confirmed by the base. None where nothing had to be projected.
-    row: (n,) int64, the number of each entry's factual, where factuals have several; None where entry i is of factual
-    i. Every factual has at least one entry.
-    no_row: (n,) bool, where the method needs rows of the training split of which there is none; None where it needs
-    none.
-    base, space: the model and the space that they were found with; None where they come out of a store.
+    claimed: (n,) bool, whether the method proposed x′ as a counterfactual; found: (n,) bool, whether the base and the
+    constraint confirm it; possible: (n,) bool, whether x′ satisfies the constraint.
+    iterations: (n,) int64, steps or queries taken; 0 if nothing was searched.
+    relaxed: (n, *input) float32, the search's first point on the target's side, before any projection; relaxed_found:
+    (n,) bool, whether there was one, confirmed by the base. None if no projection was needed.
+    row: (n,) int64, the number of each entry's factual, if factuals have several; every factual has at least one. None
+    if entry i is for factual i.
+    no_row: (n,) bool, whether the training split lacks a row that the method needs; None for methods without such rows.
+    base, space: the model and the space that they were found with; None if read from a store.
     generating: the models that the method searched on beside the base; they cannot be asked as references.
     framed: whether the factuals came as a DataFrame.
     settings: how they were made: method, constraints and the method's own settings.
@@ -101,15 +102,15 @@ class Counterfactuals:
 
     @property
     def proposal(self) -> Tensor:
-        """(n,) int64: 0, 1, … among the entries of one factual, in their order."""
+        """(n,) int64: 0, 1, … within the entries of one factual, in their order."""
         if self.row is None:
             return torch.zeros(len(self), dtype=torch.long)
         order = self.row.argsort(stable=True)
-        first = torch.searchsorted(self.row[order], self.row[order])  # where the entries of its factual begin
+        first = torch.searchsorted(self.row[order], self.row[order])  # first entry of the same factual
         return torch.empty_like(self.row).scatter(0, order, torch.arange(len(self)) - first)
 
     def entry(self, factual: int, proposal: int = 0) -> int:
-        """Return the place of a proposal among the entries."""
+        """Return the index of the entry that holds a proposal."""
         return factual if self.row is None else int((self.row == factual).nonzero()[proposal])
 
     @property
@@ -119,16 +120,16 @@ class Counterfactuals:
 
     @property
     def in_target(self) -> Tensor:
-        """(n,) bool: whether the base puts the factual itself in the target class, so that there is nothing to find."""
+        """(n,) bool: whether the base already puts the factual in the target class, which leaves nothing to find."""
         return predicted(self.factual_logit) == self.target
 
     @property
     def status(self) -> np.ndarray:
         """(n,) words: found, or the reason why not.
 
-        in_target: the factual was of the target class to begin with. lost_by_projection: a counterfactual before it was
-        projected onto the constraint. no_row: the training split has no row of the kind that the method goes to.
-        not_found: the method gave up. not_possible: the constraint forbids it. lost: the base does not confirm it.
+        in_target: the factual was already in the target class. lost_by_projection: it was a counterfactual until it was
+        projected onto the constraint. no_row: the training split has no row that the method could go to. not_found: the
+        method gave up. not_possible: the constraint forbids it. lost: the base does not confirm it.
         """
         crossed = self.relaxed_found if self.relaxed_found is not None else torch.zeros_like(self.found)
         without = self.no_row if self.no_row is not None else torch.zeros_like(self.found)

@@ -1,4 +1,4 @@
-"""What a counterfactual may be, from anything at all to what a person could do, and the nearest such point."""
+"""Which points may be counterfactuals, from any point to changes that a person could make, and the nearest of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,17 +18,16 @@ from cftransfer.settings import check_choice
 class Constraint:
     """Points that a search may give as counterfactuals of a factual, and a relaxation in which gradients can move.
 
-    none: every point, the paper's own search. box: every feature in its range. possible: integers are integers,
-    binaries and ordinals one of their categories, one-hot groups one-hot. actionable: possible, and features that a
-    person cannot change are as they were, others move only the way they can. Of images possible and actionable are the
-    same: every value of a pixel is a whole grey level, k/255, as a file of bytes holds it. That goes for x′ alone; a
-    factual given as floats may lie between grey levels.
+    none: every point, as in the paper's search. box: every feature in its range. possible: integers are integers,
+    binaries and ordinals take one of their categories, one-hot groups are one-hot. actionable: possible, and features
+    that a person cannot change keep the factual's value, others move only in their allowed direction. For images
+    possible and actionable are the same: every pixel value is a whole grey level, k/255, as in a file of bytes. This
+    holds for x′ alone; a factual given as floats may lie between grey levels.
 
-    feature: (columns,) which feature a column belongs to, features being numbered from 0; of images every value of a
-        pixel is a feature of its own.
+    feature: (columns,) the number of each column's feature, from 0; in images every pixel value is its own feature.
     discrete: columns with levels; levels: (discrete, most) ascending, padded with infinity.
     groups: (groups, most) columns of each one-hot group, padded with the number of columns.
-    fixed, rising, falling: (columns,) bool, which may not change, or change one way only.
+    fixed, rising, falling: (columns,) bool, columns that may not change, or only increase, or only decrease.
     greys: whether every input is a whole grey level.
     """
 
@@ -53,7 +52,7 @@ class Constraint:
         return replace(self, **tensors)  # type: ignore[arg-type]
 
     def bounds(self, factual: Tensor) -> tuple[Tensor, Tensor]:
-        """factual: (n, *input) → the least and the largest value of each input, (n, *input) both."""
+        """factual: (n, *input) → the least and the largest value of each input, each (n, *input)."""
         if self.name == "none":
             return torch.full_like(factual, -torch.inf), torch.full_like(factual, torch.inf)
         low, high = torch.zeros_like(factual), torch.ones_like(factual)
@@ -71,8 +70,7 @@ class Constraint:
     def project(self, z: Tensor, factual: Tensor) -> Tensor:
         """z, factual: (n, *input) → the nearest point (L2) that satisfies the constraint exactly.
 
-        A direction is kept before nearness: where the nearest level lies on the wrong side of the factual, the factual
-        stays.
+        Direction goes before nearness: if the nearest level lies on the wrong side of the factual, the factual stays.
         """
         if self.greys:
             return nearest_greys(z)
@@ -83,7 +81,7 @@ class Constraint:
         if len(self.discrete):
             point[:, self.discrete] = self._nearest_levels(point[:, self.discrete])
         if len(self.groups):
-            # Of z itself: within the bounds, what lies beyond them would be equally large.
+            # From z, not from `point`: clamping to the bounds would make values beyond them equal.
             largest = torch.nn.functional.pad(z, (0, 1), value=-torch.inf)[:, self.groups].argmax(2)  # (n, groups)
             padded = torch.nn.functional.pad(point, (0, 1))
             chosen = self.groups.expand(len(point), -1, -1).gather(2, largest.unsqueeze(2)).squeeze(2)
@@ -97,7 +95,7 @@ class Constraint:
         return (same & x.isfinite()).flatten(1).all(1)
 
     def _nearest_levels(self, values: Tensor) -> Tensor:
-        """values: (n, discrete) → the same, each the nearest of its column's levels; the lower of two as near."""
+        """values: (n, discrete) → the same, rounded to the column's nearest level; the lower one of a tie."""
         columns = values.T.contiguous()
         above = torch.searchsorted(self.levels, columns).clamp(max=self.levels.shape[1] - 1)
         below = (above - 1).clamp(min=0)
@@ -108,11 +106,11 @@ class Constraint:
 def constraint(name: str, space: FeatureSpace | PixelSpace | None, *, inputs: Tensor | None = None) -> Constraint:
     """Return the constraint of that name on a space; InputError for an unknown name.
 
-    inputs: (n, *input), whose shape takes the place of a space for none and box, which need no other knowledge.
+    inputs: (n, *input); for none and box, their shape is enough in place of a space.
     """
     check_choice("counterfactual.constraints", name)
     if space is None and (name not in ("none", "box") or inputs is None):
-        raise InputError(f"constraints={name}: needs space=FeatureSpace(…), which says what is possible")
+        raise InputError(f"constraints={name}: needs space=FeatureSpace(…), which describes the features")
     if not isinstance(space, FeatureSpace):
         shape = space.shape if space is not None else inputs.shape[1:]  # type: ignore[union-attr]
         greys = name not in ("none", "box")
@@ -131,7 +129,7 @@ def constraint(name: str, space: FeatureSpace | PixelSpace | None, *, inputs: Te
 
 
 def _discrete(features: Sequence[Feature]) -> dict[str, Tensor]:
-    """Return where the columns of features that are not continuous stand, and what they can be."""
+    """Return the columns of features that are not continuous, and the values that they can take."""
     first = np.cumsum([0, *(feature.columns for feature in features)])
     levels = {int(at): f.levels for at, f in zip(first, features, strict=False) if f.levels is not None}
     groups = [np.arange(at, at + f.columns) for at, f in zip(first, features, strict=False) if f.kind == "categorical"]

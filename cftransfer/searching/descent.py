@@ -14,20 +14,20 @@ from cftransfer.searching.constraint import Constraint
 from cftransfer.searching.rows import State, run_rows
 from cftransfer.settings import check_float, check_int
 
-BOUNDARY = 0.5  # the confidence at which a search stops at the decision boundary
+BOUNDARY = 0.5  # with this confidence a search stops at the decision boundary
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as in Kingma and Ba 2015
 ROUNDING = 1e-5  # logits; a later pass of another shape must give the same class
 
 
 class Loss(NamedTuple):
-    """prediction, distance: (n,) parts of a row's loss, to be added. sure: (n,) of the logits, as `criterion` says."""
+    """prediction, distance: (n,) parts of a row's loss, added up. sure: (n,), from the logits, as `criterion` says."""
 
     prediction: Tensor
     distance: Tensor
     sure: Tensor
 
 
-Objective = Callable[[Tensor, Tensor, Tensor, Tensor], Loss]  # of x′, factual, target (float), age
+Objective = Callable[[Tensor, Tensor, Tensor, Tensor], Loss]  # (x′, factual, target (float), age)
 
 
 def descend(
@@ -44,13 +44,14 @@ def descend(
 ) -> Candidates:
     """x: (n, *input), target: (n,) classes → Candidates; every row moves at its own pace, in steps of size `lr`.
 
-    Until a row's relaxation z first has the `confidence` in its target, it follows the gradient of prediction +
-    distance at z; if the projection of z is z itself, it is done. From then on it is judged at the projection, and
-    follows the gradient of the prediction alone, taken there and applied to z (a straight-through estimator), until the
-    projection also has the confidence. A row that is not done after `iterations` steps comes back where it stands.
+    Until a row's relaxation z first has the `confidence` in its target, the row follows the gradient of
+    prediction + distance at z; if the projection of z is z itself, it is done. After that the row is judged at its
+    projection. It follows the gradient of the prediction alone, taken at the projection and applied to z (a
+    straight-through estimator), until the projection has the confidence as well. A row that is not done after
+    `iterations` steps is returned as it is.
 
-    start: (n, *input) and (n,) bool, where rows begin, and which have crossed before: these are judged at their
-    projections at once. None: at x.
+    start: (n, *input) and (n,) bool, the rows' starting points, and which rows have already crossed; those are judged
+    at their projections from the first step. None: start at x.
     """
     _, needed = criterion(confidence)
 
@@ -64,7 +65,7 @@ def descend(
         projected = z if constraint.exact else constraint.project(z, factual)
         point = torch.where(_rows(crossed, z), projected, z).requires_grad_()
         loss = objective(point, factual, state["target"], age)
-        (slope,) = torch.autograd.grad((loss.prediction + loss.distance * ~crossed).sum(), point)  # rows do not meet
+        (slope,) = torch.autograd.grad((loss.prediction + loss.distance * ~crossed).sum(), point)  # rows stay apart
         convinced = loss.sure.detach() >= needed
         fits = crossed if not constraint.exact else torch.ones_like(crossed)
         fits = fits | (projected == z).flatten(1).all(1)
@@ -82,21 +83,21 @@ def descend(
 
 
 def criterion(confidence: float) -> tuple[Callable[[Tensor, Tensor], Tensor], float]:
-    """Return when a model is sure enough of the target: a function of its logits and the target, and what it needs.
+    """Return a function of logits and target, and the value from which a model is sure enough of the target.
 
-    At a confidence of .5 the model has to predict the target (`lead`); above, the target has to have that probability
-    (`margin`). In a binary task the two are one. What is needed is a trifle more than 0, for rounding.
+    At a confidence of .5 the model has to predict the target (`lead`); above .5, the target has to have that
+    probability (`margin`). In a binary task these are the same. The threshold is slightly above 0, for rounding.
     """
     return (lead if confidence == BOUNDARY else margin), log(confidence / (1 - confidence)) + ROUNDING
 
 
 def held(sure: Tensor, worst: Tensor, confidence: float) -> Tensor:
-    """Return what reaches the need of `criterion` where `sure` does and `worst`, a lead in logits, is above 0: (n,)."""
+    """Return (n,), at least the threshold of `criterion` where `sure` is and `worst`, a lead in logits, is above 0."""
     return torch.minimum(sure, worst + log(confidence / (1 - confidence)))
 
 
 def check_descent(model: Asked, *, confidence: float, iterations: int, lr: float, batch_size: int) -> None:
-    """Raise an InputError that names the key for settings of methods that follow gradients, or for a model without."""
+    """Check the settings of a gradient method; InputError names a wrong key, or says that the model has no gradient."""
     if not differentiable(model):
         queries = "counterfactual=nearest and counterfactual=growing_spheres need none"
         raise InputError(f"counterfactual: this method follows gradients, and the base's model has none; {queries}")
@@ -118,12 +119,12 @@ def positive(name: str, value: float) -> None:
 
 
 def _rows(flags: Tensor, x: Tensor) -> Tensor:
-    """Return flags, (n,), as (n, 1, …), to stand beside x: (n, *input)."""
+    """Return flags, (n,), as (n, 1, …), to broadcast against x: (n, *input)."""
     return flags.view(-1, *[1] * (x.dim() - 1))
 
 
 def _adam(state: State, slope: Tensor, age: Tensor, lr: float) -> State:
-    """One step of every row, each with the bias correction of its own age: (n,) ≥ 1."""
+    """Take one Adam step per row, with the bias correction of the row's own age: (n,) ≥ 1."""
     mean = torch.lerp(slope, state["mean"], BETAS[0])
     square = torch.lerp(slope.square(), state["square"], BETAS[1])
     age = _rows(age, slope).to(slope)

@@ -1,4 +1,4 @@
-"""How far a counterfactual is from its factual."""
+"""The distance between a counterfactual and its factual."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from cftransfer.data.pixels import unit
 from cftransfer.models.prediction import rows_at_once
 
-BLOCK = 2**23  # inputs in work at once, 32 MiB: 55 images of 224 × 224 pixels, all rows of a table
+BLOCK = 2**23  # numbers per pass, 32 MiB: 55 images of 224 × 224 pixels, or all rows of a table
 
 
 def distance(x: Tensor, other: Tensor, *, p: float = 2) -> Tensor:

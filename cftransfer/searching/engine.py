@@ -1,4 +1,4 @@
-"""The engine around a method: it poses the question, and has the answers judged."""
+"""The engine around a method: prepares its inputs, calls it, and has its candidates judged."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from cftransfer.searching.inputs import as_background, as_inputs
 from cftransfer.searching.judging import judged
 from cftransfer.targets import call_target
 
-Generating: TypeAlias = Callable[[int], Sequence[Asked]]  # how many → models of the base's spec, of other seeds
+Generating: TypeAlias = Callable[[int], Sequence[Asked]]  # count → models of the base's spec with other seeds
 Space: TypeAlias = FeatureSpace | PixelSpace
 Inputs: TypeAlias = Tensor | np.ndarray | pd.DataFrame
 Method: TypeAlias = str | Callable[..., Candidates]
@@ -38,30 +38,30 @@ def search(
     generating: Generating | Sequence[Any] | None = None,
     **settings: Any,
 ) -> Counterfactuals:
-    """Search a counterfactual of every factual on one base model; `judge` then confirms or refuses each.
+    """Search for a counterfactual of every factual on one base model; each result is judged as in `judge`.
 
     Args:
         model: the base: a torch module, a fitted scikit-learn estimator or pipeline, or a `Model` (`as_model`).
         x: (n, *input) factuals in [0, 1], or a DataFrame in original units, which `space` encodes.
-        space: what the inputs mean; needed for the constraints possible and actionable, and for DataFrames.
-        method: a name of `cftransfer.counterfactuals`, or of an installed entry point, or a function like those.
-        target: None for the base's second choice (in a binary task the other class), one class in the model's own
-            words (`classes_`; else 0, 1, …), or one per row. A factual that is in its target class already is a failure
+        space: the meaning of the inputs; needed for the constraints possible and actionable, and for DataFrames.
+        method: the name of a method in `cftransfer.counterfactuals` or of an installed entry point, or such a function.
+        target: None for the base's second choice (in a binary task the other class), one class by the model's own name
+            (`classes_`, otherwise 0, 1, …), or one per row. A factual that is already in its target class is a failure
             with the status `in_target`.
-        constraints: none, box, possible or actionable (`constraint`); by default possible with a space, else box.
+        constraints: none, box, possible or actionable (`constraint`); by default possible with a space, otherwise box.
         background: (x_train, y_train), for methods that look at the training split (nearest, wachter, robx,
             ellice).
         generating: other models of the base's kind, for methods that search on several (ensemble, betarce): a list,
-            or a function of how many.
+            or a function of their number.
         settings: the method's own, as in its docstring, such as confidence=.9.
 
     Returns:
-        Counterfactuals: one entry per factual, in order; or one per proposal, where a method makes several
+        Counterfactuals: one entry per factual, in order; or one per proposal, if the method makes several
             (`Counterfactuals.row`).
 
     Raises:
-        InputError: for a setting, a target or a space that does not fit, and for a method that follows gradients on a
-            model without any.
+        InputError: for a setting, a target or a space that does not fit, and for a gradient method on a model without
+            gradients.
 
     >>> import torch
     >>> base = torch.nn.Linear(2, 1)
@@ -109,9 +109,9 @@ def proposed(
     settings: dict[str, Any],
     complete: bool = False,
 ) -> Candidates:
-    """Return what a method proposes, which names what it needs in its signature.
+    """Return the proposals of a method.
 
-    That is constraint, space, background and generating.
+    The method gets those of constraint, space, background and generating that its signature names.
 
     complete: whether every setting of the method has to be given, as in a config.
     """
@@ -128,7 +128,7 @@ def proposed(
 
 
 def default_constraints(space: Space | None) -> str:
-    """Return what x′ may be by default: possible where a space says what that is, else in the box."""
+    """Return the default constraint: possible with a space, otherwise box."""
     return "box" if space is None else "possible"
 
 
@@ -139,14 +139,14 @@ def _framed(x: Any) -> bool:
 def _generating(
     models: Generating | Sequence[Any] | None, space: Space | None, base: Model, helpers: list[Asked]
 ) -> Generating | None:
-    """Return what gives so many models, each asked in the order of the base's classes, and adds them to `helpers`."""
+    """Return a function that gives `count` models, in the base's order of classes, and adds them to `helpers`."""
     if models is None:
         return None
 
     def asked(count: int) -> Sequence[Asked]:
         some = models(count) if callable(models) else models[:count]
         if len(some) < count:
-            raise InputError(f"generating: has {len(some)} models, of which the method wants {count}")
+            raise InputError(f"generating: has {len(some)} models, but the method needs {count}")
         every = [as_model(model, space=space, classes=base.classes) for model in some]
         if any(model.origin is base.origin for model in every):
             raise InputError("generating: holds the base itself; takes other models of its kind")

@@ -1,4 +1,4 @@
-"""What a caller gives as inputs → float32 tensors in the space's own columns."""
+"""Inputs from a caller → float32 tensors in the columns of the space."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,22 +13,22 @@ from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.searching.candidates import Background
 
-ROUNDING = 1e-5  # by which an encoded input may leave [0, 1]
+ROUNDING = 1e-5  # an encoded input may leave [0, 1] by this much
 
 
 def as_inputs(
     x: Any, space: FeatureSpace | PixelSpace | None, *, name: str = "x", clip: bool = True, boxed: bool = False
 ) -> Tensor:
-    """Return (n, *input) float32 in [0, 1]: of a DataFrame in original units, encoded; of bytes, what they stand for.
+    """Return (n, *input) float32 in [0, 1]; a DataFrame in original units is encoded, bytes are divided by 255.
 
-    boxed: whether to refuse an array that leaves [0, 1], as one in original units does.
-    clip: whether numbers of a DataFrame that lie beyond a feature's range are put at its end.
-    InputError for a DataFrame without a feature space, for numbers that are not finite, and for inputs that do not have
-    the space's shape.
+    boxed: whether to refuse an array that leaves [0, 1], for example one in original units.
+    clip: whether to clip numbers of a DataFrame to each feature's range.
+    InputError for a DataFrame without a feature space, for numbers that are not finite, and for inputs of a shape other
+    than the space's.
     """
     if isinstance(x, pd.DataFrame):
         if not isinstance(space, FeatureSpace):
-            raise InputError(f"{name}: a DataFrame is in original units; space=FeatureSpace(…) says what they are")
+            raise InputError(f"{name}: a DataFrame is in original units; give space=FeatureSpace(…) to encode it")
         x = space.encode(x, clip=clip)
     rows = torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else torch.as_tensor(x)
     rows = (rows if isinstance(space, FeatureSpace) else unit(rows)).detach().float()
@@ -50,7 +50,7 @@ def as_inputs(
 def as_background(
     background: Any, space: FeatureSpace | PixelSpace | None, *, classes: Sequence[Any] | None = None
 ) -> Background | None:
-    """Return the training split that a caller gives as (x, y); labels, in the words of `classes`, become numbers."""
+    """Return a caller's (x, y) as the training split, with labels numbered by their place in `classes`."""
     if background is None or isinstance(background, Background):
         return background
     if not isinstance(background, tuple | list) or len(background) != 2:

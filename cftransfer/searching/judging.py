@@ -1,4 +1,4 @@
-"""The second opinion: whether candidates, wherever they come from, are counterfactuals of the base."""
+"""The second opinion: whether candidates, from any source, are counterfactuals of the base."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,18 +33,18 @@ def judge(
     Args:
         model: the base (`as_model`).
         x: (n, *input) factuals in [0, 1], or a DataFrame in original units, which `space` encodes.
-        counterfactuals: the same for the points proposed, row by row; several for a factual with `factual`.
-        space: what the inputs mean; needed for the constraints possible and actionable, and for DataFrames.
-        target: None for the class that the base gives to x′ (where that is x's own, the base's second choice), one
-            class in the model's own words, or one per row.
-        constraints: none, box, possible or actionable; by default possible with a space, else box.
-        factual: for each row of `counterfactuals` the number of its row of x, 0, 1, …; by default they go row by row.
-            A factual may have several rows, each of which is judged, or none, which is the status `not_found`.
+        counterfactuals: the proposed points, in the same form, row by row; with `factual`, several for one factual.
+        space: the meaning of the inputs; needed for the constraints possible and actionable, and for DataFrames.
+        target: None for the class that the base gives to x′ (or, if that is x's own class, the base's second
+            choice), one class by the model's own name, or one per row.
+        constraints: none, box, possible or actionable; by default possible with a space, otherwise box.
+        factual: for each row of `counterfactuals`, the number of its row of x, 0, 1, …; by default row i is for row i.
+            A factual may have several rows, each judged, or no row, which gives the status `not_found`.
 
     Returns:
         Counterfactuals: `found` where the base puts x′, but not x, in the target class and the constraint allows it;
-        every other row has its reason as `status`. Entries are in the order of the points proposed; those of factuals
-        without any come last.
+        every other row has its reason as `status`. Entries are in the order of the proposed points; factuals
+            without points come last.
 
     >>> import torch
     >>> base = torch.nn.Linear(1, 1)
@@ -72,7 +72,7 @@ def judge(
 
 
 def _numbers(factual: Any, many: int, factuals: int) -> Tensor:
-    """Return the number of the factual of each point, (many,) int64; InputError for others than 0 … factuals − 1."""
+    """Return the number of the factual of each point, (many,) int64; InputError outside 0 … factuals − 1."""
     numbers = np.asarray(factual.detach().cpu() if isinstance(factual, Tensor) else factual)
     if numbers.shape != (many,) or (many and numbers.dtype.kind not in "iu"):
         raise InputError(f"factual: takes the row of x of each of the {many} counterfactuals, as whole numbers")
@@ -82,9 +82,9 @@ def _numbers(factual: Any, many: int, factuals: int) -> Tensor:
 
 
 def proposed_for(x: Tensor, points: Tensor, row: Tensor | None) -> Candidates:
-    """Return points made elsewhere as candidates; a factual without any is its own, and not claimed.
+    """Return points made elsewhere as candidates; a factual without points gets itself, not claimed.
 
-    x: (n, *input); points: (m, *input); row: (m,) which factual each is for, None for one each, in order.
+    x: (n, *input); points: (m, *input); row: (m,) the factual of each point, None for one per factual, in order.
     """
     claimed = torch.ones(len(points), dtype=torch.bool)
     if row is not None:
@@ -96,18 +96,18 @@ def proposed_for(x: Tensor, points: Tensor, row: Tensor | None) -> Candidates:
 
 
 def aims_of(model: Asked, reached: Tensor, *, factual_logit: Tensor, otherwise: Tensor) -> Tensor:
-    """Return the class that points made elsewhere aim at, (n,): the one that they reach, if it is not the factual's.
+    """Return the target, (n,), of points made elsewhere: the class that they reach, if it is not the factual's.
 
-    otherwise: (n,) what the other points aim at.
+    otherwise: (n,) the target of the other points.
     """
     classes = predicted(logits(model, reached))
     return torch.where(classes != predicted(factual_logit), classes, otherwise)
 
 
 def settled(x: Tensor, reached: Tensor, kept: Constraint, *, original: Tensor) -> Tensor:
-    """Return x′ where a feature that did not change is as x has it, and rounding of other libraries is undone.
+    """Return x′ with unchanged features exactly as in x, and with rounding of other libraries undone.
 
-    original: (n, *input) the factuals before numbers beyond a feature's range were put at its end.
+    original: (n, *input) the factuals before they were clipped to each feature's range.
     """
     reached = torch.where(reached == original, x, reached)
     nearest = kept.project(reached, x)
@@ -124,7 +124,7 @@ def judged(
     constraint: Constraint,
     factual_logit: Tensor,
 ) -> Counterfactuals:
-    """Return what the base and the constraint confirm of the candidates: x′, as stored in float32, is asked once more.
+    """Return the candidates as judged by the constraint and by a fresh forward pass of the base on x′ in float32.
 
     x: (n, *input); target: (n,); factual_logit: (n,) or (n, K), the base's at x.
     """

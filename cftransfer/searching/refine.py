@@ -1,4 +1,4 @@
-"""What is done to a counterfactual once it is found: back towards the factual, along the line or by features."""
+"""Moving a found counterfactual back towards its factual, along the line or feature by feature."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from cftransfer.searching.constraint import Constraint
 from cftransfer.searching.descent import criterion
 from cftransfer.searching.rows import State, in_passes, run_rows
 
-HALVINGS = 20  # of the way between factual and counterfactual; a millionth of it is left
+HALVINGS = 20  # of the way between factual and counterfactual, down to a millionth
 
 
 def bisect(
@@ -23,10 +23,10 @@ def bisect(
     iterations: int,
     batch_size: int,
 ) -> Candidates:
-    """Return the answer with each done x′ moved back along the line to x: (n, *input), as near as is still confident.
+    """Return the answer with each done x′ moved back along the line to x, (n, *input), as the confidence allows.
 
     Each of up to HALVINGS halvings counts as an iteration, and `iterations` remains the cap on all. Points on the line
-    are projected; the nearest that was seen to have the confidence is kept, so that nothing is lost.
+    are projected; the nearest one seen with the confidence is kept, so no counterfactual is lost.
     """
     sure, needed = criterion(confidence)
 
@@ -67,9 +67,9 @@ def sparsify(
 ) -> Candidates:
     """Return the answer with each done x′ brought nearer to x: (n, *input), one feature at a time.
 
-    In every round each feature of a row is tried as it was in the factual (and, if `halfway`, projected half of the way
-    there), and of what still has the confidence the nearest in L2 is taken, until nothing is left to take back. Each
-    point tried counts as an iteration of the row, and `iterations` is the cap on all.
+    In every round each feature of a row is tried at the factual's value (and, if `halfway`, projected half of the way
+    to it). Among the points that still have the confidence, the one nearest in L2 is taken, until no feature can be set
+    back. Each point tried counts as an iteration of the row, and `iterations` is the cap on all.
     """
     (sure, needed), reached, taken = criterion(confidence), answer.x.clone(), answer.iterations.clone()
     owned = constraint.feature == torch.arange(int(constraint.feature.max()) + 1, device=x.device).unsqueeze(1)

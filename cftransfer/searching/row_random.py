@@ -1,6 +1,6 @@
-"""Random numbers that belong to a row: the same whatever rows stand beside it, in whatever order.
+"""Random numbers that belong to a row: the same alone, in any batch and in any order.
 
-Draw number i of a row is a hash of the row's content and of i, so nothing has to be remembered between steps.
+Draw number i of a row is a hash of the row's content and of i, so no state is kept between steps.
 """
 
 from math import pi
@@ -22,12 +22,12 @@ def row_seeds(x: Tensor) -> Tensor:
 
 
 def uniform(seeds: Tensor, *shape: int, first: Tensor | int = 0) -> Tensor:
-    """seeds: (n,) → (n, *shape) float32, uniform in (0, 1); first: number of the first draw, of all rows or (n,)."""
+    """seeds: (n,) → (n, *shape) float32, uniform in (0, 1); first: number of the first draw, an int or (n,)."""
     many = int(np.prod(shape))
     begin = torch.as_tensor(first, device=seeds.device).expand(len(seeds)).view(-1, 1)
     number = begin + torch.arange(many, device=seeds.device)
     bits = _mixed(seeds.view(-1, 1) + number * _signed(GOLDEN))
-    top = (bits >> 41) & ((1 << 23) - 1)  # 23 bits, so that neither 0 nor 1 comes of rounding
+    top = (bits >> 41) & ((1 << 23) - 1)  # 23 bits, so that rounding gives neither 0 nor 1
     return ((top.float() + 0.5) / (1 << 23)).view(len(seeds), *shape)
 
 
@@ -38,7 +38,7 @@ def normal(seeds: Tensor, *shape: int, first: Tensor | int = 0) -> Tensor:
 
 
 def _mixed(number: Tensor) -> Tensor:
-    """SplitMix64's finaliser; int64 wraps around as its unsigned twin does."""
+    """SplitMix64's finaliser; int64 wraps around like uint64."""
     for shift, factor in ((30, MIX_1), (27, MIX_2)):
         number = (number ^ _shifted(number, shift)) * _signed(factor)
     return number ^ _shifted(number, 31)

@@ -1,4 +1,4 @@
-"""Random draws in growing shells around a point, to the first that is good (Laugel et al. 2018)."""
+"""Random draws in growing shells around a point, until one is good (Laugel et al. 2018)."""
 
 from collections.abc import Callable
 
@@ -23,12 +23,12 @@ def grow(
     rounds: int,
     batch_size: int,
 ) -> Candidates:
-    """x, centre: (n, *input), target: (n,) → Candidates; iterations: draws, in `rounds` of them at most.
+    """x, centre: (n, *input), target: (n,) → Candidates; its iterations are draws, at most `rounds` · `draws`.
 
     `draws` points are drawn from the ball of `radius` around the centre, uniform in direction and in distance, and
-    projected. While one of them is good(points, target), (n · draws,) bool, the radius is halved and the ball drawn
-    again; then shells of the last radius are drawn, each outside the one before, up to the first with such a point. The
-    point nearest to x of all that were seen to be good is taken. A row's draws are its own.
+    projected. While one of them is good(points, target), (n · draws,) bool, the radius is halved and the ball is drawn
+    again. Then shells of the last radius are drawn, each outside the one before, up to the first with a good point. The
+    good point nearest to x is taken. A row's draws are its own.
     """
 
     def begin(x: Tensor, target: Tensor, centre: Tensor, seeds: Tensor) -> State:
@@ -49,7 +49,7 @@ def grow(
         before = (state["best"] - state["x"]).flatten(1).norm(dim=1).masked_fill(~state["found"], torch.inf)
         nearer = (apart.amin(1) < before).view(-1, *[1] * len(shape))
         following = {**state, "best": torch.where(nearer, nearest, state["best"]), "found": state["found"] | hit}
-        grows = state["grows"] | ~hit  # the ball is empty: from here on outwards
+        grows = state["grows"] | ~hit  # no good point in the ball: grow from here on
         following["inner"] = torch.where(grows, state["inner"] + state["width"], state["inner"])
         following["width"] = torch.where(grows, state["width"], state["width"] / 2)
         standing = {"best": following["best"], "found": following["found"]}
@@ -63,7 +63,7 @@ def grow(
 def shell(state: State, age: Tensor, draws: int) -> Tensor:
     """Return (n, draws, *input): points between `inner` and `inner` + `width` of `centre`, uniform in distance."""
     shape = state["centre"].shape[1:]
-    every = draws * (2 * shape.numel() + 1)  # numbers that a round takes
+    every = draws * (2 * shape.numel() + 1)  # random numbers per round
     direction = normal(state["seed"], draws, *shape, first=age * every)
     share = uniform(state["seed"], draws, first=age * every + every - draws)
     length = state["inner"].unsqueeze(1) + share * state["width"].unsqueeze(1)

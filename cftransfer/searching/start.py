@@ -1,4 +1,4 @@
-"""Where methods begin that go on from a counterfactual and need no gradient themselves."""
+"""Starting counterfactuals for methods that refine one without a gradient."""
 
 from torch import Tensor
 
@@ -8,11 +8,11 @@ from cftransfer.searching.constraint import Constraint
 from cftransfer.settings import check_choice
 from cftransfer.targets import call_target
 
-STARTS = {"growing_spheres": 100, "minimal": 51, "nearest": 1}  # and the fewest iterations that each takes
+STARTS = {"growing_spheres": 100, "minimal": 51, "nearest": 1}  # with the fewest iterations of each
 
 
 def check_start(start: str) -> int:
-    """Return the fewest iterations that a start takes; InputError unless it is one of STARTS."""
+    """Return the fewest iterations of a start; InputError unless it is one of STARTS."""
     return STARTS[check_choice("counterfactual.start", start, tuple(STARTS))]
 
 
@@ -28,7 +28,7 @@ def begun_with(
     iterations: int,
     batch_size: int,
 ) -> Candidates:
-    """Return the counterfactuals that one of STARTS finds with its own defaults, but for the settings given here."""
+    """Return the counterfactuals that a start finds with the given settings, and its own defaults for the others."""
     given = {"constraint": constraint, "background": background, "confidence": confidence, "iterations": iterations}
     offered = {**given, "batch_size": batch_size}
     found: Candidates = call_target(
