@@ -182,7 +182,7 @@ def test_a_pipe_in_the_place_of_a_table_is_named(tmp_path):
     path = put(tmp_path, "")
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(InputError, match=r"psam_p36.csv: is no file"):
+    with pytest.raises(InputError, match=r"psam_p36.csv: is not a file"):
         acs(tmp_path)
 
 
@@ -239,7 +239,7 @@ def test_an_image_of_another_kind_starts_no_program(tmp_path, monkeypatch):
 def test_a_pipe_in_the_place_of_an_image_is_named(tmp_path):
     put_tree(tmp_path / "images")
     os.mkfifo(tmp_path / "images" / "train" / "n01" / "pipe.png")
-    with pytest.raises(InputError, match=r"pipe.png: cannot be decoded \(it is no file"):
+    with pytest.raises(InputError, match=r"pipe.png: cannot be decoded \(it is not a file"):
         orange(tmp_path)
 
 

@@ -1,7 +1,7 @@
-"""ACSEmployment: who has a job, from the US Census's American Community Survey, as folktables defines the problem.
+"""ACSEmployment: having a job, from the US Census's American Community Survey, as folktables defines the task.
 
-Ding, Hardt, Miller, Schmidt 2021, "Retiring Adult: New Datasets for Fair Machine Learning". The names of codes are
-those of the Census's own dictionary (2018 ACS PUMS Data Dictionary); blanks are codes too.
+Ding, Hardt, Miller, Schmidt 2021, "Retiring Adult: New Datasets for Fair Machine Learning". Names of codes come from
+the 2018 ACS PUMS Data Dictionary of the Census; a blank is a code as well.
 """
 
 import csv
@@ -25,18 +25,18 @@ from cftransfer.settings import check_choice, check_int
 CENSUS = "https://www2.census.gov/programs-surveys/acs/data/pums"
 YEARS = range(2014, 2019)
 REMEDY = "fix it, or delete it, and it is downloaded again"
-# At most of one file. The largest that the Census has, five years of California, has 1.6 GB, 1.9 million lines of 286
-# columns; folktables reads all of it at once, in eight bytes or more a cell.
+# Limits of one file. The Census's largest, five years of California, has 1.6 GB: 1.9 million lines of 286 columns;
+# folktables reads it at once, with eight bytes or more a cell.
 BYTES, HEADER, CELLS = 2**32, 2**16, 2**30
-LINE = 2**20  # bytes at most: a line of 286 codes has a thousandth of it, and pandas holds a line at once
+LINE = 2**20  # most bytes of a line, a thousand times a line of 286 codes; pandas holds a whole line in memory
 BLANK = -1
 
-# Feature → code in the file → its name, out of the Census's dictionary.
+# Feature → code in the file → its name in the Census's dictionary.
 NAMES = {
     name: {int(code or BLANK): words for code, words in codes.items()}
     for name, codes in json.loads((files("cftransfer.data") / "acs_employment.json").read_text("utf-8")).items()
 }
-# Codes that may stand in a column that is read.
+# Valid codes of each column that is read.
 CODES: dict[str, Collection[int]] = {**NAMES, "AGEP": range(100), "ESR": (BLANK, *range(1, 7))}
 # Features that a person cannot change.
 FIXED = ("AGEP", "SEX", "RAC1P", "NATIVITY", "ANC", "DIS", "DEAR", "DEYE", "DREM")
@@ -52,15 +52,15 @@ def acs_employment(
     test_share: float = 0.2,
     split_seed: int = 0,
 ) -> Dataset:
-    """Sixteen features of the persons of `states`; class 1 is a civilian at work (ESR 1), class 0 everybody else.
+    """Sixteen features of the persons of `states`; class 1 is a civilian at work (ESR 1), class 0 any other person.
 
-    Reads `folder`/folktables/`year`/`horizon`/psam_p36.csv and the like through folktables, after downloading missing
-    files. `max_rows` persons are drawn at random, None takes all of them.
+    Reads `folder`/folktables/`year`/`horizon`/psam_p36.csv and the like through folktables, and downloads missing
+    files first. `max_rows` persons are drawn at random; None takes all of them.
 
-    Age is an integer, schooling (SCHL) ordinal from the blank of those under 3 to a doctorate; a person can only raise
-    it. All others are categories under the Census's names. A category that none of the rows is in is left out, for a
-    model would have learned nothing about its column, and a search would exploit that; so is a feature in which all
-    rows are the same. Raises InputError for settings and files that cannot be used.
+    Age is an integer. Schooling (SCHL) is ordinal, from the blank of children under 3 to a doctorate, and can only
+    rise. All other features are categories under the Census's names. A category that occurs in no row is dropped,
+    because a model would have learned nothing about its column and a search would exploit that. A feature with one
+    value in all rows is dropped as well. Raises InputError for settings and files that cannot be used.
     """
     _check(states, year, horizon)
     if max_rows is not None:
@@ -111,13 +111,13 @@ def _persons(folder: Path, state: str, year: int, horizon: str) -> pd.DataFrame:
     try:
         with _undisturbed():
             table = source.get_data(states=[state], download=False)[_columns()]
-    except (OSError, ValueError) as error:  # pandas' own errors and those of decoding are ValueErrors
+    except (OSError, ValueError) as error:  # pandas' and decoding errors are ValueErrors
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {REMEDY}") from error
     return pd.DataFrame({name: _codes(table[name], path) for name in table})
 
 
 def file(folder: Path, state: str, year: int, horizon: str) -> Path:
-    """Return where folktables looks for the persons of a state; the Census has the same name for it in its archive."""
+    """Return the path where folktables expects a state's file; the Census's archive has a member of the same name."""
     from folktables.load_acs import _STATE_CODES
 
     name = f"psam_p{_STATE_CODES[state]}.csv" if year >= 2017 else f"ss{year % 100}p{state.lower()}.csv"
@@ -131,9 +131,9 @@ def _columns() -> list[str]:
 
 
 def _wrong(path: Path) -> str:
-    """Return why a file cannot be read, as far as its size and its first line tell; "" if it can."""
+    """Return why a file cannot be read, judged by its size and its first line; "" if it can."""
     if not path.is_file() or (size := path.stat().st_size) > BYTES:
-        return f"has {size:,} bytes, more than {BYTES:,}" if path.is_file() else "is no file"
+        return f"has {size:,} bytes, more than {BYTES:,}" if path.is_file() else "is not a file"
     try:
         with path.open() as lines:
             first = lines.readline(HEADER)
@@ -155,7 +155,7 @@ def _wrong(path: Path) -> str:
 
 
 def _lines(path: Path) -> int:
-    """Count lines, in seconds per GB; ValueError for one of more than `LINE` bytes. A line ends in LF, CR or both."""
+    """Count lines (seconds per GB); ValueError for a line of more than `LINE` bytes. A line ends in LF, CR or both."""
     many = run = 0
     with path.open("rb") as file:
         for part in iter(partial(file.read, LINE), b""):
@@ -169,14 +169,10 @@ def _lines(path: Path) -> int:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keep two habits of reading from its surroundings.
-
-    folktables seeds Python's one generator of random numbers, and pandas warns of columns that hold words and numbers:
-    `_codes` looks at those that are used.
-    """
+    """Undo two side effects of reading: folktables seeds Python's global generator, and pandas warns."""
     state = random.getstate()
     with warnings.catch_warnings():
-        # Columns that mix words and numbers: `_codes` checks those that are used, and names a wrong cell.
+        # Columns that mix words and numbers: `_codes` checks the columns in use, and names a wrong cell.
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)
         try:
             yield
@@ -185,9 +181,9 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _codes(column: pd.Series, path: Path) -> pd.Series:
-    """Return a column of the file as int16, BLANK where it is blank; InputError for a value that is no code."""
+    """Return a column of the file as int16, with BLANK for blanks; InputError for a value that is not a code."""
     known = CODES[str(column.name)]
-    numbers = pd.to_numeric(column.astype(str), errors="coerce")  # through str, for True would count as 1
+    numbers = pd.to_numeric(column.astype(str), errors="coerce")  # through str, because True would count as 1
     right = numbers.isin([code for code in known if code != BLANK]) | (column.isna() & (BLANK in known))
     if not right.all():
         wrong = column[~right].iloc[0]
@@ -195,13 +191,11 @@ def _codes(column: pd.Series, path: Path) -> pd.Series:
         right_codes = [code for code in known if code != BLANK]
         listed = [f"{right_codes[0]} to {right_codes[-1]}"] if len(right_codes) > 12 else map(str, right_codes)
         codes = ", ".join([*["blank"] * (BLANK in known), *listed])
-        # Not by another download: the Census's own file may have it.
+        # A new download may not help: the Census's own file may hold the value.
         way_out = (
             f"remove the {(~right).sum():,} such lines of {len(column):,}, or choose other dataset.states or a year"
         )
-        raise InputError(
-            f"{path}: column {column.name} holds {what}, which is no code of the Census's ({codes}); {way_out}"
-        )
+        raise InputError(f"{path}: column {column.name} holds {what}, which is not a Census code ({codes}); {way_out}")
     return numbers.fillna(BLANK).astype("int16")
 
 

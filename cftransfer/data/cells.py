@@ -1,4 +1,4 @@
-"""Cells of a table: equal values have one spelling, whatever type a file or a program gave them."""
+"""Cells of a table: equal values have one spelling, independent of the type that a file or program gave them."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ WHOLE = re.compile(r"([-+]?\d+)\.0*")
 
 
 def spelled(value: Any) -> str:
-    """Return one spelling for values that mean the same: 1, 1.0, True, "1" and " 1.0 " are all "1".
+    """Return one spelling for equal values: 1, 1.0, True, "1" and " 1.0 " are all "1".
 
     >>> [spelled(value) for value in (True, 1.0, " 1.0 ", "yes ", 2.5)]
     ['1', '1', '1', 'yes', '2.5']
@@ -39,15 +39,15 @@ def codes(values: pd.Series, categories: Sequence[Any]) -> np.ndarray:
 
 
 def plain_value(value: Any) -> bool | int | float | str:
-    """Return a cell as one of Python's own types: a number or truth value as such, anything else as a word."""
+    """Return a cell as a Python number or truth value, and anything other than these as a word."""
     own = value.item() if isinstance(value, np.generic) else value
     return own if isinstance(own, bool | int | float | str) else str(own)
 
 
 def different_values(values: pd.Series) -> list[Any]:
-    """Return the different values of a column, one for each spelling, numbers ascending, words in their order.
+    """Return the distinct values of a column, one per spelling: numbers ascending, words in alphabetical order.
 
-    Numbers and truth values are Python's; words have lost the blanks around them; empty cells do not count.
+    Numbers and truth values are Python's own types; words are stripped of blanks; empty cells do not count.
     """
     by_spelling: dict[str, Any] = {}
     for value in pd.unique(values.astype(object).dropna()):
@@ -60,7 +60,7 @@ def different_values(values: pd.Series) -> list[Any]:
 
 
 def empty(values: pd.Series) -> np.ndarray:
-    """(n,) cells → (n,) bool: whether a cell has no value; a word of blanks alone has none."""
+    """(n,) cells → (n,) bool: whether a cell is empty; a word of blanks counts as empty."""
     missing = values.isna().to_numpy(dtype=bool)
     if values.dtype.kind in "biuf":
         return missing
@@ -70,7 +70,7 @@ def empty(values: pd.Series) -> np.ndarray:
 
 
 def numbers(values: pd.Series) -> np.ndarray:
-    """(n,) cells → (n,) float64, NaN for an empty cell; InputError, naming the first, for words."""
+    """(n,) cells → (n,) float64, NaN for an empty cell; InputError for words, naming the first."""
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "biuf":
         return values.to_numpy(dtype=float)
     found = pd.to_numeric(values.astype(object).where(~empty(values), None), errors="coerce").to_numpy(
@@ -79,7 +79,7 @@ def numbers(values: pd.Series) -> np.ndarray:
     words = np.isnan(found) & ~empty(values)
     if words.any():
         first = values.iloc[int(words.argmax())]
-        raise bad_cells(values, words, f"no number: {first!r}", "correct it, or change the kind")
+        raise bad_cells(values, words, f"not a number: {first!r}", "correct it, or change the kind")
     return found
 
 
@@ -94,6 +94,6 @@ def value_range(values: pd.Series) -> tuple[float, float]:
 
 
 def bad_cells(values: pd.Series, bad: np.ndarray, what: str, way_out: str) -> InputError:
-    """Return the InputError for cells of a column; bad: (n,) bool. Rows go by their index, which counts from 0."""
+    """Return the InputError for cells of a column; bad: (n,) bool. Rows are named by their index, from 0."""
     where = f"{bad.sum():,} of {len(bad):,} cells, first in row {values.index[int(bad.argmax())]}"
     return InputError(f"column {values.name}: {what} ({where}); {way_out}")

@@ -20,26 +20,26 @@ from cftransfer.settings import check_int
 log = logging.getLogger(__name__)
 
 AIRPLANE, CLASSES = 0, 10
-SIDE, BATCH = 32, 10_000  # pixels; images of one file of the archive
-SIZES = {"train": 50_000, "test": 10_000}  # of the whole of CIFAR-10
+SIDE, BATCH = 32, 10_000  # pixels; images per file of the archive
+SIZES = {"train": 50_000, "test": 10_000}  # images of all of CIFAR-10
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-# The version for C programs: bytes. The version for Python is pickles, and loading one can run any code.
+# The version for C programs holds bytes. The version for Python holds pickles, and loading one can run any code.
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 MEMBERS = {
     "train": [f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6)],
     "test": ["cifar-10-batches-bin/test_batch.bin"],
 }
-BYTES = 2**30  # of the arrays at most, once unpacked: five times CIFAR-10
+BYTES = 2**30  # most bytes of the unpacked arrays: five times CIFAR-10
 REMEDY = "fix it, or delete it, and it is made again from a download"
 
 
 def cifar10_airplane(folder: Path, *, split_seed: int = 0) -> Dataset:
     """Class 1 is an airplane, class 0 one of the other nine classes, drawn evenly by `split_seed`.
 
-    Reads `folder`/cifar10.npz: x_train (n, 32, 32, 3) uint8, y_train (n,) 0 to 9, x_test, y_test. Where it is not
-    there, it is made from cifar-10-binary.tar.gz, which is downloaded unless it lies beside it. Raises InputError for
-    a file that cannot be used.
+    Reads `folder`/cifar10.npz: x_train (n, 32, 32, 3) uint8, y_train (n,) 0 to 9, x_test, y_test. A missing file is
+    made from cifar-10-binary.tar.gz, which is downloaded unless it lies in the same folder. Raises InputError for a
+    file that cannot be used.
     """
     check_int("dataset.split_seed", split_seed, least=0)
     path = folder / "cifar10.npz"
@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"its arrays have {unpacked:,} bytes, more than {BYTES:,}")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in ARRAYS}
-    # MemoryError: a header promises more than there is; NotImplementedError: a way of packing that is not known.
+    # MemoryError: a header announces more than memory holds; NotImplementedError: an unknown compression.
     except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {REMEDY}") from error
     for split in SIZES:
@@ -83,7 +83,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _make(folder: Path, path: Path) -> None:
-    """Write the arrays of the archive to `path`, unless another process has done so while this one waited."""
+    """Write the arrays of the archive to `path`, unless another process did so while this process waited."""
     archive = folder / "cifar-10-binary.tar.gz"
     with atomic.disk(path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def _make(folder: Path, path: Path) -> None:
 
 
 def _unpacked(archive: Path) -> dict[str, Any]:
-    """Return the four arrays, out of records of one byte of class and 3 × 32 × 32 of colour; no file is unpacked."""
+    """Return the four arrays from records of one class byte and 3 × 32 × 32 colour bytes; no file is unpacked."""
     length = 1 + 3 * SIDE * SIDE
     arrays = {}
     try:

@@ -1,4 +1,4 @@
-"""Trees of images: a folder per class in each split, listed as torchvision's ImageFolder lists them."""
+"""Trees of images: one folder per class in each split, listed in the order of torchvision's ImageFolder."""
 
 import os
 from collections.abc import Collection
@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 from cftransfer.errors import InputError
 
 SPLITS = ("train", "val")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # those that torchvision lists
-SYSTEM = ("__MACOSX", "@eaDir")  # folders that archives and file servers add; hidden ones (.git) are no classes either
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as in torchvision
+SYSTEM = ("__MACOSX", "@eaDir")  # folders that archives and file servers add; like hidden folders (.git), not classes
 
 Tree: TypeAlias = dict[str, dict[str, list[Path]]]  # split → class → images, in torchvision's order
 
@@ -17,7 +17,7 @@ Tree: TypeAlias = dict[str, dict[str, list[Path]]]  # split → class → images
 def class_folders(root: Path) -> Tree:
     """Return the images of every class of `root`/train and `root`/val.
 
-    InputError for a class without any, for a name that is not UTF-8, and for splits that differ in their classes.
+    InputError for a class without images, for a name that is not UTF-8, and for splits with different classes.
     """
     tree = {split: _listed(root / split) for split in SPLITS}
     train, val = (set(tree[split]) for split in SPLITS)
@@ -37,9 +37,9 @@ def check_positive(positive: str, tree: Tree, root: Path) -> None:
 
 
 def folder_name(key: str, value: Any, *, among: Collection[str] = ()) -> str:
-    """Return a name that the command line may have read as a whole number, as of a folder called 1.
+    """Return the name of a folder, for example "1" if the command line has read 1 as a number.
 
-    InputError for anything else that is no name. It says how to quote the one of the folders `among` that is meant.
+    InputError for other values that are not names; it says how to quote the intended name from the folders `among`.
     """
     if isinstance(value, str) and value:
         return value
@@ -52,7 +52,7 @@ def folder_name(key: str, value: Any, *, among: Collection[str] = ()) -> str:
 
 
 def _read_as(name: str, value: Any) -> bool:
-    """Whether the command line reads a name without quotes as this value: null, true, 1_000 or 1e3."""
+    """Return whether the command line reads an unquoted name as this value, such as null, true, 1_000 or 1e3."""
     if value is None or isinstance(value, bool):
         return name.lower() == ("null" if value is None else str(value).lower())
     number = _number(name) if isinstance(value, int | float) else None

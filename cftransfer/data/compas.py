@@ -27,7 +27,7 @@ FEATURES = (
 
 
 def rows() -> pd.DataFrame:
-    """Return the 6,172 rows that ProPublica's own filter leaves, in original units; 45.51 % have label 1."""
+    """Return the 6,172 rows that pass ProPublica's own filter, in original units; 45.51 % have label 1."""
     with as_file(files("cftransfer.data") / "compas.csv.gz") as path:
         table = pd.read_csv(
             path, keep_default_na=False, na_values={"days_b_screening_arrest": "", "length_of_stay": ""}
@@ -42,7 +42,7 @@ def rows() -> pd.DataFrame:
 
 
 def compas(
-    folder: Path,  # noqa: ARG001 (the contract of all data sets; this one is shipped inside the package)
+    folder: Path,  # noqa: ARG001 (the contract of all data sets; this data set is shipped inside the package)
     *,
     test_share: float = 0.2,
     split_seed: int = 0,

@@ -27,18 +27,18 @@ from cftransfer.targets import call_target
 
 log = logging.getLogger(__name__)
 
-FEW_ROWS = 30  # training rows of a class; with fewer, models of other seeds differ by chance alone
+FEW_ROWS = 30  # training rows per class; with fewer, models differ between seeds by chance alone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """x: (n, *input) float32 in [0, 1]; y: (n,) float32, classes 0, 1, …, K − 1; classes: their K ≥ 2 names.
 
-    Images are bytes, a quarter of the memory, and stand for the numbers that `pixels.unit` makes of them.
+    Images are stored as bytes, a quarter of the memory; `pixels.unit` turns them into numbers.
 
-    from_files: whether the data come out of files that could be replaced, unlike data that the package ships or draws.
-    about: which part of those files was taken, in words.
-    weight: (n_train,) float32 ≥ 0, how much each training row counts in the loss; None where all count the same.
+    from_files: whether the data come from files that could be replaced, not from the package itself.
+    about: which part of the files was taken, in words.
+    weight: (n_train,) float32 ≥ 0, the weight of each training row in the loss; None if all count the same.
     notes: sentences that a reader of results should know, such as how many test values were clipped.
     """
 
@@ -61,10 +61,10 @@ class Dataset:
 
     @cached_property
     def model_version(self) -> str:
-        """The identity of what a model depends on: as `version`, whatever a person can change.
+        """The identity of the data for a model: `version` without mutability and direction of the features.
 
-        It is a part of every model's key, so that no model is served for data that it has not seen, and none is trained
-        again where a feature has become mutable or got another direction. The key of a search has `version` as well.
+        It is part of every model's key. A model is thus never reused for other data, and never retrained because a
+        feature became mutable or got another direction. The key of a search has `version` as well.
         """
         if isinstance(self.space, PixelSpace):
             return self.version
@@ -88,19 +88,19 @@ class Dataset:
 
     @property
     def outputs(self) -> int:
-        """Logits that a model of these data gives per row: 1, of class 1, for two classes; else one per class."""
+        """Logits of a model per row: 1 (for class 1) with two classes, otherwise one per class."""
         return 1 if len(self.classes) == 2 else len(self.classes)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input."""
+        """The shape of one input."""
         return tuple(self.x_train.shape[1:])
 
     def loaders(self, *, batch_size: int = 64, seed: int = 0) -> tuple[DataLoader, DataLoader]:
-        """Return the training and the test split in batches, as `Trainer.fit` takes them.
+        """Return the training and the test split in batches, for `Trainer.fit`.
 
-        A batch is (x, y); a training batch of data with weights of rows is (x, y, weight).
-        seed: decides the order of the training batches, which is another one in every epoch.
+        A batch is (x, y), or (x, y, weight) for training rows with weights.
+        seed: decides the order of the training batches, which differs between epochs.
         """
         weighted = () if self.weight is None else (self.weight,)
         train, test = TensorDataset(self.x_train, self.y_train, *weighted), TensorDataset(self.x_test, self.y_test)
@@ -109,18 +109,18 @@ class Dataset:
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> Dataset:
-    """Return the data set of a spec, its files under `folder`; jobs of one process share it, and none changes it.
+    """Return the data set of a spec, with its files in `folder`; jobs of one process share it and must not change it.
 
-    A file that is replaced while the process runs is read by the next process. Until then, models and results stand
-    under the version of the data that was read, so nothing is kept under the wrong key.
+    A file that is replaced while the process runs is read by the next process. Until then, models and results are
+    stored under the version of the data that was read, so no key is wrong.
     """
     return _load(json.dumps(settings, sort_keys=True), folder)
 
 
 def dataset(name: str, /, *, folder: str | Path = "data", **settings: Any) -> Dataset:
-    """Return a data set by its name, as `dataset=…` does on the command line, with the settings of its function.
+    """Return the data set of that name, as in `dataset=…` on the command line, with the settings of its function.
 
-    folder: where files lie that the package does not ship.
+    folder: the folder of files that the package does not ship.
 
     >>> data = dataset("moons", rows=200)
     >>> tuple(data.x_train.shape), data.classes
@@ -155,9 +155,9 @@ def from_table(
 ) -> Dataset:
     """Split rows by class, fit the space on the training rows alone, and encode both splits in it.
 
-    label: (n,) classes 0, 1, …, one for each name in `classes`. A test value beyond the training range is put at the
-    range's end, since models see the box [0, 1] alone; `Dataset.notes` counts such values. InputError, naming the
-    column and the first row, for cells that their feature cannot hold.
+    label: (n,) classes 0, 1, …, one for each name in `classes`. A test value beyond the training range is clipped,
+    since models only see the box [0, 1]; `Dataset.notes` counts such values. InputError, naming the column and the
+    first row, for cells that their feature cannot hold.
     """
     label, table = np.asarray(label), table.reset_index(drop=True)
     if label.shape != (len(table),):
@@ -178,25 +178,24 @@ def from_table(
 
 
 def check_classes(label: np.ndarray, classes: tuple[str, ...]) -> None:
-    """Refuse labels that are not the numbers of `classes`: another loss than the one meant would be trained."""
+    """Refuse labels that are not numbers of `classes`: a model would be trained with a wrong loss."""
     known = np.isin(label, range(len(classes)))
     if not known.all():
         first = label[int((~known).argmax())]
         way_out = f"takes 0 to {len(classes) - 1}, one for each of {', '.join(classes)}"
-        raise bad_cells(pd.Series(label, name="label"), ~known, f"no class: {first}", way_out)
+        raise bad_cells(pd.Series(label, name="label"), ~known, f"not a class: {first}", way_out)
 
 
 def split_rows(
     label: np.ndarray, *, name: str, classes: int, test_share: float, split_seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """label: (n,) → the places of the training and of the test rows, with the same share of every class."""
+    """label: (n,) → indices of the training rows and of the test rows, with the same share of every class."""
     check_float("dataset.test_share", test_share, inside="between 0 and 1", among=lambda share: 0 < share < 1)
     check_int("dataset.split_seed", split_seed, least=0, most=2**32 - 1)  # scikit-learn's limit
     counts = np.bincount(label.astype(int), minlength=classes)
     if counts.min() < 2:
         raise InputError(
-            f"dataset {name}: classes have {' and '.join(map(str, counts))} rows; each needs at least 2: it takes more "
-            "rows"
+            f"dataset {name}: classes have {' and '.join(map(str, counts))} rows; each needs at least 2: add rows"
         )
     try:
         train, test = train_test_split(
@@ -219,7 +218,7 @@ def encoded(
     weight: np.ndarray | None = None,
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Return the data set of two splits, each rows in original units and their classes, in a space that is there."""
+    """Return the data set of two splits, each rows in original units and their classes, encoded in a given space."""
     check_whole(space.features, train[0])
     check_whole(space.features, test[0])
     (x_train, y_train), (x_test, y_test) = (
@@ -246,7 +245,7 @@ def encoded(
 
 
 def check_whole(features: Sequence[Feature], rows: pd.DataFrame) -> None:
-    """Refuse fractions in columns of whole numbers, which would be rounded in silence."""
+    """Refuse fractions in columns of whole numbers, which would otherwise be rounded silently."""
     for feature in features:
         if feature.kind == "integer" and feature.name in rows:
             given = numbers(rows[feature.name])
@@ -254,18 +253,18 @@ def check_whole(features: Sequence[Feature], rows: pd.DataFrame) -> None:
             if fractions.any():
                 first = given[int(fractions.argmax())]
                 way_out = "kind=continuous takes fractions"
-                raise bad_cells(rows[feature.name], fractions, f"no whole number: {first:g}", way_out)
+                raise bad_cells(rows[feature.name], fractions, f"not a whole number: {first:g}", way_out)
 
 
 def few_rows(y_train: Tensor, classes: tuple[str, ...]) -> list[str]:
-    """Return a note on the classes with so few training rows that a model hardly learns them."""
+    """Return a note on classes with too few training rows for a model to learn them."""
     counts = y_train.long().bincount(minlength=len(classes)).tolist()
     few = [f"{name} has {many}" for name, many in zip(classes, counts, strict=True) if many < FEW_ROWS]
     return [f"few training rows: {', '.join(few)}; rates of such models vary a lot"] if few else []
 
 
 def clipped(split: str, features: Sequence[Feature], rows: pd.DataFrame) -> list[str]:
-    """Return a note on the values of a split that lie beyond the range of their feature and are put at its end."""
+    """Return a note on the values of a split that are clipped to the range of their feature."""
     counts = {}
     for feature in features:
         if not feature.categories:

@@ -1,4 +1,4 @@
-"""Files that are fetched once, by pooch: archives on the web or members of them, whole and checked, or not at all."""
+"""Download files once, with pooch: archives or their members, either whole and checked or not at all."""
 
 import logging
 import re
@@ -18,44 +18,44 @@ from filelock import FileLock
 from cftransfer.errors import InputError
 
 log = logging.getLogger(__name__)
-pooch.get_logger().setLevel("WARNING")  # the line that it would print is in the log
+pooch.get_logger().setLevel("WARNING")  # our log has its line already
 
-HOSTS = ("www2.census.gov", "www.cs.toronto.edu")  # the URLs of our data sets; no redirection leads elsewhere
-SILENCE = 20  # seconds without a byte from the server, after which the download fails
-ARCHIVE = 2**30  # bytes at most: the largest that is asked for, five years of California, is half as large
-MEMBER = 2**32  # bytes at most when unpacked; that one is 1.6 GB
-# Errors of a network, a server, an archive or a disk; those of requests are OSErrors.
+HOSTS = ("www2.census.gov", "www.cs.toronto.edu")  # of our data sets; redirects to other hosts are refused
+SILENCE = 20  # seconds without a byte from the server until the download fails
+ARCHIVE = 2**30  # most bytes: twice the largest archive, five years of California
+MEMBER = 2**32  # most unpacked bytes; California's file has 1.6 GB
+# Errors of a network, a server, an archive or a disk; errors of requests are OSErrors.
 FAILURES = (OSError, ValueError, RuntimeError, BadZipFile, zlib.error, EOFError)
 
 
 def fetch(url: str, target: Path, *, wrong: Callable[[Path], str]) -> None:
-    """Put the member `target.name` of the zip archive at `url` to `target`, unless it is there already.
+    """Extract the member `target.name` of the zip archive at `url` to `target`, unless it exists already.
 
     wrong: returns why an extracted file cannot be used, "" if it can; called before `target` appears.
-    Processes that want the same file at once wait for the first. Raises InputError, which says what failed and where
-    the file can be put by hand; no part of a file is left behind then.
+    Processes that need the same file wait for the first of them. Raises InputError with the reason and the place for a
+    file that is downloaded by hand; a failure leaves no partial file.
     """
-    with _one_line(url, target, f"the {target.name} that it holds"):
+    with _one_line(url, target, f"its {target.name}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with alone(target), TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            if target.is_file():  # another process has put it there while this one waited
+            if target.is_file():  # another process made it meanwhile
                 return
             with ZipFile(_retrieved(url, Path(folder, "archive.zip"), None)) as archive:
                 sizes = {member.filename: member.file_size for member in archive.infolist()}
                 if target.name not in sizes:
                     raise ValueError(f"the archive holds {', '.join([*sizes][:8]) or 'nothing'}")
-                if (size := sizes[target.name]) > MEMBER:  # no more than it says is unpacked
+                if (size := sizes[target.name]) > MEMBER:  # unpacking never exceeds this size
                     raise ValueError(f"its {target.name} has {size:,} bytes when unpacked, more than {MEMBER:,}")
-                member = Path(archive.extract(target.name, folder))  # to its end, which checks its checksum
+                member = Path(archive.extract(target.name, folder))  # reads to the end, which checks the checksum
             if reason := wrong(member):
                 raise ValueError(f"its {target.name} {reason}")
             member.replace(target)
 
 
 def checked(url: str, target: Path, *, sha256: str) -> None:
-    """Put the file at `url` to `target`, whole and with that checksum, unless it is there; InputError as `fetch`.
+    """Download the file at `url` to `target` and check it, unless it exists; InputError as in `fetch`.
 
-    A file that the user has put there is taken with that checksum only. The caller holds its lock.
+    A file that the user has put there must have the checksum as well. The caller holds its lock.
     """
     if target.is_file() and (found := pooch.file_hash(str(target))) != sha256:
         reason = f"it has the checksum {found[:16]}…, not {sha256[:16]}…"
@@ -66,17 +66,17 @@ def checked(url: str, target: Path, *, sha256: str) -> None:
 
 @contextmanager
 def alone(target: Path) -> Iterator[None]:
-    """Hold the lock of a file that is about to be made; another process that wants to make it waits."""
+    """Hold the lock of a file while it is made; other processes that need the file wait."""
     lock = target.with_name(f".{target.name}.lock")
     try:
         with FileLock(lock):
             yield
     finally:
-        lock.unlink(missing_ok=True)  # two processes that meet in this gap fetch twice, each in a folder of its own
+        lock.unlink(missing_ok=True)  # two processes in this gap both download, each to its own folder
 
 
 class _Limited:
-    """A file that takes at most `ARCHIVE` bytes."""
+    """A file that refuses more than `ARCHIVE` bytes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.flush = file, file.flush
@@ -93,7 +93,7 @@ def _retrieved(url: str, target: Path, sha256: str | None) -> str:
         with Path(output_file).open("wb") as file, ExitStack() as answers:
 
             def check(answer: Any, **_: Any) -> None:
-                answers.callback(answer.close)  # which pooch leaves open where it fails
+                answers.callback(answer.close)  # pooch leaves it open after a failure
                 _check_answer(answer)
 
             progress, hooks = sys.stderr.isatty(), {"response": check}
@@ -104,7 +104,7 @@ def _retrieved(url: str, target: Path, sha256: str | None) -> str:
 
 
 def _check_answer(answer: Any) -> None:
-    """Refuse an answer that is an error, or that leads to another host, port or user, or away from https."""
+    """Refuse an error, and a redirect to another host, port or user or away from https."""
     if answer.status_code >= 400:
         raise ValueError(f"HTTP {answer.status_code} {answer.reason}")
     where = urlsplit(urljoin(answer.url, answer.headers.get("Location", "")))
@@ -114,16 +114,16 @@ def _check_answer(answer: Any) -> None:
 
 @contextmanager
 def _one_line(url: str, target: Path, what: str) -> Iterator[None]:
-    """Turn a failure into an InputError that says where the file can be put by hand."""
+    """Turn a failure into an InputError that says where to put the file by hand."""
     try:
         yield
     except FAILURES as error:
-        by_hand = f"get it in another way, and put {what} at {target}"
+        by_hand = f"download it by hand, and put {what} at {target}"
         raise InputError(f"{url}: cannot be downloaded to {target.parent} ({_reason(error)}); {by_hand}") from error
 
 
 def _reason(error: BaseException) -> str:
-    """Return the message of the innermost error: requests wraps those of urllib3, which wraps those of the system."""
+    """Return the message of the innermost error: requests wraps urllib3's errors, which wrap the system's."""
     while error.args and isinstance(inner := getattr(error.args[0], "reason", error.args[0]), BaseException):
         error = inner
     said = getattr(error, "strerror", None) or " ".join(str(error.args[0] if error.args else "").split())

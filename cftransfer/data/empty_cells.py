@@ -1,4 +1,4 @@
-"""Empty cells of a table: refused, left out with their rows, or filled from the training rows, and counted."""
+"""Empty cells of a table: refused, dropped with their rows, or filled from the training rows, and counted."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ NO_VALUE = "missing"  # the level of an empty cell under missing=category
 
 
 def without_empty_rows(parts: Sequence[pd.DataFrame], *, drop: Sequence[str], notes: list[str]) -> list[pd.DataFrame]:
-    """Return the tables without rows that have an empty cell; columns that are empty throughout do not count."""
+    """Return the tables without rows that have an empty cell; fully empty columns do not count."""
     nothing = [name for name in parts[0] if empty(parts[0][name]).all()]
     looked_at = [name for name in parts[0] if name not in (*drop, *nothing)]
     kept = [part[~np.logical_or.reduce([empty(part[name]) for name in looked_at])] for part in parts]
@@ -32,9 +32,9 @@ def without_empty_rows(parts: Sequence[pd.DataFrame], *, drop: Sequence[str], no
 def filled(
     train: pd.DataFrame, test: pd.DataFrame, known: Inferred, *, missing: str, notes: list[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame, Inferred]:
-    """Return both splits without empty cells, and the features, which may have a level for them.
+    """Return both splits without empty cells, and the features, which may have a new level for empty cells.
 
-    InputError, naming the first column and the others, under missing=refuse.
+    InputError under missing=refuse, naming all such columns.
     """
     cells = {f.name: (empty(train[f.name]), empty(test[f.name])) for f in known.features}
     lacking = {name: parts for name, parts in cells.items() if any(part.any() for part in parts)}
@@ -54,7 +54,7 @@ def filled(
 
 
 def _refused(train: pd.DataFrame, test: pd.DataFrame, names: Sequence[str]) -> InputError:
-    """Return the InputError for empty cells; rows of one file count together, those of a ready split apart."""
+    """Return the InputError for empty cells; rows of one file count together, rows of a ready split separately."""
     one_file = train.index.intersection(test.index).empty
     parts = [pd.concat([train, test]).sort_index()] if one_file else [train, test]
     values = next(part[names[0]] for part in parts if empty(part[names[0]]).any())
@@ -65,7 +65,7 @@ def _refused(train: pd.DataFrame, test: pd.DataFrame, names: Sequence[str]) -> I
 
 
 def _value_for_empty(values: pd.Series, feature: Feature, missing: str) -> tuple[Any, Feature]:
-    """Return what an empty cell of a column becomes, and the feature with that level."""
+    """Return the value for an empty cell of a column, and the feature with that level."""
     if not feature.categories:
         middle = float(np.nanmedian(numbers(values)))
         return (round(middle) if feature.kind == "integer" else middle), feature
@@ -73,7 +73,7 @@ def _value_for_empty(values: pd.Series, feature: Feature, missing: str) -> tuple
         if feature.kind == "ordinal":
             way_out = "dataset.missing=impute_median, or kind: categorical"
             raise InputError(f"column {feature.name}: an empty cell has no place in an order of levels; {way_out}")
-        if NO_VALUE in feature.categories:  # as in a file of features that is given back
+        if NO_VALUE in feature.categories:  # for example from a saved file of features
             return NO_VALUE, feature
         return NO_VALUE, replace(feature, kind="categorical", categories=(*feature.categories, NO_VALUE))
     counts = np.bincount(codes(values, feature.categories)[~empty(values)], minlength=len(feature.categories))

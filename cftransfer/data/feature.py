@@ -9,9 +9,9 @@ import pandas as pd
 from cftransfer.data.cells import EMPTY, bad_cells, codes, numbers, spelled
 from cftransfer.errors import InputError
 
-MOST_LEVELS = 1000  # of a feature; a categorical one has a column of the input for each
-MOST_STEPS = 10**6  # of an integer feature; float32 could not tell many more apart
-SEEN = 0.005  # of a feature's range: smaller changes are not told
+MOST_LEVELS = 1000  # per feature; a categorical feature has one input column per level
+MOST_STEPS = 10**6  # of an integer feature; float32 could not distinguish many more
+SEEN = 0.005  # of a feature's range; smaller changes are not reported
 Kind = Literal["continuous", "integer", "binary", "ordinal", "categorical"]
 
 
@@ -20,13 +20,13 @@ class Feature:
     """One original feature.
 
     kind: continuous and integer take one column, scaled so that [low, high] is [0, 1]; binary one column, 0 or 1;
-        ordinal one column, in which the categories stand in their order at equal steps from 0 to 1; categorical one
-        column per category, one of them 1 (one-hot).
+        ordinal one column, with the ordered categories at equal steps from 0 to 1; categorical one column per category,
+        one of them 1 (one-hot).
     low, high: the range in original units, as seen in the training split.
     categories: words, numbers or truth values; cells match by their spelling (`cells.spelled`), so that 1, 1.0 and "1"
         are one category.
-    mutable: whether a person can change it; direction: which way, if it can change at all.
-    scale: log1p scales log(1 + value) instead of the value.
+    mutable: whether a person can change it; direction: the allowed direction of a change.
+    scale: log1p uses log(1 + value) in place of the value.
     """
 
     name: str
@@ -63,9 +63,9 @@ class Feature:
             many = f"{len(self.categories):,} categories, more than {MOST_LEVELS:,}"
             raise InputError(f"{named}has {many}; group them, or leave the column out")
         if self.kind == "integer" and self.high - self.low > MOST_STEPS:
-            raise InputError(f"{named}goes from {self.low:g} to {self.high:g}; kind=continuous takes so wide a range")
+            raise InputError(f"{named}goes from {self.low:g} to {self.high:g}; use kind=continuous for so wide a range")
         if not self.low <= self.high or not np.isfinite([self.low, self.high]).all():
-            raise InputError(f"{named}low={self.low:g} and high={self.high:g} are no range; low ≤ high, both finite")
+            raise InputError(f"{named}low={self.low:g} and high={self.high:g} are not a range; low ≤ high, both finite")
         if self.scale == "log1p" and self.low <= -1:
             raise InputError(f"{named}scale=log1p takes values above -1, and low is {self.low:g}; scale=linear")
 
@@ -75,7 +75,7 @@ class Feature:
         return len(self.categories) if self.kind == "categorical" else 1
 
     def encode(self, values: pd.Series, *, clip: bool = True) -> np.ndarray:
-        """(n,) original values → (n, columns) float32 in [0, 1]; with `clip`, beyond the range is put at its end.
+        """(n,) original values → (n, columns) float32 in [0, 1]; with `clip`, values are clipped to the range.
 
         InputError, naming the first row, for empty cells, infinite numbers and unknown categories.
         """
@@ -105,9 +105,9 @@ class Feature:
         return (np.clip(share, 0, 1) if clip else share)[:, None].astype(np.float32)
 
     def decode(self, x: np.ndarray) -> np.ndarray:
-        """(n, columns) in [0, 1] → (n,) original values, read as a person would.
+        """(n, columns) in [0, 1] → (n,) original values.
 
-        Integers are rounded; a category is the largest of its columns, or the nearest on the one column.
+        Integers are rounded; a category is its largest column, or the nearest level in a single column.
         """
         if self.categories:
             nearest = np.rint(np.clip(x[:, 0], 0, 1) * self._steps).astype(int)
@@ -119,9 +119,9 @@ class Feature:
 
     @property
     def levels(self) -> np.ndarray | None:
-        """Ascending float32 values of its column, as `encode` gives them; None if it has any, or several columns.
+        """Ascending float32 values of the column, as in `encode`; None for a continuous or a categorical feature.
 
-        A range without a width has one value.
+        A range of zero width has one value.
         """
         if self.kind in ("continuous", "categorical"):
             return None
@@ -130,7 +130,7 @@ class Feature:
         return np.unique(self.encode(pd.Series(np.arange(np.ceil(self.low), self.high + 1))))
 
     def said(self, x: np.ndarray) -> str:
-        """(columns,) in [0, 1] → the value in words, unrounded: a search may stop between possible values."""
+        """(columns,) in [0, 1] → the value in words, unrounded, because a search may stop between possible values."""
         if not self.categories:
             low, high = self.scaled(np.array([self.low, self.high]))
             number = low + float(x[0]) * (high - low)
@@ -147,7 +147,7 @@ class Feature:
         share = place - below
         if abs(share) <= SEEN:
             return str(self.categories[below])
-        if not 0 <= place <= self._steps:  # where a search without constraints may end
+        if not 0 <= place <= self._steps:  # a search without constraints may end here
             return f"{self.categories[below]}, and {abs(share):.0%} of a step beyond"
         return f"{self.categories[below]}, {share:.0%} of the way to {self.categories[below + 1]}"
 
@@ -157,7 +157,7 @@ class Feature:
 
     @property
     def _named(self) -> np.ndarray:
-        """(categories,) of their own type: numbers and truth values as such, words as objects."""
+        """(categories,) in their own type: numbers, truth values, or words as objects."""
         plain = len({type(category) for category in self.categories}) == 1 and not isinstance(self.categories[0], str)
         return np.asarray(self.categories, dtype=None if plain else object)
 

@@ -1,4 +1,4 @@
-"""The features of a table as YAML: written beside a result, edited by hand, and given back."""
+"""The features of a table as YAML: written beside a result, edited by hand, and read again."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ HEAD = """\
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which yes, no, on and off are words, as they are in tables; true and false are not."""
+    """YAML in which yes, no, on and off are words, as in tables; true and false are truth values."""
 
 
 NOT_WORDS = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
@@ -31,7 +31,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|True
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode, *, deep: bool = False) -> dict[Any, Any]:
-    """Refuse a key that stands twice: the first would be lost in silence."""
+    """Refuse a repeated key: its first value would be lost silently."""
     keys = [loader.construct_object(key, deep=deep) for key, _ in node.value]
     if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
         raise yaml.YAMLError(f"{twice[0]} stands in it twice")
@@ -42,7 +42,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", lambda loader, node: _mapping(l
 
 
 def features_yaml(features: Sequence[Feature]) -> str:
-    """Return the features as YAML, which `read_features` reads back to the same features."""
+    """Return the features as YAML; `read_features` reads the same features from it."""
     return HEAD + "".join(_entry(feature) for feature in features)
 
 
@@ -52,7 +52,7 @@ def _entry(feature: Feature) -> str:
 
 
 def read_features(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the settings of features by their names out of a YAML file; InputError, naming the file, for others."""
+    """Return the settings in a YAML file by feature; InputError, naming the file, if it cannot be read."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -1,6 +1,6 @@
 """Folders of images, one per class, as a balanced binary task: one class against all others.
 
-The images of the task are decoded once, into one memory map under `paths.data`/prepared; a second job starts at once.
+The images are decoded once, into a memory map under `paths.data`/prepared; later jobs start at once.
 """
 
 import cftransfer.models.torchvision_repair  # noqa: F401  (before torchvision)
@@ -31,17 +31,17 @@ from cftransfer.settings import check_choice, check_int
 
 log = logging.getLogger(__name__)
 
-MARGIN = 8 / 7  # the shorter side before the crop, in units of the crop: ImageNet's usual 256 for 224
+MARGIN = 8 / 7  # the shorter side before the crop, relative to the crop: ImageNet's usual 256 for 224
 LEFT_OUT = "left out as unreadable"
-DEEP = ("I", "F")  # Pillow's modes of more than 8 bits a channel begin so; it would clip them, mostly to white
-# By content alone, Pillow would start Ghostscript for an EPS.
+DEEP = ("I", "F")  # first letters of Pillow's modes with more than 8 bits; it would clip them, mostly to white
+# A fixed list, because Pillow would start Ghostscript for an EPS.
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-# Of an image at most, before and after it is resized: 270 MB on each core. Pillow warns from there on.
+# Most pixels of an image, before and after resizing: 270 MB on each core. Pillow warns above this.
 PIXELS = 89_478_485
-# Pillow's exceptions for files that are no images, or damaged, or absurdly large.
+# Pillow's exceptions for files that are not images, or damaged, or far too large.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
-Task: TypeAlias = tuple[list[Path], list[int], int]  # images; whether each is of the positive class; how many of train
+Task: TypeAlias = tuple[list[Path], list[int], int]  # images; label of each; number of training images
 
 
 def image_folder(
@@ -49,12 +49,12 @@ def image_folder(
 ) -> Dataset:
     """Class 1 is the folder `positive`, class 0 all other folders of `root`/train and `root`/val.
 
-    root: inside `folder`, or absolute; it holds {train,val}/<class>/ and in these the images, of the kinds that
-        torchvision lists (jpg, png, ppm, bmp, pgm, tif, webp).
-    size: pixels of both sides, ≥ 8: the shorter side is resized to 8/7 of it, then its centre is cropped.
-    corrupt: what to do about a file that cannot be decoded: refuse (an InputError names it) or skip (the log names it,
-        and the others are drawn again without it).
-    split_seed: which of the others, and the order of all.
+    root: inside `folder`, or absolute; it holds {train,val}/<class>/ with images of the kinds that torchvision
+        lists (jpg, png, ppm, bmp, pgm, tif, webp).
+    size: pixels per side, ≥ 8: the shorter side is resized to 8/7 of it, then the centre is cropped.
+    corrupt: treatment of a file that cannot be decoded: refuse (an InputError names it) or skip (the log names it,
+        and the task is drawn again without it).
+    split_seed: seed of the draw of class 0 and of the order of all images.
     """
     root = folder_name("dataset.root", root)
     if ".." in Path(root).parts:
@@ -72,14 +72,14 @@ def image_folder(
         if not _holds(described, draw):
             elsewhere = f"choose another folder, as in paths.data=FOLDER dataset.root={(folder / root).resolve()}"
             with atomic.disk(path, instead=elsewhere), alone(path):
-                if not _holds(described, draw):  # another process may have made it while this one waited
+                if not _holds(described, draw):  # another process may have made it meanwhile
                     path.parent.mkdir(exist_ok=True)
                     _prepare(path, draw, tree, size=size, corrupt=corrupt)
         about = json.loads(described.read_text())
         x, y, train = np.lib.format.open_memmap(path, "c"), np.array(about["labels"], bool), about["train"]
         if (x.dtype, x.shape) != (np.uint8, (len(y), 3, size, size)) or not 0 < train < len(y):
-            raise ValueError("its images are not those described")
-    except InputError:  # of an image, say: a ValueError, but none of the memory map
+            raise ValueError("its images do not match their description")
+    except InputError:  # from an image, not from the memory map; also a ValueError
         raise
     except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); delete it and {described.name} beside it") from error
@@ -91,7 +91,7 @@ def image_folder(
 
 
 def _drawn(tree: Tree, root: Path, positive: str, split_seed: int, *, without: Collection[Path]) -> Task:
-    """Return the balanced task of a tree, without some of its images."""
+    """Return the balanced task of a tree, without the images in `without`."""
     files: list[Path] = []
     labels: list[int] = []
     counts = []
@@ -106,7 +106,7 @@ def _drawn(tree: Tree, root: Path, positive: str, split_seed: int, *, without: C
 
 
 def _holds(described: Path, draw: Callable[..., Task]) -> bool:
-    """Whether the memory map holds the images that would be drawn today, from files that have not changed since."""
+    """Return whether the memory map holds the images that would be drawn now, from unchanged files."""
     if not described.is_file():
         return False
     about = json.loads(described.read_text())
@@ -115,17 +115,17 @@ def _holds(described: Path, draw: Callable[..., Task]) -> bool:
 
 
 def _stamps(files: Collection[Path]) -> list[list[Any]]:
-    """Return every file with its size and time; zeros for a link to nowhere, which is named when it is decoded."""
+    """Return every file with its size and time; zeros for a broken link, which decoding reports later."""
     stats = [(file, file.stat() if file.exists() else None) for file in files]
     return [[str(file), *((stat.st_size, stat.st_mtime_ns) if stat else (0, 0))] for file, stat in stats]
 
 
 def _prepare(path: Path, draw: Callable[..., Task], tree: Tree, *, size: int, corrupt: str) -> None:
-    """Decode the images of the task into the memory map `path`, and describe it in the JSON beside it, written last."""
+    """Decode the images of the task into the memory map `path`; write its description, a JSON file beside it, last."""
     skipped: dict[Path, str] = {}
     while True:
         files, labels, train = draw(without=skipped)
-        stamps = _stamps([*files, *sorted(skipped)])  # first: an image that changes now is decoded again next time
+        stamps = _stamps([*files, *sorted(skipped)])  # first, so that an image that changes now is decoded again
         unreadable, shortest = _decode(files, path, size)
         for file, reason in unreadable.items():
             if corrupt == "refuse":
@@ -149,18 +149,18 @@ def _prepare(path: Path, draw: Callable[..., Task], tree: Tree, *, size: int, co
 
 
 def _decode(files: list[Path], path: Path, size: int) -> tuple[dict[Path, str], int]:
-    """Write all images in one array (n, 3, size, size) uint8 to `path`, unless one cannot be decoded.
+    """Write all images as one array (n, 3, size, size) uint8 to `path`, unless one cannot be decoded.
 
-    As many threads work as the job has cores (`cores.share`).
+    Uses one thread per core of the job (`cores.share`).
 
-    Returns the files that cannot be decoded, with the reason, and the pixels of the shortest side.
+    Returns the files that cannot be decoded, with reasons, and the pixels of the shortest side.
     """
     console, workers = Console(stderr=True), cores.share()
     unreadable, shortest, many = {}, [], 64 * workers  # images in memory at once
     part, shape = path.with_name(f".{path.name}.part"), (len(files), 3, size, size)
     batches = [files[start : start + many] for start in range(0, len(files), many)]
     try:
-        # Written in order: a memory map of a file that outgrows its disk would end the process (SIGBUS).
+        # Written as a stream: writing to a memory map on a full disk would kill the process (SIGBUS).
         with part.open("wb") as array, ThreadPoolExecutor(workers) as threads:
             np.lib.format.write_array_header_1_0(array, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for batch in track(batches, "decoding", console=console, transient=True, disable=not console.is_terminal):
@@ -184,12 +184,12 @@ def _pixels(file: Path, *, size: int) -> tuple[bytes, int] | str:
     from torchvision.transforms import v2
 
     shorter = round(size * MARGIN)
-    if not file.is_file():  # a pipe would be waited for, a device read for ever
-        return "it is no file, or a link to nowhere"
+    if not file.is_file():  # opening a pipe would block, and reading a device would never end
+        return "it is not a file, or it is a broken link"
     try:
         with Image.open(file, formats=FORMATS) as opened:
             width, height = opened.size
-            # Also once the shorter side is resized: a thin line grows.
+            # The resized image counts as well: a very thin image grows.
             most = max(width * height, shorter * shorter * max(width, height) // max(1, min(width, height)))
             if most > PIXELS:
                 return f"it has {width} × {height} pixels: {most:,} in work, more than {PIXELS:,}"

@@ -11,11 +11,11 @@ from cftransfer.errors import InputError
 
 
 def balanced(labels: np.ndarray, positive: int, *, split_seed: int, what: str) -> np.ndarray:
-    """labels: (n,) classes → the places of as many images of class `positive` as of others, in a random order.
+    """labels: (n,) classes → indices of equally many images of class `positive` and of other classes, in random order.
 
-    All of the smaller side are taken, and as many of the larger. The others are drawn evenly over their classes: where
-    the share of a class is not whole, or more than it has, those of the remaining classes differ by one at most. `what`
-    names the images in the InputError for a side without any.
+    All images of the smaller side are taken, and as many of the larger. The other classes are drawn evenly: counts
+    differ by one at most, except for classes with too few images. `what` names the images in the InputError for a side
+    without images.
     """
     random = np.random.default_rng(split_seed)
     ours = np.flatnonzero(labels == positive)
@@ -32,7 +32,7 @@ def balanced(labels: np.ndarray, positive: int, *, split_seed: int, what: str) -
 
 
 def _even(available: Sequence[int], total: int) -> list[int]:
-    """Return how many to take of each, as equal as can be; the first that have more take the rest."""
+    """Return how many images to take of each class, as equal as possible; the first larger classes take the rest."""
     level = 0
     while level < max(available) and sum(min(most, level + 1) for most in available) <= total:
         level += 1

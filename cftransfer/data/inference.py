@@ -1,9 +1,9 @@
 """Columns of a table → features, by one rule for all files; docs/your-data.md states it.
 
 A column is left out if it is empty or has one value. It is refused, by name, if it holds dates, looks like an id, or
-has more than MAX_LEVELS different words. Two different values make a binary feature, whatever their type. Other numbers
-are integer if all of them are whole, otherwise continuous. Other words are categorical, and an ordered pandas category
-is ordinal.
+has more than MAX_LEVELS different words. Two different values of any type make a binary feature. Other numbers are
+integer if all of them are whole, otherwise continuous. Other words are categorical; an ordered pandas category is
+ordinal.
 """
 
 import difflib
@@ -20,22 +20,22 @@ from cftransfer.data.feature import MOST_STEPS, Feature
 from cftransfer.errors import InputError
 from cftransfer.settings import check_keys
 
-MAX_LEVELS = 100  # different words of a column; each becomes a column of the input
-ID_ROWS = 30  # rows from which on a column of different values looks like an id
-ID_SPREAD = 4  # times the rows: whole numbers that are all different within so small a range count the rows
-FEW = 10  # different whole numbers or fewer may be codes
+MAX_LEVELS = 100  # different words per column; each becomes an input column
+ID_ROWS = 30  # with this many rows, a column of distinct values looks like an id
+ID_SPREAD = 4  # times the rows; distinct whole numbers in so small a range number the rows
+FEW = 10  # so few different whole numbers may be codes
 SETTINGS = ("kind", "low", "high", "categories", "mutable", "direction", "scale")
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([ T].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 THOUSANDS = re.compile(r"[-+]?\d{1,3}([.,])\d{3}(\1\d{3})*([.,]\d+)?")
-LEADING_ZERO = re.compile(r"0\d+")  # of a code, such as a postal one
+LEADING_ZERO = re.compile(r"0\d+")  # of a code, for example a postal code
 
 
 @dataclass(frozen=True)
 class Inferred:
-    """What the columns of a table were taken for.
+    """The features that were inferred from the columns of a table.
 
-    features: with the ranges of the rows that were looked at. left_out: reasons, by column. remarks: by feature.
+    features: with the ranges of the given rows. left_out: reasons, by column. remarks: by feature.
     """
 
     features: tuple[Feature, ...]
@@ -43,7 +43,7 @@ class Inferred:
     remarks: Mapping[str, str]
 
     def __str__(self) -> str:
-        """One line per column: what it was taken for."""
+        """One line per column, with its feature or the reason for leaving it out."""
         rows = [("feature", "kind", "values", "mutable", "direction", "remark")]
         for feature in self.features:
             words = (feature.kind, _values(feature), "yes" if feature.mutable else "no", feature.direction)
@@ -55,10 +55,10 @@ class Inferred:
 
 
 def infer(table: pd.DataFrame, given: Mapping[str, Mapping[str, Any]] | Sequence[Feature] = ()) -> Inferred:
-    """Return the features of a table's columns; settings that are given win over what is inferred.
+    """Return the features of a table's columns; given settings win over inferred ones.
 
     given: settings by column, such as {"age": {"mutable": False}}, or features. InputError, naming the column, for
-    settings that no column or no feature has, and for columns that cannot be features.
+    settings of unknown columns, unknown settings, and columns that cannot be features.
     """
     if not isinstance(given, Mapping) and not all(isinstance(feature, Feature) for feature in given):
         raise InputError("dataset.features: takes a YAML file, settings by column, or features")
@@ -86,7 +86,7 @@ def infer(table: pd.DataFrame, given: Mapping[str, Mapping[str, Any]] | Sequence
 
 
 def settings_of(feature: Feature) -> dict[str, Any]:
-    """Return a feature as `infer` takes it and as a YAML file of features holds it."""
+    """Return the settings of a feature, in the form of `infer` and of a YAML file of features."""
     if feature.categories:
         own: dict[str, Any] = {"categories": list(feature.categories)}
     else:
@@ -95,14 +95,14 @@ def settings_of(feature: Feature) -> dict[str, Any]:
 
 
 def _useless(values: pd.Series, settings: Mapping[str, Any]) -> str:
-    """Return why a column tells rows not apart, or ""."""
+    """Return why a column cannot distinguish rows, or ""."""
     if settings.get("categories") or {"low", "high"} <= set(settings):
         return ""
     if empty(values).all():
         return "empty throughout"
     if values.dtype == object and not values.map(pd.api.types.is_scalar).all():
         first = values[~values.map(pd.api.types.is_scalar)].iloc[0]
-        raise InputError(f"column {values.name}: holds {type(first).__name__}s, no numbers or words; {_drop(values)}")
+        raise InputError(f"column {values.name}: holds {type(first).__name__}s, not numbers or words; {_drop(values)}")
     different = pd.unique(values[~empty(values)])
     if len(different) == 1 or (len(different) < FEW and len(different_values(values)) == 1):
         return f"constant ({different[0]})"
@@ -111,7 +111,7 @@ def _useless(values: pd.Series, settings: Mapping[str, Any]) -> str:
 
 def _feature(values: pd.Series, settings: dict[str, Any]) -> Feature:
     name = str(values.name)
-    kind: Any = settings.pop("kind", None) or _kind(values)  # which `Feature` checks
+    kind: Any = settings.pop("kind", None) or _kind(values)  # checked by `Feature`
     if kind in ("continuous", "integer"):
         low, high = value_range(values)
         return Feature(name=name, kind=kind, **{"low": low, "high": high, **settings})
@@ -125,7 +125,7 @@ def _feature(values: pd.Series, settings: dict[str, Any]) -> Feature:
 
 
 def _kind(values: pd.Series) -> str:
-    """Return the kind of a column that holds two different values or more."""
+    """Return the kind of a column with at least two different values."""
     if _is_ordered(values):
         return "ordinal"
     filled = values[~empty(values)]
@@ -180,7 +180,7 @@ def _remark(values: pd.Series, feature: Feature, settings: Mapping[str, Any]) ->
     if feature.kind == "continuous" and "kind" not in settings and _wide(values, feature):
         said.append("whole numbers of a wide range: an id?")
     if feature.categories and len({str(one).lower() for one in feature.categories}) < len(feature.categories):
-        said.append("levels that differ in upper and lower case alone")
+        said.append("levels that differ only in upper and lower case")
     if feature.kind == "integer" and "kind" not in settings and len(different_values(values.head(10_000))) <= FEW:
         said.append("codes? then kind: categorical")
     return "; ".join(said)

@@ -1,4 +1,4 @@
-"""The column of labels → classes: which value is class 1, or, with three values or more, which class each is."""
+"""The label column → classes: class 1 and 0, or, with three values or more, one class per value."""
 
 import operator
 import re
@@ -19,7 +19,7 @@ COMPARED: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Labels(NamedTuple):
-    """codes: (n,) int64 classes; classes: their names, in order; note: what was done, in words."""
+    """codes: (n,) int64 classes; classes: their names, in order; note: a sentence for the reader."""
 
     codes: np.ndarray
     classes: tuple[str, ...]
@@ -30,18 +30,18 @@ def labels(values: pd.Series, positive: Any = None) -> Labels:
     """Return the classes of the rows.
 
     positive: the value that is class 1, or a list of such values; all other values together are class 0. Or a
-    threshold on a number, such as ">50000". None takes the values as they are: of two the greater one, or the later
-    in the alphabet, is class 1; three to MAX_CLASSES are classes of their own, in that order.
+    threshold on a number, such as ">50000". None takes the values as they are: the greater of two values (for words,
+    the later in the alphabet) is class 1; three to MAX_CLASSES values are one class each, in that order.
 
-    InputError, naming the column, for empty cells, one class alone, quantities without a threshold, and values that no
-    row has.
+    InputError, naming the column, for empty cells, a single class, quantities without a threshold, and values that
+    occur in no row.
 
     >>> labels(pd.Series(["no", "yes", "no"], name="paid"))
     Labels(codes=array([0, 1, 0]), classes=('no', 'yes'), note="paid: 'yes' is class 1, 'no' class 0")
     >>> labels(pd.Series([10, 60], name="income"), ">50").classes
     ('not > 50', '> 50')
     """
-    values = values.astype(object)  # of a pandas category, with levels that no row has
+    values = values.astype(object)  # a pandas category may have unused levels
     name = values.name
     if empty(values).any():
         way_out = "fill it, or dataset.missing=drop_rows leaves such rows out"

@@ -1,4 +1,4 @@
-"""Two interleaved half circles in the plane, from scikit-learn: a data set that can be drawn exactly."""
+"""Two interleaved half circles in the plane, from scikit-learn: a data set that a figure can show exactly."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ FEATURES = (Feature(name="horizontal", kind="continuous"), Feature(name="vertica
 
 
 def moons(
-    folder: Path,  # noqa: ARG001 (the contract of all data sets; this one is made on the spot)
+    folder: Path,  # noqa: ARG001 (the contract of all data sets; this data set is generated)
     *,
     rows: int = 2000,
     noise: float = 0.2,

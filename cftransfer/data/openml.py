@@ -1,4 +1,4 @@
-"""dataset=openml: a table of openml.org, downloaded once."""
+"""dataset=openml: a table from openml.org, downloaded once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,16 +28,16 @@ def openml(
     test_share: float = 0.2,
     split_seed: int = 0,
 ) -> Dataset:
-    """Return the data set of a name and version on OpenML; its file is kept below `folder` / openml.
+    """Return the data set of a name and version on OpenML; its file is kept in `folder` / openml.
 
-    label: the column of classes; None for the one that OpenML names. The other settings are those of `own_data.table`.
-    InputError, saying where a file may be put by hand, if OpenML cannot be reached.
+    label: the column of classes; None for OpenML's own choice. The other settings are as in `own_data.table`.
+    InputError, saying where to put a file by hand, if OpenML cannot be reached.
     """
     check_int("dataset.version", version)
     rows, target = _downloaded(folder / "openml", str(name), version)
     if label is None and target is None:
         raise InputError(
-            f"dataset.label: OpenML names none for {name}; takes one of {', '.join(map(str, rows.columns))}"
+            f"dataset.label: OpenML names no label for {name}; give one of {', '.join(map(str, rows.columns))}"
         )
     data = table(
         rows,
@@ -55,7 +55,7 @@ def openml(
 
 
 def _downloaded(folder: Path, name: str, version: int) -> tuple[pd.DataFrame, str | None]:
-    """Return rows, and the name of the label; of the file put there by hand, or of OpenML, which scikit-learn keeps."""
+    """Return the rows and OpenML's label (None for a file put there by hand); scikit-learn caches the download."""
     by_hand = folder / f"{name}-{version}.csv"
     if by_hand.is_file():
         return pd.read_csv(by_hand, skipinitialspace=True), None

@@ -1,4 +1,4 @@
-"""Rows of a second table file, read by the features and classes of a data set that is there: another place or time."""
+"""Rows of a second table file, for example from another place or time, read with a data set's features and classes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ from cftransfer.errors import InputError
 from cftransfer.settings import check_choice, check_int, check_keys
 
 READING = ("separator", "decimal", "thousands", "encoding", "missing_values")
-OWN = ("path", "label", "positive", "weight", "missing", "max_rows", *READING)  # settings that a second file may have
+OWN = ("path", "label", "positive", "weight", "missing", "max_rows", *READING)  # settings of a second file
 
 
 class OtherRows(NamedTuple):
@@ -42,12 +42,12 @@ def other_rows(
     changed: Mapping[str, Any],
     folder: Path,
 ) -> OtherRows:
-    """Return all rows of a second file; they need a column for every feature, and one for the label, in any order.
+    """Return all rows of a second file; it needs a column for every feature and for the label, in any order.
 
-    Nothing is inferred, so that a column means what it means to the data set. Rows with a word that a feature lacks are
+    Nothing is inferred, so every column keeps its meaning in the data set. Rows with a word that a feature lacks are
     left out and counted; empty cells are treated as `missing` says, with the medians of these rows.
 
-    given: the settings of `table.table` that the data set was read with. changed: those of OWN that are other.
+    given: the settings of `table.table` for the data set. changed: the settings of OWN that differ.
     InputError, one line that names the file or the setting, for missing columns, other labels, and no row left.
     """
     check_keys("dataset", changed, OWN, required=("path",))
@@ -70,7 +70,7 @@ def other_rows(
     y = _classes(table[label], classes, settings["positive"], path)
     table, y = _of_known_words(table, space, y, notes=notes)
     rows, _, _ = filled(table, table[:0], Inferred(space.features, {}, {}), missing=missing, notes=notes)
-    rows, y = _of_known_words(rows, space, y, notes=notes)  # an empty cell may have become a level of its own
+    rows, y = _of_known_words(rows, space, y, notes=notes)  # filling may have added a level
     check_whole(space.features, rows)
     weighted = None if weight is None else torch.from_numpy(weights(rows[weight]).astype(np.float32))
     notes = [f"shifted training rows: {note}" for note in (f"{len(rows):,} of {path.name}", *notes)]
@@ -85,7 +85,7 @@ def _drawn(table: pd.DataFrame, most: int | None, seed: int, *, notes: list[str]
 
 
 def _classes(values: pd.Series, classes: tuple[str, ...], positive: Any, path: Path) -> np.ndarray:
-    """Return (n,) classes 0, 1, … by the names of the base's; InputError for empty cells and for other classes."""
+    """Return (n,) classes 0, 1, … by the names of the base's classes; InputError for empty cells and other classes."""
     if empty(values).any():
         raise bad_cells(values, empty(values), "empty label", "fill it, or dataset.missing=drop_rows")
     known = " and ".join(classes) if len(classes) == 2 else ", ".join(classes)
@@ -94,13 +94,13 @@ def _classes(values: pd.Series, classes: tuple[str, ...], positive: Any, path: P
         if (found < 0).any():
             strange = values[found < 0].iloc[0]
             raise InputError(
-                f"{path}: its label {values.name} has the value {strange}, and the base's classes are {known}"
+                f"{path}: its label {values.name} has the value {strange}, but the base's classes are {known}"
             )
     else:
         named = labels(values, positive)
         if named.classes[1] != classes[1] or classes[0] not in (named.classes[0], f"not {classes[1]}"):
             theirs = " and ".join(named.classes)
-            raise InputError(f"{path}: its label {values.name} has the classes {theirs}, and the base's are {known}")
+            raise InputError(f"{path}: its label {values.name} has the classes {theirs}, but the base has {known}")
         found = named.codes
     if found.min() == found.max():
         only = classes[int(found.max())]
@@ -111,7 +111,7 @@ def _classes(values: pd.Series, classes: tuple[str, ...], positive: Any, path: P
 def _of_known_words(
     table: pd.DataFrame, space: FeatureSpace, y: np.ndarray, *, notes: list[str]
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the rows, and their classes, without words that the features lack; empty cells stay."""
+    """Return the rows without unknown categories, and their classes; empty cells stay."""
     counts, known = {}, np.ones(len(table), dtype=bool)
     for feature in space.features:
         if feature.categories:
@@ -122,7 +122,7 @@ def _of_known_words(
         return table, y
     listed = ", ".join(f"{name} {many:,}" for name, many in counts.items() if many)
     if not known.any():
-        raise InputError(f"every row has a word that the base's data lack ({listed}); give it other rows")
+        raise InputError(f"every row has a word that the base lacks ({listed}); give other rows")
     left = int((~known).sum())
-    notes.append(f"left out {left:,} of {len(table):,} with a category that the base's lack ({listed})")
+    notes.append(f"left out {left:,} of {len(table):,} with a category that the base lacks ({listed})")
     return table[known], y[known]

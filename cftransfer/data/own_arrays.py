@@ -1,4 +1,4 @@
-"""A data set out of arrays of one's own."""
+"""A data set from the user's arrays."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from cftransfer.data.images import from_images
 from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 
-ROUNDING = 1e-5  # by which an encoded number may leave [0, 1]
+ROUNDING = 1e-5  # an encoded number may leave [0, 1] by this much
 IMAGES = 4  # dimensions of an array of images
 
 
@@ -32,15 +32,15 @@ def arrays(
     Args:
         x_train: (n, columns) or images (n, channels, height, width). Bytes are grey levels of images. Numbers are in
             [0, 1], in the columns of `space`; without a space, columns are in original units and images in [0, 1].
-        y_train: (n,) classes 0, 1, …, each of which has a row.
+        y_train: (n,) classes 0, 1, …, each with at least one row.
         x_test: as x_train.
         y_test: as y_train.
         space: the meaning of the columns; None for continuous features in the range of the training rows.
         classes: names of the classes; None for 0, 1, ….
-        weight: (n_train,) > 0, how much each training row counts in the loss; of columns alone.
+        weight: (n_train,) > 0, the weight of each training row in the loss; for columns only.
 
     Raises:
-        InputError: for shapes and classes that do not fit, numbers outside [0, 1], and DataFrames, which `table` takes.
+        InputError: for shapes and classes that do not fit, numbers outside [0, 1], and DataFrames (use `table`).
 
     >>> data = arrays([[1.0, 20.0], [3.0, 40.0]], [0, 1], [[2.0, 30.0]], [1])
     >>> data.x_test.tolist()
@@ -48,11 +48,11 @@ def arrays(
     """
     train, test = (_checked(*part) for part in (("train", x_train, y_train), ("test", x_test, y_test)))
     if train[0].shape[1:] != test[0].shape[1:]:
-        raise InputError(f"x_test: rows of shape {test[0].shape[1:]}, and those of x_train have {train[0].shape[1:]}")
+        raise InputError(f"x_test: has rows of shape {test[0].shape[1:]}, but x_train has {train[0].shape[1:]}")
     names = _names(train[1], test[1], classes)
     if train[0].ndim == IMAGES:
         if space is not None or weight is not None:
-            raise InputError("space, weight: are of columns; images take neither")
+            raise InputError("space, weight: are for columns; images take neither")
         return from_images("arrays", train=train, test=test, classes=names, about="", from_files=False)
     return _columns(train, test, space=space, classes=names, weight=weight)
 
@@ -69,7 +69,7 @@ def _columns(
 
     columns = space.columns if space is not None else [f"x{place}" for place in range(train[0].shape[1])]
     if len(columns) != train[0].shape[1]:
-        raise InputError(f"x_train: has {train[0].shape[1]} columns, and the space {len(columns)}")
+        raise InputError(f"x_train: has {train[0].shape[1]} columns, but the space has {len(columns)}")
     rows, others = (pd.DataFrame(x, columns=columns) for x, _ in (train, test))
     meant = [Feature(name=name, kind="continuous") for name in columns]
     if space is not None:
@@ -89,7 +89,7 @@ def _columns(
 def _checked(split: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs and classes as arrays of one length."""
     if isinstance(x, pd.DataFrame):
-        raise InputError(f"x_{split}: is a DataFrame, whose columns have names; table(frame, label=…) takes it")
+        raise InputError(f"x_{split}: is a DataFrame with named columns; use table(frame, label=…)")
     inputs, classes = np.asarray(x), np.asarray(y)
     if inputs.ndim not in (2, IMAGES) or inputs.dtype.kind not in "biuf":
         takes = "(n, columns), or images (n, channels, height, width)"
@@ -98,18 +98,16 @@ def _checked(split: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     if classes.ndim != 1 or not whole or classes.min(initial=0) < 0:
         raise InputError(f"y_{split}: takes (n,) classes 0, 1, …; has shape {classes.shape} of {classes.dtype}")
     if len(inputs) != len(classes) or not len(inputs):
-        raise InputError(
-            f"x_{split}: has {len(inputs)} rows and {len(classes)} classes; takes as many of both, and some"
-        )
+        raise InputError(f"x_{split}: has {len(inputs)} rows and {len(classes)} classes; must be as many, at least one")
     return inputs, classes
 
 
 def _names(y_train: np.ndarray, y_test: np.ndarray, classes: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of the classes; InputError where one has no training row, or no name of its own."""
+    """Return the names of the classes; InputError for a class without training rows or without its own name."""
     many = int(max(y_train.max(), y_test.max())) + 1
     names = tuple(classes) if classes is not None else tuple(map(str, range(max(2, many))))
     if many > len(names) or len(set(names)) < len(names):
-        raise InputError(f"classes: names {', '.join(map(str, names))}, and the labels go to {many - 1}; one name each")
+        raise InputError(f"classes: names {', '.join(map(str, names))}, but the labels go to {many - 1}; one name each")
     if absent := sorted({*range(len(names))} - {*y_train.astype(int).tolist()}):
         raise InputError(f"y_train: no row has class {absent[0]}; classes count from 0, and each has a training row")
     return names

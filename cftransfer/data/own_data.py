@@ -1,4 +1,4 @@
-"""A data set out of a table of one's own; own_arrays.py has those out of arrays."""
+"""A data set from the user's table; for arrays see own_arrays.py."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ def table(
     """Return the data set of a table: a file (CSV, TSV, Parquet, also .gz) or a DataFrame.
 
     Columns that `features` does not describe are inferred by the rule of docs/your-data.md, from the training rows
-    alone; the log shows what they were taken for.
+    alone; the log shows the result.
 
     Args:
         source: the file or DataFrame, one row per example, with named columns.
@@ -54,20 +54,20 @@ def table(
         positive: the value, or values, of class 1, or a threshold such as ">50000"; None takes the values as they are
             (`labels`): two classes, or one class for each of three values or more.
         test: the test rows of a ready split, with the same columns in any order.
-        test_share: share of the rows to test on, between 0 and 1, where there is no ready split.
-        split_seed: which rows, a whole number ≥ 0.
+        test_share: share of the test rows, between 0 and 1, without a ready split.
+        split_seed: seed of the split, a whole number ≥ 0.
         drop: columns to leave out.
         weight: a column of numbers > 0, the weight of each training row in the loss.
         features: settings by column, such as {"age": {"mutable": False}}, a YAML file of them, or `Feature`s.
-        missing: what to do about empty cells: refuse, drop_rows, impute_median (of the training rows; words become
-            the most frequent one), or category (words become a level of their own, numbers the median).
-        unseen: what to do about words of the test rows that no training row has: refuse, or drop_rows.
+        missing: treatment of empty cells: refuse, drop_rows, impute_median (of the training rows; for words, the most
+            frequent one), or category (words get a new level, numbers the median).
+        unseen: treatment of test words that no training row has: refuse, or drop_rows.
         max_rows: rows to draw, by split_seed, from a larger file.
-        separator: between the cells of a CSV; this and the next three go to `read_table`, for files alone.
+        separator: between the cells of a CSV; this and the next three go to `read_table` and are for files only.
         decimal: the sign in 2.5.
         thousands: the sign in 1,000.
         encoding: of the text.
-        missing_values: words that mean an empty cell, beside the usual ones.
+        missing_values: words that mean an empty cell, in addition to the usual ones.
 
     Raises:
         InputError: one line that names the column, how many cells and the first row, and the way out.
@@ -96,7 +96,7 @@ def table(
     weighted = None if weight is None else weights(train[weight])
     train, test_rows = (rows.drop(columns=others, errors="ignore") for rows in (train, test_rows))
     given = read_features(Path(features)) if isinstance(features, str | Path) else features
-    if isinstance(given, Mapping):  # a file of features may still hold one that is left out
+    if isinstance(given, Mapping):  # a file of features may still describe a dropped column
         given = {column: settings for column, settings in given.items() if column not in drop}
     known = infer(train, given)
     log.info("%s: features, by the training rows; dataset.features changes them\n%s", name, known)
@@ -116,7 +116,7 @@ def table(
 
 
 def _rows(source: Any, reading: Mapping[str, Any], missing_values: Sequence[str]) -> pd.DataFrame:
-    """Return rows that are numbered from 0, with columns of words, and empty cells for `missing_values`."""
+    """Return rows numbered from 0, with strings as column names and empty cells for `missing_values`."""
     if isinstance(source, str | Path):
         return read_table(Path(source), **reading, missing_values=missing_values)
     if not isinstance(source, pd.DataFrame):
@@ -128,7 +128,7 @@ def _rows(source: Any, reading: Mapping[str, Any], missing_values: Sequence[str]
 
 
 def _check_columns(parts: Sequence[pd.DataFrame], *, label: str, weight: str | None, drop: Sequence[str]) -> None:
-    """Refuse names that no column has, and a test file with other columns than the training file."""
+    """Refuse names of unknown columns, and a test file with columns other than the training file's."""
     names = list(parts[0].columns)
     if label in drop:
         raise InputError(
@@ -187,12 +187,12 @@ def weights(values: pd.Series) -> np.ndarray:
     found = numbers(values)
     bad = ~(np.isfinite(found) & (found > 0))
     if bad.any():
-        raise bad_cells(values, bad, "no weight", "a weight is a number > 0; drop such rows, or leave dataset.weight")
+        raise bad_cells(values, bad, "not a weight", "a weight is a number > 0; drop such rows, or omit dataset.weight")
     return found
 
 
 def _seen(test: pd.DataFrame, features: Sequence[Feature], *, unseen: str, notes: list[str]) -> np.ndarray:
-    """Return (n_test,) bool: the rows whose words some training row has; InputError for others, or leave them out."""
+    """Return (n_test,) bool: rows without unseen words; InputError for unseen words under unseen=refuse."""
     kept = np.ones(len(test), dtype=bool)
     for feature in features:
         values = test[feature.name]

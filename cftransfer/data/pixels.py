@@ -1,4 +1,4 @@
-"""Images as inputs: the box of their pixels, and the one rule by which bytes become numbers."""
+"""Images as inputs: the box of their pixels, and the one rule that turns bytes into numbers."""
 
 from dataclasses import dataclass
 
@@ -19,21 +19,21 @@ class PixelSpace:
     shape: tuple[int, int, int]
 
     def decode(self, x: Tensor) -> np.ndarray:
-        """x: (n, *shape) in [0, 1] → (n, height, width, channels) bytes, rounded, as image files have them."""
+        """x: (n, *shape) in [0, 1] → (n, height, width, channels) bytes, rounded, as in image files."""
         return x.mul(GREYS).round().clamp(0, GREYS).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def unit(x: Tensor) -> Tensor:
-    """Bytes → float32 in [0, 1], as all models and searches see them; floats stay as they are."""
+    """Bytes → float32 in [0, 1], for all models and searches; floats are returned unchanged."""
     return _shares(x.float()) if x.dtype == torch.uint8 else x
 
 
 def nearest_greys(x: Tensor) -> Tensor:
-    """x: (…) numbers, or bytes → (…) float32 in [0, 1], the nearest whole grey levels, to the bit as of `unit`."""
+    """x: (…) numbers, or bytes → (…) float32 in [0, 1], the nearest whole grey levels, bit for bit as from `unit`."""
     return _shares(unit(x).mul(GREYS).round_().clamp_(0, GREYS))
 
 
 def _shares(greys: Tensor) -> Tensor:
     """Return grey levels 0 to 255 as shares of the largest; divides in place."""
-    # By a tensor of the same device: CUDA multiplies by the rounded reciprocal of a plain number.
+    # Divides by a tensor, because CUDA would multiply by the rounded reciprocal of a plain number.
     return greys.div_(torch.full((), GREYS, dtype=greys.dtype, device=greys.device))

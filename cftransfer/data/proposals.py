@@ -1,4 +1,4 @@
-"""Points made elsewhere, out of a file: Parquet, CSV, npy or npz → inputs in [0, 1], and the factual of each."""
+"""Points made elsewhere, from a Parquet, CSV, npy or npz file → inputs in [0, 1], and the factual of each."""
 
 import zipfile
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ from cftransfer.errors import InputError
 from cftransfer.settings import check_choice
 
 FRAMES, ARRAYS = (".parquet", ".csv"), (".npy", ".npz")
-FACTUAL = "factual"  # what exported files call the factuals' numbers
-POINTS = "counterfactual"  # the array of an npz file that has several
-NO_NUMBER = ["", "nan", "NaN", "NA", "N/A", "null", "None"]  # in a CSV's columns of numbers; a category may be so named
+FACTUAL = "factual"  # column of the factuals' numbers in exported files
+POINTS = "counterfactual"  # array of the points in an npz file with several
+NO_NUMBER = ["", "nan", "NaN", "NA", "N/A", "null", "None"]  # in a CSV's numeric columns; a category may be called so
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, pa.ArrowException)
 
 
 def read_proposals(
     path: str, *, shape: Sequence[int], space: Any, units: str, index: str | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return points (m, *shape) float32 in units of [0, 1], and (m,) int64 the number of each one's factual.
+    """Return points (m, *shape) float32 in units of [0, 1], and (m,) int64 the number of each point's factual.
 
-    shape: of one input. units: original for values as the data set's files have them (a table's columns by name; bytes
-    of images), unit for [0, 1] (a table's columns are `space.columns`, or an array). index: the column, or the array of
-    an npz file, that has the factuals' numbers; None where rows go by order, and no numbers are returned.
+    shape: of one input. units: original for the data set's own units (a table's columns by name; bytes of images), unit
+    for [0, 1] (a table with the columns `space.columns`, or an array). index: the column, or the array of an npz file,
+    with the factuals' numbers; None if row i is for factual i, and then no numbers are returned.
 
-    InputError, one line that names the file, for one that cannot be read, and for columns and values that do not fit.
+    InputError, one line that names the file, for an unreadable file, and for columns and values that do not fit.
     """
     check_choice("counterfactual.units", units)
     if index is not None and (not isinstance(index, str) or not index):
@@ -86,7 +86,7 @@ def _frame(path: str, space: Any) -> pd.DataFrame:
         raise InputError("holds a table, and inputs have no named features; takes .npy or .npz")
     if path.endswith(".parquet"):
         frame = pd.read_parquet(path)
-        if frame.index.names != [None] or not isinstance(frame.index, pd.RangeIndex):  # it says what the rows are
+        if frame.index.names != [None] or not isinstance(frame.index, pd.RangeIndex):  # a named index is a column
             frame = frame.reset_index()
     else:
         head = pd.read_csv(path, nrows=0).columns
@@ -99,7 +99,7 @@ def _frame(path: str, space: Any) -> pd.DataFrame:
 
 
 def _whole(numbers: Any, index: str) -> np.ndarray:
-    """Return (m,) int64 factuals' numbers; InputError for what is not whole."""
+    """Return (m,) int64 factuals' numbers; InputError for numbers that are not whole."""
     values = pd.to_numeric(pd.Series(np.ravel(numbers)), errors="coerce").to_numpy(dtype=float)
     wrong = ~(np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53))
     if wrong.any():
@@ -108,7 +108,7 @@ def _whole(numbers: Any, index: str) -> np.ndarray:
 
 
 def _encoded(frame: pd.DataFrame, space: FeatureSpace, units: str) -> np.ndarray:
-    """Return the rows of a table in [0, 1]; original values beyond a feature's range lie outside."""
+    """Return the rows of a table in units of [0, 1]; values beyond a feature's range stay outside."""
     names = space.names if units == "original" else space.columns
     if absent := [name for name in names if name not in frame]:
         other = ""
@@ -132,7 +132,7 @@ def _encoded(frame: pd.DataFrame, space: FeatureSpace, units: str) -> np.ndarray
 
 
 def _check_column(feature: Feature, values: pd.Series) -> None:
-    """Refuse what a feature cannot take, naming its column, how many rows have it, and the first of them."""
+    """Refuse values that a feature cannot take; name the column, the number of rows and the first row."""
     missing = values.isna().to_numpy()
     if missing.any():
         raise InputError(f"column {feature.name!r}: {_first(missing)} no value (rows count from 0)")
@@ -149,7 +149,7 @@ def _check_column(feature: Feature, values: pd.Series) -> None:
 
 
 def _unit(points: np.ndarray, shape: Sequence[int], space: Any, units: str) -> np.ndarray:
-    """Return an array (m, *shape) in [0, 1]; bytes of images are what they stand for."""
+    """Return an array (m, *shape) in [0, 1]; bytes of images are divided by 255."""
     if units == "original" and (isinstance(space, FeatureSpace) or points.dtype != np.uint8):
         takes = ".parquet or .csv" if isinstance(space, FeatureSpace) else "an array of bytes (uint8)"
         raise InputError(f"has an array of {points.dtype}; counterfactual.units=original takes {takes}")

@@ -1,4 +1,4 @@
-"""dataset=sklearn: data sets that ship inside scikit-learn; no network is needed."""
+"""dataset=sklearn: data sets that ship with scikit-learn; no network is needed."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ GREYS = 16  # of digits: whole grey levels 0 to 16
 
 
 def sklearn(
-    folder: Path,  # noqa: ARG001 (the contract of all data sets; these ship inside scikit-learn)
+    folder: Path,  # noqa: ARG001 (the contract of all data sets; these ship with scikit-learn)
     *,
     name: str,
     positive: Any = None,
@@ -28,8 +28,8 @@ def sklearn(
 ) -> Dataset:
     """breast_cancer (569 rows, 30 features), wine (178, 13) and iris (150, 4) are tables; digits are 1,797 images.
 
-    positive: the class, or classes, that are class 1, by name; None keeps all classes: 2 of breast_cancer, 3 of wine
-    and iris, 10 of digits. features: as of `own_data.table`.
+    positive: the name or names that become class 1; None keeps all classes: 2 of breast_cancer, 3 of wine and iris, 10
+    of digits. features: as in `own_data.table`.
     """
     from sklearn import datasets
 
@@ -39,7 +39,7 @@ def sklearn(
     names = np.asarray([str(word) for word in bunch.target_names])
     if name == "digits":
         if features:
-            raise InputError("dataset.features: digits are images, whose features are pixels; leave it out")
+            raise InputError("dataset.features: digits are images, with pixels as features; leave it out")
         return _images(bunch, names, positive, test_share=test_share, split_seed=split_seed)
     rows = bunch.data.assign(target=names[bunch.target.to_numpy()])
     made = table(

@@ -31,9 +31,9 @@ class FeatureSpace:
 
     @classmethod
     def fit(cls, features: Sequence[Feature], training: pd.DataFrame) -> "FeatureSpace":
-        """Return the space whose ranges are those of the training rows; categories and kinds stay as they are.
+        """Return the space with the ranges of the training rows; categories and kinds stay as they are.
 
-        InputError for a feature that the table does not have.
+        InputError for a feature that the table lacks.
 
         >>> rows = pd.DataFrame({"age": [18, 30, 68]})
         >>> FeatureSpace.fit([Feature(name="age", kind="integer")], rows).features[0].high
@@ -52,14 +52,14 @@ class FeatureSpace:
     def infer(cls, table: pd.DataFrame, features: Any = ()) -> "FeatureSpace":
         """Return the space of a table's columns by the rule of docs/your-data.md, with the ranges of its rows.
 
-        features: settings that win over what is inferred: {"age": {"mutable": False}}, or `Feature`s. A column without
-        two different values is left out. InputError, naming the column, for dates, ids and too many words.
+        features: settings that win over inferred ones: {"age": {"mutable": False}}, or `Feature`s. A column without two
+        different values is left out. InputError, naming the column, for dates, ids and too many words.
 
         >>> rows = pd.DataFrame({"age": [18.0, 30.0, 68.0], "job": ["none", "full", "part"], "owner": [1, 0, 1]})
         >>> [(feature.name, feature.kind) for feature in FeatureSpace.infer(rows).features]
         [('age', 'integer'), ('job', 'categorical'), ('owner', 'binary')]
         """
-        from cftransfer.data.inference import infer  # which makes features
+        from cftransfer.data.inference import infer  # inference imports Feature
 
         return cls(infer(table, features).features)
 
@@ -91,9 +91,9 @@ class FeatureSpace:
         return [(feature.name, feature.said(old), feature.said(new)) for _, feature, old, new in changed]
 
     def encode(self, table: pd.DataFrame, *, clip: bool = True) -> np.ndarray:
-        """Rows in original units → x: (n, columns) float32 in [0, 1], columns being found by their names.
+        """Rows in original units → x: (n, columns) float32 in [0, 1]; columns are found by name.
 
-        clip: whether numbers beyond a feature's range are put at its end. InputError for a column that is missing.
+        clip: whether to clip numbers to each feature's range. InputError for a missing column.
         """
         check_columns(self.features, table)
         x, ends = np.empty((len(table), len(self.columns)), dtype=np.float32), [0, *self._ends]
@@ -102,7 +102,7 @@ class FeatureSpace:
         return x
 
     def decode(self, x: np.ndarray) -> pd.DataFrame:
-        """x: (n, columns) in [0, 1] → rows in original units and category names, as `Feature.decode` reads them."""
+        """x: (n, columns) in [0, 1] → rows in original units with category names (`Feature.decode`)."""
         parts = np.split(x, self._ends[:-1], axis=1)
         return pd.DataFrame({f.name: f.decode(part) for f, part in zip(self.features, parts, strict=True)})
 
@@ -111,7 +111,7 @@ class FeatureSpace:
         return np.cumsum([feature.columns for feature in self.features])
 
     def to_original(self, x: Tensor) -> Tensor:
-        """x: (n, columns) in [0, 1] → (n, columns), numbers in their own units, without rounding, with gradients.
+        """x: (n, columns) in [0, 1] → (n, columns), numbers in original units, unrounded and differentiable.
 
         Columns of binary, ordinal and categorical features stay as they are.
         """
@@ -124,7 +124,7 @@ class FeatureSpace:
 
 
 def check_columns(features: Sequence[Feature], table: pd.DataFrame) -> None:
-    """Refuse features of one name, a table with a column twice, and one that lacks a column of a feature."""
+    """Refuse two features of one name, a table with a repeated column, and a table without a feature's column."""
     names = [feature.name for feature in features]
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise InputError(f"feature {twice[0]!r}: is named twice; give each its own name")
@@ -135,7 +135,7 @@ def check_columns(features: Sequence[Feature], table: pd.DataFrame) -> None:
 
 
 def fit(features: Sequence[Feature], training: pd.DataFrame) -> FeatureSpace:
-    """Return the space whose ranges are those of the training rows; categories and kinds stay as they are."""
+    """Return the space with the ranges of the training rows; categories and kinds stay as they are."""
 
     def fitted(feature: Feature) -> Feature:
         if feature.categories:

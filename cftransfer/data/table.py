@@ -1,4 +1,4 @@
-"""dataset=table: a table in a file of one's own."""
+"""dataset=table: a table in the user's file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,9 +29,9 @@ def table(
     encoding: str = "utf-8",
     missing_values: Sequence[str] = (),
 ) -> Dataset:
-    """Return the data set of a file; settings as of `own_data.table`.
+    """Return the data set of a file; settings as in `own_data.table`.
 
-    Paths are relative to the folder in which the command runs, or otherwise to `folder` (`paths.data`).
+    Paths are relative to the current folder, or otherwise to `folder` (`paths.data`).
     """
     return own_data.table(
         found_file(path, folder),
@@ -55,6 +55,6 @@ def table(
 
 
 def found_file(path: str, folder: Path) -> Path:
-    """Return where a file is: relative to the folder in which the command runs, or otherwise to `folder`."""
+    """Return the path of a file, relative to the current folder or otherwise to `folder`."""
     here = Path(str(path)).expanduser()
     return here if here.exists() or not (folder / here).exists() else folder / here

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cftransfer.errors import InputError
 
-HEADER = 2**24  # letters at most: of a million names
+HEADER = 2**24  # most letters: room for a million names
 SEPARATORS = (",", ";", "\t", "|")
 OPENED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 READABLE = (".csv", ".tsv", ".txt", ".data", ".parquet", ".pq")
@@ -30,14 +30,14 @@ def read_table(
 ) -> pd.DataFrame:
     """Return the rows of a file, column names stripped of blanks; InputError, naming the file, if it cannot be read.
 
-    separator: between two cells of a CSV, a sign or a regular expression; None for the one of , ; tab | that the first
-    line has most of. decimal: the sign in 2.5. thousands: the sign in 1,000; None for "." where the decimal sign is
-    ",", otherwise for none. encoding: of its text; a byte order mark is skipped. missing_values: cells that count as
-    empty, beside those that pandas takes for empty ("", NA, NaN, null, …).
+    separator: between two cells of a CSV, a character or a regular expression; None for the one of , ; tab | that is
+    most frequent in the first line. decimal: the sign in 2.5. thousands: the sign in 1,000; None means "." if the
+    decimal sign is ",", otherwise no sign. encoding: of the text; a byte order mark is skipped. missing_values: words
+    that mean an empty cell, in addition to pandas' own ("", NA, NaN, null, …).
     """
     suffixes = [suffix for suffix in path.suffixes if suffix.lower() not in OPENED]
     if not suffixes or suffixes[-1].lower() not in READABLE:
-        raise InputError(f"{path}: has a name that says no kind of table; takes {', '.join(READABLE)}, also with .gz")
+        raise InputError(f"{path}: is not a known kind of table; takes {', '.join(READABLE)}, also with .gz")
     if not path.is_file():
         raise InputError(f"{path}: no such file; a path is relative to the folder in which the command runs")
     try:
@@ -72,19 +72,19 @@ def read_table(
         ) from error
     except LookupError as error:
         raise InputError(f"dataset.encoding={encoding}: no such encoding; utf-8 and latin-1 are usual") from error
-    except (ValueError, OSError, EOFError) as error:  # pandas' and pyarrow's own errors are among them
+    except (ValueError, OSError, EOFError) as error:  # includes pandas' and pyarrow's own errors
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as a table ({reason}); check it, and dataset.separator") from error
-    if not table.index.equals(pd.RangeIndex(len(table))):  # where pandas takes the first cells for names of rows
-        raise InputError(f"{path}: has rows of more cells than its first line has names; name every column")
+    if not table.index.equals(pd.RangeIndex(len(table))):  # pandas took the first cells as row names
+        raise InputError(f"{path}: has rows with more cells than the first line has names; name every column")
     table.columns = [str(name).strip() for name in table.columns]
     if not len(table):
-        raise InputError(f"{path}: has no rows below its header; it takes some")
+        raise InputError(f"{path}: has no rows below its header; add some")
     return without_words(table, missing_values) if suffixes[-1].lower() in (".parquet", ".pq") else table
 
 
 def without_words(table: pd.DataFrame, missing_values: Sequence[str]) -> pd.DataFrame:
-    """Return the table with empty cells for words that mean one, whatever blanks are around them."""
+    """Return the table with empty cells in place of `missing_values`, which may have blanks around them."""
     if not missing_values:
         return table
     meant = {word.strip() for word in missing_values}
@@ -109,7 +109,7 @@ def _separator(line: str, suffix: str) -> str:
 
 
 def _check_header(path: Path, names: Sequence[str]) -> None:
-    """Refuse a header with one name twice, which pandas would rename."""
+    """Refuse a header with a repeated name, which pandas would rename."""
     stripped = [name.strip() for name in names]
     if twice := [name for place, name in enumerate(stripped) if name in stripped[:place]]:
         raise InputError(f"{path}: has the column {twice[0]!r} twice; give each its own name")

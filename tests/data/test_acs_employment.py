@@ -197,7 +197,7 @@ def test_the_way_out_for_a_code_that_the_census_itself_has_used_works(tmp_path):
     table = persons(200, ANC=[*[1, 2] * 95, *[5] * 10])
     put(tmp_path, table)
     said = refused(tmp_path)
-    assert "column ANC holds 5, which is no code of the Census's (1, 2, 3, 4, 8); " in said
+    assert "column ANC holds 5, which is not a Census code (1, 2, 3, 4, 8); " in said
     assert said.endswith("remove the 10 such lines of 200, or choose other dataset.states or a year")
     put(tmp_path, table[table.ANC != 5])
     assert len(acs(tmp_path).x_train) == 142
@@ -258,19 +258,19 @@ def test_an_impossible_setting_is_named(folder, changes, said):
         (persons(20).drop(columns="RELP"), ": lacks the column RELP; fix it, or delete it"),
         (
             persons(20, AGEP="abc"),
-            ": column AGEP holds abc, which is no code of the Census's (0 to 99); remove",
+            ": column AGEP holds abc, which is not a Census code (0 to 99); remove",
         ),
         (persons(20, AGEP=-1), ": column AGEP holds -1, "),
         (persons(20, AGEP=None), ": column AGEP holds a blank, "),
         (
             persons(20, ESP=0),
-            ": column ESP holds 0, which is no code of the Census's (blank, 1, 2, 3, 4, 5, 6, 7, 8); remove the ",
+            ": column ESP holds 0, which is not a Census code (blank, 1, 2, 3, 4, 5, 6, 7, 8); remove the ",
         ),
         (persons(20, ESP=-1), ": column ESP holds -1, "),
         (persons(20, MIL=5), ": column MIL holds 5, "),
         (persons(20, SEX=1.5), ": column SEX holds 1.5, "),
         (persons(20, SEX=[*[1] * 19, "x"]), ": column SEX holds x, "),
-        (persons(20, ESR=True), ": column ESR holds True, which is no code of the Census's (blank, 1, "),
+        (persons(20, ESR=True), ": column ESR holds True, which is not a Census code (blank, 1, "),
         (persons(20, ESR=6), "dataset acs_employment: classes have 20 and 0 rows; each needs at least 2"),
         (persons(0), ": holds no persons; fix it"),
         (csv(persons(20)).replace("AGEP", '"AGEP"') + "x\0y" * 50, ": c"),
@@ -295,7 +295,7 @@ def test_a_folder_in_the_place_of_the_file_is_named(tmp_path):
     path = put(tmp_path, "")
     path.unlink()
     path.mkdir()
-    assert refused(tmp_path).startswith(f"{path}: is no file; fix it")
+    assert refused(tmp_path).startswith(f"{path}: is not a file; fix it")
 
 
 def test_columns_of_words_and_numbers_that_are_not_used_do_not_disturb(tmp_path):

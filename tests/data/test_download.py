@@ -146,7 +146,7 @@ def test_a_failure_is_one_line_and_leaves_nothing(failure, census, tmp_path, tar
         acs(tmp_path)
     said = str(caught.value)
     assert said.startswith(f"{census.url}{PATH}: cannot be downloaded to {target.parent} ({reason}")
-    assert said.endswith(f"; get it in another way, and put the {NAME} that it holds at {target}")
+    assert said.endswith(f"; download it by hand, and put its {NAME} at {target}")
     assert "\n" not in said
     assert "()" not in said
     assert files(tmp_path) == []
@@ -206,7 +206,7 @@ def test_no_network_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(acs_employment, "CENSUS", "http://nowhere.invalid/pums")
     with pytest.raises(
-        InputError, match=r"^http://nowhere\.invalid/pums/.*csv_pny\.zip: cannot be downloaded to .*; get"
+        InputError, match=r"^http://nowhere\.invalid/pums/.*csv_pny\.zip: cannot be downloaded to .*; download"
     ):
         acs(tmp_path)
     assert files(tmp_path) == []
@@ -216,7 +216,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(census, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # what the kernel says when no more can be written
     try:
-        with pytest.raises(InputError, match=r"cannot be downloaded to .* \(File too large\); get it"):
+        with pytest.raises(InputError, match=r"cannot be downloaded to .* \(File too large\); download it"):
             acs(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -225,7 +225,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(census, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_line(census, tmp_path):
     (tmp_path / "folktables").write_text("a file")
-    with pytest.raises(InputError, match=r"cannot be downloaded to .* \((File exists|Not a directory)\); get it"):
+    with pytest.raises(InputError, match=r"cannot be downloaded to .* \((File exists|Not a directory)\); download it"):
         acs(tmp_path)
     assert census.asked == []
 

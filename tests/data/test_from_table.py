@@ -49,8 +49,8 @@ def test_the_places_are_of_both_splits():
     [
         ("a", np.nan, "column a: empty"),
         ("a", np.inf, "column a: infinite"),
-        ("a", "word", "column a: no number: 'word'"),
-        ("b", 2.5, "column b: no whole number: 2.5"),
+        ("a", "word", "column a: not a number: 'word'"),
+        ("b", 2.5, "column b: not a whole number: 2.5"),
         ("c", None, "column c: empty"),
         ("c", "h", "column c: unknown category h"),
     ],
@@ -66,11 +66,11 @@ def test_a_cell_that_its_feature_cannot_hold_is_named_in_either_split(column, va
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        (np.arange(200) % 3, r"column label: no class: 2 \(66 of 200 cells, first in row 2\); takes 0 to 1"),
-        (np.arange(200) % 2 / 2, r"column label: no class: 0.5"),
-        (np.where(np.arange(200) % 2, 1, -1), r"column label: no class: -1"),
-        (np.where(np.arange(200) == 7, np.nan, np.arange(200) % 2), r"column label: no class: nan .*row 7\)"),
-        (np.array(["no", "yes"] * 100), r"column label: no class: no"),
+        (np.arange(200) % 3, r"column label: not a class: 2 \(66 of 200 cells, first in row 2\); takes 0 to 1"),
+        (np.arange(200) % 2 / 2, r"column label: not a class: 0.5"),
+        (np.where(np.arange(200) % 2, 1, -1), r"column label: not a class: -1"),
+        (np.where(np.arange(200) == 7, np.nan, np.arange(200) % 2), r"column label: not a class: nan .*row 7\)"),
+        (np.array(["no", "yes"] * 100), r"column label: not a class: no"),
         (np.zeros(200), "classes have 200 and 0 rows"),
     ],
 )

@@ -66,7 +66,7 @@ def test_all_rows_of_the_second_file_are_encoded_in_the_bases_space(files):
     beyond = int((kept["mean radius"] > next(f.high for f in ours.space.features if f.name == "mean radius")).sum())
     notes = " | ".join(plan.identity["notes"])
     assert f"shifted training rows: {len(kept)} of there.csv" in notes
-    assert f"left out 3 of {len(there)} with a category that the base's lack (site 3)" in notes
+    assert f"left out 3 of {len(there)} with a category that the base lacks (site 3)" in notes
     assert beyond > 0
     assert f"shifted training values beyond the range of their feature, put at its end: mean radius {beyond}" in notes
 
@@ -149,14 +149,14 @@ def test_a_threshold_on_the_label_is_the_bases(files):
         (lambda t: t.drop(columns="diagnosis"), "reference.rows.dataset: bad.csv: has no column 'diagnosis'"),
         (
             lambda t: t.replace("malignant", "unclear"),
-            "reference.rows.dataset: bad.csv: its label diagnosis has the value unclear, and the base's classes are "
+            "reference.rows.dataset: bad.csv: its label diagnosis has the value unclear, but the base's classes are "
             "benign and malignant",
         ),
         (lambda t: t.assign(diagnosis="benign"), "reference.rows.dataset: bad.csv: its label diagnosis has one class"),
         (lambda t: t[:0], "reference.rows.dataset: bad.csv: has no rows below its header"),
-        (lambda t: t.assign(site="west"), "reference.rows.dataset: every row has a word that the base's data lack"),
-        (lambda t: t.assign(beds="many"), "reference.rows.dataset: column beds: no number: 'many'"),
-        (lambda t: t.assign(beds=1.5), "reference.rows.dataset: column beds: no whole number: 1.5"),
+        (lambda t: t.assign(site="west"), "reference.rows.dataset: every row has a word that the base lacks"),
+        (lambda t: t.assign(beds="many"), "reference.rows.dataset: column beds: not a number: 'many'"),
+        (lambda t: t.assign(beds=1.5), "reference.rows.dataset: column beds: not a whole number: 1.5"),
         (lambda t: t.assign(diagnosis=None), "reference.rows.dataset: column diagnosis: empty label"),
     ],
 )

@@ -89,7 +89,7 @@ def test_an_empty_word_becomes_a_level_or_the_most_frequent_word():
 @pytest.mark.parametrize("place", [3, 47])
 def test_a_number_that_is_none_is_named(value, said, place):
     line = error(changed("a", [place], value))
-    assert line.startswith(("column a: " + said, "column a: no number: 'n/a?'"))
+    assert line.startswith(("column a: " + said, "column a: not a number: 'n/a?'"))
     assert f"first in row {place})" in line
 
 
@@ -235,7 +235,7 @@ def test_an_ordered_category_is_ordinal_in_its_order():
         ({"direction": "upwards"}, "direction=upwards: takes one of any, up, down"),
         ({"kind": "continuous", "categories": ["x", "y"]}, "takes no categories"),
         ({"colour": 3}, "no such key; dataset.features.b has: kind, low, high"),
-        ({"low": 9, "high": 1}, "are no range"),
+        ({"low": 9, "high": 1}, "are not a range"),
         ({"scale": "log1p", "low": -3}, "scale=log1p takes values above -1"),
     ],
 )
@@ -257,7 +257,7 @@ def test_fractions_are_continuous_and_refused_where_whole_numbers_are_meant():
     assert kinds(cft.table(table, label="y"))["b"] == "continuous"
     assert (
         error(table, features={"b": {"kind": "integer"}})
-        == "column b: no whole number: 2.5 (1 of 160 cells, first in row 3); kind=continuous takes fractions"
+        == "column b: not a whole number: 2.5 (1 of 160 cells, first in row 3); kind=continuous takes fractions"
     )
 
 
@@ -350,7 +350,7 @@ def test_weights_are_of_training_rows_and_above_0():
     assert "w" not in data.space.names
     assert data.weight.shape == (160,)
     assert data.version != cft.table(table.drop(columns="w"), label="y").version
-    assert error(table.assign(w=-1), weight="w").startswith("column w: no weight (160 of 160 cells")
+    assert error(table.assign(w=-1), weight="w").startswith("column w: not a weight (160 of 160 cells")
 
 
 def test_max_rows_draws_by_the_split_seed():
@@ -406,7 +406,7 @@ def test_parquet_and_options_of_csv(tmp_path):
         ("t.csv", "", "cannot be read as a table"),
         ("t.csv", "a,y\n1,2,3\n4,5,6\n", "more cells than"),
         ("t.parquet", "a,y\n1,2\n", "cannot be read as a table"),
-        ("t.xlsx", "", "has a name that says no kind of table"),
+        ("t.xlsx", "", "is not a known kind of table"),
         ("none.csv", None, "no such file"),
     ],
 )
@@ -535,7 +535,7 @@ def test_whole_numbers_of_a_wide_range_are_continuous_and_said():
     table = rows(phone=np.random.default_rng(0).integers(10**9, 10**10, 200))
     assert kinds(cft.table(table, label="y"))["phone"] == "continuous"
     assert infer(table[["phone"]]).remarks == {"phone": "whole numbers of a wide range: an id?"}
-    assert "kind=continuous takes so wide a range" in error(table, features={"phone": {"kind": "integer"}})
+    assert "use kind=continuous for so wide a range" in error(table, features={"phone": {"kind": "integer"}})
 
 
 def test_too_many_levels_are_refused_whoever_names_them():
@@ -594,7 +594,7 @@ def test_codes_with_leading_zeros_are_words_and_levels_of_two_cases_are_remarked
     table = rows(code=["01234", "04321", "00007"] * 66 + ["01234"] * 2)
     assert kinds(cft.table(table, label="y"))["code"] == "categorical"
     known = infer(rows(c=["Yes", "yes", "No"] * 66 + ["No", "No"])[["c"]])
-    assert known.remarks == {"c": "levels that differ in upper and lower case alone"}
+    assert known.remarks == {"c": "levels that differ only in upper and lower case"}
 
 
 @pytest.mark.parametrize(
