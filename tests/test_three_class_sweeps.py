@@ -130,7 +130,7 @@ def test_continued_training_has_its_curve(store):
 def test_a_technique_of_two_classes_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(InputError) as caught:
         planned(tmp_path, "experiment=technique", "model@reference.model=svm")
-    said = "reference.model=svm: tells two classes apart, and the data have 3; dataset.positive makes two of them"
+    said = "reference.model=svm: is for two classes, but the data have 3; dataset.positive makes two of them"
     assert str(caught.value).startswith(said)
     assert not list(tmp_path.rglob("*.safetensors"))
 

@@ -1,7 +1,7 @@
-"""Anybody's model → a function of (n, *input) in [0, 1] that gives logits, so that searches and measures can ask it.
+"""Any model → a function from (n, *input) in [0, 1] to logits, for searches and measures.
 
-A model keeps its own units, columns and classes: the feature space maps between [0, 1] and those, and with gradients
-where the model has them.
+A model keeps its own units, columns and classes: the feature space maps between these and [0, 1], with gradients if the
+model has them.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ from cftransfer.data.pixels import PixelSpace
 from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 
-TINY = 1e-30  # the probability that stands for 0, whose logarithm would be infinite
-SLACK = 1e-6  # by which rounding may bring a probability above 1
-SURE = 1e-6  # what is left for other classes where a model gives labels alone
+TINY = 1e-30  # replaces a probability of 0, to keep its logarithm finite
+SLACK = 1e-6  # rounding may put a probability above 1 by this much
+SURE = 1e-6  # probability left for other classes if a model gives only labels
 Output = Literal["logits", "probabilities", "labels"]
 Units = Literal["unit", "original"]
 Takes = Literal["tensor", "array", "frame"]
@@ -27,19 +27,19 @@ Space = FeatureSpace | PixelSpace | None
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model, and how to ask it; `as_model` makes one of torch modules and scikit-learn estimators by itself.
+    """A model and its interface; `as_model` wraps torch modules and scikit-learn estimators by itself.
 
     Args:
         f: a function of n rows, or a torch module.
-        output: what it gives: logits or probabilities, (n,) or (n, 1) of class 1, or (n, K) of all classes; or labels,
-            (n,) of `classes`.
-        units: unit for inputs in [0, 1], in the space's own columns; original for numbers in their own units (ranges
-            and log scales undone; binary, ordinal and one-hot columns stay as they are encoded).
-        takes: tensor (float32, with gradients where the output has any), array (numpy, float64), or frame (a DataFrame
+        output: logits or probabilities, (n,) or (n, 1) of class 1, or (n, K) of all classes; or labels, (n,) of
+            `classes`.
+        units: unit for inputs in [0, 1], in the space's columns; original for numbers in original units (ranges and log
+            scales undone; binary, ordinal and one-hot columns stay encoded).
+        takes: tensor (float32, with gradients if the output has them), array (numpy, float64), or frame (a DataFrame
             of original columns, categories as words; always in original units).
-        classes: what its outputs or labels stand for, in order; None for 0, 1, …
-        space, origin: filled in by `as_model`: what inputs mean, and the object that was given, by which a reference is
-            recognised that is its own base.
+        classes: the classes of its outputs or labels, in order; None for 0, 1, …
+        space, origin: set by `as_model`: the meaning of the inputs, and the wrapped object, which reveals a reference
+            that is its own base.
 
     >>> import torch
     >>> richer = Model(lambda x: x[:, 0] > 30_000, output="labels", units="original")
@@ -70,12 +70,12 @@ class Model:
 
     @property
     def differentiable(self) -> bool:
-        """Whether its logits have a gradient with respect to the inputs."""
+        """Whether the logits have a gradient with respect to the inputs."""
         return self.takes == "tensor" and self.output != "labels" and bool(getattr(self.f, "differentiable", True))
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are; what is no torch module answers on the CPU."""
+        """The device of its weights; the CPU for anything other than a torch module."""
         weights = self.f.parameters() if isinstance(self.f, nn.Module) else iter(())
         return next((weight.device for weight in weights), torch.device("cpu"))
 
@@ -94,7 +94,7 @@ class Model:
         classes = None if self.classes is None else len(self.classes)
         logits = _as_logits(self._checked(answer, len(x)), self.output, classes)
         if not torch.is_grad_enabled() and logits.isnan().any():
-            raise InputError("model: gives logits that are not a number; check what it was trained on")
+            raise InputError("model: gives logits that are not a number; check its training data")
         return logits.float().to(x.device)
 
     def _inputs(self, x: Tensor) -> Any:
@@ -108,15 +108,15 @@ class Model:
         return x.detach().cpu().double().numpy()
 
     def _codes(self, labels: np.ndarray) -> Tensor:
-        """(n,) labels → (n,) places in `classes`."""
+        """(n,) labels → (n,) indices in `classes`."""
         known = list(self.classes) if self.classes is not None else [0, 1]
         codes = np.full(labels.shape, -1)
         for code, label in enumerate(known):
             codes[labels == label] = code
         if (codes < 0).any():
-            way_out = "Model(…, classes=[…]) says what there is"
+            way_out = "name its classes with Model(…, classes=[…])"
             strange = labels[codes < 0].tolist()[0]
-            raise InputError(f"model: gives the label {strange!r}, which is none of {known}; {way_out}")
+            raise InputError(f"model: gives the label {strange!r}, which is not in {known}; {way_out}")
 
         return torch.from_numpy(codes)
 
@@ -138,15 +138,15 @@ class Model:
 
 
 def as_model(model: Any, *, space: Space = None, classes: Sequence[Any] | None = None, framed: bool = False) -> Model:
-    """Return a model as searches and measures ask it.
+    """Return a model as a `Model`, for searches and measures.
 
-    A torch module gives (n,), (n, 1) or (n, K) logits of inputs in [0, 1], and is put in evaluation mode. A
-    scikit-learn estimator or pipeline is asked in the columns that it was fitted with: of a DataFrame's original
-    columns, in original units; otherwise in [0, 1]. Its `classes_` decide what it says, whatever their order and type.
-    Any other function is taken for one of tensors in [0, 1] that gives logits; `Model` says how to ask others.
+    A torch module maps inputs in [0, 1] to (n,), (n, 1) or (n, K) logits, and is put in evaluation mode. A scikit-learn
+    estimator or pipeline gets the columns that it was fitted with: original columns in original units if it was fitted
+    on them, otherwise columns in [0, 1]. Its `classes_` give the meaning of its outputs, in any order and type. Any
+    other function is assumed to map tensors in [0, 1] to logits; wrap others in `Model`.
 
-    space: what inputs mean. classes: of the base, in whose order the answers of a reference are put. framed: whether
-    the caller's inputs came as a DataFrame.
+    space: the meaning of the inputs. classes: the base's classes; the outputs of a reference are put in their order.
+    framed: whether the caller's inputs came as a DataFrame.
     """
     if isinstance(model, Model):
         if isinstance(model.f, nn.Module):
@@ -160,14 +160,14 @@ def as_model(model: Any, *, space: Space = None, classes: Sequence[Any] | None =
     elif callable(model):
         asked = Model(model, space=space, origin=getattr(model, "__self__", model))
     else:
-        raise InputError(f"model: {type(model).__name__} cannot be asked; wrap it in Model(function, output=…)")
+        raise InputError(f"model: {type(model).__name__} cannot predict; wrap it in Model(function, output=…)")
     return asked if classes is None else _in_order(asked, classes)
 
 
 def _of_sklearn(estimator: Any, space: Space, *, framed: bool) -> Model:
     name = type(estimator).__name__
     if not hasattr(estimator, "classes_"):
-        raise InputError(f"model: {name} is no fitted classifier (it has no classes_)")
+        raise InputError(f"model: {name} is not a fitted classifier (it has no classes_)")
     if (
         isinstance(estimator.classes_, list)
         or np.ndim(estimator.classes_) != 1
@@ -175,7 +175,7 @@ def _of_sklearn(estimator: Any, space: Space, *, framed: bool) -> Model:
         in str(getattr(estimator, "_label_binarizer", None) and getattr(estimator._label_binarizer, "y_type_", ""))
     ):
         raise InputError(
-            f"model: {name} was fitted on several labels at once; one label with two classes or more is asked"
+            f"model: {name} was fitted on several labels at once; fit it on one label with two classes or more"
         )
     classes = tuple(np.asarray(estimator.classes_).tolist())
     if len(classes) < 2:
@@ -191,11 +191,11 @@ def _of_sklearn(estimator: Any, space: Space, *, framed: bool) -> Model:
     how: dict[str, Any] = {"output": output, "classes": classes, "space": space, "origin": estimator}
     if not columns and framed:
         how_to = "Model(estimator.predict_proba, output='probabilities', takes='frame' or 'array', units=…, classes=…)"
-        raise InputError(f"model: {name} keeps no names of columns, and x is a DataFrame; {how_to} says how to ask it")
+        raise InputError(f"model: {name} keeps no names of columns, and x is a DataFrame; wrap it in {how_to}")
     if not columns:
         return Model(answer, takes="array", **how)
     if not isinstance(space, FeatureSpace):
-        raise InputError(f"model: {name} was fitted on columns with names; space=FeatureSpace(…) says what they are")
+        raise InputError(f"model: {name} was fitted on named columns; describe them with space=FeatureSpace(…)")
     if columns == space.columns and columns != space.names:
         return Model(lambda x: answer(_named(x, columns)), takes="array", **how)
     if absent := [column for column in columns if column not in space.names]:
@@ -204,7 +204,7 @@ def _of_sklearn(estimator: Any, space: Space, *, framed: bool) -> Model:
 
 
 def _agreeing(estimator: Any, scores: Callable[[Any], Any], output: Output) -> Callable[[Any], Any]:
-    """Return `scores`, which at its first rows have to say the same as the estimator's own `predict`."""
+    """Return `scores`, with a check on its first rows that it agrees with the estimator's own `predict`."""
     if output == "labels":
         return scores
     checked: list[bool] = []
@@ -217,7 +217,7 @@ def _agreeing(estimator: Any, scores: Callable[[Any], Any], output: Output) -> C
             same = found.shape[-1] == len(known) if found.ndim == 2 else len(known) == 2
             if not same or (wrong := int((known[codes.astype(int)] != estimator.predict(x)).sum())):
                 reason = f"{wrong} of {len(x)} rows" if same else "its classes"
-                way_out = "Model(estimator.predict, output='labels', takes=…, classes=…) asks what it predicts"
+                way_out = "Model(estimator.predict, output='labels', takes=…, classes=…) uses its predictions"
                 name = type(estimator).__name__
                 raise InputError(f"model: the scores of {name} and its predict differ on {reason}; {way_out}")
             checked.append(True)
@@ -233,7 +233,7 @@ def _named(x: np.ndarray, columns: Sequence[str]) -> Any:
 
 
 def _as_logits(answer: Tensor, output: Output, classes: int | None) -> Tensor:
-    """(n,) or (n, K) of any kind → (n,) logits of class 1, or (n, K) of K ≥ 3."""
+    """(n,) or (n, K) outputs of any kind → (n,) logits of class 1, or (n, K) for K ≥ 3."""
     if output == "labels":
         classes = classes or 2
         sure = float(np.log((1 - SURE) / SURE))
@@ -248,10 +248,10 @@ def _as_logits(answer: Tensor, output: Output, classes: int | None) -> Tensor:
 
 
 def _in_order(model: Model, classes: Sequence[Any]) -> Model:
-    """Return the model with its answers in the order of the base's classes; InputError if they are not the same."""
+    """Return the model with outputs in the order of the base's classes; InputError for other classes."""
     own = tuple(range(len(classes))) if model.classes is None else tuple(model.classes)
     if set(own) != set(classes):
-        way_out = "Model(…, classes=[…]) says what a model's outputs stand for"
+        way_out = "name the classes of a model's outputs with Model(…, classes=[…])"
         raise InputError(f"reference: has the classes {list(own)}, and the base {list(classes)}; {way_out}")
     if own == tuple(classes):
         return model
@@ -275,5 +275,5 @@ class _Differentiable:
 
 def _feature_space(space: Space, what: str) -> FeatureSpace:
     if not isinstance(space, FeatureSpace):
-        raise InputError(f"model: {what} needs space=FeatureSpace(…), which says what the original units are")
+        raise InputError(f"model: {what} needs space=FeatureSpace(…), which describes the original units")
     return space

@@ -1,4 +1,4 @@
-"""A model's settings → a network or a scikit-learn model, freshly initialised; where and how it is trained."""
+"""A model's settings → a freshly initialised network or scikit-learn model; checks of training; hardware."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from cftransfer.settings import check_choice, check_float, check_int, check_keys
 from cftransfer.spec import ALL_ROWS, UNCHANGED, Spec
 from cftransfer.targets import call_target, parameters
 
-# Settings of training, the last three with defaults; models that were stored before have the first three alone.
+# Settings of training; the last three have defaults, because older stored models lack them.
 TRAINING = ("epochs", "lr", "batch_size", "optimizer", "weight_decay", "label_smoothing")
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where models are trained and asked, which moves their numbers by rounding only.
+    """The hardware for training and predicting; it changes numbers by rounding only.
 
-    accelerator: cpu or gpu. stacked: whether the members of a population are trained together in one pass, instead of
-        one after the other; None: what was measured to be faster (`faster_stacked`). threads: of the CPU; None: one for
-        tables, the job's share of the cores for images.
+    accelerator: cpu or gpu. stacked: whether the members of a population are trained together in one pass instead of
+        one by one; None: the faster way, as measured (`faster_stacked`). threads: of the CPU; None: one for tables, the
+        job's share of the cores for images.
     """
 
     accelerator: str = "cpu"
@@ -35,7 +35,7 @@ class Hardware:
 
     @property
     def device(self) -> torch.device:
-        """Where tensors and models are put."""
+        """The torch device of tensors and models."""
         return torch.device("cuda" if self.accelerator == "gpu" else "cpu")
 
 
@@ -45,20 +45,18 @@ CPU = Hardware()
 def build(
     settings: Mapping[str, Any], *, input_shape: tuple[int, ...], seed: int, outputs: int = 1, complete: bool = True
 ) -> Any:
-    """Return a freshly initialised network, or a scikit-learn model that is not fitted yet.
+    """Return a freshly initialised network, or an unfitted scikit-learn model.
 
-    All that is random in it is a function of the settings, of `outputs` and `seed` alone.
+    Its random numbers are a function of the settings, `outputs` and `seed` alone.
 
     outputs: logits per row, `Dataset.outputs`. complete: as in `call_target`.
-    InputError for a model that takes no `outputs` where more than one logit is wanted.
+    InputError for a model that takes no `outputs` if more than one logit is needed.
     """
     takes = parameters("model", settings)
     if outputs > 1 and "outputs" not in takes:
         way_out = "dataset.positive makes two of them, model=mlp takes several, and so does a function with `outputs`"
-        raise InputError(
-            f"model={settings['_target_']}: tells two classes apart, and the data have {outputs}; {way_out}"
-        )
-    later = {name: value for name, value in UNCHANGED["model"].items() if name in takes}  # jobs of before lack them
+        raise InputError(f"model={settings['_target_']}: is for two classes, but the data have {outputs}; {way_out}")
+    later = {name: value for name, value in UNCHANGED["model"].items() if name in takes}  # older jobs lack them
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         offered = {"outputs": outputs}
@@ -66,7 +64,7 @@ def build(
 
 
 def build_for(dataset: Dataset, settings: Mapping[str, Any], *, seed: int, complete: bool = True) -> Any:
-    """Return `build` with the shape of the data's inputs and as many outputs as their classes need."""
+    """Return `build` with the input shape and the number of outputs that the data need."""
     return build(settings, input_shape=dataset.input_shape, outputs=dataset.outputs, seed=seed, complete=complete)
 
 
@@ -95,7 +93,7 @@ def check_training(spec: Spec, dataset: Dataset, *, complete: bool = True) -> No
 
 
 def _check_classes(dataset: Dataset) -> None:
-    """Refuse a split without rows of one of three classes or more: nothing would be learned, or scored, of it."""
+    """Refuse a split that lacks a class, with three classes or more: the class could not be learned or scored."""
     for split, labels in (("training", dataset.y_train), ("test", dataset.y_test)):
         there = labels.unique().tolist()
         if absent := [name for code, name in enumerate(dataset.classes) if code not in there]:
@@ -104,7 +102,7 @@ def _check_classes(dataset: Dataset) -> None:
 
 
 def _check_weight(dataset: Dataset, weight: Tensor) -> None:
-    """Refuse weights that are not a number ≥ 0 for each training row, and weights that are all 0."""
+    """Refuse weights other than one number ≥ 0 per training row, and weights that are all 0."""
     wanted = tuple(dataset.y_train.shape)
     if tuple(weight.shape) != wanted or not ((weight >= 0) & weight.isfinite()).all() or not weight.any():
         takes = f"takes {wanted[0]} finite numbers ≥ 0, one per training row, and not 0 for all"
@@ -112,7 +110,7 @@ def _check_weight(dataset: Dataset, weight: Tensor) -> None:
 
 
 def _check_shape(model: nn.Module, dataset: Dataset, name: str) -> None:
-    """Refuse a network that takes `outputs` and gives other than one logit per class."""
+    """Refuse a network that takes `outputs` but does not give one logit per class."""
     with torch.no_grad():
         shape = tuple(model.eval()(unit(dataset.x_train[:2])).shape)
     if shape != (wanted := (len(dataset.x_train[:2]), dataset.outputs)):
@@ -120,14 +118,14 @@ def _check_shape(model: nn.Module, dataset: Dataset, name: str) -> None:
 
 
 def fitted_in_one_go(spec: Spec, dataset: Dataset) -> bool:
-    """Return whether scikit-learn fits the model, in one go: the settings of training do not touch it."""
+    """Return whether scikit-learn fits the model in one go, so that the settings of training do not apply."""
     return isinstance(build_for(dataset, spec["model"], seed=0), SklearnModel)
 
 
 def faster_stacked(model: nn.Module) -> bool:
     """Return whether a population of this model trains faster stacked than member by member: unless it convolves.
 
-    Measured on two CPU cores (benchmarks/training.py, benchmarks/images.py): stacking made the step of an MLP 4×64
-    several times faster, and that of a CNN slower, whose members meet in grouped convolutions.
+    Measured on two CPU cores (benchmarks/training.py, benchmarks/images.py): stacking made a step of an MLP 4×64
+    several times faster, but a step of a CNN slower, because stacked members become grouped convolutions.
     """
     return not any(isinstance(module, nn.Conv2d) for module in model.modules())

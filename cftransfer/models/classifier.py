@@ -1,4 +1,4 @@
-"""The LightningModule that trains one network; `population.Population` is the same module for many of them."""
+"""The LightningModule that trains one network; `population.Population` is the same module for many networks."""
 
 import cftransfer.models.torchvision_repair  # noqa: F401  (before Lightning and torchmetrics, which import torchvision)
 
@@ -14,24 +14,25 @@ from cftransfer.errors import InputError
 from cftransfer.models.prediction import cross_entropy
 from cftransfer.settings import check_choice, check_int
 
-Batch = tuple[Tensor, ...]  # x, y and, where rows have weights, these
+Batch = tuple[Tensor, ...]  # x, y and, if rows have weights, the weights
 
 
 class Classifier(pl.LightningModule):
-    """A classifier around any network, for anybody's Trainer, loggers and callbacks.
+    """A classifier around any network, for any Trainer, loggers and callbacks.
 
-    It logs, once an epoch, `train_loss`, `val_loss`, `val_accuracy` and `val_auroc`, and from `Trainer.test` the same
-    three as `test_…`. A loss is the mean cross entropy in nats: binary, or over K classes, whose AUROC is the mean of
-    each class against the rest. Batches are (x, y), or (x, y, weight): the loss of a training batch is then Σwℓ / Σw.
-    The checkpoint holds the network's weights, not the network: `Classifier.load_from_checkpoint(path, net=mlp(…))`.
+    Logs `train_loss`, `val_loss`, `val_accuracy` and `val_auroc` once an epoch, and from `Trainer.test` the last three
+    as `test_…`. A loss is the mean cross entropy in nats, binary or over K classes; with K classes, the AUROC is the
+    mean of each class against the rest. Batches are (x, y), or (x, y, weight) with the training loss Σwℓ / Σw. The
+    checkpoint holds the network's weights, not the network: `Classifier.load_from_checkpoint(path, net=mlp(…))`.
 
     Args:
-        net: (n, *input) in [0, 1] → (n,) or (n, 1) logits of class 1, or (n, K) of K ≥ 3 classes. It stays a plain
-            module, `classifier.net`.
+        net: (n, *input) in [0, 1] → (n,) or (n, 1) logits of class 1, or (n, K) of K ≥ 3 classes. It stays available as
+        a
+            plain module, `classifier.net`.
         lr: learning rate of the optimiser, > 0.
-        classes: number of classes, K ≥ 2, as len(data.classes).
+        classes: number of classes, K ≥ 2 (len(data.classes)).
         optimizer: adam, or sgd without momentum, both at a fixed rate.
-        weight_decay: times each weight is added to its gradient, ≥ 0.
+        weight_decay: ≥ 0; weight_decay times each weight is added to its gradient.
         label_smoothing: share of a training label, in [0, 1), that is spread evenly over all classes.
 
     >>> from cftransfer import dataset
@@ -53,7 +54,7 @@ class Classifier(pl.LightningModule):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        # By name: of a subclass, Lightning would copy all arguments, its data included.
+        # By name, because Lightning would copy all arguments of a subclass, its data included.
         self.save_hyperparameters("lr", "classes", "optimizer", "weight_decay", "label_smoothing")
         self.optimizer = check_choice("training.optimizer", optimizer)
         self.weight_decay, self.label_smoothing = weight_decay, label_smoothing
@@ -61,7 +62,7 @@ class Classifier(pl.LightningModule):
         self.accuracy, self.auroc = self.configure_metrics()
 
     def configure_metrics(self) -> tuple[Metric, Metric]:
-        """Return accuracy and AUROC, to be updated with `probabilities` and with classes."""
+        """Return accuracy and AUROC, which are updated with `probabilities` and classes."""
         if self.classes == 2:
             return BinaryAccuracy(), BinaryAUROC()
         return MulticlassAccuracy(self.classes, average="micro"), MulticlassAUROC(self.classes, average="macro")
@@ -78,12 +79,12 @@ class Classifier(pl.LightningModule):
     def loss(self, logits: Tensor, y: Tensor, weight: Tensor | None = None, *, smoothing: float = 0.0) -> Tensor:
         """Return the mean cross entropy over rows: logits, (…, n) or (…, n, K), and y, (…, n) → (…).
 
-        weight: (…, n), how much each row counts in the mean; None where all count the same. smoothing: of the labels.
+        weight: (…, n), the weight of each row in the mean; None if all count the same. smoothing: of the labels.
         """
         losses = cross_entropy(logits, y, smoothing=smoothing)
         if weight is None:
             return losses.mean(-1)
-        total = weight.sum(-1).clamp_min(torch.finfo(weight.dtype).tiny)  # a batch whose rows all count nothing: 0
+        total = weight.sum(-1).clamp_min(torch.finfo(weight.dtype).tiny)  # 0 if no row of a batch counts
         return (weight * losses).sum(-1) / total
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ class Classifier(pl.LightningModule):
         return logits.sigmoid() if self.classes == 2 else logits.softmax(-1)
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Log and return the loss of a batch: x (n, *input), y (n,) classes and, if rows have them, weights (n,)."""
+        """Log and return the loss of a batch: x (n, *input), y (n,) classes and, optionally, weights (n,)."""
         x, y, *weight = batch
         loss = self.loss(self(x), y, *weight, smoothing=self.label_smoothing)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(y))
@@ -106,9 +107,9 @@ class Classifier(pl.LightningModule):
         self._score(batch, "test")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam or SGD: element-wise, so that the members of a population do not meet in it."""
+        """Return Adam or SGD, which work element by element and thus keep the members of a population independent."""
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD
-        # fused: a fifth off a step
+        # fused: steps take a fifth less time
         return kind(self.net.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def _score(self, batch: Batch, split: str) -> None:

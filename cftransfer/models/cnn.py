@@ -6,22 +6,22 @@ from cftransfer.errors import InputError
 from cftransfer.models.mlp import logits_of
 from cftransfer.settings import check_int
 
-GROUPS = 8  # channels are normalised in as many groups; fewer where the width is not divisible by it
-# Pixels of the shorter side: what the first block makes of it at most, and where pooling ends.
+GROUPS = 8  # groups of channels in GroupNorm; fewer if the width is not divisible by it
+# Pixels of the shorter side: the most after the first block, and where pooling ends.
 LARGEST, SMALLEST = 64, 4
-# Pixels and channels from which on channels_last pays; measured on a core with 32 images of 3 × 8 × 8 to 3 × 224 × 224.
+# Pixels and channels from which channels_last pays off; measured on a core with 32 images of 3 × 8² to 3 × 224².
 PIXELS, CHANNELS = 32, 16
 
 
 def cnn(*, layers: int = 4, width: int = 16, input_shape: tuple[int, ...], outputs: int = 1) -> nn.Module:
     """`layers` ≥ 1 blocks of 3 × 3 convolution, GroupNorm and ReLU: (n, channels, height, width) → (n,) logits.
 
-    The first block has `width` ≥ 1 channels. Before each further one the resolution is halved by max pooling and the
-    channels are doubled, until 4 pixels are left of the shorter side; deeper blocks keep both. Images larger than 64
-    pixels are brought below by a larger, strided first kernel (224: 7 × 7, stride 4), so that depth means much the same
-    for all. The mean over positions, normalised (LayerNorm), feeds one linear unit. Without that last step all channels
-    rise and fall together, and with them the logit: test accuracy on CIFAR-10 airplane jumps by up to .10 from one
-    epoch to the next. No BatchNorm: it couples the rows of a batch. outputs: 1, or K ≥ 3 for (n, K) logits.
+    The first block has `width` ≥ 1 channels. Each further block first halves the resolution by max pooling and doubles
+    the channels, until the shorter side has 4 pixels; deeper blocks keep both. Images larger than 64 pixels are reduced
+    by a larger, strided first kernel (224: 7 × 7, stride 4), so that depth has a similar meaning for all. The mean over
+    positions is normalised (LayerNorm) and feeds one linear unit. Without this normalisation all channels, and with
+    them the logit, rise and fall together: test accuracy on CIFAR-10 airplane jumps by up to .10 between epochs. No
+    BatchNorm, because it couples the rows of a batch. outputs: 1, or K ≥ 3 for (n, K) logits.
     """
     check_int("model.layers", layers)
     check_int("model.width", width)
@@ -51,23 +51,23 @@ def _block(channels: int, width: int, *, kernel: int = 3, stride: int = 1) -> tu
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Return GroupNorm in the largest number of groups, up to GROUPS, that divides `channels`."""
+    """Return GroupNorm with the largest number of groups, up to GROUPS, that divides `channels`."""
     return nn.GroupNorm(max(groups for groups in range(1, GROUPS + 1) if channels % groups == 0), channels)
 
 
 class _ChannelsLast(nn.Sequential):
-    """Modules that get images with the channels of a pixel side by side in memory, as the CPU's kernels like them.
+    """Modules that get images in the channels_last layout, which suits the CPU's kernels.
 
     Pooling is seven times as fast, convolution by a fifth; GroupNorm is half as fast. Numbers move by rounding.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        # vmap knows no torch.channels_last; these strides are the same.
+        # vmap does not support torch.channels_last; these strides are the same.
         return super().forward(x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if x.is_cpu else x)
 
 
 class _MeanOverPositions(nn.Module):
-    """Global average pooling; torch's adaptive one has no deterministic gradient on a GPU."""
+    """Global average pooling; torch's adaptive pooling has no deterministic gradient on a GPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))

@@ -1,7 +1,7 @@
-"""Trained models → a folder that other libraries read without cftransfer: models, feature space, rows.
+"""Trained models → a folder with models, feature space and rows that other libraries read without cftransfer.
 
-Networks are written as torch.export programs (.pt2). TorchScript is deprecated in favour of this format, and ONNX needs
-another runtime; a .pt2 file loads with torch alone, takes any number of rows, and keeps gradients.
+Networks are written as torch.export programs (.pt2), which load with torch alone, take any number of rows and keep
+gradients. TorchScript is deprecated in their favour, and ONNX needs another runtime.
 """
 
 import copy
@@ -28,16 +28,16 @@ from cftransfer.models.prediction import Asked
 from cftransfer.models.sklearn_models import SklearnModel
 from cftransfer.models.sklearn_storage import as_skops
 
-FACTUAL, LABEL = "factual", "label"  # columns beside the features; files of counterfactuals name their factual so
-ROWS = 2  # of the input that torch.export follows; it would take 1 for a constant
+FACTUAL, LABEL = "factual", "label"  # extra columns; files of counterfactuals use the same name for their factual
+ROWS = 2  # of the traced input; torch.export would treat 1 as a constant
 
 
 def export(folder: Path, models: Mapping[int, Asked], dataset: Dataset) -> None:
     """Write models by their seed, the feature space, the rows of the data set, and `load.py`, which reads them.
 
-    Every file appears whole or not at all. Models of an earlier export that are not among these are removed, since
-    the feature space may be another. InputError for a network that torch.export cannot follow, for a feature whose name
-    is taken, and for a folder that cannot be written.
+    Every file appears whole or not at all. Other models of an earlier export are removed, since their feature space may
+    differ. InputError for a network that torch.export cannot trace, for a feature with a reserved name, and for a
+    folder that cannot be written.
     """
     contents = {**_rows(dataset), "feature_space.json": json.dumps(_space(dataset), indent=2, allow_nan=False).encode()}
     for seed, model in models.items():
@@ -63,16 +63,16 @@ def _files(model: Asked, dataset: Dataset) -> Iterator[tuple[str, bytes]]:
 
 
 def _program(network: nn.Module, input_shape: tuple[int, ...]) -> bytes:
-    """Return the network as torch.export writes it, for any number of rows."""
+    """Return the network as the bytes of a torch.export program, for any number of rows."""
     x, content = torch.zeros(ROWS, *input_shape), io.BytesIO()
     try:
         program = torch.export.export(network, (x,), dynamic_shapes=({0: torch.export.Dim("rows")},))
-    except Exception as error:  # torch raises whatever its tracing meets
+    except Exception as error:  # tracing can raise anything
         reason = str(error).strip().partition("\n")[0]
         way_out = "write its forward without branches on values, or leave out export"
         raise InputError(f"export: torch.export cannot follow the network ({reason}); {way_out}") from error
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # the paths of this machine's files
+        node.meta.pop("stack_trace", None)  # holds paths of this machine
     torch.export.save(program, content)
     return content.getvalue()
 
@@ -87,7 +87,7 @@ def _space(dataset: Dataset) -> dict[str, Any]:
 
 
 def _rows(dataset: Dataset) -> dict[str, bytes]:
-    """Return the files of the data set's rows: of images the factuals alone."""
+    """Return the files of the data set's rows; for images only the factuals."""
     if isinstance(dataset.space, PixelSpace):
         content, x, y = io.BytesIO(), dataset.x_test.numpy(), dataset.y_test.long().numpy()
         np.savez_compressed(content, factual=np.arange(len(x)), x=x, label=y)

@@ -1,4 +1,4 @@
-"""The last linear layer of a model: the features that it sees of an input, and how its weights make logits of them."""
+"""The last linear layer of a model: its input features, from which its weights make the logits."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,13 +10,13 @@ from cftransfer.errors import InputError
 from cftransfer.models.prediction import Asked, margin
 from cftransfer.models.sklearn_models import SklearnModel
 
-ROWS = 16  # on which the logits are compared with what the layer makes of its features
-ROUNDING = 1e-5  # by which the two may differ, in logits
-PRECISION = 1e-3  # and relative to them: logits out of probabilities near 1 are no more precise
+ROWS = 16  # rows on which the model's logits are compared with the layer's
+ROUNDING = 1e-5  # allowed difference in logits
+PRECISION = 1e-3  # relative difference: logits computed from probabilities near 1 are no more precise
 
 
 class LastLayer(NamedTuple):
-    """features: x, (n, *input) → the model's logits and φ(x), (n, d + 1), whose last column is 1 for the bias.
+    """features: x, (n, *input) → the model's logits and φ(x), (n, d + 1), with a last column of 1 for the bias.
 
     outputs: rows of weights, 1 for the logit of class 1, or K for K ≥ 2 classes.
     """
@@ -26,11 +26,11 @@ class LastLayer(NamedTuple):
 
 
 def last_layer(model: Asked, x: Tensor, *, method: str) -> LastLayer:
-    """Return the last layer of a model whose logits are linear in the features that this layer sees.
+    """Return the last layer of a model; the logits must be linear in the layer's input features.
 
-    It is the last nn.Linear of a torch module, given as it is or as `Model(module)`, and what it sees is caught in the
-    forward pass; a logistic regression of scikit-learn is a last layer as a whole. x: (n, *input) rows on which the
-    layer's answer is compared with the model's. method: named in the InputError for any other model.
+    In a torch module, given directly or as `Model(module)`, it is the last nn.Linear, and a hook reads its input in the
+    forward pass. A logistic regression of scikit-learn is a last layer as a whole. x: (n, *input) rows on which the
+    layer's output is compared with the model's. method: named in the InputError for any other model.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> layer = last_layer(net, torch.zeros(0, 2), method="roar")
@@ -66,8 +66,8 @@ def _with_one(features: Tensor) -> Tensor:
 
 
 def _check(head: nn.Linear, logits: Tensor, features: Tensor, *, method: str) -> None:
-    """Refuse a model whose margins are not those of the layer's own outputs."""
-    said = "its logits are not those of its last nn.Linear"
+    """Refuse a model with margins other than the layer's own."""
+    said = "its logits do not come from its last nn.Linear"
     if features.shape[1:] == (head.in_features + 1,) and len(features) == len(logits):
         with torch.no_grad():
             own = nn.functional.linear(features[:, :-1], head.weight, head.bias)

@@ -1,7 +1,7 @@
-"""Load the models beside this file; it needs torch, and neither cftransfer nor the store that the models come from.
+"""Load the models beside this file; needs torch, but neither cftransfer nor the store of the models.
 
-`python train.py … export=DIR` copies this file to DIR/load.py. For rows in original units it needs numpy, and for
-models of scikit-learn scikit-learn and skops.
+`python train.py … export=DIR` copies this file to DIR/load.py. Rows in original units need numpy; models of
+scikit-learn need scikit-learn and skops.
 """
 
 import functools
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 HERE = Path(__file__).parent
-# The types of scikit-learn and numpy, beside those that it knows, that skops makes objects of.
+# Types of scikit-learn and numpy that skops may load, in addition to its own list.
 TRUSTED = (
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
@@ -41,13 +41,13 @@ class Network(nn.Module):
         """x: (n, *input) float32 in [0, 1] → logits."""
         return self.exported(x)
 
-    def train(self, mode: bool = True) -> "Network":  # noqa: ARG002  (the graph is that of evaluation mode)
+    def train(self, mode: bool = True) -> "Network":  # noqa: ARG002  (the graph is fixed in evaluation mode)
         """Change nothing: other libraries call `eval()`, which torch's exported modules refuse."""
         return self
 
 
 class Classifier:
-    """A model as scikit-learn's are asked: rows in original units in, classes and probabilities out."""
+    """A model with scikit-learn's interface: rows in original units in, classes and probabilities out."""
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
@@ -70,13 +70,13 @@ def seeds() -> list[int]:
 
 
 def space() -> dict[str, Any]:
-    """Return the content of feature_space.json: features (of images their shape), and the names of the classes."""
+    """Return the content of feature_space.json: features (for images their shape), and the names of the classes."""
     return json.loads((HERE / "feature_space.json").read_text("utf-8"))
 
 
 @functools.cache
 def load(seed: int | None = None) -> Any:
-    """Return the model of a seed, by default of the first: a torch module (`Network`), or a scikit-learn estimator."""
+    """Return the model of a seed, by default the first: a torch module (`Network`) or a scikit-learn estimator."""
     path = HERE / f"model-{seeds()[0] if seed is None else seed}.pt2"
     if path.exists():
         return Network(path)
@@ -86,10 +86,10 @@ def load(seed: int | None = None) -> Any:
 
 
 def encode(rows: Any) -> Tensor:
-    """Return what the models take: (n, *input) float32 in [0, 1].
+    """Return the input of the models: (n, *input) float32 in [0, 1].
 
-    rows: of tables a DataFrame in original units (columns are found by their names, numbers beyond the range of the
-    training rows are put at its end); of images (n, channels, height, width), bytes or floats in [0, 1].
+    rows: for tables a DataFrame in original units (columns are found by name, numbers are clipped to the range of the
+    training rows); for images (n, channels, height, width), bytes or floats in [0, 1].
     """
     described = space()
     if "features" not in described:
@@ -99,7 +99,7 @@ def encode(rows: Any) -> Tensor:
 
 
 def predict(rows: Any, seed: int | None = None) -> Any:
-    """Return (n, K) probabilities as an array; rows as `encode` takes them, seed as `load` does."""
+    """Return (n, K) probabilities as an array; rows as in `encode`, seed as in `load`."""
     model, x = load(seed), encode(rows)
     if isinstance(model, Network):
         with torch.no_grad():
@@ -136,7 +136,7 @@ def _encoded(feature: dict[str, Any], values: Any) -> Tensor:
 
 
 def _spelled(value: Any) -> str:
-    """Return one spelling for values that mean the same: 1, 1.0, True, "1" and " 1.0 " are all "1"."""
+    """Return one spelling for equal values: 1, 1.0, True, "1" and " 1.0 " are all "1"."""
     text = str(value).strip()
     if text.lower() in ("true", "false"):
         return "1" if text.lower() == "true" else "0"

@@ -15,8 +15,8 @@ def mlp(
 ) -> nn.Module:
     """ReLU network with `layers` ≥ 1 hidden layers of `width` ≥ 1 features: (n, *input_shape) → (n,) logits.
 
-    dropout: share of the hidden features, in [0, 1), that training sets to 0 at random for each row; the others are
-    scaled up (Srivastava et al. 2014). outputs: 1, or K ≥ 3 for (n, K) logits.
+    dropout: share of the hidden features, in [0, 1), set to 0 at random for each row in training; the others are scaled
+    up (Srivastava et al. 2014). outputs: 1, or K ≥ 3 for (n, K) logits.
     """
     check_int("model.layers", layers)
     check_int("model.width", width)
@@ -29,12 +29,12 @@ def mlp(
 
 
 def logits_of(outputs: int) -> nn.Module:
-    """Return what gives a last layer's (n, outputs) its shape: (n,) for one output, as it is for more."""
+    """Return a module that shapes a last layer's (n, outputs): to (n,) for one output, unchanged for more."""
     return nn.Flatten(0) if outputs == 1 else nn.Identity()
 
 
 class _WithDropout(nn.Sequential):
-    """Modules in a row, with dropout after every ReLU: in training, or by the numbers `drawn`, (n, units) in [0, 1)."""
+    """Sequential with dropout after every ReLU: in training mode, or by the numbers `drawn`, (n, units) in [0, 1)."""
 
     def __init__(self, *modules: nn.Module, share: float, units: int) -> None:
         super().__init__(*modules)
@@ -53,7 +53,7 @@ class _WithDropout(nn.Sequential):
 
 
 class _InPlaceLinear(nn.Linear):
-    """torch's own, but for one allocation less: under vmap it would add the bias to a copy, a tenth of a step."""
+    """nn.Linear with one allocation less: under vmap torch adds the bias to a copy, a tenth of a step."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight).add_(self.bias)

@@ -1,7 +1,7 @@
-"""References that are their bases with other weights: noise on them, or some hidden features left out.
+"""References made from their bases by changing weights: noise on them, or some hidden features left out.
 
-They cost no training. Reference j does to every base what its seed says, so that bases and references cross as they do
-elsewhere: the same noise on every base, and other noise in every reference.
+They cost no training. The seed of reference j decides its change, which is the same for every base and differs between
+references, so bases and references are crossed as usual.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ Perturb = Callable[[nn.Module, torch.Generator], None]  # changes a network in p
 
 
 def weight_noise(*, epsilon: float, norm: str, network: None = None) -> Perturb:  # noqa: ARG001
-    """Uniform noise on every weight, of at most `epsilon` ≥ 0: by itself (linf), or times the weight (relative)."""
+    """Add uniform noise of at most `epsilon` ≥ 0 to every weight: absolute (linf), or times the weight (relative)."""
     check_float("perturbation.epsilon", epsilon, inside="≥ 0", among=lambda size: 0 <= size < float("inf"))
     check_choice("perturbation.norm", norm)
 
@@ -33,9 +33,10 @@ def weight_noise(*, epsilon: float, norm: str, network: None = None) -> Perturb:
 
 
 def dropout_models(*, share: float, network: None = None) -> Perturb:  # noqa: ARG001
-    """A `share` of the hidden features, in [0, 1), left out for good; the others are scaled up, as dropout does.
+    """Leave out a `share` of the hidden features, in [0, 1), for good; the others are scaled up as in dropout.
 
-    They are the inputs of every linear layer but the first: those of the last one alone in a convolutional network.
+    Hidden features are the inputs of every linear layer except the first; in a convolutional network, of all linear
+    layers.
     """
     inside = "from 0 up to, not including, 1"
     check_float("perturbation.share", share, inside=inside, among=lambda part: 0 <= part < 1)
@@ -54,17 +55,17 @@ def dropout_models(*, share: float, network: None = None) -> Perturb:  # noqa: A
 
 
 def check_perturbation(settings: Mapping[str, Any]) -> None:
-    """Raise an InputError, naming the key, for settings that are not possible."""
+    """Raise an InputError, naming the key, for impossible settings."""
     call_target("perturbation", settings, network=None)
 
 
 def perturbed(base: Asked, settings: Mapping[str, Any], *, seed: int) -> Asked:
-    """Return a copy of a trained network whose weights a seed has changed; InputError for a model without weights."""
+    """Return a copy of a trained network with weights changed by a seed; InputError for a model without weights."""
     change: Perturb = call_target("perturbation", settings, network=None)
     if not isinstance(base, nn.Module):
         way_out = "choose a network, as in model=mlp"
         raise InputError(
-            f"perturbation={settings['_target_']}: changes weights of a network, which the base is not; {way_out}"
+            f"perturbation={settings['_target_']}: changes weights of a network, but the base has none; {way_out}"
         )
     copy = deepcopy(base).cpu()
     with torch.no_grad():

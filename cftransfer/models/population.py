@@ -1,7 +1,7 @@
 """Many classifiers of one spec, trained in one pass.
 
-Their parameters are stacked, and one `vmap` computes all of them on their own batches. With the sum of the members'
-losses and an element-wise optimiser, a member gets the updates that it would get alone; only rounding tells them apart.
+Their parameters are stacked, and one `vmap` computes all members on their own batches. With the sum of the members'
+losses and an element-wise optimiser, each member gets the same updates as when trained alone, up to rounding.
 """
 
 import cftransfer.models.torchvision_repair  # noqa: F401  (before Lightning and torchmetrics, which import torchvision)
@@ -32,20 +32,20 @@ from cftransfer.models.classifier import Batch, Classifier
 from cftransfer.models.prediction import rows_at_once
 from cftransfer.models.training_rows import TrainingRows
 
-# Importing Lightning sets its loggers to INFO; its notes on hardware and subscriptions would stand in every job.
+# Importing Lightning sets its loggers to INFO; its notes on hardware and subscriptions would clutter every job's log.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
-DROPOUT = 0x64726F70  # sets the random numbers of dropout apart from those of the order of batches
+DROPOUT = 0x64726F70  # separates the random numbers of dropout from those of the batch order
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Stacked(nn.Module):
-    """Networks that are equal but for their weights, as one module.
+    """Networks that differ only in their weights, as one module.
 
-    weights: their parameters, each (members, *shape), named as in one network by `names`.
-    transposed: whether matrices are kept transposed in memory. Their gradients arrive in that layout, and then need no
-        copy; but products with a side of a few classes round differently in it.
+    weights: the parameters, each (members, *shape); `names`: their names in a single network.
+    transposed: whether matrices are stored transposed. Gradients arrive in that layout and then need no copy, but
+        products with few classes round differently in it.
     """
 
     def __init__(self, members: Sequence[nn.Module], *, transposed: bool = True) -> None:
@@ -54,25 +54,25 @@ class Stacked(nn.Module):
         if buffers:
             some = ", ".join(list(buffers)[:3])
             way_out = "GroupNorm and LayerNorm do not, or train it with Classifier"
-            raise InputError(f"model: has buffers ({some}), which couple its rows or its epochs; {way_out}")
+            raise InputError(f"model: has buffers ({some}), which couple rows or epochs; {way_out}")
         self.size, self.names = len(members), tuple(weights)
         self.units = getattr(members[0], "units", 0)
         self.weights = nn.ParameterList(
             nn.Parameter(w.mT.contiguous().mT.detach() if w.dim() == 3 and transposed else w.detach())
             for w in weights.values()
         )
-        # Dropout happens by the numbers that `forward` gets, not by the mode.
+        # Dropout depends on the numbers `drawn`, not on the mode.
         self._template = [
             deepcopy(members[0]).to("meta").eval()
-        ]  # in a list: no submodule, so no parameters of its own
+        ]  # in a list, so that it is not a submodule with parameters
 
     def forward(self, x: Tensor, *, shared: bool = False, drawn: Tensor | None = None) -> Tensor:
         """x: (members, n, *input) in [0, 1], or (n, *input) if `shared` by all → (members, n, …) logits.
 
-        drawn: (members, n, units) numbers in [0, 1), by which a network with dropout drops units; None: it keeps all.
+        drawn: (members, n, units) numbers in [0, 1) that decide which units dropout drops; None: drop none.
         """
         weights = dict(zip(self.names, self.weights, strict=True))
-        if self.size == 1:  # as it would be alone, without the detour by grouped kernels that vmap takes
+        if self.size == 1:  # computed as when alone, without vmap's grouped kernels
             only = {name: weight.squeeze(0) for name, weight in weights.items()}
             more = () if drawn is None else (drawn.squeeze(0),)
             return functional_call(self._template[0], only, (x if shared else x.squeeze(0), *more)).unsqueeze(0)
@@ -87,18 +87,18 @@ class Stacked(nn.Module):
 class Population(Classifier):
     """`Classifier` for many networks at once, each with its own initialisation and its own order of batches.
 
-    It brings its data: `Trainer.fit(population)` needs no loaders. After every epoch it scores all members on the test
-    split, appends the row to `curve`, and logs the members' means under the names of `columns.CURVE`.
+    It holds its data: `Trainer.fit(population)` needs no loaders. After every epoch it scores all members on the test
+    split, appends a row to `curve`, and logs the members' means under the names of `columns.CURVE`.
 
     Args:
-        members: networks that are equal but for their weights; they are copied.
+        members: networks that differ only in their weights; they are copied.
         splits: x_train (n, *input) in [0, 1] or bytes, y_train (n,), x_test, y_test.
-        seeds: one per member; with the epoch it fixes the order of its batches.
-        lr, batch_size: of the optimiser, and of every member.
-        optimizer, weight_decay, label_smoothing: as of `Classifier`.
-        classes: their number, K ≥ 2; row_weight: (n,) ≥ 0, how much each training row counts in the loss, or None.
-        rows: what each member is trained on, all by the same rule; None for all rows.
-        epoch: epochs that the members have behind them; state: what `state()` gave after them.
+        seeds: one per member; seed and epoch fix the order of the member's batches.
+        lr, batch_size: learning rate, and rows of each member's batch.
+        optimizer, weight_decay, label_smoothing: as in `Classifier`.
+        classes: number of classes, K ≥ 2; row_weight: (n,) ≥ 0, the weight of each training row in the loss, or None.
+        rows: each member's training rows, all made by the same rule; None for all rows.
+        epoch: epochs already trained; state: the result of `state()` after them.
     """
 
     x_train: Tensor
@@ -109,7 +109,7 @@ class Population(Classifier):
     row_index: Tensor | None
     loss_sum: Tensor
     net: Stacked
-    validation_step = test_step = None  # type: ignore[assignment]  # Lightning has no loop to run: it scores by itself
+    validation_step = test_step = None  # type: ignore[assignment]  # no loop for Lightning: the class scores by itself
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Population(Classifier):
         epoch: int = 0,
         state: dict[str, Tensor] | None = None,
     ) -> None:
-        # One network of several classes is as it would be alone, to the last bit.
+        # A single network with several classes equals the network trained alone, bit for bit.
         stacked = Stacked(members, transposed=classes == 2 or len(members) > 1)
         super().__init__(
             stacked,
@@ -141,7 +141,7 @@ class Population(Classifier):
         for name, tensor in splits.items():
             self.register_buffer(name, tensor, persistent=False)
         index, labels, weight = _together(rows or [TrainingRows()] * len(seeds), splits["y_train"], row_weight)
-        self.register_buffer("y_train", labels, persistent=False)  # (n,), or (members, n); so are the weights
+        self.register_buffer("y_train", labels, persistent=False)  # (n,) or (members, n), like the weights
         self.register_buffer("row_weight", weight, persistent=False)
         self.register_buffer("row_index", index, persistent=False)
         self.register_buffer("loss_sum", torch.zeros(len(seeds)), persistent=False)
@@ -164,10 +164,10 @@ class Population(Classifier):
         return self.net.weights
 
     def configure_metrics(self) -> tuple[Metric, Metric]:
-        """Return the metrics of `Classifier` with a number per member: one call scores all of them.
+        """Return the metrics of `Classifier` with one number per member, so that one call scores all members.
 
-        Every member is a label of one multi-label problem whose truth is the same for all. Without validate_args, which
-        would refuse a population of one. With K ≥ 3 classes they are those of `Classifier`, for one member at a time.
+        Every member is a label of one multi-label problem, with the same truth for all; validate_args is off because it
+        would refuse a population of one. With K ≥ 3 classes the metrics of `Classifier` are used, member by member.
         """
         if self.classes > 2:
             return super().configure_metrics()
@@ -177,12 +177,12 @@ class Population(Classifier):
     def forward(self, x: Tensor, *, shared: bool = False) -> Tensor:
         """x: (members, n, *input) in [0, 1] or bytes, or (n, *input) if `shared` by all → (members, n) logits.
 
-        Of K ≥ 3 classes, (members, n, K).
+        With K ≥ 3 classes, (members, n, K).
         """
         return self.net(unit(x), shared=shared)
 
     def train_dataloader(self) -> "EpochBatches":
-        """Return the members' batches of the current epoch; `fit` lets Lightning reload them every epoch."""
+        """Return the members' batches of the current epoch; `fit` makes Lightning reload them every epoch."""
         epoch = self.first_epoch + self.current_epoch
         return EpochBatches(
             self.x_train,
@@ -195,24 +195,24 @@ class Population(Classifier):
         )
 
     def on_train_epoch_start(self) -> None:
-        """Start the members' random numbers for dropout: functions of the seed and the epoch, as the batches are."""
+        """Start the members' random numbers for dropout, which are functions of seed and epoch, like the batches."""
         epoch = self.first_epoch + self.current_epoch
         self._random = [np.random.default_rng([seed, epoch, DROPOUT]) for seed in self.seeds]
 
     def _drawn(self, rows: int) -> Tensor | None:
-        """Return (members, rows, units) numbers in [0, 1), by which units are dropped; None without dropout."""
+        """Return (members, rows, units) numbers in [0, 1) that decide which units are dropped; None without dropout."""
         if not self.net.units:
             return None
         drawn = [random.random((rows, self.net.units), dtype=np.float32) for random in self._random]
         return torch.from_numpy(np.stack(drawn)).to(self.device)
 
     def on_fit_start(self) -> None:
-        """Refuse a Trainer that would repeat the first epoch's order in every epoch."""
+        """Refuse a Trainer that would repeat the batch order of the first epoch."""
         if self.trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]  # undeclared
             raise InputError("Trainer.reload_dataloaders_every_n_epochs: must be 1 to train a Population; or use fit")
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Return the sum of the members' losses: the gradient of each is that of its own loss."""
+        """Return the sum of the members' losses; each member's gradient is then the gradient of its own loss."""
         x, y, *weight = batch
         losses = self.loss(self.net(unit(x), drawn=self._drawn(x.shape[1])), y, *weight, smoothing=self.label_smoothing)
         self.loss_sum += losses.detach() * x.shape[1]  # self.log at every step would take longer than the step
@@ -237,7 +237,7 @@ class Population(Classifier):
         """chances: (members, n) or (members, n, K), truth: (members, n) → (members,)."""
         if self.classes == 2:
             metric.update(chances.T, truth.T)
-            scores = [metric.compute().reshape(-1)]  # of one member: a scalar
+            scores = [metric.compute().reshape(-1)]  # a scalar for one member
             metric.reset()
             return scores[0]
         scores = []
@@ -248,20 +248,20 @@ class Population(Classifier):
         return torch.stack(scores)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimiser of `Classifier` over the stacked weights, where `state` left it."""
+        """Return the optimiser of `Classifier` over the stacked weights, restored from `state`."""
         self.adam = super().configure_optimizers()
         for name, weight in zip(self.names, self.weights, strict=True):
             if self._given and self.optimizer == "adam":
-                # In the memory layout of their weight: the fused kernel pairs elements by their place in memory.
+                # In the memory layout of the weight, because the fused kernel pairs elements by their place in memory.
                 moments = {m: torch.zeros_like(weight).copy_(self._given[f"{m}/{name}"]) for m in MOMENTS}
                 step = self._given["step"][0].to(weight.device, copy=True)
                 self.adam.state[weight] = {"step": step, **moments}
         return self.adam
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that the next epoch depends on, members first: weights, Adam's moments and steps, the curve."""
+        """Return the state for the next epoch, members first: weights, Adam's moments and steps, and the curve."""
         state = {"curve": torch.stack(self.curve, 1)}
-        state["step"] = torch.zeros(len(self.seeds))  # of SGD, which has no state
+        state["step"] = torch.zeros(len(self.seeds))  # for SGD, which has no state
         for name, weight in zip(self.names, self.weights, strict=True):
             state[f"weights/{name}"] = weight.detach().cpu().clone()
             if self.optimizer == "adam":
@@ -275,8 +275,8 @@ class EpochBatches:
     """One epoch of batches, in memory: (members, batch, *input) and (members, batch), each member in its own order.
 
     The order is a function of the member's seed and the epoch alone; the last batch may be smaller. x: (n, *input). y:
-    (n,), or (members, n). weight: as y; where it is given, a batch has it as a third part, (members, batch). index:
-    (members, m), the rows of each member; None for all.
+    (n,), or (members, n). weight: like y; adds a third part, (members, batch), to a batch. index: (members, m), the
+    rows of each member; None for all.
     """
 
     def __init__(
@@ -311,7 +311,7 @@ def _of_rows(part: Tensor, rows: Tensor) -> Tensor:
 def _together(
     rows: Sequence[TrainingRows], y: Tensor, weight: Tensor | None
 ) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    """Return index (members, m) or None, labels and weights, (n,) or (members, n) both, of all members."""
+    """Return index (members, m) or None, labels and weights, each (n,) or (members, n), of all members."""
     index, labels, kept = (
         None if getattr(rows[0], name) is None else torch.stack([getattr(one, name) for one in rows])
         for name in ("index", "labels", "kept")
@@ -321,9 +321,9 @@ def _together(
 
 
 class Snapshots(Checkpoint):
-    """Calls `keep` after every epoch, when the curve has its row; a Checkpoint, which Lightning calls last.
+    """Call `keep` after every epoch, once the curve has its row; a Checkpoint, because Lightning calls those last.
 
-    keep: gets the population. What it raises ends the training.
+    keep: a function of the population; its exceptions end the training.
     """
 
     def __init__(self, keep: Callable[[Population], None]) -> None:
@@ -336,7 +336,7 @@ class Snapshots(Checkpoint):
 
 
 class StepBar(Callback):
-    """Advances a bar of rich at every step."""
+    """Advance a progress bar of rich at every step."""
 
     def __init__(self, advance: Callable[[], None]) -> None:
         self.advance = advance
@@ -347,7 +347,7 @@ class StepBar(Callback):
 
 
 def fit(population: Population, *, epochs: int, accelerator: str, callbacks: Sequence[Callback] = ()) -> None:
-    """Train for `epochs` more, under a progress bar in a terminal; KeyboardInterrupt if interrupted by Ctrl-C."""
+    """Train for `epochs` more epochs, with a progress bar in a terminal; KeyboardInterrupt on Ctrl-C."""
     steps = epochs * -(-len(population.x_train) // population.batch_size)
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -361,18 +361,18 @@ def fit(population: Population, *, epochs: int, accelerator: str, callbacks: Seq
 
 def _train(population: Population, *, epochs: int, accelerator: str, callbacks: Sequence[Callback]) -> None:
     with warnings.catch_warnings():
-        # Lightning 2.6's own call of a name that torch 2.13 deprecates; nothing that we or a user could change.
+        # Lightning 2.6 itself uses a name that torch 2.13 deprecates; neither we nor a user can change that.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", module=r"pytorch_lightning\.utilities\._pytree")
-        # Where SLURM is installed, Lightning advises starting jobs of several devices by srun; no job here has several.
+        # With SLURM installed, Lightning advises srun for jobs with several devices; our jobs use one.
         warnings.filterwarnings("ignore", message="The `srun` command is available", category=UserWarning)
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=1,
             max_epochs=epochs,
             reload_dataloaders_every_n_epochs=1,
-            plugins=[LightningEnvironment()],  # not SLURM's: its signal handlers fight those of the launcher
+            plugins=[LightningEnvironment()],  # not SLURM's, because its signal handlers conflict with the launcher's
             callbacks=list(callbacks),
-            # Lightning's own logger, bar and summary: a tenth of the time. Not `barebones`, which allows no Checkpoint.
+            # Lightning's logger, bar and summary take a tenth of the time. Not `barebones`, which allows no Checkpoint.
             logger=False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=False,
@@ -380,5 +380,5 @@ def _train(population: Population, *, epochs: int, accelerator: str, callbacks: 
         )
         try:
             trainer.fit(population)
-        except SystemExit as interrupted:  # how Lightning answers Ctrl-C
+        except SystemExit as interrupted:  # Lightning's reaction to Ctrl-C
             raise KeyboardInterrupt from interrupted

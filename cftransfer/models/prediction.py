@@ -1,9 +1,9 @@
-"""What a model says: one rule for search, judging and asking.
+"""Predictions of a model: one rule for search, judging and asking.
 
-A model's answer is (n,) logits of class 1 in a binary task, or (n, K) logits of K ≥ 3 classes. Everything else is said
-through the *margin* of a target class, its logit minus the log-sum-exp of the others: sigmoid(margin) is the target's
-probability, softplus(−margin) its cross entropy. Whether the model predicts the target is said by its *lead*, the
-target's logit minus the largest of the others. In a binary task both are ± the logit.
+A model gives (n,) logits of class 1 in a binary task, or (n, K) logits of K ≥ 3 classes. Probabilities come from the
+*margin* of a target class, its logit minus the log-sum-exp of the others: sigmoid(margin) is the target's probability,
+softplus(−margin) its cross entropy. The predicted class comes from the *lead*, the target's logit minus the largest
+other logit. In a binary task both are ± the logit.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,14 +19,14 @@ from cftransfer.errors import InputError
 Asked: TypeAlias = Callable[[Tensor], Tensor]  # (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K)
 Target: TypeAlias = Any  # None, a class, or one class per row
 
-ROWS, NUMBERS = 4096, 2**20  # at most, in one pass without gradients; of 224 × 224 pixels, 6 rows
+ROWS, NUMBERS = 4096, 2**20  # limits of one pass without gradients; 6 images of 224 × 224 pixels
 
 
 def margin(logits: Tensor, target: Tensor) -> Tensor:
     """Return the logit of the target class minus the log-sum-exp of the others: (…) float.
 
-    logits: (…) of class 1, or (…, K); target: (…) classes. In a binary task it is ± the logit. It is above 0 where the
-    target has a probability above .5; a model of three classes or more may predict the target with less (`lead`).
+    logits: (…) of class 1, or (…, K); target: (…) classes. In a binary task it is ± the logit. It is above 0 if the
+    target has a probability above .5; a model with three classes or more may predict the target with less (`lead`).
     """
     if logits.dim() == target.dim():
         return torch.where(target == 1, logits, -logits)
@@ -36,7 +36,7 @@ def margin(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def lead(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the logit of the target class minus the largest of the others: above 0 where the model predicts it."""
+    """Return the logit of the target class minus the largest other logit: above 0 if the model predicts the target."""
     if logits.dim() == target.dim():
         return margin(logits, target)
     chosen = target.long().unsqueeze(-1)
@@ -44,9 +44,9 @@ def lead(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
-    """Return −log of the target's probability, softplus(−margin): (…); arguments as of `margin`.
+    """Return −log of the target's probability, softplus(−margin): (…); arguments as in `margin`.
 
-    In a binary task by torch's own function, to whose bits the paper's search is tied.
+    A binary task uses torch's own function, because the recorded numbers of the paper's search depend on its bits.
     smoothing: share of the target, in [0, 1), that is spread evenly over all classes (Szegedy et al. 2016).
     """
     if logits.dim() == target.dim():
@@ -58,26 +58,26 @@ def cross_entropy(logits: Tensor, target: Tensor, *, smoothing: float = 0.0) -> 
 
 
 def predicted(logits: Tensor) -> Tensor:
-    """(n,) logits of class 1, or (n, K) → (n,) predicted classes, int64; a tie is the lowest of the tied classes."""
+    """(n,) logits of class 1, or (n, K) → (n,) predicted classes, int64; a tie gives the lowest of the tied classes."""
     return (logits > 0).long() if logits.dim() == 1 else logits.argmax(-1)
 
 
 def leads(logits: Tensor, target: Tensor) -> Tensor:
-    """Return (n,) bool: whether the target's logit is above that of every other class, which a tie is not."""
+    """Return (n,) bool: whether the target's logit is above every other logit; False for a tie."""
     return lead(logits, target) > 0
 
 
 def number_of_classes(logits: Tensor) -> int:
-    """Return K ≥ 2."""
+    """Return the number of classes, K ≥ 2."""
     return 2 if logits.dim() == 1 else logits.shape[-1]
 
 
 def targets(logits: Tensor, target: Target = None, *, names: Sequence[Any] | None = None) -> Tensor:
-    """Return (n,) int64, the class that each counterfactual aims at; logits: the base's of the factuals.
+    """Return (n,) int64, the class that each counterfactual aims at; logits: the base's logits of the factuals.
 
-    target: None for the base's second choice, which in a binary task is the class that it does not predict (of several
-    that are equally likely the lowest); a class for all; or (n,) one per row. InputError for a class that is not one of
-    the model's. names: the model's own classes, in whose words the target is said; 0, 1, … by default.
+    target: None for the base's second choice, which in a binary task is the class that it does not predict (the lowest
+    of several equally likely classes); one class for all rows; or (n,) one per row. names: the model's own names of its
+    classes, used in `target`; 0, 1, … by default. InputError for a class that the model lacks.
     """
     classes = number_of_classes(logits)
     if target is None:
@@ -98,26 +98,25 @@ def targets(logits: Tensor, target: Target = None, *, names: Sequence[Any] | Non
 
 
 def rows_at_once(x: Tensor, *, rows: int = ROWS, numbers: int = NUMBERS) -> int:
-    """x: (n, *input) → rows to take at a time, at most `rows` with `numbers` inputs: it bounds memory."""
+    """x: (n, *input) → rows per pass, at most `rows` and at most `numbers` inputs, which bounds memory."""
     return max(1, min(rows, numbers // max(1, x[:1].numel())))
 
 
 def differentiable(model: Asked) -> bool:
-    """Return whether a model's logits have a gradient with respect to its inputs; models that cannot say so have."""
+    """Return whether a model's logits have a gradient in its inputs; assumed unless the model says otherwise."""
     return bool(getattr(model, "differentiable", True))
 
 
 def device_of(model: Asked) -> torch.device:
-    """Return where a model's weights are; anything else that answers does so on the CPU."""
+    """Return the device of a model's weights; the CPU for a model without a device."""
     weights = model.parameters() if isinstance(model, nn.Module) else iter(())
     return next((weight.device for weight in weights), getattr(model, "device", torch.device("cpu")))
 
 
 def logits(model: Asked, x: Tensor, *, batch_size: int = ROWS) -> Tensor:
-    """x: (n, *input) → (n,) logits of class 1, or (n, K), on the CPU, without gradients, in passes of `batch_size` rows
-    or fewer.
+    """x: (n, *input) → (n,) logits of class 1, or (n, K), on the CPU and without gradients.
 
-    Bytes are taken for what they stand for (`pixels.unit`).
+    Computed in passes of at most `batch_size` rows; bytes are converted by `pixels.unit`.
     """
     place = device_of(model)
     with torch.no_grad():

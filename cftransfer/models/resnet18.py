@@ -1,4 +1,4 @@
-"""ResNet-18 (He, Zhang, Ren, Sun 2016), from torchvision, with GroupNorm in the place of BatchNorm."""
+"""ResNet-18 (He, Zhang, Ren, Sun 2016), from torchvision, with GroupNorm in place of BatchNorm."""
 
 import cftransfer.models.torchvision_repair  # noqa: F401  (before torchvision)
 
@@ -17,22 +17,22 @@ from cftransfer.models.mlp import logits_of
 
 log = logging.getLogger(__name__)
 
-HEAD = "fc."  # the last layer, which is another where the classes are others
-BYTES = 2**30  # of a file of weights at most; those of this network are 45 MB
+HEAD = "fc."  # the last layer, which depends on the classes
+BYTES = 2**30  # most bytes of a file of weights; this network has 45 MB
 REWRITE = "write one with safetensors.torch.save_file(model.state_dict(), path)"
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, *INTEGERS)  # what float32 can be made of
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # BatchNorm's, for which GroupNorm has no use
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, *INTEGERS)  # convertible to float32
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of BatchNorm; GroupNorm has none
 
 
 def resnet18(*, weights: str | None = None, input_shape: tuple[int, ...], outputs: int = 1) -> nn.Module:
     """(n, 3, height, width) → (n,) logits.
 
     outputs: 1, or K ≥ 3 for (n, K) logits.
-    weights: path to a state dict of such a network (.safetensors); None draws all. torch's own format is not read: it
-        is a pickle, and even the reader that shuns code has been made to run some.
-        Its last layer is taken where it has as many logits, and drawn by the seed where it has not; BatchNorm's running
-        statistics are left out. With hydra.verbose=true the log names what was not taken.
+    weights: path to a state dict of such a network (.safetensors); None draws all weights. torch's own format is not
+        read: it is a pickle, and even torch's restricted reader has had flaws that ran code.
+        The file's last layer is used if it has the right number of logits, and drawn by the seed otherwise; BatchNorm's
+        running statistics are left out. With hydra.verbose=true the log names unused tensors.
     """
     from torchvision.models import resnet
 
@@ -56,7 +56,7 @@ def _load(network: nn.Module, path: Path) -> None:
     wrong = sorted(set(taken) - set(own)) or sorted(set(own) - set(taken) - {name for name in own if HEAD in name})
     wrong = wrong or [name for name, tensor in taken.items() if tensor.shape != own[name].shape]
     if wrong:
-        raise InputError(f"model.weights={path}: is no state dict of this network; {wrong[0]} does not fit")
+        raise InputError(f"model.weights={path}: is not a state dict of this network; {wrong[0]} does not fit")
     network.load_state_dict({**own, **taken})
     log.debug("%s: %d tensors taken; not taken: %s", path, len(taken), ", ".join(unused) or "none")
 

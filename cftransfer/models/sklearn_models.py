@@ -1,7 +1,7 @@
-"""Classifiers that are not networks, from scikit-learn: fitted in one go, without epochs or batches.
+"""Classifiers from scikit-learn, which are not networks: fitted in one go, without epochs or batches.
 
-Each function gives one that is not fitted yet. Its settings have scikit-learn's names; inputs are flattened. outputs: 1
-for the logit of class 1, or K ≥ 3 for a logit per class.
+Each function returns an unfitted classifier. Settings have scikit-learn's names; inputs are flattened. outputs: 1 for
+the logit of class 1, or K ≥ 3 for one logit per class.
 """
 
 from collections.abc import Callable
@@ -20,27 +20,27 @@ from cftransfer.errors import InputError
 from cftransfer.models.prediction import cross_entropy, logits, predicted
 from cftransfer.settings import check_float, check_int
 
-Estimator: TypeAlias = Any  # a scikit-learn classifier of the classes 0, 1, …; the package has no types
+Estimator: TypeAlias = Any  # a scikit-learn classifier of the classes 0, 1, …; scikit-learn has no types
 
-EDGE = 1e-6  # a probability is taken for at least this, and at most 1 less this, so that its logit is finite
-KERNELS = 2**22  # at once: rows × support vectors; 32 MiB
+EDGE = 1e-6  # probabilities are clipped to [EDGE, 1 − EDGE], so that logits are finite
+KERNELS = 2**22  # rows × support vectors per pass; 32 MiB
 
 
 @dataclass(frozen=True)
 class SklearnModel:
-    """A classifier that stands where a network could: called with (n, *input_shape) in [0, 1], it gives (n,) logits.
+    """A classifier in place of a network: called with (n, *input_shape) in [0, 1], it gives (n,) logits.
 
-    A logit is above 0 where `estimator` predicts class 1 (a tie, as of a probability of .5, is class 0). It is the log
-    odds of the estimator's own probability, but for the SVM's: that is a distance, calibrated to nothing. Of K ≥ 3
-    classes there are (n, K) logits, and the largest is that of the class that `estimator` predicts (a tie is the lowest
-    of the tied classes).
+    A logit is above 0 if `estimator` predicts class 1 (a tie, for example at a probability of .5, is class 0). It is
+    the log odds of the estimator's own probability, except for the SVM, whose logit is an uncalibrated distance. With
+    K ≥ 3 classes there are (n, K) logits; the largest belongs to the class that `estimator` predicts (a tie gives the
+    lowest of the tied classes).
 
-    estimator: sees float64, in which no float32 is rounded. answer: (estimator, (n, inputs) float64) → (n,) or (n, K)
-    float64. outputs: 1, or K.
-    differentiable: whether `answer` uses torch alone, so that logits have a gradient with respect to the input; checked
+    estimator: gets float64, which represents every float32 exactly. answer: (estimator, (n, inputs) float64) → (n,) or
+    (n, K) float64. outputs: 1, or K.
+    differentiable: whether `answer` uses only torch, so that logits have a gradient with respect to the input; checked
         when the model is fitted.
-    trusted: names, such as "package.module.Type", of types beyond those of scikit-learn that the fitted estimator
-        holds, and that may be made when it is read from the store.
+    trusted: names, such as "package.module.Type", of types outside scikit-learn that the fitted estimator holds and
+        that may be created when it is read from the store.
     linear: whether the logits are linear in the inputs, so that the whole model is a last layer (`last_layer`).
     """
 
@@ -58,7 +58,7 @@ class SklearnModel:
         if not len(rows):
             return (rows.sum(1) if self.outputs == 1 else rows.new_zeros(0, self.outputs)).float()
         logits = self.answer(self.estimator, rows)
-        if self.outputs > 1:  # the largest is 0: float32 would make others equal to it that are not
+        if self.outputs > 1:  # with the largest at 0, rounding to float32 creates no ties with it
             logits = logits - logits.detach().amax(1, keepdim=True)
         return logits.float()
 
@@ -76,7 +76,7 @@ class SklearnModel:
         return "sample_weight" in signature(self.estimator.fit).parameters
 
     def fit(self, dataset: Dataset) -> "SklearnModel":
-        """Return the same model, fitted on the training split, whose rows may have weights."""
+        """Return the same model, fitted on the training split with its row weights, if any."""
         from sklearn.base import clone
 
         x, y = self._flat(unit(dataset.x_train)).numpy(), dataset.y_train.long().numpy()
@@ -90,13 +90,13 @@ class SklearnModel:
         return self.estimator.predict_proba(_array(self._flat(unit(x))))
 
     def _check_gradient(self, x: Tensor) -> None:
-        """Raise an InputError if `answer` has no gradient, though the model says so; x: (n, *input_shape)."""
+        """Raise an InputError if `answer` has no gradient despite differentiable=True; x: (n, *input_shape)."""
         if not self.differentiable:
             return
         try:
             has = self(x.clone().requires_grad_()).requires_grad
-            reason = "" if has else "its answer does not come from its input through torch"
-        except (RuntimeError, TypeError) as error:  # torch's, where a tensor with a gradient is made an array
+            reason = "" if has else "its answer is not computed from its input by torch"
+        except (RuntimeError, TypeError) as error:  # torch's, if a tensor with a gradient becomes an array
             reason = " ".join(str(error).split())
         if reason:
             way_out = "answer with torch alone, or leave differentiable=True out"
@@ -107,7 +107,7 @@ class SklearnModel:
 
 
 def logistic_regression(*, C: float = 1.0, input_shape: tuple[int, ...], outputs: int = 1) -> SklearnModel:
-    """Linear in the inputs; the L2 penalty on its coefficients weighs 1 / `C`, `C` > 0. Every seed gives the same."""
+    """Logistic regression with an L2 penalty of weight 1 / `C`, `C` > 0. Every seed gives the same model."""
     from sklearn.linear_model import LogisticRegression
 
     regression = LogisticRegression(C=_positive("C", C), max_iter=1000)
@@ -117,7 +117,7 @@ def logistic_regression(*, C: float = 1.0, input_shape: tuple[int, ...], outputs
 def decision_tree(
     *, min_samples_leaf: int = 20, max_depth: int | None = None, input_shape: tuple[int, ...], outputs: int = 1
 ) -> SklearnModel:
-    """One tree (CART), its leaves with `min_samples_leaf` ≥ 1 rows; the seed decides between equally good splits."""
+    """One tree (CART) with `min_samples_leaf` ≥ 1 rows per leaf; the seed decides between equally good splits."""
     from sklearn.tree import DecisionTreeClassifier
 
     grown = _grown(min_samples_leaf, max_depth)
@@ -132,7 +132,7 @@ def random_forest(
     input_shape: tuple[int, ...],
     outputs: int = 1,
 ) -> SklearnModel:
-    """`n_estimators` ≥ 1 trees, averaged; the seed draws the rows of each and the features of its splits."""
+    """The average of `n_estimators` ≥ 1 trees; the seed draws each tree's rows and the features of its splits."""
     from sklearn.ensemble import RandomForestClassifier
 
     grown = _grown(min_samples_leaf, max_depth) | {"n_estimators": check_int("model.n_estimators", n_estimators)}
@@ -147,9 +147,9 @@ def gradient_boosting(
     input_shape: tuple[int, ...],
     outputs: int = 1,
 ) -> SklearnModel:
-    """`n_estimators` ≥ 1 trees of depth 3, each fitted to what those before it got wrong, on a share of the rows.
+    """`n_estimators` ≥ 1 trees of depth 3, each fitted to the errors of the trees before it, on a share of the rows.
 
-    learning_rate: > 0, the weight of each. subsample: that share, in (0, 1]; the seed draws the rows.
+    learning_rate: > 0, the weight of each tree. subsample: the share, in (0, 1]; the seed draws the rows.
     """
     from sklearn.ensemble import GradientBoostingClassifier
 
@@ -163,7 +163,7 @@ def gradient_boosting(
 
 
 def svm(*, C: float = 1.0, gamma: float | str = "scale", input_shape: tuple[int, ...]) -> SklearnModel:
-    """Support vector machine with the kernel exp(-gamma ‖x - s‖²); `C` > 0 is the price of an error of training.
+    """Support vector machine with the kernel exp(-gamma ‖x - s‖²); `C` > 0 is the cost of a training error.
 
     gamma: > 0, or "scale" for 1 / (inputs × their variance). Every seed gives the same model.
     """
@@ -176,8 +176,8 @@ def svm(*, C: float = 1.0, gamma: float | str = "scale", input_shape: tuple[int,
 def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...], outputs: int = 1) -> SklearnModel:
     """Vote of the `n_neighbors` ≥ 1 nearest (L2) training rows; a tie is the lowest class. Every seed gives the same.
 
-    Of rows equally far away, the tree's order decides, for each row alone. scikit-learn's other way multiplies
-    matrices, whose rounding, and so the neighbours among many alike (COMPAS), depends on what else is asked.
+    Among equally distant rows the k-d tree's order decides, for each row separately. scikit-learn's brute force
+    multiplies matrices, and its rounding, and thus the neighbours among many equal rows (COMPAS), depends on the batch.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -188,14 +188,14 @@ def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...], outputs: int = 1
 def curve_row(model: SklearnModel, dataset: Dataset) -> Tensor:
     """Return (1, 4), in the order of `columns.CURVE`: the losses are the cross entropies of the logits.
 
-    Of K ≥ 3 classes, the AUROC is the mean of each class against the rest.
+    With K ≥ 3 classes, the AUROC is the mean of each class against the rest.
     """
     from sklearn.metrics import roc_auc_score
 
     train, test = logits(model, dataset.x_train), logits(model, dataset.x_test)
     losses = [cross_entropy(train, dataset.y_train).mean(), cross_entropy(test, dataset.y_test).mean()]
     right = (predicted(test) == dataset.y_test).float().mean()
-    # Of several classes the estimator's own shares: float32 logits would break the ties of trees.
+    # Several classes use the estimator's own shares: float32 logits would break the ties of trees.
     scores = test.numpy() if test.dim() == 1 else model.shares(dataset.x_test)
     auroc = roc_auc_score(dataset.y_test.numpy(), scores, multi_class="ovr")
     return torch.tensor([[*map(float, losses), float(right), float(auroc)]])
@@ -212,7 +212,7 @@ def _line(estimator: Estimator, rows: Tensor) -> Tensor:
 def _kernels(estimator: Estimator, rows: Tensor) -> Tensor:
     vectors = torch.from_numpy(estimator.support_vectors_).to(rows.device)
     weights = torch.from_numpy(estimator.dual_coef_[0]).to(rows.device)
-    gamma = float(estimator._gamma)  # the number that "scale" came to
+    gamma = float(estimator._gamma)  # the value of "scale"
     lengths = vectors.square().sum(1)
 
     def answer(some: Tensor) -> Tensor:
@@ -225,9 +225,9 @@ def _kernels(estimator: Estimator, rows: Tensor) -> Tensor:
 
 def _odds(estimator: Estimator, rows: Tensor) -> Tensor:
     share = estimator.predict_proba(_array(rows)).clip(EDGE, 1 - EDGE)
-    if share.shape[1] > 2:  # of the largest: classes that differ by rounding alone keep their order
+    if share.shape[1] > 2:  # relative to the largest: classes that differ only by rounding keep their order
         return torch.from_numpy(np.log(share / share.max(axis=1, keepdims=True))).to(rows.device)
-    # Of both columns: where they are told apart by rounding alone, so is their logit.
+    # From both columns: a difference of rounding between them is kept in the logit.
     return torch.from_numpy(np.log(share[:, 1] / share[:, 0])).to(rows.device)
 
 
@@ -251,5 +251,5 @@ def _positive(name: str, value: Any, *, inside: str = "> 0") -> float:
 
 
 def _random_state() -> int:
-    """Draw scikit-learn's seed, which has 32 bits, from torch's generator: `prediction.build` has seeded that."""
+    """Draw scikit-learn's 32-bit seed from torch's generator, which `build` has seeded."""
     return int(torch.randint(2**31, ()))

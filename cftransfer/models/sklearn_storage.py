@@ -1,8 +1,8 @@
 """A fitted scikit-learn model → bytes of skops → the same model. Nothing is unpickled.
 
-skops makes objects only of types that are trusted: those it knows, those in TRUSTED, those that the model's own
-function has put into the unfitted estimator (that code runs anyway), and those that this function names in `trusted`.
-A file decides nothing. `packed` refuses a model that `unpacked` would refuse: no file is written that cannot be read.
+skops creates objects only of trusted types: its own list, TRUSTED, the types in the unfitted estimator that the model's
+function builds (that code runs anyway), and the types that this function names in `trusted`. A file cannot extend the
+list. `packed` refuses a model that `unpacked` would refuse, so every written file can be read.
 """
 
 import zipfile
@@ -19,8 +19,8 @@ from torch import Tensor
 from cftransfer.errors import InputError
 from cftransfer.models.sklearn_models import Estimator, SklearnModel
 
-# Types of scikit-learn and numpy in fitted estimators that skops does not trust by itself: they hold numbers, no code.
-# Trees are walked without a check of bounds: a forged file can crash the process, but cannot choose what runs.
+# Types of scikit-learn and numpy in fitted estimators that skops does not trust by itself; they hold numbers, no code.
+# Trees are walked without bounds checks: a forged file can crash the process, but cannot run code.
 TRUSTED = (
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
@@ -38,24 +38,23 @@ TRUSTED = (
 
 
 def as_skops(model: SklearnModel) -> bytes:
-    """Return a model's estimator as skops writes it."""
+    """Return a model's estimator as the bytes of a skops file."""
     from skops import io
 
     return io.dumps(model.estimator, compression=zipfile.ZIP_DEFLATED)
 
 
 def packed(model: SklearnModel, *, again: SklearnModel, name: str) -> Tensor:
-    """Return a fitted model's estimator as skops writes it: (bytes,) uint8.
+    """Return a fitted model's estimator as the bytes of a skops file: (bytes,) uint8.
 
-    again: the model that the same settings and seed give once more, not fitted; the file is read for such a model.
-    name: the model's, for the error.
+    again: an unfitted model of the same settings and seed, as used for reading. name: of the model, for the error.
 
-    Raises InputError if the bytes could not be read again: before anything is written, and with the reason.
+    Raises InputError, with the reason, if the bytes could not be read back; nothing has been written then.
     """
     try:
         content = as_skops(model)
         _opened(again, content)
-    except Exception as error:  # whatever a type of a stranger's raises when it is written or read
+    except Exception as error:  # foreign types may raise anything
         reason, way_out = _one_line(error), "see 'A model' in docs/extending.md"
         raise InputError(f"model={name}: the fitted estimator cannot be stored ({reason}); {way_out}") from error
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)
@@ -64,18 +63,18 @@ def packed(model: SklearnModel, *, again: SklearnModel, name: str) -> Tensor:
 def unpacked(model: SklearnModel, content: Tensor, *, path: Path) -> SklearnModel:
     """Return `model` with the estimator that `packed` wrote.
 
-    Raises InputError, naming the file at `path`, for anything else, of which nothing is run.
+    Raises InputError, naming the file at `path`, for any other content, and runs none of it.
     """
     try:
         estimator = _opened(model, content.numpy().tobytes())
-    except Exception as error:  # of content that is something else, skops raises whatever comes
-        foreign = f"{path}: is not what cftransfer wrote ({_one_line(error)})"
-        raise InputError(f"{foreign}; delete this file and run again, and it will be made again") from error
+    except Exception as error:  # skops may raise anything for foreign content
+        foreign = f"{path}: was not written by cftransfer ({_one_line(error)})"
+        raise InputError(f"{foreign}; delete this file and run again to rebuild it") from error
     return replace(model, estimator=estimator)
 
 
 def _opened(model: SklearnModel, content: bytes) -> Estimator:
-    """Return the estimator; ValueError unless it is the model's, down to the parameters of nested estimators."""
+    """Return the estimator; ValueError unless its type and all parameters, nested ones included, match the model's."""
     from skops import io
 
     of_the_model = io.get_untrusted_types(data=io.dumps(model.estimator))
@@ -91,7 +90,7 @@ def _opened(model: SklearnModel, content: bytes) -> Estimator:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two parameters are equal; estimators and other objects are when they are made of equal ones."""
+    """Return whether two parameters are equal; objects such as estimators are equal if their parts are."""
     if type(one) is not type(other):
         return False
     if isinstance(one, np.ndarray):
@@ -101,11 +100,11 @@ def _same(one: Any, other: Any) -> bool:
     one, other = _made_of(one), _made_of(other)
     if isinstance(one, Mapping):
         return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
-    return bool(one == other) or (isinstance(one, float) and isnan(one) and isnan(other))  # imputers take nan
+    return bool(one == other) or (isinstance(one, float) and isnan(one) and isnan(other))  # imputers use nan
 
 
 def _made_of(value: Any) -> Any:
-    """Return the parameters of an estimator, the attributes of an object that does not compare them, or the value."""
+    """Return the parameters of an estimator, the attributes of an object without its own equality, or the value."""
     if isinstance(value, type):
         return value
     if hasattr(value, "get_params"):

@@ -1,10 +1,9 @@
-"""Let torchvision's wheel be imported beside a CPU-only torch.
+"""Make torchvision's wheel importable beside a CPU-only torch.
 
-The wheel on PyPI is compiled for CUDA. Beside a torch without it, its operators cannot be loaded, and
-`import torchvision` then fails with `operator torchvision::nms does not exist`, and takes torchmetrics and Lightning,
-which import it, down with it. The operators themselves are not needed here: their schemas are declared, the import goes
-through, and a call of one still says that it has no implementation. An install that works, or that is broken in
-another way, is left alone.
+The wheel on PyPI is compiled for CUDA. Beside a CPU-only torch its operators cannot be loaded, so `import torchvision`
+fails with `operator torchvision::nms does not exist`, and so do torchmetrics and Lightning, which import it. Nothing
+here needs the operators: this module declares their schemas, and the import succeeds; calling an operator still fails
+for lack of an implementation. A working install, or one broken in another way, is left alone.
 
 Import this module before the first import of torchvision, torchmetrics or pytorch_lightning.
 """
@@ -21,7 +20,7 @@ OPERATORS = ("torchvision::nms", "torchvision::qnms")
 
 
 def repair() -> bool:
-    """Import torchvision if it is installed; return whether that took a repair."""
+    """Import torchvision if it is installed; return whether a repair was needed."""
     if importlib.util.find_spec("torchvision") is None:
         return False
     try:

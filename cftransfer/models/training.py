@@ -30,34 +30,35 @@ def train(
     hardware: Hardware = CPU,
     **settings: Any,
 ) -> list[Asked]:
-    """Train a model per seed, together in one pass where that is faster; nothing is stored.
+    """Train one model per seed, together in one pass if that is faster; nothing is stored.
 
-    Networks of your own are trained by `Classifier` and a Trainer of Lightning's.
+    To train your own network, use `Classifier` and Lightning's Trainer.
 
     Args:
-        data: what to train on (`dataset`); the test split is only scored.
+        data: the data set (`dataset`); its test split is only scored.
         model: a name of conf/model, such as mlp, cnn or random_forest.
-        seeds: whole numbers ≥ 0; each decides a model's initialisation and the order of its batches. Give references
-            other seeds than bases.
-        epochs: passes over the training split, ≥ 1. Models of scikit-learn are fitted in one go; this and the next two
-            do not change them.
+        seeds: whole numbers ≥ 0; each decides a model's initialisation and the order of its batches. References need
+            seeds other than the bases'.
+        epochs: passes over the training split, ≥ 1. Models of scikit-learn are fitted in one go and ignore this and
+            the next two.
         lr: learning rate of the optimiser, which minimises the cross entropy (weighted by `Dataset.weight`), > 0.
         batch_size: rows of a batch, ≥ 1.
         optimizer: adam, or sgd without momentum.
-        weight_decay: times each weight is added to its gradient, ≥ 0.
+        weight_decay: ≥ 0; weight_decay times each weight is added to its gradient.
         label_smoothing: share of a label, in [0, 1), that is spread evenly over all classes.
-        rows: on which rows of the training split, as conf/rows has it: {"_target_": "bootstrap", "draw": 0}. They are a
-            function of a model's seed (`training_rows`). None: all.
-        hardware: where to train (`Hardware`).
+        rows: the choice of training rows, as in conf/rows: {"_target_": "bootstrap", "draw": 0}. The rows are a
+        function
+            of a model's seed (`training_rows`). None: all rows.
+        hardware: the hardware for training (`Hardware`).
         settings: the model's own, such as layers=4, width=64.
 
     Returns:
-        One frozen model in evaluation mode per seed: (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K) where
-        the data have K ≥ 3 classes. They equal those that the commands train and store, to the last bit where the same
-        seeds are trained together.
+        One frozen model in evaluation mode per seed: (n, *input) in [0, 1] → (n,) logits of class 1, or (n, K) if the
+        data have K ≥ 3 classes. They equal the models that the commands train and store, bit for bit if the same seeds
+        are trained together.
 
     Raises:
-        InputError: one line, for a name, a seed or a setting that is not possible, and if training diverges.
+        InputError: one line, for an impossible name, seed or setting, and if training diverges.
 
     >>> import torch
     >>> from cftransfer import dataset
@@ -87,7 +88,7 @@ def train(
 
 def _seeds(seeds: Iterable[int]) -> list[int]:
     try:
-        numbers = [index(seed) for seed in seeds]  # numpy's integers too
+        numbers = [index(seed) for seed in seeds]  # also numpy's integers
     except TypeError:
         numbers = []
     if not numbers or min(numbers) < 0 or any(isinstance(seed, bool) for seed in seeds):
@@ -103,8 +104,8 @@ def _fit(
     rows: Mapping[str, Any],
     hardware: Hardware,
 ) -> None:
-    """Train networks, each with its seed, in one pass; put the weights back into them."""
-    from cftransfer.models.population import Population, fit  # Lightning: only where something is trained
+    """Train networks, each with its seed, in one pass, and load the results into them."""
+    from cftransfer.models.population import Population, fit  # imports Lightning: only to train
 
     members, seeds = zip(*group, strict=True)
     splits = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}

@@ -1,7 +1,7 @@
-"""On which rows of the training split a model is trained, and with which labels: what changes when the data do.
+"""The training rows and labels of a model, for references that differ from their bases in the data.
 
 Rows are a function of the member's seed and of the settings. A reference with its base's seed starts from the same
-weights, so that its data alone differ; in `drop` and `label_noise` its batches also hold the same rows.
+weights, so only its data differ; in `drop` and `label_noise` its batches also hold the same rows.
 """
 
 import logging
@@ -24,15 +24,15 @@ from cftransfer.targets import call_target
 
 log = logging.getLogger(__name__)
 
-STREAM = 0x726F7773  # sets these random numbers apart from those of the order of batches
+STREAM = 0x726F7773  # separates these random numbers from those of the batch order
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What one model is trained on, of a split of n rows.
+    """The training rows of one model, from a split of n rows.
 
-    index: (m,) int64, the rows, which may come twice; None: all in their order. labels: (n,) float32, their classes;
-    None: as they are. kept: (n,) float32, 1 for a row that counts in the loss, 0 for one that is dropped; None: all do.
+    index: (m,) int64, the rows, possibly repeated; None: all, in order. labels: (n,) float32, the classes; None:
+    unchanged. kept: (n,) float32, 1 for a row that counts in the loss, 0 for a dropped row; None: all count.
     """
 
     index: Tensor | None = None
@@ -41,14 +41,14 @@ class TrainingRows:
 
 
 def bootstrap(y: Tensor, *, draw: int, random: Callable[[], np.random.Generator]) -> TrainingRows:  # noqa: ARG001
-    """As many rows as there are, drawn with replacement: another sample of the same population."""
+    """As many rows as the split has, drawn with replacement: another sample of the same population."""
     return TrainingRows(index=torch.from_numpy(random().integers(0, len(y), len(y))))
 
 
 def drop(y: Tensor, *, count: int, share: float | None, draw: int, random: Callable) -> TrainingRows:  # noqa: ARG001
-    """All rows but a `share` of them, in [0, 1), or but `count` of them where the share is None.
+    """All rows except a `share` of them, in [0, 1), or except `count` rows if the share is None.
 
-    A dropped row stays in its batch and counts nothing there.
+    A dropped row stays in its batch with a weight of 0.
     """
     if share is not None:
         count = round(_share("rows.share", share) * len(y))
@@ -70,7 +70,7 @@ def part(y: Tensor, *, share: float, draw: int, random: Callable) -> TrainingRow
 
 
 def label_noise(y: Tensor, *, share: float, draw: int, random: Callable, classes: int) -> TrainingRows:  # noqa: ARG001
-    """All rows, a `share` of them in [0, 1] with another class; more noise holds less noise of the same seed."""
+    """All rows, a `share` of them in [0, 1] with another class; with one seed, more noise includes less noise."""
     generator = random()
     order, moved = generator.permutation(len(y)), generator.integers(1, classes, len(y))
     wrong = order[: round(_share("rows.share", share, one=True) * len(y))]
@@ -82,12 +82,12 @@ def label_noise(y: Tensor, *, share: float, draw: int, random: Callable, classes
 
 
 def shift(y: Tensor, *, dataset: Mapping[str, Any], draw: int, random: Callable) -> TrainingRows:  # noqa: ARG001
-    """All rows of another data set, by which `shifted` has replaced those of the base."""
+    """All rows of another data set; `shifted` has already put them in place of the base's rows."""
     return TrainingRows()
 
 
 def training_rows(data: Dataset, settings: Mapping[str, Any], *, seed: int) -> TrainingRows:
-    """Return what the model of a seed is trained on; InputError, naming the key, for settings that are not possible."""
+    """Return the training rows of a seed's model; InputError, naming the key, for impossible settings."""
     if dict(settings) == ALL_ROWS:
         return TrainingRows()
     draw = check_int("rows.draw", settings.get("draw"))
@@ -108,10 +108,10 @@ def split_of(data: Dataset, rows: TrainingRows) -> Dataset:
 
 
 def shifted(data: Dataset, other: Dataset) -> Dataset:
-    """Return the data set with the training rows of another one, in its own space; the test split stays.
+    """Return the data set with the training rows of another data set, in its own space; the test split stays.
 
-    Values beyond the space's ranges are put at their ends, and counted in the notes. Rows with a category that the
-    space lacks are left out, and counted. InputError for data sets of other features or classes.
+    Values are clipped to the ranges of the space, and counted in the notes. Rows with a category that the space lacks
+    are left out, and counted. InputError for data sets with other features or classes.
     """
     ours, theirs = data.space, other.space
     if isinstance(ours, PixelSpace) or isinstance(theirs, PixelSpace):
@@ -127,7 +127,7 @@ def shifted(data: Dataset, other: Dataset) -> Dataset:
     rows, mask = rows[known].reset_index(drop=True), torch.from_numpy(known)
     notes = []
     if out := int((~known).sum()):
-        notes.append(f"shifted training rows: left out {out:,} of {len(known):,} with a category that the base's lack")
+        notes.append(f"shifted training rows: left out {out:,} of {len(known):,} with a category that the base lacks")
     weight = None if other.weight is None else other.weight[mask]
     return trained_on(data, rows, other.y_train[mask], weight=weight, notes=notes)
 
@@ -135,8 +135,8 @@ def shifted(data: Dataset, other: Dataset) -> Dataset:
 def trained_on(data: Dataset, rows: pd.DataFrame, y: Tensor, *, weight: Tensor | None, notes: Sequence[str]) -> Dataset:
     """Return the data set with `rows`, in original units, as its training split in its own space.
 
-    y: (n,) float32, classes 0, 1, …; weight: (n,) float32, or None. notes: said beside those on values that lie beyond
-    a range. They are in the notes of what is returned, and in the log.
+    y: (n,) float32, classes 0, 1, …; weight: (n,) float32, or None. notes: added, with notes on clipped values, to the
+    notes of the result and to the log.
     """
     assert isinstance(data.space, FeatureSpace)
     few = [f"shifted training rows: {note}" for note in few_rows(y, data.classes)]

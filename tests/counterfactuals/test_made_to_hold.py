@@ -239,8 +239,8 @@ def test_a_base_whose_last_layer_cannot_be_reached_is_refused_in_one_line(method
     said = {
         lambda x: x.sum(1): "needs a torch module that ends in an nn.Linear",
         convolved: "needs a torch module that ends in an nn.Linear",
-        squashed: "its logits are not those of its last nn.Linear",
-        cft.Model(squashed, output="logits"): "its logits are not those of its last nn.Linear",
+        squashed: "its logits do not come from its last nn.Linear",
+        cft.Model(squashed, output="logits"): "its logits do not come from its last nn.Linear",
     }
     for base, words in said.items():
         with pytest.raises(InputError, match=words) as raised:

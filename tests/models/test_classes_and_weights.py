@@ -256,7 +256,7 @@ def test_a_model_of_two_classes_is_refused_for_three(data, own_models):
     for name in ("svm", "test_classes_and_weights__unaware"):
         with pytest.raises(InputError) as caught:
             check_training({"model": {"_target_": name}, "training": TRAINING}, data, complete=False)
-        said = f"model={name}: tells two classes apart, and the data have 3; dataset.positive makes two of them"
+        said = f"model={name}: is for two classes, but the data have 3; dataset.positive makes two of them"
         assert str(caught.value).startswith(said)
 
 

@@ -156,7 +156,7 @@ def test_a_resnet_takes_its_weights_from_a_file(photos, tmp_path):
         (b"no such format", "cannot be read"),
         (b"hello world", "cannot be read"),
         ({"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)}, "holds numbers that are not finite"),
-        ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "is no state dict of this network; bn1.bias does not fit"),
+        ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "is not a state dict of this network; bn1.bias does not fit"),
     ],
     ids=["missing", "other", "text", "nan", "partial"],
 )

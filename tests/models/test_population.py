@@ -110,7 +110,7 @@ def test_weights_are_a_function_of_the_seed_alone():
 
 def test_batch_norm_is_refused(moons):
     splits = {name: getattr(moons, name) for name in ("x_train", "y_train", "x_test", "y_test")}
-    with pytest.raises(ValueError, match="couple its rows"):
+    with pytest.raises(ValueError, match="couple rows"):
         Population([nn.BatchNorm1d(2)], splits=splits, seeds=[0], lr=0.1, batch_size=4)
 
 

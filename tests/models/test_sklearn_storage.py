@@ -155,7 +155,9 @@ def test_a_file_of_other_nested_parameters_is_refused_in_one_line(composite, wri
     torch.manual_seed(0)
     content = packed(other.fit(moons), again=other, name="composite")
     assert unpacked(other, content, path=tmp_path).estimator.get_params().keys() == model.estimator.get_params().keys()
-    with pytest.raises(InputError, match=r"is not what cftransfer wrote \(.*max_depth=2.* for .*max_depth=3") as caught:
+    with pytest.raises(
+        InputError, match=r"was not written by cftransfer \(.*max_depth=2.* for .*max_depth=3"
+    ) as caught:
         unpacked(model, content, path=tmp_path / "x.safetensors")
     assert str(caught.value).startswith(f"{tmp_path}/x.safetensors: ")
     assert "\n" not in str(caught.value)
@@ -186,7 +188,7 @@ def test_no_type_or_function_that_the_file_brings_is_trusted(inside, write, moon
     forged = model.fit(moons).estimator
     forged.steps[0][1].planted_ = inside
     content = torch.frombuffer(bytearray(io.dumps(forged)), dtype=torch.uint8)
-    with pytest.raises(InputError, match="is not what cftransfer wrote"):
+    with pytest.raises(InputError, match="was not written by cftransfer"):
         unpacked(model, content, path=tmp_path)
     assert capsys.readouterr().out == ""
 

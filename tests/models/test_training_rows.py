@@ -175,7 +175,7 @@ def test_shifted_rows_are_encoded_in_the_bases_space():
     assert torch.equal(moved.x_test, ours.x_test)
     assert moved.model_version != ours.model_version
     assert "shifted training values beyond the range of their feature, put at its end: age 1 of 3" in moved.notes
-    assert "shifted training rows: left out 1 of 4 with a category that the base's lack" in moved.notes
+    assert "shifted training rows: left out 1 of 4 with a category that the base lacks" in moved.notes
 
 
 def test_data_that_cannot_be_shifted_are_one_line():
