@@ -1,4 +1,4 @@
-"""Artifacts under the hash of what made them: written once, whole or not at all, by one maker at a time."""
+"""Artifacts under the hash of their specification: written once, whole or not at all, by one process at a time."""
 
 from cftransfer.store.artifacts import artifact, load, prepare, save
 from cftransfer.store.locks import hold

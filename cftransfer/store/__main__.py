@@ -23,7 +23,7 @@ SHOWN = (
     "seed",
     "counterfactual._target_",
 )
-DAY = 86400.0  # artifacts used since then stay, unless --older-than says otherwise: a running job may need it
+DAY = 86400.0  # younger artifacts stay by default, because a running job may need them
 
 
 def command() -> None:
@@ -36,7 +36,7 @@ def command() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cftransfer.store", description="List, check and shrink a store.")
-    parser.add_argument("--store", type=Path, default=Path("store"), help="its folder, as paths.store; default: store")
+    parser.add_argument("--store", type=Path, default=Path("store"), help="its folder (paths.store); default: store")
     commands = parser.add_subparsers(required=True, metavar="ls|show|verify|prune")
     ls = commands.add_parser("ls", help="list every artifact: kind, key, spec, seed, size, time since its last use")
     ls.set_defaults(command=_ls)
@@ -51,11 +51,11 @@ def _parser() -> argparse.ArgumentParser:
         "--older-than",
         type=_seconds,
         metavar="AGE",
-        help="90s, 15m, 12h or 30d since its last use; 0s also removes what a running job needs; default: 1d",
+        help="90s, 15m, 12h or 30d since its last use; 0s may remove artifacts of a running job; default: 1d",
     )
     prune.add_argument("--spec", action="append", default=[], metavar="KEY=VALUE", help="model.layers=8, kind=passes")
-    prune.add_argument("--old-format", action="store_true", help="made by an earlier version, of no use for this one")
-    prune.add_argument("--keep", type=_bytes, metavar="SIZE", help="least recently used first, down to a size as 500M")
+    prune.add_argument("--old-format", action="store_true", help="made by an earlier version, unusable in this one")
+    prune.add_argument("--keep", type=_bytes, metavar="SIZE", help="least recently used first, down to a size: 500M")
     prune.add_argument("--leftovers", action="store_true", help="damaged artifacts, and parts and locks of killed jobs")
     prune.add_argument("--dry-run", action="store_true", help="list the files, and remove nothing")
     prune.set_defaults(command=_prune)
@@ -98,7 +98,7 @@ def _verify(options: argparse.Namespace) -> int:
     many = len(inventory.entries(options.store))
     print(f"{many} artifacts, {len(reasons)} damaged, {len(rest)} left over")
     if reasons:
-        print("a job that needs a damaged artifact moves it aside and makes it again")
+        print("a job that needs a damaged artifact moves it aside and rebuilds it")
     return 1 if reasons else 0
 
 
@@ -126,7 +126,7 @@ def _prune(options: argparse.Namespace) -> int:
 
 
 def _what(entry: inventory.Entry) -> str:
-    """Return the settings that tell artifacts apart: names of functions alone, others as in layers=4."""
+    """Return the settings that identify an artifact: functions by name only, others as in layers=4."""
     held = {name: entry.settings[name] for name in SHOWN if name in entry.settings}
     words = {name: "" if name.endswith("._target_") else f"{name.rpartition('.')[2]}=" for name in held}
     return " ".join(f"{words[name]}{value}" for name, value in held.items())

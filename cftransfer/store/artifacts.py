@@ -1,6 +1,6 @@
 """Artifacts: `<store>/<kind>/<key>.safetensors` holds tensors and a JSON description; nothing is ever unpickled.
 
-A file's time of modification is the time of its last use: `load` sets it, and `prune` goes by it.
+A file's modification time is the time of its last use: `load` sets it, and `prune` reads it.
 """
 
 import errno
@@ -26,27 +26,27 @@ from cftransfer.store.locks import hold, remove_dead, unusable
 
 log = logging.getLogger(__name__)
 
-METADATA = "cftransfer"  # one entry: safetensors writes several in any order, and equal artifacts are equal files
+METADATA = "cftransfer"  # one entry: safetensors writes several in any order, but equal artifacts must be equal files
 KINDS = ("models", "counterfactuals", "passes")
-DAMAGED = "damaged"  # folder for artifacts that have changed since they were written
-HEADER = 10**8  # bytes at most, as for safetensors
+DAMAGED = "damaged"  # folder for artifacts that changed after they were written
+HEADER = 10**8  # most bytes, as in safetensors
 
 
 class DamagedError(Exception):
-    """An artifact has changed since it was written, or is none."""
+    """An artifact changed after it was written, or the file is not an artifact."""
 
 
 def prepare(folder: str | Path) -> Path:
-    """Return the store's folder, created if necessary, without the locks of this machine's dead jobs.
+    """Return the store's folder; create it if necessary, and remove locks of this machine's dead jobs.
 
-    A store that can only be read serves the artifacts it has. InputError for a folder that cannot be used.
+    A read-only store serves its artifacts. InputError for a folder that cannot be used.
     """
     if not folder:
         raise InputError(f"paths.store={folder}: takes a folder")
     store = Path(folder)
     try:
         if store.is_dir() and os.access(store, os.R_OK | os.X_OK) and not os.access(store, os.W_OK):
-            log.warning("paths.store=%s: can only be read; missing models and searches cannot be made", store)
+            log.warning("paths.store=%s: is read-only; missing models and searches cannot be made", store)
             return store
         (store / "locks").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -56,14 +56,14 @@ def prepare(folder: str | Path) -> Path:
 
 
 def artifact(store: Path, kind: str, key: str) -> Path:
-    """Return the file that holds, or would hold, an artifact."""
+    """Return the path of an artifact, existing or not."""
     return store / kind / f"{key}.safetensors"
 
 
 def load(store: Path, kind: str, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the tensors and the description of an artifact, or None if the store does not have it.
+    """Return the tensors and the description of an artifact, or None if the store lacks it.
 
-    A damaged artifact counts as missing: it is moved aside with a warning that names it, and made again on demand.
+    A damaged artifact counts as missing: it is moved aside with a warning, and rebuilt on demand.
     """
     path = artifact(store, kind, key)
     try:
@@ -72,7 +72,7 @@ def load(store: Path, kind: str, key: str) -> tuple[dict[str, Tensor], dict[str,
         return None
     except DamagedError as error:
         return _set_aside(store, path, error)
-    with suppress(OSError):  # another user's file, or a store that can only be read
+    with suppress(OSError):  # another user's file, or a read-only store
         os.utime(path)
     return held
 
@@ -87,7 +87,7 @@ def save(store: Path, kind: str, key: str, tensors: Mapping[str, Tensor], descri
 
 
 def verified(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the content of an artifact; DamagedError if it has changed since it was written."""
+    """Return the content of an artifact; DamagedError if it changed after it was written."""
     content = _read(path)
     try:
         tensors = deserialise(content)
@@ -100,21 +100,21 @@ def verified(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def about(path: Path) -> dict[str, Any]:
-    """Return the description of an artifact, read from its header alone; DamagedError if there is none."""
+    """Return the description of an artifact, read from its header; DamagedError without one."""
     try:
         described = json.loads(_metadata(_read(path, header=True))[1])
     except ValueError as error:
         raise DamagedError("it has no description") from error
     if not isinstance(described, dict):
-        raise DamagedError("it has no description of ours")
+        raise DamagedError("its description is not ours")
     return described
 
 
 def _read(path: Path, *, header: bool = False) -> bytes:
-    """Return the bytes of a file, or the first of them; a pipe, which would be waited for, counts as damaged."""
+    """Return the bytes of a file, or of its header; anything that is not a file, such as a pipe, counts as damaged."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise DamagedError("it is no file")
+            raise DamagedError("it is not a file")
         with path.open("rb") as file:
             if not header:
                 return file.read()
@@ -122,7 +122,7 @@ def _read(path: Path, *, header: bool = False) -> bytes:
             return length + file.read(min(int.from_bytes(length, "little"), HEADER))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
-            raise DamagedError("it is no file") from error
+            raise DamagedError("it is not a file") from error
         if isinstance(error, FileNotFoundError):
             raise
         reason = error.strerror or error
@@ -140,10 +140,10 @@ def _metadata(content: bytes) -> tuple[str, str]:
 
 
 def _set_aside(store: Path, path: Path, error: DamagedError) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Move a damaged artifact to `damaged/`; return the good one that another process has put there meanwhile."""
+    """Move a damaged artifact to `damaged/`; return its content if another process has replaced it meanwhile."""
     if not os.access(store, os.W_OK):
         way_out = "make the store writable, or set paths.store to another"
-        raise InputError(f"{path}: damaged ({error}), and cannot be replaced: the store can only be read; {way_out}")
+        raise InputError(f"{path}: damaged ({error}), and cannot be replaced: the store is read-only; {way_out}")
     with hold(store, [f"{DAMAGED}-{path.stem}"]):
         try:
             return verified(path)
@@ -155,7 +155,7 @@ def _set_aside(store: Path, path: Path, error: DamagedError) -> tuple[dict[str, 
                 place.mkdir(parents=True, exist_ok=True)
                 number = len(list(place.glob(f"{path.stem}*")))
                 aside = path.replace(place / f"{path.stem}-{number}.safetensors")
-    log.warning("%s: damaged (%s); moved to %s, and made again if it is needed", path, error, aside)
+    log.warning("%s: damaged (%s); moved to %s, and rebuilt when needed", path, error, aside)
     return None
 
 

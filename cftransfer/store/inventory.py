@@ -1,4 +1,4 @@
-"""The artifacts of a store: of which spec, how large, when last used, whole or damaged."""
+"""The artifacts of a store: their specs, sizes, last uses and damage."""
 
 import difflib
 import fnmatch
@@ -14,7 +14,7 @@ from cftransfer.settings import flat
 from cftransfer.spec import FORMAT
 from cftransfer.store.artifacts import DAMAGED, KINDS, DamagedError, about, verified
 
-ABANDONED = 600.0  # seconds after which a half-written file, or a lock that is not renewed, has no living writer
+ABANDONED = 600.0  # seconds after which an unchanged partial file or lock has no living owner
 LEFTOVERS = (*(f"{kind}/.*.part" for kind in KINDS), "models/*.csv", "locks/*.lock")
 
 
@@ -23,7 +23,7 @@ class Entry:
     """One artifact, with the files that belong to it: a model's training curve.
 
     described: its description, None if it is damaged. size: bytes. unused: seconds since it was made or loaded, ≥ 0
-    whatever the clock has done since.
+    even if the clock was set back.
     """
 
     path: Path
@@ -34,18 +34,18 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """Which of `KINDS` it is."""
+        """The artifact's kind, one of `KINDS`."""
         return self.path.parent.name
 
     @property
     def old_format(self) -> bool:
-        """Whether an earlier version of cftransfer made it, under a key that this version never asks for."""
+        """Whether an earlier version of cftransfer made it, under a key that this version never uses."""
         made_by = (self.described or {"format": FORMAT}).get("format", 1)
         return isinstance(made_by, int) and made_by < FORMAT
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its kind, its spec and its search, flat, and its seed, as in model.layers, dataset._target_ and seed."""
+        """Its kind, spec, search and seed by flat names, such as model.layers, dataset._target_ and seed."""
         described = self.described or {}
         spec = described.get("spec") or described.get("base") or {}
         named = ("seed", "epoch", "samples", "counterfactual")
@@ -53,19 +53,19 @@ class Entry:
 
 
 def entries(store: Path) -> list[Entry]:
-    """Return every artifact of a store, kind by kind, the least recently used first; InputError if it is no store."""
+    """Return every artifact, kind by kind, the least recently used first; InputError if `store` is not a store."""
     if not store.is_dir():
-        raise InputError(f"{store}: no such folder; name the store that paths.store names")
+        raise InputError(f"{store}: no such folder; give the folder of paths.store")
     for folder in [store, *(store / kind for kind in KINDS)]:
         if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
-            raise InputError(f"{folder}: may not be read; fix its permissions")
+            raise InputError(f"{folder}: cannot be read; fix its permissions")
     every = [_entry(path) for kind in KINDS for path in (store / kind).glob("*.safetensors")]
     found = [entry for entry in every if entry is not None]
     return sorted(found, key=lambda entry: (KINDS.index(entry.kind), -entry.unused, entry.path.name))
 
 
 def one(store: Path, key: str) -> Entry:
-    """Return the artifact whose key begins with `key`; InputError if there is none, or more than one."""
+    """Return the artifact with a key that begins with `key`; InputError unless exactly one has."""
     found = [entry for entry in entries(store) if entry.path.stem.startswith(key)]
     if len(found) != 1:
         some = f"{len(found)} artifacts begin with it; give more digits" if found else "no artifact begins with it"
@@ -74,7 +74,7 @@ def one(store: Path, key: str) -> Entry:
 
 
 def damaged(store: Path) -> dict[Path, str]:
-    """Return the artifacts that have changed since they were written, each with the reason; every byte is read."""
+    """Return the artifacts that changed after they were written, with reasons; reads every byte."""
     reasons = {}
     for entry in entries(store):
         try:
@@ -87,9 +87,9 @@ def damaged(store: Path) -> dict[Path, str]:
 
 
 def leftovers(store: Path) -> list[Path]:
-    """Return damaged artifacts that were moved aside, and files that killed jobs left.
+    """Return damaged artifacts that were moved aside, and files left by killed jobs.
 
-    These are parts of files, training curves without a model, and locks, all unchanged for `ABANDONED` seconds.
+    The latter are partial files, training curves without a model, and locks, unchanged for `ABANDONED` seconds.
     """
     rest = [path for pattern in LEFTOVERS for path in sorted(store.glob(pattern)) if _abandoned(path)]
     rest += sorted((store / DAMAGED).rglob("*.safetensors"))
@@ -104,11 +104,10 @@ def to_prune(
     old_format: bool = False,
     keep_bytes: int | None = None,
 ) -> tuple[list[Entry], list[Entry]]:
-    """Return the artifacts that are to go, and those that would go but were used less than `unused` seconds ago.
+    """Return the artifacts to remove, and matching artifacts that stay because of a use less than `unused` seconds ago.
 
-    matching: settings as in model.layers=8, or kind=passes, all of which must hold (with * as in file names).
-    old_format: only artifacts of an earlier format. keep_bytes: the least recently used of all these go until the store
-    is no larger.
+    matching: settings such as model.layers=8 or kind=passes; all must hold (* as in file names). old_format: only
+    artifacts of an earlier format. keep_bytes: remove the least recently used until the store is this small.
     """
     every = entries(store)
     _check_names(every, matching)
@@ -123,7 +122,7 @@ def to_prune(
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files; InputError, naming it, for one that cannot be removed."""
+    """Remove files; InputError, naming the file, if one cannot be removed."""
     for path in paths:
         way_out = "remove it by hand" if path.is_dir() else "make the store writable"
         try:
@@ -133,7 +132,7 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def _entry(path: Path) -> Entry | None:
-    """Return an artifact; None if it has just gone, as a pass that is done."""
+    """Return an artifact; None if it has just been removed, like a finished pass."""
     beside = tuple(file for file in [path.with_suffix(".csv")] if file.is_file())
     try:
         size = sum(file.lstat().st_size for file in (path, *beside))
@@ -141,13 +140,13 @@ def _entry(path: Path) -> Entry | None:
         described = about(path)
     except FileNotFoundError:
         return None
-    except (DamagedError, InputError):  # `damaged` says which
+    except (DamagedError, InputError):  # `damaged` tells why
         described = None
     return Entry(path, beside, described, size, unused)
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether a file that only a living job needs has had no sign of life; a curve, whether it has no model either."""
+    """Return whether a job's file is unchanged for too long and, for a curve, has no model."""
     try:
         old = time.time() - path.lstat().st_mtime > ABANDONED
     except FileNotFoundError:
@@ -156,7 +155,7 @@ def _abandoned(path: Path) -> bool:
 
 
 def _check_names(every: Sequence[Entry], matching: Sequence[str]) -> None:
-    """Refuse a setting that nothing in the store has: a mistyped one must not choose, nor spare, anything."""
+    """Refuse a setting that no artifact has: a typo must neither remove nor keep artifacts."""
     known = {name for entry in every for name in entry.settings}
     for word in matching if every else ():
         name = word.partition("=")[0]

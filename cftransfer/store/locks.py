@@ -1,11 +1,10 @@
-"""Locks of makers: files in `<store>/locks` that a dead holder cannot keep.
+"""Locks: files in `<store>/locks` that a dead process cannot keep.
 
-A holder renews its file every few seconds. A process that waits takes the lock over once the holder's process is gone
-(if it ran on the same machine), or once the file has not been renewed for `LEASE` seconds of the waiter's own steady
-clock: machines need no clocks in step, and the file system no lock daemon, only the exclusive creation of a file.
-
-A holder that was taken for dead and lives, as on a machine that slept, logs that it lost its lock and goes on: both
-processes then make the same bytes, and each puts them in place whole.
+The holder of a lock renews its file every few seconds. A waiting process takes the lock over once the holder's process
+is gone (on the same machine), or once the file was not renewed for `LEASE` seconds on the waiting process's monotonic
+clock. Clocks need not be in step, and the file system needs no lock daemon, only exclusive creation of files. A live
+holder that loses its lock, for example on a machine that slept, logs this and goes on: both processes then make the
+same bytes, and each writes them whole.
 """
 
 import logging
@@ -21,16 +20,16 @@ from cftransfer.errors import InputError
 
 log = logging.getLogger(__name__)
 
-LEASE = 30.0  # seconds without a sign of life; renewed three times as often, so that a busy machine keeps its locks
-SURELY = 1.2  # leases without a sign of life after which a holder is dead
+LEASE = 30.0  # seconds without renewal; locks are renewed three times as often, so that a busy machine keeps them
+SURELY = 1.2  # leases without renewal after which a holder is dead
 
 
 @contextmanager
 def hold(store: Path, keys: Iterable[str]) -> Iterator[None]:
-    """Hold the locks of `keys`, so that one process makes them.
+    """Hold the locks of `keys`, so that only one process makes their artifacts.
 
-    Locks are taken in sorted order: two processes that want the same ones cannot block each other. All are watched from
-    the beginning: the locks of one dead machine are waited for together, not one lease after the other.
+    Locks are taken in sorted order, so that two processes cannot block each other. All are watched from the beginning,
+    so that several locks of a dead machine cost one lease together, not one lease each.
     """
     names, began = sorted(set(keys)), time.monotonic()
     files = {name: store / "locks" / f"{name}.lock" for name in names}
@@ -51,7 +50,7 @@ def hold(store: Path, keys: Iterable[str]) -> Iterator[None]:
 def _wait(lease: SoftFileLease, path: Path, seen: int | None, since: float) -> None:
     """Wait until the lock is free, or has not been renewed for `SURELY` leases since it was `seen`.
 
-    filelock would wait for ever for a lock whose holder was killed before it wrote its name into it.
+    filelock would wait for ever for a lock with a holder that was killed before it wrote its name to the file.
     """
     while not _taken(lease, timeout=min(1.0, LEASE / 4)):
         now = _renewed(path)
@@ -64,11 +63,11 @@ def _wait(lease: SoftFileLease, path: Path, seen: int | None, since: float) -> N
 def remove_dead(store: Path) -> None:
     """Remove the locks of this machine's dead processes.
 
-    A job killed at its last step leaves locks that no later job would ever request. Those of another machine are
+    A job killed at its last step leaves locks that no later job would ever request. Locks of another machine are
     removed by a job that requests them, or by `prune --leftovers`.
     """
     for path in (store / "locks").glob("*.lock"):
-        with suppress(OSError, ValueError):  # of another user, or of another version, which does no harm
+        with suppress(OSError, ValueError):  # harmless: of another user or version
             lease = SoftFileLease(path, lease_duration=LEASE)
             if _taken(lease):
                 lease.release()
@@ -91,7 +90,7 @@ def _renewed(path: Path) -> int | None:
 
 def _lost(compromise: LeaseCompromise) -> None:
     name = Path(compromise.lock_file).stem
-    log.warning("the lock of %s was lost (%s): another process may make the same meanwhile", name, compromise.reason)
+    log.warning("the lock of %s was lost (%s): another process may make the same artifact", name, compromise.reason)
 
 
 def unusable(store: Path, error: OSError) -> InputError:

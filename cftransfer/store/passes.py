@@ -1,9 +1,9 @@
-"""Training passes: populations that are trained together, stored epoch by epoch, and continued after a kill.
+"""Training passes: populations that are trained together, stored epoch by epoch, and resumed after a kill.
 
 A model's artifact (`<store>/models/<key>.safetensors`) holds its weights, its optimiser's state and its curve, so that
-more epochs go on exactly where fewer ended. Models of the epochs before the last are kept without the optimiser's
-state, which saves two thirds of the size. While a pass trains, `<store>/passes` holds its last whole epoch: a killed
-pass goes on from there, with the members it had, and so gives the numbers that it would have given.
+training can continue exactly from there. Models of epochs before the last are stored without the optimiser's state,
+which saves two thirds of the size. While a pass trains, `<store>/passes` holds its last complete epoch. A killed pass
+resumes from there with the same members, and so gives the same numbers.
 """
 
 import io
@@ -36,9 +36,9 @@ WEIGHTS = "weights/"  # prefix of the names of a model's parameters in its artif
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The members of a pass after `epoch` epochs: everything that the next epoch depends on.
+    """The members of a pass after `epoch` epochs, with the whole state for the next epoch.
 
-    tensors: as `Population.state` returns them; the first dimension is the members'.
+    tensors: from `Population.state`; the first dimension is members.
     """
 
     epoch: int
@@ -48,23 +48,23 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class StoredModels:
-    """The models of one spec after each of `epochs` (ascending): where the store has them, or would have them."""
+    """The models of one spec after each of `epochs` (ascending) in a store, existing or not."""
 
     spec: Spec
     epochs: tuple[int, ...]
     store: Path
 
     def missing(self, seeds: Sequence[int]) -> dict[int, list[int]]:
-        """Return the epochs that the store lacks, by the seeds that lack any."""
+        """Return the epochs that the store lacks, by seed, for seeds with any missing."""
         lacking = {seed: [epoch for epoch in self.epochs if not self.file(seed, epoch).exists()] for seed in seeds}
         return {seed: epochs for seed, epochs in lacking.items() if epochs}
 
     def file(self, seed: int, epoch: int) -> Path:
-        """Return where a model is, or would be, kept."""
+        """Return the path of a model, existing or not."""
         return model_file(at_epoch(self.spec, epoch), seed, store=self.store)
 
     def load(self, seed: int, epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return a model's tensors and description, None if the store does not have it."""
+        """Return a model's tensors and description, None if the store lacks it."""
         return artifacts.load(self.store, "models", self.file(seed, epoch).stem)
 
     def save(
@@ -83,7 +83,7 @@ class StoredModels:
         return f"{family_key(self.spec)}-{key(list(seeds))}"
 
     def interrupted(self) -> dict[Path, tuple[Snapshot, int]]:
-        """Return the stored passes of these models, each with the last epoch that it was to reach."""
+        """Return the stored passes of these models, each with its intended last epoch."""
         found = {}
         for path in sorted((self.store / "passes").glob(f"{family_key(self.spec)}-*.safetensors")):
             if loaded := artifacts.load(self.store, "passes", path.stem):
@@ -94,27 +94,27 @@ class StoredModels:
 
 
 def model_file(spec: Spec, seed: int, *, store: Path) -> Path:
-    """Return where a model is, or would be, kept; its curve lies beside it as CSV."""
+    """Return the path of a model, existing or not; its curve is a CSV beside it."""
     return artifacts.artifact(store, "models", model_key(spec, seed))
 
 
 def train_missing(models: StoredModels, seeds: Sequence[int], dataset: Dataset, hardware: Hardware) -> None:
-    """Train and store the models that the store lacks, in one pass or, where that is faster, in one pass per model."""
+    """Train and store the models that the store lacks, in one pass or, if that is faster, in one pass per model."""
     stacked = hardware.stacked
     if stacked is None:
         stacked = faster_stacked(build_for(dataset, models.spec["model"], seed=0))
     while missing := models.missing(seeds):
         together = _next_members(models, missing, seeds) if stacked else [next(iter(missing))]
-        lacking = models.missing([seed for seed in together if seed in seeds])  # again: a mate may have been damaged
+        lacking = models.missing([seed for seed in together if seed in seeds])  # again, because a member may be damaged
         members = _starting_point(models, lacking, together).seeds
-        with hold(models.store, [models.pass_key(members)]):  # others may want other members of the pass
+        with hold(models.store, [models.pass_key(members)]):  # another process may need other members
             start = _starting_point(models, lacking, together)
             if start.seeds == members:
                 train_pass(start, models, lacking, dataset=dataset, accelerator=hardware.accelerator)
 
 
 def _next_members(models: StoredModels, missing: Mapping[int, Sequence[int]], seeds: Sequence[int]) -> list[int]:
-    """Return the members of the next pass: all that are missing, or the population of a model that got lost.
+    """Return the members of the next pass: all missing models, or the whole population of a lost model.
 
     Rounding depends on the size of the population, so a model that was damaged or deleted is trained again together
     with its original population, which is recorded in the others' artifacts.
@@ -129,10 +129,10 @@ def _next_members(models: StoredModels, missing: Mapping[int, Sequence[int]], se
 
 
 def _starting_point(models: StoredModels, missing: Mapping[int, Sequence[int]], together: Sequence[int]) -> Snapshot:
-    """Return where training goes on: an interrupted pass, else the longest stored prefix, else fresh members.
+    """Return the starting point: an interrupted pass, or the longest stored prefix, or fresh members.
 
-    together: the missing and those that are trained with them. The members of a prefix may be fewer; the caller comes
-    back for the rest.
+    together: the missing models and the models trained with them. A prefix may have fewer members; the caller calls
+    again for the rest.
     """
     mates = [seed for seed in together if seed not in missing]
     first = min(epochs[0] for epochs in missing.values())
@@ -152,11 +152,11 @@ def _starting_point(models: StoredModels, missing: Mapping[int, Sequence[int]], 
 def train_pass(
     start: Snapshot, models: StoredModels, missing: Mapping[int, Sequence[int]], *, dataset: Dataset, accelerator: str
 ) -> None:
-    """Train the members of `start` in one pass, up to the last epoch that one of them lacks, and store what they lack.
+    """Train the members of `start` in one pass, up to the last missing epoch, and store all missing epochs.
 
-    The optimiser's state is kept with the last epoch.
+    The optimiser's state is stored with the last epoch.
     """
-    from cftransfer.models.population import Population, Snapshots, fit  # Lightning: only where something is trained
+    from cftransfer.models.population import Population, Snapshots, fit  # imports Lightning: only to train
 
     spec, settings, pass_key = models.spec, models.spec["training"], models.pass_key(start.seeds)
     lacking = {seed: missing[seed] for seed in start.seeds if seed in missing}
@@ -196,11 +196,11 @@ def train_pass(
 
 
 def drop_done(models: StoredModels) -> None:
-    """Remove passes that have stored all of their members; a job that was killed at its last step leaves one."""
+    """Remove passes with all members stored; a job that was killed at its last step leaves such a pass."""
     if os.access(models.store, os.W_OK):
         for path, (reached, last) in models.interrupted().items():
             if not StoredModels(models.spec, (last,), models.store).missing(reached.seeds):
-                with suppress(OSError):  # another user's, which does no harm
+                with suppress(OSError):  # harmless: another user's
                     path.unlink()
 
 
@@ -212,12 +212,12 @@ def curve_table(curve: Tensor) -> pd.DataFrame:
 
 
 def counted(seeds: Sequence[int]) -> str:
-    """Return how many models these are, in words."""
+    """Return the number of models in words."""
     return f"{len(seeds)} models" if len(seeds) > 1 else "1 model"
 
 
 def shape_of(spec: Spec) -> str:
-    """Return the settings of a spec's model, as in layers=4 width=64, and of its rows where these are not all."""
+    """Return the settings of a spec's model, as in layers=4 width=64, and of its rows unless it has all rows."""
     unchanged = UNCHANGED["model"].items()
     told = {name: value for name, value in spec["model"].items() if (name, value) not in unchanged}
     words = [f"{name}={value}" for name, value in told.items() if name != "_target_"]

@@ -1,4 +1,4 @@
-"""The counterfactuals of bases: out of the store, or searched and stored."""
+"""The counterfactuals of bases: read from the store, or searched and stored."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -25,11 +25,10 @@ from cftransfer.targets import source_of
 log = logging.getLogger(__name__)
 
 IMPORTED = "imported"  # the method that reads a file
-GREY, GREYS = ("possible", "actionable"), {"pixels": "whole grey levels"}  # what the two allow of images
-# Settings younger than some searches in stores, and the value at which a method searches as it did without them: there
-# they are no part of the key.
+GREY, GREYS = ("possible", "actionable"), {"pixels": "whole grey levels"}  # their meaning for images
+# Settings that older stored searches lack, with the value of the old behaviour; at this value they are not in the key.
 LATER = {("ensemble", "agree"): 1}
-TRIES = 3  # of making searches that are damaged or gone as soon as they are made
+TRIES = 3  # attempts, if searches are damaged or gone right after they were made
 
 
 def factuals(dataset: Dataset, samples: int | None) -> Tensor:
@@ -40,10 +39,10 @@ def factuals(dataset: Dataset, samples: int | None) -> Tensor:
 def check_search(
     settings: Mapping[str, Any], dataset: Dataset, model: Asked, *, samples: int | None = None, base: int = 0
 ) -> None:
-    """Raise an InputError, naming the key, for settings that the method, or a model like this one, refuses.
+    """Raise an InputError, naming the key, for settings that the method refuses, for example with this kind of model.
 
-    The method is asked about no rows at all, and the model is one that has not been trained. Counterfactuals that are
-    imported for a base, by its number, are read, and held against the `samples` factuals.
+    The method is called without rows, on an untrained model. Imported counterfactuals of a base, 0, 1, …, are read and
+    checked against the `samples` factuals.
     """
     method, constraints, others = _parts(of_base(settings, base))
     rows = factuals(dataset, samples) if method == IMPORTED else unit(dataset.x_test[:0])
@@ -64,9 +63,9 @@ def check_search(
 
 
 def of_base(settings: Mapping[str, Any], base: int) -> dict[str, Any]:
-    """Return the settings of a search on base 0, 1, …: `{base}` in the path of what is imported becomes its number.
+    """Return the settings of a search on base 0, 1, …: `{base}` in the path of an import becomes the number.
 
-    InputError for settings of an import that do not say which file, or in which units.
+    InputError for an import without a file or without units.
     """
     if settings.get("_target_") != IMPORTED:
         return dict(settings)
@@ -77,7 +76,7 @@ def of_base(settings: Mapping[str, Any], base: int) -> dict[str, Any]:
 
 
 def imported_content(settings: Mapping[str, Any], bases: int) -> str:
-    """Return what identifies the content of the files that are imported for the first `bases`; "" where none are."""
+    """Return a hash of the files that are imported for the first `bases`; "" without an import."""
     if settings.get("_target_") != IMPORTED:
         return ""
     paths = [of_base(settings, base)["path"] for base in range(bases)]
@@ -92,7 +91,7 @@ def run_search(
     dataset: Dataset,
     generating: Generating | None = None,
 ) -> Counterfactuals:
-    """Return `search` as a config's settings have it: x, (n, *input), on one base model."""
+    """Return `search` with a config's settings: x, (n, *input), on one base model."""
     method, constraints, others = _parts(settings)
     return search(
         model,
@@ -119,7 +118,7 @@ def searched(
 ) -> list[Counterfactuals]:
     """Return the counterfactuals of every base, from the store or searched and stored.
 
-    generating: a base's seed and a number → as many models of its spec, with seeds that no other model has.
+    generating: a base's seed and a number → that many models of its spec, with seeds of their own.
     """
     x = factuals(dataset, samples)
     own = {seed: of_base(settings, base) for base, seed in enumerate(seeds)}
@@ -157,16 +156,16 @@ def searched(
 def searches_file(
     spec: Spec, seed: int, *, settings: Mapping[str, Any], many: int, dataset: Dataset, store: Path
 ) -> Path:
-    """Return where the counterfactuals of `many` factuals on one base are, or would be, kept.
+    """Return the path of the counterfactuals of `many` factuals on one base, existing or not.
 
-    settings: those `of_base`. What is imported counts by its content, wherever its file lies.
+    settings: from `of_base`. An import counts by its content, not by its path.
     """
     code, method = source_of("counterfactual", settings), str(settings.get("_target_"))
     known = {name: value for name, value in settings.items() if value != LATER.get((method, name), object())}
     if method == IMPORTED:
         known["content"] = content_of("counterfactual.path", known.pop("path"))
-    free = {} if dataset.version == dataset.model_version else {"data": dataset.version}  # what a person can change
-    # Searches of earlier versions, to which every point of the box was possible, have keys without it.
+    free = {} if dataset.version == dataset.model_version else {"data": dataset.version}  # mutability and direction
+    # Keys of earlier versions, which allowed every point of the box, lack it.
     greys = GREYS if isinstance(dataset.space, PixelSpace) and known["constraints"] in GREY else {}
     name = key("counterfactuals", model_key(spec, seed), known, many, *[part for part in (code, free, greys) if part])
     return artifacts.artifact(store, "counterfactuals", name)
@@ -177,7 +176,7 @@ def _background(dataset: Dataset) -> Background:
 
 
 def _parts(settings: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """Return the method, the constraints and the method's own settings out of a config's."""
+    """Return the method, the constraints and the method's own settings from a config's settings."""
     if "constraints" not in settings:
         raise InputError("counterfactual.constraints: is missing")
     others = {name: value for name, value in settings.items() if name not in ("_target_", "constraints")}

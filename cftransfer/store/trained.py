@@ -1,7 +1,7 @@
-"""trained(spec, seeds) → models: from the store, or trained in one pass and stored.
+"""trained(spec, seeds) → models: read from the store, or trained in one pass and stored.
 
-A scikit-learn model has no epochs: it is fitted in one go, and its artifact holds the bytes that skops writes of it,
-and a curve of one row.
+A scikit-learn model has no epochs: it is fitted in one go, and its artifact holds its skops file and a curve of one
+row.
 """
 
 import logging
@@ -32,15 +32,15 @@ from cftransfer.store.passes import (
 
 log = logging.getLogger(__name__)
 
-TRIES = 3  # of making models that are damaged or gone as soon as they are made
+TRIES = 3  # attempts, if models are damaged or gone right after they were made
 
 
 def trained(
     spec: Spec, seeds: Sequence[int], *, dataset: Dataset, store: Path, hardware: Hardware = CPU
 ) -> list[Asked]:
-    """Return one frozen model in evaluation mode per seed; models that the store lacks are trained first, each once.
+    """Return one frozen model in evaluation mode per seed; models that the store lacks are trained first.
 
-    A caller that wants the same models meanwhile, in this process or another, waits and then finds them.
+    Another caller of the same models, in this process or another, waits until they are stored.
     """
     epochs = [spec["training"]["epochs"]]
     (models,) = trajectory(spec, seeds, epochs=epochs, dataset=dataset, store=store, hardware=hardware)
@@ -50,10 +50,10 @@ def trained(
 def trajectory(
     spec: Spec, seeds: Sequence[int], *, epochs: Sequence[int], dataset: Dataset, store: Path, hardware: Hardware = CPU
 ) -> list[list[Asked]]:
-    """Return, for each of `epochs` (ascending), the models of `spec` after so many epochs, as `trained` does.
+    """Return the models of `spec` after each of `epochs` (ascending), as `trained` does.
 
-    All missing models come from one pass, or from one pass per model where these are not stacked. A damaged artifact is
-    moved aside when it is loaded, and then is missing.
+    All missing models come from one pass, or from one pass per model if they are not stacked. A damaged artifact is
+    moved aside on loading and then counts as missing.
     """
     kept = StoredModels(spec, tuple(epochs), store)
     drop_done(kept)
@@ -75,7 +75,7 @@ def curves(spec: Spec, seeds: Sequence[int], *, store: Path) -> pd.DataFrame:
     for seed in seeds:
         loaded = kept.load(seed, epoch)
         if loaded is None:
-            raise InputError(f"{model_file(spec, seed, store=store)}: has just vanished; run again to make it again")
+            raise InputError(f"{model_file(spec, seed, store=store)}: has just vanished; run again to rebuild it")
         tables.append(curve_table(loaded[0]["curve"]).assign(seed=seed))
     return pd.concat(tables, ignore_index=True)
 
@@ -97,7 +97,7 @@ def _fit(kept: StoredModels, missing: Mapping[int, Sequence[int]], dataset: Data
         model = fresh.fit(split_of(dataset, training_rows(dataset, kept.spec.get("rows", ALL_ROWS), seed=seed)))
         content = packed(model, again=again, name=settings["_target_"])
         state = {"skops": content, "curve": curve_row(model, dataset)}
-        for epoch in epochs:  # one, unless a caller wants ages that such a model does not have
+        for epoch in epochs:  # one, unless a caller asks for several ages, which such a model lacks
             kept.save(state, seed, epoch, population=[seed], resumable=True)
 
 

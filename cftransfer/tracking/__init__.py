@@ -1,6 +1,6 @@
-"""W&B as a view of job folders: a run opens with its job, and is told what lies in the job's folder at its end.
+"""W&B as a view of job folders: a run opens with its job, and gets the content of the job's folder at its end.
 
-`python -m cftransfer.tracking` uploads runs later, and makes a dashboard. W&B itself is imported only where a run is
+`python -m cftransfer.tracking` uploads runs later, and makes a dashboard. W&B itself is imported only for runs that are
 not disabled.
 """
 

@@ -8,19 +8,19 @@ from cftransfer.errors import as_command
 
 
 def command() -> None:
-    """Parse the words and do it; a mistake of the user is one line and exit status 1."""
+    """Parse the arguments and run the action; a mistake of the user is one line and exit status 1."""
     parser = argparse.ArgumentParser(prog="python -m cftransfer.tracking", description="W&B runs of jobs, afterwards.")
     actions = parser.add_subparsers(dest="action", required=True)
     up = actions.add_parser(
-        "sync", help="upload runs that were kept offline, or lost their server; say which are there"
+        "sync", help="upload runs that were offline or lost their server; list runs that are already there"
     )
-    up.add_argument("folder", nargs="+", type=Path, help="job folders, or folders that hold some at any depth")
+    up.add_argument("folder", nargs="+", type=Path, help="job folders, or folders that contain them at any depth")
     board = actions.add_parser("dashboard", help="make the workspace of a project (needs wandb-workspaces)")
     board.add_argument("--project", default="cftransfer", help="W&B project; default: cftransfer")
     board.add_argument("--entity", help="W&B user or team; default: yours")
-    board.add_argument("--knob", default="model.layers", help="what was swept: the x-axis; default: model.layers")
+    board.add_argument("--knob", default="model.layers", help="the swept setting, as x-axis; default: model.layers")
     board.add_argument("--name", default="cftransfer", help="the workspace's name; default: cftransfer")
-    board.add_argument("--dry-run", action="store_true", help="print its specification as JSON; ask W&B nothing")
+    board.add_argument("--dry-run", action="store_true", help="print its specification as JSON, without contacting W&B")
     options = vars(parser.parse_args())
     try:
         with as_command("cftransfer.tracking"):
@@ -32,7 +32,7 @@ def command() -> None:
 
 
 def _done(action: str, options: dict) -> int:
-    """Return the exit status."""
+    """Run the action and return the exit status."""
     from cftransfer.tracking.connection import check_server
 
     check_server()

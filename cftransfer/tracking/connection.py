@@ -1,4 +1,4 @@
-"""One W&B run, from its settings to its end: whatever W&B does, it ends no job, and what went wrong is one line."""
+"""One W&B run, from its settings to its end: a failure of W&B ends no job and becomes one line."""
 
 import logging
 import os
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ANSWER = 10  # seconds that W&B's server has for its first answer
-DAY = 86400  # seconds: no upload is waited for longer, and W&B takes no number without end
-ROOM = 2**15  # bytes of a block in the file of a run
-# Of the environment: a service of W&B's that may be dead, a sweep that would rename runs, a mode that we pass on.
+ANSWER = 10  # seconds for the first answer of W&B's server
+DAY = 86400  # seconds; the longest wait for an upload, since W&B accepts no infinite one
+ROOM = 2**15  # bytes of a block in a run's file
+# Removed from the environment: a W&B service that may be dead, a sweep that would rename runs, and more.
 FOREIGN = ("WANDB_SERVICE", "WANDB_SWEEP_ID", "WANDB_MODE", "WANDB_GIT_REMOTE_URL")
-# W&B records all of SLURM's variables with a run; these hold a key, or all variables of the one who submitted.
+# W&B records SLURM's variables with a run; these may hold a key, or all variables of the submitting user.
 SECRET = re.compile(r"SLURM_(EXPORT_ENV|.*(JWT|TOKEN|KEY|SECRET|PASS).*)")
 
 
 class Run(NamedTuple):
-    """A W&B run that is open, and what W&B has warned of since, often from threads of its own."""
+    """An open W&B run, and W&B's warnings since then, often from its own threads."""
 
     run: "wandb.Run"
     warnings: list[str]
 
 
 def checked(settings: Any) -> dict[str, Any]:
-    """Return the settings under `wandb`, words stripped; InputError, naming the key, for what W&B would refuse."""
+    """Return the settings under `wandb`, words stripped; InputError, naming the key, if W&B would refuse a value."""
     if not isinstance(settings, Mapping):
         raise InputError(f"wandb={settings}: takes online, offline or disabled")
     mode, seconds, project = (settings.get(name) for name in ("mode", "finish_timeout", "project"))
@@ -54,23 +54,23 @@ def checked(settings: Any) -> dict[str, Any]:
 
 
 def _source(name: str, value: Any) -> str:
-    """Return what the user has to change where a value is wrong: the variable, if the value comes from there."""
+    """Return the name to report for a wrong value: the environment variable that it comes from, or the key."""
     variable = f"WANDB_{name.upper()}"
     return variable if value is not None and value == os.environ.get(variable) else f"wandb.{name}"
 
 
 def check_server() -> None:
-    """Raise InputError for a password or a token in the address of W&B's server, which W&B logs and shows."""
+    """Raise InputError for a password or token in the address of W&B's server, which W&B logs and shows."""
     if "@" in os.environ.get("WANDB_BASE_URL", "").partition("://")[2].partition("/")[0]:
         way_out = "give the server's address alone, and the key to wandb login or WANDB_API_KEY"
-        raise InputError(f"WANDB_BASE_URL: takes no user or password, which would be written down; {way_out}")
+        raise InputError(f"WANDB_BASE_URL: must not hold a user or password, which would be logged; {way_out}")
 
 
 def ask_server() -> None:
-    """Raise ConnectionError if W&B's server does not answer; any answer will do.
+    """Raise ConnectionError if W&B's server does not answer; any answer counts.
 
-    W&B's own client is not used: its process may never end once it has asked a server that is gone, and the command
-    waits for it.
+    W&B's own client is not used, because its process may never end after a request to a dead server, and the command
+    would wait for it.
     """
     import wandb
 
@@ -86,9 +86,9 @@ def ask_server() -> None:
 
 @contextmanager
 def environment(folder: Path) -> Iterator[None]:
-    """Have W&B find nothing of other runs in the environment, and keep its copies of tables below `folder`.
+    """Hide other runs' variables from W&B, and put its copies of tables in `folder`.
 
-    Its own place for copies is in one's home, which may be read-only or full on a cluster; WANDB_DATA_DIR says another.
+    W&B's default place is the home folder, which may be read-only or full on a cluster; WANDB_DATA_DIR sets another.
     """
     staged = os.environ.get("WANDB_DATA_DIR") or str(folder.resolve() / "wandb" / "staged")
     with _changed({**dict.fromkeys(FOREIGN), "WANDB_DATA_DIR": staged}):
@@ -97,7 +97,7 @@ def environment(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _changed(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables of the environment for a while; None removes one."""
+    """Set environment variables temporarily; None removes a variable."""
     before = {name: os.environ.get(name) for name in variables}
     _set(variables)
     try:
@@ -115,21 +115,21 @@ def _set(variables: Mapping[str, str | None]) -> None:
 
 
 def begin(settings: Mapping[str, Any], folder: Path, **known: Any) -> Run:
-    """Open a run, or continue the one of that id; InputError where W&B refuses it or cannot be reached.
+    """Open a run, or continue the run of that id; InputError if W&B refuses it or cannot be reached.
 
-    settings: as `checked`. folder: where W&B keeps its files. known: id, name and so on, for wandb.init.
+    settings: from `checked`. folder: the folder for W&B's files. known: id, name and so on, for wandb.init.
     """
     import wandb
 
-    # W&B's measurements of its own client would fill the log where its server has gone.
+    # Telemetry of W&B's client would fill the log if the server is gone.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     own = wandb.Settings(
         console="off",
         silent=True,
         finish_timeout=settings["finish_timeout"],
         finish_timeout_raises=True,
-        disable_git=True,  # else it records the repository in which the command is typed; `code` has the commit
-        x_save_requirements=False,  # all that is installed, a tenth of a second a job; `versions` has what matters
+        disable_git=True,  # it would record the current folder's repository; `code` has the commit
+        x_save_requirements=False,  # a tenth of a second per job; `versions` has the packages that matter
     )
     place = {name: settings[name] for name in ("mode", "project", "entity")}
     warnings: list[str] = []
@@ -147,22 +147,22 @@ def begin(settings: Mapping[str, Any], folder: Path, **known: Any) -> Run:
 
 
 def unreachable(settings: Mapping[str, Any], error: Exception) -> str:
-    """Return one line on why a run could not begin, and what to do."""
+    """Return one line: why a run could not begin, and the way out."""
     from pydantic import ValidationError
 
-    if isinstance(error, ValidationError):  # of W&B's own settings; ours have been checked. Values may be secret
+    if isinstance(error, ValidationError):  # in W&B's own settings; ours are checked. Values may be secret
         wrong = {f"WANDB_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors()}
         return f"{'; '.join(sorted(wrong))} (in the environment, or in W&B's own settings; fix or remove it)"
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; move what is in the way of W&B's files, or say wandb=disabled"
+        return f"{error.filename}: {error.strerror}; move it out of the way of W&B's files, or set wandb=disabled"
     place = f"wandb.mode={settings['mode']} wandb.project={settings['project']}"
     return f"{place}: {_line(error)} (wandb login gives a key; wandb=offline works without a network)"
 
 
 def end(run: Run, tell: Callable[["wandb.Run"], Any] | None = None, *, exit_code: int = 0) -> str | None:
-    """Let `tell` tell the run what there is, then end it; return in one line what went wrong, or None.
+    """Call `tell` with the run, then end the run; return the failure in one line, or None.
 
-    W&B drops what it cannot write to a full disk, and says that all is well: so the disk is tried.
+    On a full disk W&B drops data without an error, so this tests the disk by writing.
     """
     wrong: list[str] = []
     steps = [lambda: tell and tell(run.run), lambda: run.run.finish(exit_code=1 if wrong else exit_code)]
@@ -184,5 +184,5 @@ def _check_room(folder: Path) -> None:
 
 
 def _line(said: Any) -> str:
-    """Return what W&B says in one line, without its colours and its name."""
+    """Return a message of W&B in one line, without its colours and its name."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m|wandb: (WARNING|ERROR) ", "", str(said)).split())

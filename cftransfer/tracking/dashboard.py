@@ -1,4 +1,4 @@
-"""The workspace of a W&B project: its rates against what was swept, its curves, its pairs, its figures."""
+"""The workspace of a W&B project: rates against the swept setting, curves, pairs and figures."""
 
 import re
 from typing import Any
@@ -10,13 +10,13 @@ from cftransfer.tracking.connection import ask_server
 
 CURVE = ("rate", "rate_low", "rate_high", "rate_conditional", "agreement", "reference_accuracy")
 COLUMNS = ("rate", "rate_low", "rate_high", "found", "agreement", "rate_conditional", "rate_end_to_end", "margin")
-KNOB = re.compile(r"[^\W\d]\w*(\.\w+)*")  # of a setting; W&B's own `.value` is put in by its package
+KNOB = re.compile(r"[^\W\d]\w*(\.\w+)*")  # name of a setting; W&B's package adds its own `.value`
 
 
 def dashboard(*, project: str, entity: str | None, knob: str, name: str, dry_run: bool) -> str:
-    """Save the workspace and return its address; of a dry run, return its specification as JSON instead.
+    """Save the workspace and return its address; with dry_run, return its specification as JSON instead.
 
-    Raises InputError for names that W&B would refuse or draw nothing for, and if it cannot be reached.
+    Raises InputError for names that W&B would refuse or could not plot, and if W&B cannot be reached.
     """
     project = names.project("--project", project)
     entity = names.word("--entity", entity, otherwise="")
@@ -27,7 +27,7 @@ def dashboard(*, project: str, entity: str | None, knob: str, name: str, dry_run
     try:
         from wandb_workspaces import workspaces
     except ModuleNotFoundError as error:
-        raise InputError("dashboard: needs a package of W&B's; pip install wandb-workspaces") from error
+        raise InputError("dashboard: needs another package of W&B; pip install wandb-workspaces") from error
     import wandb
 
     try:
@@ -53,7 +53,7 @@ def dashboard(*, project: str, entity: str | None, knob: str, name: str, dry_run
 
 
 def _panels(knob: str) -> list[tuple[str, list[Any]]]:
-    """Return the sections' titles and panels. W&B draws what a run has, so that a report's run has figures alone."""
+    """Return the sections' titles and panels. W&B draws only data that a run has: of a report, the figures."""
     from wandb_workspaces.reports import v2
 
     def against(title: str, metric: str) -> Any:

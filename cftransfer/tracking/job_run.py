@@ -1,4 +1,4 @@
-"""A job's W&B run: opened before anything is trained, told from the job's folder once everything is on disk."""
+"""A job's W&B run: opened before training, and filled from the job's folder once everything is on disk."""
 
 import functools
 import logging
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TABLES = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}  # a file: its name in W&B
-UPLOADED = Path("wandb", "uploaded")  # holds the digest of what W&B has: of result.json, or of a sweep's report
+TABLES = {"pairs": "rates_by_pair", "survivorship": "survivorship", "examples": "examples"}  # file → its name in W&B
+UPLOADED = Path("wandb", "uploaded")  # holds the digest of the uploaded result.json or report
 
 
 def id_of(job: RunningJob) -> str | None:
@@ -33,9 +33,9 @@ def id_of(job: RunningJob) -> str | None:
 
 @contextmanager
 def opened(job: RunningJob) -> Iterator[Run | None]:
-    """Open the W&B run of a job, None with wandb=disabled; a job that is requeued continues its run.
+    """Open the W&B run of a job, None with wandb=disabled; a requeued job continues its run.
 
-    If the job fails, its run ends as failed. Raises InputError for settings that W&B would refuse, and where the run
+    If the job fails, its run ends as failed. Raises InputError for settings that W&B would refuse, and if the run
     cannot begin.
     """
     settings = checked(job.config.get("wandb"))
@@ -47,14 +47,14 @@ def opened(job: RunningJob) -> Iterator[Run | None]:
         run = begin(settings, job.folder, id=id_of(job), **known)
         try:
             yield run
-        except BaseException:  # Ctrl-C too: W&B would show the run as alive; raised again below
+        except BaseException:  # also Ctrl-C, since W&B would show the run as alive; raised again below
             if wrong := end(run, exit_code=1):
                 log.warning("W&B does not know how this job ended (%s)", wrong)
             raise
 
 
 def publish_job(job: RunningJob, run: Run | None) -> None:
-    """Publish a job that has just ended to its run, and log where the run is or what W&B lacks of it."""
+    """Publish a job that has just ended to its run, and log the run's address or the failure."""
     if run is None:
         return
     if wrong := publish(job.folder, run=run):
@@ -66,9 +66,9 @@ def publish_job(job: RunningJob, run: Run | None) -> None:
 
 
 def catch_up(job: RunningJob) -> None:
-    """Publish what W&B lacks of a job that has its result, as after it was killed during its upload, if it is online.
+    """Upload the rest of a finished job to W&B, for example after a kill during its upload, if the job is online.
 
-    What goes wrong is one line.
+    A failure is one line in the log.
     """
     settings = job.config.get("wandb")
     if not isinstance(settings, dict) or settings.get("mode") != "online" or is_published(job.folder):
@@ -83,11 +83,10 @@ def catch_up(job: RunningJob) -> None:
 
 
 def publish(folder: Path, *, run: Run | None = None, finish_timeout: Any = 600) -> str | None:
-    """Tell W&B what lies in the folder of a finished job; return in one line what went wrong, or None.
+    """Upload the folder of a finished job to W&B; return the failure in one line, or None.
 
-    Everything is read, and found to be as it was written, before W&B is told of it. run: the job's, if it is open; else
-    the run of its id is continued, or made, online, and W&B has `finish_timeout` seconds to end the upload. Steps that
-    it has are not sent again.
+    The whole folder is read and verified first. run: the job's open run; None continues or creates the run of the job's
+    id, online, and gives W&B `finish_timeout` seconds to finish the upload. Steps that W&B has are not sent again.
     """
     with ExitStack() as stack:
         try:
@@ -110,7 +109,7 @@ def publish(folder: Path, *, run: Run | None = None, finish_timeout: Any = 600) 
 
 
 def _content(folder: Path, result: Result) -> Callable[["wandb.Run"], None]:
-    """Return what tells a run of a job: its history, summary, tables and pictures of examples, all read already."""
+    """Read a job's history, summary, tables and example pictures; return a function that logs them to a run."""
     import pandas as pd
 
     from cftransfer.jobs import read
@@ -125,7 +124,7 @@ def _content(folder: Path, result: Result) -> Callable[["wandb.Run"], None]:
         if not as_written(folder, name, result.files[name]):
             raise InputError(f"{name} is not as it was written; run the job again")
     history = pd.DataFrame(result.curve) if result.curve else None
-    if "curves" in tables:  # of a population: its mean curve
+    if "curves" in tables:  # the mean curve of a population
         history = tables.pop("curves").drop(columns="seed").groupby("epoch", as_index=False).mean()
 
     def tell(run: "wandb.Run") -> None:
@@ -144,9 +143,9 @@ def _content(folder: Path, result: Result) -> Callable[["wandb.Run"], None]:
 
 
 def log_history(run: "wandb.Run", table: "pd.DataFrame") -> None:
-    """Log every row of `table` as one step of the run's history; its first column counts them, and is the x-axis.
+    """Log every row of `table` as one step of the run's history; the first column is the step and the x-axis.
 
-    Steps that a continued run has are left out: W&B takes each once, in order.
+    Steps that a continued run already has are left out, because W&B takes each step once, in order.
     """
     step = str(table.columns[0])
     run.define_metric(step, hidden=True)
@@ -160,26 +159,26 @@ def log_history(run: "wandb.Run", table: "pd.DataFrame") -> None:
 def _table(table: "pd.DataFrame") -> "wandb.Table":
     import wandb
 
-    # W&B's own way from a DataFrame looks every cell up by itself, which takes longer than all the rest of it.
+    # W&B's own conversion of a DataFrame looks up every cell, which takes longer than everything else here.
     return wandb.Table(columns=list(table.columns), data=table.astype(object).to_numpy())
 
 
 def has_run(result: Result) -> bool:
-    """Whether a job has a W&B run, as it has not with wandb=disabled."""
+    """Return whether a job has a W&B run, which it lacks with wandb=disabled."""
     return result.wandb is not None and result.config.get("wandb", {}).get("mode") != "disabled"
 
 
 def is_published(folder: Path, of: str = RESULT) -> bool:
-    """Whether W&B has all of what lies in a folder; of: the file that stands for it."""
+    """Return whether the whole folder is uploaded to W&B; of: the file that represents it."""
     with suppress(OSError):
         return (folder / UPLOADED).read_text() == digest((folder / of).read_bytes())
     return False
 
 
 def mark_published(folder: Path, of: str = RESULT) -> None:
-    """Remember that W&B has all of what lies in a folder, if it can be written; else it is uploaded once more.
+    """Mark a folder as uploaded to W&B; if the folder cannot be written, it will be uploaded again.
 
-    W&B's own mark is set as well: `wandb sync` would otherwise add its file of the run to what is there.
+    W&B's own mark is set as well: otherwise `wandb sync` would add its file of the run a second time.
     """
     with suppress(OSError):
         (folder / UPLOADED).parent.mkdir(exist_ok=True)
@@ -189,7 +188,7 @@ def mark_published(folder: Path, of: str = RESULT) -> None:
 
 
 def unreached() -> str | None:
-    """Return in one line why W&B's server cannot be reached, or None."""
+    """Return one line that says why W&B's server cannot be reached, or None."""
     try:
         with environment(Path()):
             ask_server()
@@ -198,7 +197,7 @@ def unreached() -> str | None:
     return None
 
 
-_unreached_once = functools.cache(unreached)  # a sweep that is run again has many jobs, and each would wait
+_unreached_once = functools.cache(unreached)  # once, because every job of a repeated sweep would wait
 
 
 def _sync(folder: Path) -> str:

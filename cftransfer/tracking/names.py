@@ -1,4 +1,4 @@
-"""What a W&B run is called, and how it is filed: from a job's resolved settings and the options it chose."""
+"""Name, group and tags of a W&B run, from a job's resolved settings and its chosen options."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from cftransfer.jobs.schema import Result
 
 LONGEST_NAME, LONGEST_TAG, LONGEST_WORD = 120, 64, 128  # letters; W&B refuses longer ones
 REFUSED = "/\\#?%:"  # by W&B, in the name of a project
-# Settings that say how well or where a job is done, not what it is.
+# Settings of a job's precision or place, which are not part of its name.
 PRECISION = ("samples", "replicates.", "paths.", "trainer.", "wandb", "debug", "hydra.", "population.", "export")
 TOLD = ("experiment", "dataset", "model", "model@reference.model", "counterfactual", "sweep", "trainer", "seed")
 
@@ -19,12 +19,12 @@ Settings = Mapping[str, Any]
 
 
 def run_id(folder: Path, what: str = "") -> str:
-    """Return the id of the run of a job's folder and of its settings, or of a sweep's report."""
+    """Return the id of a run, from a job's folder and settings or from the folder of a sweep's report."""
     return hashlib.sha256("\n".join([str(folder), *[what] * bool(what)]).encode()).hexdigest()[:12]
 
 
 def described(job: RunningJob | Result, *, git: Mapping[str, Any] | None, versions: Settings) -> dict[str, Any]:
-    """Return what wandb.init is to know of a job: name, job type, group, tags, notes and config."""
+    """Return the arguments of wandb.init for a job: name, job type, group, tags, notes and config."""
     code = {"choices": job.choices, "code": git or {"commit": None, "dirty": None}, "versions": dict(versions)}
     own = job.config["wandb"]
     return {
@@ -38,12 +38,12 @@ def described(job: RunningJob | Result, *, git: Mapping[str, Any] | None, versio
 
 
 def job_type(choices: Settings) -> str:
-    """Return the experiment; of train.py, which has none, "train"."""
+    """Return the experiment, or "train" for train.py, which has none."""
     return str(choices.get("experiment") or "train")
 
 
 def name(config: Settings, choices: Settings, overrides: Iterable[str]) -> str:
-    """Return what the job is, in words: "more_layers compas mlp 4×64 → 6×64"."""
+    """Return the job's name in words, such as "more_layers compas mlp 4×64 → 6×64"."""
     model, patch = config["model"], dict(config.get("reference") or {})
     reference = _patched(model, patch.get("model") or {})
     words = [job_type(choices), choices.get("dataset"), _network(choices.get("model"), model)]
@@ -60,7 +60,7 @@ def name(config: Settings, choices: Settings, overrides: Iterable[str]) -> str:
 
 
 def tags(config: Settings, choices: Settings) -> list[str]:
-    """Return experiment, data set and counterfactual method, then those that the user gave."""
+    """Return experiment, data set and counterfactual method, then the user's own tags."""
     own = [job_type(choices), choices.get("dataset"), choices.get("counterfactual")]
     given = config["wandb"].get("tags") or []
     if not isinstance(given, list) or not all(isinstance(tag, str) and 0 < len(tag) <= LONGEST_TAG for tag in given):
@@ -69,9 +69,9 @@ def tags(config: Settings, choices: Settings) -> list[str]:
 
 
 def word(key: str, value: Any, *, otherwise: str = ", or null") -> str | None:
-    """Return what the user calls something in W&B, or None; a whole number counts as a word.
+    """Return a user's word for W&B, or None; a whole number counts as a word.
 
-    Raises InputError, by `key`, for what W&B would refuse. otherwise: what else may be given.
+    Raises InputError, naming `key`, for words that W&B would refuse. otherwise: text on other allowed values.
     """
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if text is None:
@@ -82,7 +82,7 @@ def word(key: str, value: Any, *, otherwise: str = ", or null") -> str | None:
 
 
 def project(key: str, value: Any) -> str:
-    """Return the name of a project; InputError, by `key`, for what W&B would refuse or name by itself."""
+    """Return the name of a project; InputError, naming `key`, for a name that W&B would refuse or replace."""
     name = word(key, value, otherwise="")
     if name is None or set(REFUSED) & set(name):
         raise InputError(f"{key}={value}: takes a word, without any of {' '.join(REFUSED)}")
@@ -90,7 +90,7 @@ def project(key: str, value: Any) -> str:
 
 
 def group(sweep: str) -> str:
-    """Return the group of a sweep's jobs: its folder, as one would type it where it was run; of a long one, the end."""
+    """Return the group of a sweep's jobs: its folder, relative to where it was run; only the end of a long path."""
     return sweep if len(sweep) <= LONGEST_WORD else f"…{sweep[1 - LONGEST_WORD :]}"
 
 
@@ -103,12 +103,12 @@ def _network(option: str | None, model: Settings) -> str:
 
 
 def _shape(model: Settings) -> str:
-    """Return layers × width, of what has both."""
+    """Return layers × width if the model has both, otherwise ""."""
     return f"{model['layers']}×{model['width']}" if {"layers", "width"} <= set(model) else ""
 
 
 def _other(model: Settings, reference: Settings, choices: Settings) -> str | None:
-    """Return what the reference is, if another model than the base; its option only if that differs as well."""
+    """Return the reference in words if its model differs from the base's; its option only if that differs as well."""
     if reference == model:
         return None
     if reference["_target_"] != model["_target_"]:
@@ -121,7 +121,7 @@ _SHAPE = ("layers", "width")
 
 
 def _patches(training: Settings, patch: Settings) -> list[str]:
-    """Return in what the reference is trained otherwise: "+20 epochs"."""
+    """Return the differences in the reference's training, such as "+20 epochs"."""
     words = []
     for key, value in patch.items():
         if key == "epochs" and value > training["epochs"]:
@@ -132,7 +132,7 @@ def _patches(training: Settings, patch: Settings) -> list[str]:
 
 
 def _typed(overrides: Iterable[str]) -> list[str]:
-    """Return the other settings that were typed or swept, by the last part of their names: "confidence=0.9"."""
+    """Return the other typed or swept settings by the last part of their names, such as "confidence=0.9"."""
     words = []
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")

@@ -1,4 +1,4 @@
-"""A sweep's figures and trends as one more W&B run of its group."""
+"""A sweep's figures and trends, as an additional W&B run in its group."""
 
 import logging
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def publish_report(sweep: Path, jobs: "Jobs", lines: "Sequence[Line]") -> None:
-    """Publish the report of a sweep that has just ended, in its jobs' mode; a warning says what W&B lacks of it."""
+    """Publish the report of a sweep that has just ended, in its jobs' mode; a failure is logged as a warning."""
     settings = _settings(jobs)
     if settings.get("mode") in ("online", "offline") and (wrong := upload_report(sweep, jobs, lines, settings)):
         log.warning("W&B lacks the report of %s (%s); it is there as %s", shown(sweep), wrong, REPORT)
 
 
 def sync_report(sweep: Path) -> str | None:
-    """Publish the report of a sweep later, online; return in one line what went wrong, or None."""
+    """Publish the report of a sweep later, online; return the failure in one line, or None."""
     from cftransfer.report import collect
 
     try:
@@ -37,7 +37,7 @@ def sync_report(sweep: Path) -> str | None:
 
 
 def upload_report(sweep: Path, jobs: "Jobs", lines: "Sequence[Line]", settings: dict[str, Any]) -> str | None:
-    """Log a sweep's figures and trends to a run of their own; return in one line what went wrong, or None."""
+    """Log a sweep's figures and trends to their own run; return the failure in one line, or None."""
     whole, group = sweep.resolve(), jobs.jobs[0].result.sweep or shown(sweep.absolute()).as_posix()
     try:
         known = checked(settings)

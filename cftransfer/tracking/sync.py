@@ -1,4 +1,4 @@
-"""Upload the W&B runs of job folders from what lies in them, each once, and say which are already there."""
+"""Upload job folders to W&B, each once, and list runs that are already there."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ from cftransfer.tracking.report_run import sync_report
 
 
 def sync(folders: Sequence[Path]) -> int:
-    """Upload the runs of all jobs and reports of sweeps under `folders`, print a line for each.
+    """Upload the runs of all jobs and reports of sweeps under `folders`, and print a line for each.
 
-    Returns how many could not be uploaded. Raises InputError for a folder that is not there, where none of them holds a
-    job, and if W&B cannot be reached.
+    Returns the number of failed uploads. Raises InputError for a missing folder, for folders without jobs, and if W&B
+    cannot be reached.
     """
     jobs = job_folders(folders)
     if not jobs:
@@ -39,7 +39,7 @@ def sync(folders: Sequence[Path]) -> int:
 
 
 def _why_not(job: Path) -> str | None:
-    """Return why there is nothing to upload of a job, or None if there is something, or cannot be read."""
+    """Return why a job has nothing to upload; None if it has, or if it cannot be read."""
     if not (job / RESULT).exists():
         kept = sorted({file.parent for file in job.glob("wandb/offline-run-*/*.wandb")})
         failed = f", or upload how it failed: wandb sync {shlex.quote(str(shown(kept[-1].absolute())))}" if kept else ""

@@ -134,7 +134,7 @@ def test_an_artifact_that_may_not_be_read_is_not_taken_for_none(shared):
         assert [entry.described for entry in inventory.entries(shared)] == [None]
         assert "Permission denied" in inventory.damaged(shared)[path]
     (shared / "models").chmod(0o000)
-    with as_nobody(), pytest.raises(InputError, match=r"shared/models: may not be read; fix its permissions"):
+    with as_nobody(), pytest.raises(InputError, match=r"shared/models: cannot be read; fix its permissions"):
         inventory.entries(shared)
     (shared / "models").chmod(0o755)
 
@@ -188,9 +188,9 @@ def test_what_is_no_file_in_the_place_of_an_artifact_is_moved_aside(place, make,
     path.parent.mkdir()
     make(path)
     assert [entry.described for entry in inventory.entries(place)] == [None]
-    assert inventory.damaged(place) == {path: "it is no file"}
+    assert inventory.damaged(place) == {path: "it is not a file"}
     assert store.load(place, "models", "k") is None
-    assert "k.safetensors: damaged (it is no file); moved to" in caplog.text
+    assert "k.safetensors: damaged (it is not a file); moved to" in caplog.text
     assert inventory.entries(place) == []
 
 
@@ -394,7 +394,7 @@ def test_a_store_that_can_only_be_read_serves_what_it_has(tmp_path, caplog):
     )
     try:
         assert store.prepare(place) == place
-        assert "can only be read" in caplog.text
+        assert "is read-only" in caplog.text
         assert store.load(place, "models", "k")[1]["seed"] == 1
         with pytest.raises(InputError, match=r"paths.store=.*cannot be used"), store.hold(place, ["k2"]):
             pass

@@ -126,7 +126,7 @@ def run_in(folder: Path, tell=None, **known) -> str | None:
 
 def test_a_file_where_wandbs_folder_should_be_is_named(tmp_path):
     (tmp_path / "wandb").touch()
-    with pytest.raises(InputError, match=rf"^{tmp_path}/wandb/offline-run-.*; move what is in the way"):
+    with pytest.raises(InputError, match=rf"^{tmp_path}/wandb/offline-run-.*; move it out of the way"):
         run_in(tmp_path)
 
 
@@ -181,6 +181,6 @@ def test_a_report_has_no_figures_but_its_own(tmp_path):
 def test_a_password_in_the_servers_address_is_asked_nothing_and_not_repeated(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_BASE_URL", "http://user:hunter2hunter2@127.0.0.1:9")
     monkeypatch.setattr(connection, "ask_server", lambda: pytest.fail("asked"))
-    with pytest.raises(InputError, match="takes no user or password") as raised:
+    with pytest.raises(InputError, match="must not hold a user or password") as raised:
         tracking_main._done("sync", {"folder": [tmp_path]})
     assert "hunter2" not in str(raised.value)
