@@ -1,4 +1,4 @@
-"""`cftransfer validate`, or python -m cftransfer.validate: run the checks and print what each measured."""
+"""`cftransfer validate`, or python -m cftransfer.validate: run the checks and print their measurements."""
 
 import argparse
 import sys
@@ -7,16 +7,16 @@ import time
 from cftransfer.errors import as_command, plain
 from cftransfer.validate.check import Row
 
-WIDTH = 74  # of the column of names; longer ones push the others to the right
+WIDTH = 74  # of the column of names; longer names push the other columns to the right
 
 
 def command() -> None:
-    """Run the checks that are asked for; exit status 1 where one failed."""
+    """Run the chosen checks; exit status 1 if one failed."""
     parser = argparse.ArgumentParser(
         prog="cftransfer validate",
         description="Check the library against closed forms, published numbers, and traps of published code.",
     )
-    parser.add_argument("--only", default="", metavar="WORD", help="checks whose family or name has this word")
+    parser.add_argument("--only", default="", metavar="WORD", help="only checks with this word in their family or name")
     options = parser.parse_args()
     with as_command("cftransfer validate"):
         failed = _run(options.only)
@@ -24,12 +24,12 @@ def command() -> None:
 
 
 def _run(only: str) -> int:
-    """Print the table as it grows; return how many rows failed."""
+    """Print the table row by row; return the number of failed rows."""
     import torch
 
     from cftransfer.validate.suite import checks, rows
 
-    torch.set_num_threads(1)  # the same numbers on any number of cores; what is asked here is small
+    torch.set_num_threads(1)  # the same numbers on any number of cores; the checks are small
     began, verdicts, last = time.perf_counter(), [], ""
     for family, name, measure in checks(only):
         if family != last:

@@ -1,10 +1,10 @@
-"""Rates, agreement and controls of linear models, for which there are formulas.
+"""Rates, agreement and controls of linear models, which have closed forms.
 
-Two linear models have unit normals at an angle θ. Factuals are Gaussian in the plane of the normals, with the standard
-deviation σ in every direction. The counterfactual is the closest point at the distance γ beyond the base's boundary,
-where the base's logit is γ. It keeps the factual's coordinate t along the boundary, which is N(0, σ²). The reference's
-logit there, towards the target, is γ cos θ ± t sin θ, and is positive with the probability Φ(γ cot θ / σ). The models
-put a factual in different classes in two wedges of the angle θ, hence an agreement of 1 − θ / π.
+Two linear models have unit normals at an angle θ. Factuals are Gaussian in the plane of the normals, with standard
+deviation σ in every direction. The counterfactual is the closest point at distance γ beyond the base's boundary, where
+the base's logit is γ. It keeps the factual's coordinate t along the boundary, which is N(0, σ²). The reference's logit
+there, towards the target, is γ cos θ ± t sin θ, which is positive with probability Φ(γ cot θ / σ). The models disagree
+on factuals in two wedges of angle θ, so the agreement is 1 − θ / π.
 """
 
 import math
@@ -24,7 +24,7 @@ FACTUALS = 4096
 
 
 def angled_models() -> Iterable[Row]:
-    """Rate Φ(γ cot θ / σ) and agreement 1 − θ / π; `minimal` goes .001 beyond the boundary, hence not exactly."""
+    """Rate Φ(γ cot θ / σ) and agreement 1 − θ / π; not exact, since `minimal` goes .001 beyond the boundary."""
     x, base = _gaussian(), _facing(0)
     references = {str(angle): [_facing(angle)] for angle in ANGLES}
     for margin in MARGINS:
@@ -39,9 +39,9 @@ def angled_models() -> Iterable[Row]:
 
 
 def random_control() -> Iterable[Row]:
-    """Steps of the length r in random directions cross a plane at the distance d as a spherical cap's share.
+    """Steps of length r in random directions cross a plane at distance d with the share of a spherical cap.
 
-    The cap of the angle arccos(d / r) is ½ I(1 − (d/r)²; (n − 1)/2, ½) of the sphere in n dimensions.
+    The cap of angle arccos(d / r) is ½ I(1 − (d/r)²; (n − 1)/2, ½) of the sphere in n dimensions.
     """
     for columns, apart, length in ((2, 0.1, 0.3), (3, 0.1, 0.2), (10, 0.05, 0.3)):
         x = torch.full((3000, columns), 0.5)
@@ -56,11 +56,12 @@ def random_control() -> Iterable[Row]:
 
 
 def softmax() -> Iterable[Row]:
-    """Three classes in sectors of 120°, the reference's turned by θ: agreement 1 − 3θ / 2π.
+    """Three classes in sectors of 120°, with the reference's sectors turned by θ: agreement 1 − 3θ / 2π.
 
-    A counterfactual at the distance d beyond the boundary to the second choice, ρ along it, holds for sure where the
-    target's sector is turned towards it, and where atan(d / ρ) > θ in the other half of all cases: ρ = r cos φ, r being
-    Rayleigh with σ, and φ, the angle to the boundary, uniform up to π/3. At d = 0 that is one half.
+    A counterfactual lies at distance d beyond the boundary to the second choice, and at ρ along the boundary. It always
+    holds if the target's sector turns towards it. In the other half of all cases it holds if atan(d / ρ) > θ, where
+    ρ = r cos φ, r is Rayleigh with σ, and φ, the angle to the boundary, is uniform up to π/3. At d = 0 the rate is one
+    half.
     """
     x, base = _gaussian(), _sectors(0)
     for angle, beyond in ((10, 0.0), (10, 0.05), (20, 0.1)):
@@ -80,13 +81,13 @@ def softmax() -> Iterable[Row]:
 
 
 def _gaussian() -> Tensor:
-    """Return (FACTUALS, 2) points that fill a Gaussian evenly: a Sobol sequence, through the normal quantiles."""
-    even = torch.quasirandom.SobolEngine(2).draw(FACTUALS).double() + 0.5 / FACTUALS  # it begins at 0
+    """Return (FACTUALS, 2) points that fill a Gaussian evenly: a Sobol sequence mapped through normal quantiles."""
+    even = torch.quasirandom.SobolEngine(2).draw(FACTUALS).double() + 0.5 / FACTUALS  # the sequence begins at 0
     return (SIGMA * torch.special.ndtri(even)).float()
 
 
 def _facing(degrees: float) -> torch.nn.Module:
-    """Return the linear model whose normal, of length 1, has this angle to the first axis."""
+    """Return the linear model with a unit normal at this angle to the first axis."""
     model = torch.nn.Linear(2, 1, bias=False).requires_grad_(False)
     angle = math.radians(degrees)
     model.weight.copy_(torch.tensor([[math.cos(angle), math.sin(angle)]]))
@@ -94,12 +95,12 @@ def _facing(degrees: float) -> torch.nn.Module:
 
 
 def _wall() -> cft.Model:
-    """Return the linear model whose boundary is the middle of the first feature; each one is a model of its own."""
+    """Return a new linear model with its boundary at the middle of the first feature."""
     return cft.Model(lambda x: x[:, 0] - 0.5)
 
 
 def _sectors(degrees: float) -> torch.nn.Module:
-    """Return the softmax model whose class k is the sector of 120° around the angle 120° k + `degrees`."""
+    """Return the softmax model with class k in the sector of 120° around the angle 120° k + `degrees`."""
     model = torch.nn.Linear(2, 3, bias=False).requires_grad_(False)
     angles = torch.deg2rad(torch.tensor([0.0, 120.0, 240.0]) + degrees)
     model.weight.copy_(torch.stack([angles.cos(), angles.sin()], 1))
@@ -107,7 +108,7 @@ def _sectors(degrees: float) -> torch.nn.Module:
 
 
 def _second_choice(x: Tensor, beyond: float) -> Tensor:
-    """Return the closest points, (n, 2), at a distance beyond the boundary to the second choice of `_sectors(0)`."""
+    """Return the closest points, (n, 2), at `beyond` past the boundary to the second choice of `_sectors(0)`."""
     angle, length = torch.atan2(x[:, 1], x[:, 0]).double(), x.double().norm(dim=1)
     edge = torch.pi / 3 + 2 * torch.pi / 3 * torch.floor(
         angle / (2 * torch.pi / 3)

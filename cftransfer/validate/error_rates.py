@@ -1,7 +1,7 @@
-"""How often intervals hold the truth, and verdicts are wrong, by simulation from known rates.
+"""Coverage of intervals and error rates of verdicts, simulated from known rates.
 
-Results are built from simulated answers and asked for their intervals as any result is. Trends and verdicts have no
-public name yet: they are those of `cftransfer.measuring`.
+Results are built from simulated answers, and their intervals are computed as usual. Trends and verdicts have no public
+name yet and come from `cftransfer.measuring`.
 """
 
 from collections import Counter
@@ -19,14 +19,14 @@ from cftransfer.validate.check import Row, at_least, at_most, equal
 
 BASES, REFERENCES = 5, 10
 COUNTERFACTUALS = 100
-ROUNDS = 400  # of a coverage: .95 is then known to within .02
+ROUNDS = 400  # per coverage: .95 is then known to within .02
 VERDICTS = 600
 LEAST, MOST = 0.92, 0.06
 KNOB = np.arange(4.0)
 
 
 def coverage() -> Iterable[Row]:
-    """Bases, references and pairs vary, with Beta margins of a known mean; each pair asks 100 counterfactuals."""
+    """Bases, references and pairs vary, with Beta margins of known mean; each pair has 100 counterfactuals."""
     for mean, sd in ((0.7, 0.1), (0.97, 0.027)):
         rng, held = np.random.default_rng(0), 0
         for _ in range(ROUNDS):
@@ -36,9 +36,9 @@ def coverage() -> Iterable[Row]:
 
 
 def logit_interval() -> Iterable[Row]:
-    """One base and five references: Student's interval of their rates, carried through the logit at their mean.
+    """One base and five references: Student's interval of their rates, transformed to the logit at their mean.
 
-    The half-width there is t · s / (√5 · m (1 − m)), with 4 degrees of freedom.
+    On the logit the half-width is t · s / (√5 · m (1 − m)), with 4 degrees of freedom.
     """
     held = np.array([[100, 99, 95, 98, 92]])
     shares = held / COUNTERFACTUALS
@@ -53,14 +53,14 @@ def logit_interval() -> Iterable[Row]:
 
 
 def verdicts_without_a_change() -> Iterable[Row]:
-    """Four jobs whose rates do not change, with and without bases in common: how often it falls or rises."""
+    """Four jobs with constant rates, with and without common bases: how often the verdict is falls or rises."""
     for sharing in ("none", "bases"):
         said = _verdicts(0.0, sharing)
         yield at_most(f"called falls or rises, sharing {sharing}", MOST, (said["falls"] + said["rises"]) / VERDICTS)
 
 
 def verdicts_with_a_change() -> Iterable[Row]:
-    """A change of the margin, .05, and of .10: how often it is called flat."""
+    """A change of the margin, .05, and of .10: how often the verdict is flat."""
     yield at_most(f"a change of {MARGIN} called flat", MOST, _verdicts(MARGIN, "bases")["flat"] / VERDICTS)
     yield at_most("a change of 0.10 called flat", MOST, _verdicts(0.10, "bases")["flat"] / VERDICTS)
     yield at_least("a change of 0.30 called rises", 0.95, _verdicts(0.30, "bases")["rises"] / VERDICTS)
@@ -76,7 +76,7 @@ def _beta_rates(rng: np.random.Generator, mean: float, sd: float) -> np.ndarray:
 
 
 def _result(held: np.ndarray) -> cft.Result:
-    """Return the result of models of which (I, J) of COUNTERFACTUALS held."""
+    """Return the result of models with `held`, (I, J), of COUNTERFACTUALS transferred."""
     found, answers = _tables(*held.shape)
     holds = np.arange(COUNTERFACTUALS) < held[..., None]
     return cft.Result(found, answers.assign(transferred=holds.ravel()))
@@ -84,7 +84,7 @@ def _result(held: np.ndarray) -> cft.Result:
 
 @cache
 def _tables(bases: int, references: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the tables of a result without what the references say."""
+    """Return the tables of a result, without the references' answers."""
     found = pd.MultiIndex.from_product([range(bases), range(COUNTERFACTUALS)], names=["base", "factual"])
     levels = {"base": range(bases), "reference": range(references), "factual": range(COUNTERFACTUALS)}
     answers = pd.MultiIndex.from_product(list(levels.values()), names=list(levels)).to_frame(index=False)
@@ -97,7 +97,7 @@ def _tables(bases: int, references: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _verdicts(change: float, sharing: str) -> Counter[str]:
-    """Return how often each verdict is given of jobs whose true rates rise by `change` from the first to the last."""
+    """Return the count of each verdict on jobs with true rates that rise by `change` from the first to the last."""
     rng = np.random.default_rng(1)
     said: Counter[str] = Counter()
     for _ in range(VERDICTS):

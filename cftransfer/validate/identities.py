@@ -1,7 +1,7 @@
-"""Changes of a model, a space or an order that change nothing, and references whose rate is known without a search.
+"""Changes of a model, a space or an order that change nothing, and references with known rates.
 
-All on COMPAS, on counterfactuals of one small network. The search is ended early on purpose, so that some factuals have
-none: a rate that divided by all factuals would not be 1 anywhere here.
+All checks use COMPAS and the counterfactuals of one small network. The search stops early on purpose, so that some
+factuals have no counterfactual: a rate that divided by all factuals would never be 1 here.
 """
 
 import copy
@@ -19,7 +19,7 @@ from cftransfer.validate.check import Row, at_most, equal
 from cftransfer.validate.networks import deepened, permuted_inputs, permuted_units, relu_network, widened
 
 FACTUALS = 200
-ROUNDING = 1 / FACTUALS  # one counterfactual may lie so near a boundary that another order of sums moves it across
+ROUNDING = 1 / FACTUALS  # one counterfactual may be so near a boundary that another order of summation moves it across
 
 
 @cache
@@ -29,7 +29,7 @@ def _data() -> cft.Dataset:
 
 @cache
 def _models() -> tuple[nn.Module, nn.Module]:
-    """Return a base and a reference that differ in their seed."""
+    """Return a base and a reference with different seeds."""
     trained = cft.train(_data(), layers=2, width=16, seeds=[0, 1000], epochs=2, lr=0.005)
     return relu_network(trained[0]), relu_network(trained[1])
 
@@ -48,7 +48,7 @@ def _rate(reference: Any, found: cft.Counterfactuals | None = None) -> float:
 
 
 def base_itself() -> Iterable[Row]:
-    """The base's own answers, as stored, for a base is refused as its own reference."""
+    """The base's own answers, stored or copied, because a base is refused as its own reference."""
     found, base = _found(), _models()[0]
     yield at_most("share found, below 1 on purpose", 0.95, float(found.found.double().mean()))
     yield equal("its stored logits", 1, _rate(cft.StoredLogits(found.factual_logit, found.logit)))
@@ -64,14 +64,14 @@ def base_itself() -> Iterable[Row]:
 
 
 def scaled_logits() -> Iterable[Row]:
-    """The class is the sign of the logit, whatever its size."""
+    """The class depends on the sign of the logit, not on its size."""
     other = _models()[1]
     for factor in (0.01, 7.0):
         yield equal(f"× {factor:g}", _rate(other), _rate(_scaled(other, factor)))
 
 
 def negated_logits() -> Iterable[Row]:
-    """The negated base denies every counterfactual, and puts every factual elsewhere."""
+    """The negated base rejects every counterfactual, and puts every factual in the other class."""
     base, other = _models()
     result = cft.measure(cft.ask(_found(), _scaled(base, -1)))
     yield equal("the base: rate", 0, float(result.rate))  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def negated_logits() -> Iterable[Row]:
 
 
 def same_function() -> Iterable[Row]:
-    """Other weights that compute the base's function agree with all that was found on it."""
+    """Other weights that compute the base's function accept all its counterfactuals."""
     base = _models()[0]
     yield equal("a layer more", 1, _rate(deepened(base)), ROUNDING)
     yield equal("twice as wide", 1, _rate(widened(base)), ROUNDING)
@@ -89,7 +89,7 @@ def same_function() -> Iterable[Row]:
 
 
 def permuted_features() -> Iterable[Row]:
-    """Space, inputs and both models have their features in another order."""
+    """Space, inputs and both models have their features in a different order."""
     base, other = _models()
     features = _data().space.features  # type: ignore[union-attr]
     order = np.random.default_rng(0).permutation(len(features)).tolist()
@@ -103,7 +103,7 @@ def permuted_features() -> Iterable[Row]:
 
 
 def permuted_rows() -> Iterable[Row]:
-    """Factuals in another order have the same counterfactuals."""
+    """Factuals in a different order have the same counterfactuals."""
     order = torch.randperm(FACTUALS, generator=torch.Generator().manual_seed(0))
     found = _search(_models()[0], _data().x_test[:FACTUALS][order])
     moved = (found.counterfactual - _found().counterfactual[order]).abs().amax(1) > 1e-4
@@ -112,14 +112,14 @@ def permuted_rows() -> Iterable[Row]:
 
 
 def constants() -> Iterable[Row]:
-    """A reference that always says one class agrees with the counterfactuals that aim at it."""
+    """A reference with a constant class accepts exactly the counterfactuals with that target."""
     share = float(_found().target[_found().found].double().mean())
     for said, expected in ((1, share), (0, 1 - share)):
         yield equal(f"always class {said}: share of that target", expected, _rate(_always(said)), 1e-9)
 
 
 def coins() -> Iterable[Row]:
-    """References that toss a coin for every answer: rate .5, within four standard errors of a binomial."""
+    """References with random answers: rate .5, within four standard errors of a binomial."""
     found, generator = _found(), torch.Generator().manual_seed(0)
     tosses = [torch.randn(2, FACTUALS, generator=generator) for _ in range(40)]
     result = cft.measure(cft.ask(found, [cft.StoredLogits(*toss) for toss in tosses]))
@@ -128,7 +128,7 @@ def coins() -> Iterable[Row]:
 
 
 def convex_training() -> Iterable[Row]:
-    """Logistic regression has one optimum, to which its stochastic solver leads from any seed."""
+    """Logistic regression has one optimum, which its stochastic solver reaches from any seed."""
     from sklearn.linear_model import LogisticRegression
 
     x, y = _data().x_train[:1000].double().numpy(), _data().y_train[:1000].long().numpy()

@@ -1,4 +1,4 @@
-"""Traps of measures: models that judge their own work, rates without controls, columns by place, labels, NaN."""
+"""Traps of measures: models that judge their own work, rates without controls, columns by position, labels, NaN."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -31,7 +31,7 @@ def _found() -> tuple[cft.Counterfactuals, ...]:
 
 
 def no_model_on_itself() -> Iterable[Row]:
-    """The base among its own references, under whatever name, and one model that counts twice."""
+    """The base among its own references, under any name, and one model that counts twice."""
     base, reference = _models()[0], _models()[2]
     found = _found()[0]
     yield refused("the base as a reference", lambda: cft.ask(found, base))
@@ -41,7 +41,7 @@ def no_model_on_itself() -> Iterable[Row]:
 
 
 def disjoint_seeds() -> Iterable[Row]:
-    """Sweeps take seeds from three pools, so that no model is tried on itself or judges what it helped to make."""
+    """Sweeps take seeds from three pools, so that no model is tried on itself or judges its own work."""
     pools = {name: [seed for knob in range(3) for seed in member_seeds(knob, name, 40)] for name in POOLS[:2]}
     pools[POOLS[2]] = [seed for base in pools["base"] for seed in generating_seeds(base, 32)]
     every = [seed for seeds in pools.values() for seed in seeds]
@@ -49,7 +49,7 @@ def disjoint_seeds() -> Iterable[Row]:
 
 
 def generating_models() -> Iterable[Row]:
-    """Models that helped to search do not judge: as the base itself, or as references."""
+    """Models that helped in the search do not judge, neither as the base nor as references."""
     base, reference, *generating = _models()[0], _models()[2], *_models()[5:]
     settings: dict[str, Any] = {"space": _data().space, "method": "ensemble", "models": 2}
     x = _data().x_test[:20]
@@ -68,7 +68,7 @@ def untouched_models() -> Iterable[Row]:
 
 
 def intervals_and_controls() -> Iterable[Row]:
-    """A rate has controls beside it, and an interval over models; that of one pair says what it is."""
+    """A rate has controls and an interval over models; the interval of a single pair says that it is one."""
     split = (_data().x_train, _data().y_train)
     result = cft.measure(cft.ask(list(_found()), list(_models()[2:5]), background=split))
     controls = result.summary[["control_random", "control_nearest", "control_prior"]]
@@ -80,7 +80,7 @@ def intervals_and_controls() -> Iterable[Row]:
 
 
 def stored_treatment() -> Iterable[Row]:
-    """Step size and stop rule decide distance and margin: both are stored for every row."""
+    """Step size and stop rule decide distance and margin, which are stored for every row."""
     result = cft.measure(cft.ask(list(_found()), _models()[2]))
     columns = result.counterfactuals[["distance_l2", "distance_linf", "margin", "iterations"]]
     yield equal("rows without distance or margin", 0, int(columns.isna().any(axis=1).sum()))
@@ -92,7 +92,7 @@ def stored_treatment() -> Iterable[Row]:
 
 
 def columns_by_name() -> Iterable[Row]:
-    """Columns that have names are found by them, in tables and by models that were fitted on some other order."""
+    """Named columns are found by name, in tables and by models that were fitted on another order."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -108,7 +108,7 @@ def columns_by_name() -> Iterable[Row]:
 
 
 def labels_by_name() -> Iterable[Row]:
-    """Labels other than 0 and 1 would be trained towards as numbers, or read as "above 0"."""
+    """Labels other than 0 and 1 must not become numeric targets of training, nor be read as "above 0"."""
     x, y = _data().x_train.double().numpy(), _data().y_train.long().numpy()
     rate = _rate_of_classes([0, 1])
     for classes in ([-1, 1], [1, 2], ["no", "yes"]):
@@ -121,7 +121,7 @@ def labels_by_name() -> Iterable[Row]:
 
 
 def _rate_of_classes(classes: list[Any]) -> float:
-    """Return the rate of a base and a reference, fitted on halves of the rows, that name their classes so."""
+    """Return the rate of a base and a reference, each fitted on half of the rows, with these class names."""
     base, reference = _fitted(classes, slice(0, None, 2)), _fitted(classes, slice(1, None, 2))
     found = cft.search(base, _data().x_test, method="growing_spheres")
     return float(cft.measure(cft.ask(found, reference)).rate)  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def _fitted(classes: list[Any], rows: slice) -> Any:
 
 
 def not_a_number() -> Iterable[Row]:
-    """NaN is named where it comes in, and does not end as a model that diverged, or as a point that holds."""
+    """NaN is reported where it enters, and never becomes a diverged model or a counterfactual that transfers."""
     frame, label = _frame()
     empty = frame.assign(label=label)
     empty.iloc[3, 0] = np.nan

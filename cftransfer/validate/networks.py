@@ -1,4 +1,4 @@
-"""ReLU networks out of linear layers, and others that compute the same function with other weights."""
+"""ReLU networks made of linear layers, and networks with other weights that compute the same function."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,14 +16,14 @@ def relu_network(trained: Any) -> nn.Module:
 
 
 def deepened(network: nn.Module) -> nn.Module:
-    """Return the network with an identity as one more hidden layer: no ReLU gives less than 0 (Chen et al. 2016)."""
+    """Return the network with an identity as an extra hidden layer, since a ReLU's output is ≥ 0 (Chen et al. 2016)."""
     layers = _layers(network)
     width = len(layers[-2][1])
     return _network([*layers[:-1], (torch.eye(width), torch.zeros(width)), layers[-1]])
 
 
 def widened(network: nn.Module) -> nn.Module:
-    """Return the network with every hidden unit twice, and half of the weight to each (Chen et al. 2016)."""
+    """Return the network with every hidden unit twice, each copy with half of the weight (Chen et al. 2016)."""
     first, *rest = _layers(network)
     doubled = [(torch.cat([first[0]] * 2), torch.cat([first[1]] * 2))]
     doubled += [(torch.cat([torch.cat([w / 2] * 2, 1)] * 2), torch.cat([b] * 2)) for w, b in rest[:-1]]
@@ -31,7 +31,7 @@ def widened(network: nn.Module) -> nn.Module:
 
 
 def permuted_units(network: nn.Module) -> nn.Module:
-    """Return the network with the units of its hidden layers in another order."""
+    """Return the network with the units of its hidden layers permuted."""
     generator, layers = torch.Generator().manual_seed(0), _layers(network)
     orders = [torch.randperm(len(bias), generator=generator) for _, bias in layers[:-1]]
     every: Any = slice(None)

@@ -1,15 +1,15 @@
-"""Two published rates on data that ship, under the protocols of the code that the authors published.
+"""Two published rates on data that we ship, with the protocols of the authors' published code.
 
 Jiang, Rago, Leofante, Toni, *Recourse under Model Multiplicity via Argumentative Ensembling* (AAMAS 2024), the row
-"augmented ensembling" of COMPAS. The counterfactual of a model is the nearest training row that it puts in the other
-class. It is asked of the models that agree with the majority about the factual, the model itself among them. Networks
-and their training are scikit-learn's MLPClassifier, as there; the pool has 35 of them here, 150 there.
+"augmented ensembling" of COMPAS. A model's counterfactual is the nearest training row that it puts in the other class.
+It is tried on the models that agree with the majority about the factual, including the model itself. As in their code,
+networks and training are scikit-learn's MLPClassifier; the pool has 35 networks, 150 in their code.
 
 Stępka, Lango, Stefanowski, *Counterfactual Explanations with Probabilistic Guarantees on their Robustness to Model
-Change* (KDD 2025), the base counterfactuals of growing spheres on breast cancer, on networks that differ in their
-architecture, bootstrap sample, or seed. There, each of three folds has one base and 30 changed networks. Here, each has
-four bases and 3 changed networks of each, because most of the variation is between bases: a standard deviation of .11
-to .15 (15 bases), and so .06 to .09 in a mean of three. The tolerance is wide for that reason.
+Change* (KDD 2025), the base counterfactuals of growing spheres on breast cancer, on networks with another architecture,
+bootstrap sample or seed. In their code, each of three folds has one base and 30 changed networks. Here, each fold has
+four bases with 3 changed networks each, because most of the variation is between bases: a standard deviation of .11 to
+.15 (15 bases), and so .06 to .09 for a mean of three. The tolerance is therefore wide.
 """
 
 import warnings
@@ -26,15 +26,15 @@ from torch import nn
 import cftransfer as cft
 from cftransfer.validate.check import Row, equal
 
-MAJORITY = ((10, 0.572), (20, 0.544), (30, 0.530))  # models, and the validity that Jiang et al. print
-CHANGES = {"architecture": 0.543, "bootstrap": 0.537, "seed": 0.472}  # and that of Stępka et al.
-SIZES = ((15, 15), (15, 20), (20, 20), (30, 20), (30, 25))  # of hidden layers, of which each network draws one
-DRAWS = 3  # sets of models of each number; five there
+MAJORITY = ((10, 0.572), (20, 0.544), (30, 0.530))  # number of models, and the validity in Jiang et al.
+CHANGES = {"architecture": 0.543, "bootstrap": 0.537, "seed": 0.472}  # the validity in Stępka et al.
+SIZES = ((15, 15), (15, 20), (20, 20), (30, 20), (30, 25))  # of hidden layers; each network draws one
+DRAWS = 3  # sets per number of models; five in their code
 FOLDS, BASES, CHANGED, FACTUALS = 3, 4, 3, 30
 
 
 def nearest_rows_of_compas() -> Iterable[Row]:
-    """Sets of 10, 20 and 30 of one pool of networks; of a set the mean over factuals, then over sets."""
+    """Sets of 10, 20 and 30 networks from one pool; the mean over factuals, then over sets."""
     data = _scores()
     models = _networks(data)
     x = data.x_test[torch.from_numpy(np.random.default_rng(0).integers(0, len(data.x_test), 500))]
@@ -48,7 +48,7 @@ def nearest_rows_of_compas() -> Iterable[Row]:
 
 
 def growing_spheres_of_breast_cancer() -> Iterable[Row]:
-    """The rate of a base and its changed networks, which have its initial weights but where the seed is the change."""
+    """The rate of a base and its changed networks, which share its initial weights unless the seed is changed."""
     rates: dict[str, list[float]] = {name: [] for name in CHANGES}
     rng = np.random.default_rng(345)
     for data, seed in product(_folds(), range(BASES)):
@@ -64,7 +64,7 @@ def growing_spheres_of_breast_cancer() -> Iterable[Row]:
 
 
 def _scores() -> cft.Dataset:
-    """Return COMPAS as CARLA has it, which Jiang et al. take: whether the tool's own score is below "high"."""
+    """Return CARLA's version of COMPAS, used by Jiang et al.: whether the tool's own score is below "high"."""
     with as_file(files("cftransfer.data") / "compas.csv.gz") as path:
         table = pd.read_csv(
             path, keep_default_na=False, na_values={"days_b_screening_arrest": "", "length_of_stay": ""}
@@ -90,14 +90,14 @@ def _networks(data: cft.Dataset, many: int = 35) -> list[Any]:
         sizes = SIZES[rng.integers(len(SIZES))]
         model = MLPClassifier(hidden_layer_sizes=sizes, random_state=seed, batch_size=64, learning_rate_init=0.02)
         with warnings.catch_warnings():
-            # A network is taken as scikit-learn leaves it after its 200 epochs, whether or not the loss still falls.
+            # A network is used after scikit-learn's 200 epochs, even if the loss still falls.
             warnings.simplefilter("ignore", ConvergenceWarning)
             models.append(model.fit(x[rows], y[rows]))
     return [model for model in models if len(np.unique(model.predict(x))) > 1]
 
 
 def _nearest_of_the_other_class(model: Any, x: torch.Tensor, data: cft.Dataset) -> cft.Counterfactuals:
-    """The labels of the training rows do not count in the paper, only what the model says of them."""
+    """Return each factual's nearest training row that the model itself, not the label, puts in the other class."""
     said = model.predict(data.x_train.double().numpy())
     return cft.search(model, x, space=data.space, method="nearest", constraints="box", background=(data.x_train, said))
 
@@ -105,7 +105,7 @@ def _nearest_of_the_other_class(model: Any, x: torch.Tensor, data: cft.Dataset) 
 def _validity(models: list[Any], found: list[cft.Counterfactuals]) -> tuple[np.ndarray, np.ndarray]:
     """Return whether model j puts the counterfactual of model i in i's target class, and the models' classes.
 
-    (i, j, factuals) bool, (i, factuals) int64. A model is not asked about its own counterfactuals: they hold.
+    (i, j, factuals) bool, (i, factuals) int64. A model's own found counterfactuals hold by definition.
     """
     factuals = len(found[0])
     classes = np.stack([(one.factual_logit > 0).long().numpy() for one in found])
@@ -120,7 +120,7 @@ def _validity(models: list[Any], found: list[cft.Counterfactuals]) -> tuple[np.n
 
 
 def _among_the_majority(valid: np.ndarray, classes: np.ndarray) -> float:
-    """Return the mean over factuals of the share of pairs of models in the majority among which they hold."""
+    """Return the share of pairs of majority models for which the counterfactual holds, averaged over factuals."""
     many = len(classes)
     majority = classes.sum(0) * 2 > many
     shares = []
@@ -149,9 +149,9 @@ def _changed(data: cft.Dataset, change: str, seed: int, rng: np.random.Generator
 def _early_stopped(
     data: cft.Dataset, *, seed: int, layers: int = 3, width: int = 128, bootstrap: int | None = None
 ) -> nn.Module:
-    """Return a network trained as the published code does: a fifth of the rows is held out, patience is 5 epochs.
+    """Return a network trained as in the published code: a fifth of the rows is held out, patience is 5 epochs.
 
-    Its dropout of .4 acts in the first epoch alone, since no later epoch puts the network back into training mode.
+    Its dropout of .4 acts only in the first epoch, since no later epoch sets training mode again.
     """
     generator = torch.Generator().manual_seed(seed)
     x, y = data.x_train, data.y_train

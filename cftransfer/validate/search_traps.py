@@ -1,4 +1,4 @@
-"""Traps of searches that published code fell into: constraints, caps, neighbours, and successes that are none."""
+"""Traps of searches that published code fell into: constraints, caps, neighbours, and false successes."""
 
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -13,8 +13,8 @@ from cftransfer.validate.check import Row, at_least, at_most, equal, refused
 
 FACTUALS = 40
 METHODS = ("gradient", "wachter", "minimal", "nearest", "growing_spheres", "sns", "trex", "robx", "roar", "probe")
-CAPS = {"gradient": 10, "wachter": 60, "sns": 60, "trex": 60}  # that some row would need more than
-REFUSED = ("lost", "not_possible")  # what a method proposed, and the base or the constraint does not confirm
+CAPS = {"gradient": 10, "wachter": 60, "sns": 60, "trex": 60}  # some rows would need more
+REFUSED = ("lost", "not_possible")  # proposals that the base or the constraint does not confirm
 
 
 @cache
@@ -40,7 +40,7 @@ def _search(method: Any, constraints: str, x: Tensor | None = None, **settings: 
 
 
 def kept_constraints() -> Iterable[Row]:
-    """A clamp that clamps a copy: what a method proposes satisfies the constraint before the engine checks it."""
+    """A clamp that clamps a copy: here, proposals satisfy the constraint before the engine checks them."""
     for method in METHODS:
         many = sum(np.isin(_search(method, name).status, REFUSED).sum() for name in ("box", "possible"))
         yield equal(f"{method}: proposals that the engine refuses", 0, many)
@@ -50,7 +50,7 @@ def kept_constraints() -> Iterable[Row]:
 
 
 def capped_iterations() -> Iterable[Row]:
-    """A cap per restart: `wachter` raises λ, `sns` and `trex` start from a counterfactual, and the cap is on all."""
+    """A cap per restart of `wachter` (raises λ), `sns` or `trex` (from a counterfactual): here it is a total."""
     for method, cap in CAPS.items():
         yield equal(f"{method}: most iterations", cap, int(_search(method, "box", iterations=cap).iterations.max()))
     shells = _search("growing_spheres", "box", iterations=200, draws=50)
@@ -58,12 +58,12 @@ def capped_iterations() -> Iterable[Row]:
 
 
 def weights_below_zero() -> Iterable[Row]:
-    """A distance weight below 0 would reward distance."""
+    """A negative distance weight would reward distance."""
     yield refused("distance_weight=-0.1", lambda: _search("gradient", "box", distance_weight=-0.1))
 
 
 def best_point() -> Iterable[Row]:
-    """The last iterate in place of the best: more steps never end farther from the factual, and none is lost."""
+    """The last iterate in place of the best: here, more steps never end farther away or lose a counterfactual."""
     few, many = (_search("minimal", "box", iterations=steps) for steps in (51, 400))
     both = few.found & many.found
     lengths = [(one.counterfactual - one.factual).norm(dim=1)[both] for one in (few, many)]
@@ -72,7 +72,7 @@ def best_point() -> Iterable[Row]:
 
 
 def second_opinion() -> Iterable[Row]:
-    """A method that claims a success is asked again, on the stored float32, by a fresh pass through the base."""
+    """A claimed success is checked again, on the stored float32, by a fresh pass through the base."""
     boast = _search(_claims_its_factual, "box")
     yield equal("a method that claims the factual itself: found", 0, int(boast.found.sum()))
     claimed = cft.judge(_base(), boast.factual, boast.factual, space=_data().space)
@@ -90,7 +90,7 @@ def _claims_its_factual(model: Any, x: Tensor, target: Tensor, *, constraint: An
 
 
 def own_pace() -> Iterable[Row]:
-    """A mean loss, or one stop rule for a batch: a factual alone has the counterfactual that it has among others."""
+    """A mean loss, or one stop rule for a batch: here, a factual has the same counterfactual alone and in a batch."""
     x = _data().x_test[:FACTUALS]
     for method in ("gradient", "wachter", "minimal", "growing_spheres", "sns", "trex"):
         together = _search(method, "box").counterfactual[:3]
@@ -99,7 +99,7 @@ def own_pace() -> Iterable[Row]:
 
 
 def ends_of_the_range() -> Iterable[Row]:
-    """Features at exactly 0 or 1, where a sigmoid or tanh has no slope, and steps made for images: all are found."""
+    """Features at exactly 0 or 1, where a sigmoid or tanh has no slope, and step sizes for images: all are found."""
     weights = torch.tensor([1.0, 1.0, 1.0])
     base = cft.Model(lambda x: x @ weights - 1.5)
     corners = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
@@ -112,7 +112,7 @@ def ends_of_the_range() -> Iterable[Row]:
 
 
 def in_target_already() -> Iterable[Row]:
-    """A factual in the target class is no success at the distance 0, and no failure either: it does not count."""
+    """A factual in the target class is neither a success at distance 0 nor a failure: it does not count."""
     found = _search("gradient", "box", target=1)
     already = found.factual_logit > 0
     yield equal("found among factuals of the target class", 0, int(found.found[already].sum()))

@@ -16,11 +16,11 @@ FAMILIES = {
 }
 QUICK = tuple(FAMILIES)[:4]  # seconds in all
 
-Check = tuple[str, str, Callable[[], Iterable[Row]]]  # family, name, what measures
+Check = tuple[str, str, Callable[[], Iterable[Row]]]  # family, name, function that measures
 
 
 def checks(only: str = "") -> list[Check]:
-    """Return the checks whose family or name contains a word, in any case; InputError where none does."""
+    """Return the checks with a word in their family or name, in any case; InputError if no check has it."""
     every = [
         (family, name, measure)
         for family, module in FAMILIES.items()
@@ -33,7 +33,7 @@ def checks(only: str = "") -> list[Check]:
 
 
 def rows(name: str, measure: Callable[[], Iterable[Row]]) -> Iterator[tuple[str, Row]]:
-    """Yield what one check measures, under its whole name; an exception is a row that failed, and the check's last."""
+    """Yield the rows of one check under its full name; an exception becomes a failed row and ends the check."""
     try:
         for row in measure():
             yield f"{name}: {row.detail}" if row.detail else name, row

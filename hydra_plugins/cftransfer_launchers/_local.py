@@ -1,4 +1,4 @@
-"""hydra/launcher=local: the jobs of a sweep in processes of this machine."""
+"""hydra/launcher=local: the jobs of a sweep in processes on this machine."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,14 +16,14 @@ class LocalLauncher(Launcher):
         self.processes, self.memory_gb = processes, memory_gb
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra calls this before a sweep."""
+        """Check the settings; Hydra calls this before a sweep."""
         from cftransfer.commands.local_sweep import check
 
         check(config.hydra)
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Hydra calls this with the jobs of a sweep; a job without a result returns NaN, so that the sweep goes on."""
+        """Run the jobs of a sweep, called by Hydra; a job without a result returns NaN, so that the sweep goes on."""
         from cftransfer.commands.local_sweep import run_sweep
 
         return run_sweep(

@@ -12,7 +12,7 @@ from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as OneJobPerTask
 from omegaconf import DictConfig
 
-BETWEEN = ";"  # between the words of two jobs of a task; no override is only this
+BETWEEN = ";"  # separates the words of two jobs of a task; no override consists of it
 
 
 @dataclass
@@ -31,7 +31,7 @@ ConfigStore.instance().store(
 class SlurmLauncher(OneJobPerTask):
     """Submits tasks of `jobs_per_task` jobs each, which run one after the other.
 
-    When submitit requeues a task, it calls the task again with the same jobs: those with a result end at once.
+    When submitit requeues a task, it calls the task again with the same jobs; jobs with a result end at once.
     """
 
     def __init__(self, jobs_per_task: int, **params: Any) -> None:
@@ -39,18 +39,18 @@ class SlurmLauncher(OneJobPerTask):
         self.jobs_per_task = jobs_per_task
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra calls this before a sweep."""
+        """Check the settings; Hydra calls this before a sweep."""
         from cftransfer.commands.slurm import check
 
         check(config.hydra.launcher)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Hydra calls this with the jobs of a sweep; it returns when all tasks have ended."""
+        """Submit the jobs of a sweep, called by Hydra; return when all tasks have ended."""
         from cftransfer.commands.composition import compose_as_hydra_does
         from cftransfer.commands.runner import OutputFolder
 
-        compose_as_hydra_does(self.hydra_context.config_loader)  # which submitit pickles
+        compose_as_hydra_does(self.hydra_context.config_loader)  # submitit pickles the loader
         self.first, size = initial_job_idx, self.jobs_per_task
         chunks = [job_overrides[begin : begin + size] for begin in range(0, len(job_overrides), size)]
         answers: Any = super().launch([_joined(chunk) for chunk in chunks], 0)
@@ -75,7 +75,7 @@ class SlurmLauncher(OneJobPerTask):
 
 
 def _joined(jobs: Sequence[Sequence[str]]) -> list[str]:
-    """Return the words of several jobs as of one, which is how the submitit launcher takes and logs them."""
+    """Return the words of several jobs as one list, the form that the submitit launcher takes and logs."""
     return [word for job in jobs for word in (BETWEEN, *job)][1:]
 
 
