@@ -1,1 +1,1 @@
-"""Commands: what Hydra composes is planned and run; everything that knows Hydra."""
+"""Commands: plan and run the configs that Hydra composes; the only wing that imports Hydra."""

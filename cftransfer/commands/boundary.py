@@ -1,4 +1,4 @@
-"""`cftransfer boundary JOB…`: boundary pictures of jobs, whose models come out of the store."""
+"""`cftransfer boundary JOB…`: boundary pictures of jobs, with models from the store."""
 
 import argparse
 import json
@@ -35,20 +35,20 @@ from cftransfer.spec import Spec, with_hashes
 from cftransfer.store.trained import trained
 
 TRANSFERS = ("base", "reference", "base_seed", "reference_seed", "factual", "transferred")  # needed columns
-CELLS = 2**28  # of a table at most: 100 × 100 pairs of 1,000 counterfactuals have 10⁸
-PAIRS = 60  # drawn at most: more lines hide what is behind them
+CELLS = 2**28  # most cells of a table; 100 × 100 pairs with 1,000 counterfactuals have 10⁸
+PAIRS = 60  # most pairs drawn; more lines hide the picture
 
 
 def command() -> None:
-    """Parse the jobs, draw each; a mistake of the user is one line, and exit status 1."""
+    """Parse the jobs and draw each; a mistake of the user is one line and exit status 1."""
     parser = argparse.ArgumentParser(
         prog="python -m cftransfer.report.boundary", description="Decision regions in two dimensions."
     )
-    parser.add_argument("job", nargs="+", type=Path, help="job folders of transfer.py, or folders that hold some")
+    parser.add_argument("job", nargs="+", type=Path, help="job folders of transfer.py, or folders that contain them")
     parser.add_argument("--projection", choices=("pca", "tsne"), default="pca", help="default: pca")
     parser.add_argument("--base", type=int, default=0, help="number of the base model; default: 0")
     parser.add_argument("--reference", type=int, help="number of the reference; default: the first that the base met")
-    parser.add_argument("--out", type=Path, help="where the pictures go; default: beside each job")
+    parser.add_argument("--out", type=Path, help="folder for the pictures; default: each job's folder")
     options = parser.parse_args()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("cftransfer").setLevel(logging.INFO)
@@ -66,7 +66,7 @@ def command() -> None:
 
 
 def _draw(job: Job, options: argparse.Namespace, place: Path) -> str:
-    """Write the picture of one job, its name starting with `place`; return the names of both files."""
+    """Write the picture of one job, with a name that starts with `place`; return the names of both files."""
     shown = drawn(job, base=options.base, reference=options.reference)
     where = plane(options.projection, shown.dataset, factuals=shown.factuals, counterfactuals=shown.counterfactuals)
     path = place.with_name(f"{place.name}-{where.name}")
@@ -75,14 +75,14 @@ def _draw(job: Job, options: argparse.Namespace, place: Path) -> str:
 
 
 def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
-    """Return what is drawn of a job: its chosen pair of models, and what the tables say of its counterfactuals.
+    """Return the content of a job's picture: the chosen pair of models and its counterfactuals from the tables.
 
-    reference: the first that the base met by default. InputError, without the folder, for what cannot be drawn.
+    reference: by default the base's first. InputError, without the folder, for a job that cannot be drawn.
     """
     transfers = table(job.folder, "transfers", TRANSFERS, cells=CELLS)
     asked = _asked(transfers, base=base, reference=reference)
     found = _found(job.folder, asked, base=base)
-    if "${" in json.dumps(job.result.config):  # it was written resolved; who resolves it again may read secrets
+    if "${" in json.dumps(job.result.config):  # not written by a job; resolving it could read secrets
         raise InputError(
             "result.json: its config has a formula, ${…}, which cftransfer did not write; run the job again"
         )
@@ -97,13 +97,13 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
     _fits(found, dataset)
     if len(dataset.classes) > len(FILLS):
         raise InputError(f"dataset {dataset.name}: has {len(dataset.classes)} classes; a picture shows {len(FILLS)}")
-    use(CPU, images=isinstance(dataset.space, PixelSpace))  # as in the job, should models be missing
+    use(CPU, images=isinstance(dataset.space, PixelSpace))  # as in the job, in case models are missing
     place = store.prepare(config.paths.store)
     seeds, models = [], []
     for role, spec, known in zip(ROLES, specs, data, strict=True):
         pool = sorted(
             {int(seed) for seed in transfers[f"{role}_seed"]}
-        )  # all, in one pass as in the job, should they be missing
+        )  # all, in one pass as in the job, in case they are missing
         seeds.append(int(asked[f"{role}_seed"].iloc[0]))
         population = trained(with_hashes(spec, known.model_version), pool, dataset=known, store=place)
         models.append(population[pool.index(seeds[-1])])
@@ -124,12 +124,12 @@ def drawn(job: Job, *, base: int = 0, reference: int | None = None) -> Drawn:
 
 
 def _classes(logits: pd.Series) -> np.ndarray:
-    """Return the class that a column of logits, a number or K of them in a cell, gives to each row."""
+    """Return the predicted class of each row from a column of logits, one number or K numbers per cell."""
     return predicted(torch.from_numpy(np.stack(list(logits)))).numpy()
 
 
 def _asked(transfers: pd.DataFrame, *, base: int, reference: int | None) -> pd.DataFrame:
-    """Return the rows of one pair; of references that were trained on, those of the oldest."""
+    """Return the rows of one pair; after further training, only the rows with most epochs."""
     bases = sorted(transfers.base.unique())
     if base not in bases:
         raise InputError(f"--base {base}: no such base; there are: {', '.join(map(str, bases))}")
@@ -137,7 +137,7 @@ def _asked(transfers: pd.DataFrame, *, base: int, reference: int | None) -> pd.D
     met = sorted(asked.reference.unique())
     chosen = met[0] if reference is None else reference
     if chosen not in met:
-        raise InputError(f"--reference {chosen}: base {base} did not meet it; it met: {', '.join(map(str, met))}")
+        raise InputError(f"--reference {chosen}: base {base} did not meet it, but met: {', '.join(map(str, met))}")
     asked = asked[asked.reference == chosen]
     return asked[asked[EXTRA_EPOCHS] == asked[EXTRA_EPOCHS].max()] if EXTRA_EPOCHS in asked else asked
 
@@ -146,23 +146,23 @@ def _found(folder: Path, asked: pd.DataFrame, *, base: int) -> pd.DataFrame:
     """Return the counterfactuals that the base found, and whether each `transferred`."""
     searched = table(folder, "counterfactuals", ("base", "factual", "target", "found", "factual_logit"), cells=CELLS)
     if not {"x", "counterfactual"} <= set(searched.columns):
-        raise InputError("its inputs are images, which no plane shows; boundary pictures are of tables")
+        raise InputError("its inputs are images; boundary pictures show only tables")
     searched = searched[(searched.base == base) & searched.found]
     if searched.empty:
-        raise InputError(f"--base {base}: found no counterfactual, so there is none to draw")
+        raise InputError(f"--base {base}: found no counterfactual that could be drawn")
     try:
         key = [name for name in counterfactual_key(searched) if name != "base"]
         found = searched.merge(asked[[*key, "transferred"]], on=key, validate="one_to_one")
         if len(found) < len(searched):
             raise ValueError("it lacks some")
         return found.astype({"transferred": bool})
-    except (ValueError, TypeError) as error:  # pandas says so of a factual that is there twice, or was not asked about
-        reason = f"transfers.parquet is not of the same counterfactuals ({error})"
+    except (ValueError, TypeError) as error:  # pandas' error for a repeated factual or one without an answer
+        reason = f"transfers.parquet does not have the same counterfactuals ({error})"
         raise InputError(f"{reason}; run the job again") from error
 
 
 def _fits(found: pd.DataFrame, dataset: Dataset) -> None:
-    """Refuse counterfactuals that are no inputs of the data set."""
+    """Refuse counterfactuals that do not fit the data set."""
     columns = dataset.x_train.shape[1]
     try:
         shapes = [_inputs(found[name]).shape for name in ("x", "counterfactual")]
@@ -170,11 +170,11 @@ def _fits(found: pd.DataFrame, dataset: Dataset) -> None:
     except (ValueError, TypeError) as error:
         raise InputError(f"counterfactuals.parquet cannot be read ({error}); run the job again") from error
     if shapes != [(len(found), columns)] * 2 or classes.shape != (len(found),):
-        raise InputError(f"counterfactuals.parquet: has not the {columns} columns of {dataset.name}; run the job again")
+        raise InputError(f"counterfactuals.parquet: lacks the {columns} columns of {dataset.name}; run the job again")
 
 
 def _changed(base: Spec, reference: Spec) -> str:
-    """Return the settings in which the reference differs from its base: "model.layers=6"."""
+    """Return the settings of the reference that differ from its base, such as "model.layers=6"."""
     before, after = flat(base), flat(reference)
     differ = {name.removesuffix("._target_"): value for name, value in after.items() if before.get(name) != value}
     return " ".join(f"{name}={value}" for name, value in differ.items())
@@ -185,21 +185,21 @@ def _inputs(column: pd.Series) -> Tensor:
 
 
 def _otherwise(found: pd.DataFrame, models: Sequence[Asked]) -> tuple[int, int]:
-    """Return how many counterfactuals base and reference put in another class than the tables say."""
+    """Return the numbers of counterfactuals that base and reference put in a class other than the tables'."""
     counterfactuals, target = _inputs(found.counterfactual), found.target.to_numpy()
     in_target = [predicted(logits(model, counterfactuals)).numpy() == target for model in models]
     return int((~in_target[0]).sum()), int((in_target[1] != found.transferred).sum())
 
 
 def _balanced(transferred: np.ndarray) -> np.ndarray:
-    """Return the rows to draw, ascending: the first of each kind, half of `PAIRS` or what the other kind leaves."""
+    """Return the rows to draw, ascending: the first of each kind, up to half of `PAIRS`, or more if there is room."""
     kinds = [np.flatnonzero(transferred), np.flatnonzero(~transferred)]
     room = [max(PAIRS // 2, PAIRS - len(other)) for other in reversed(kinds)]
     return np.sort(np.concatenate([kind[:most] for kind, most in zip(kinds, room, strict=True)]))
 
 
 def _places(some: Sequence[Job], out: Path | None) -> list[Path]:
-    """Return the folder and the first part of the name of each job's picture: named by the job if there are several."""
+    """Return folder and start of the name of each job's picture; several jobs in `out` are named by folder."""
     if out is None:
         return [job.folder / "boundary" for job in some]
     if len(some) == 1:

@@ -1,10 +1,10 @@
 """Composes the jobs of a sweep once per choice of groups, instead of twice per job.
 
-Why this patches a private method: Hydra 1.3 reads every file and rebuilds every defaults list twice for each job, to
-validate it and to run it. That takes .25 s a job, more than a job whose models are in the store. Which files a job
-consists of depends only on its choices of groups; values are laid over the composed files afterwards, here as in Hydra,
-by Hydra's own function. No public API separates the two. `test_hydra_still_composes_every_job_twice` fails once Hydra
-does this by itself: then delete this file. If Hydra renames what is used here, sweeps are composed Hydra's way.
+Why this patches a private method: Hydra 1.3 reads every file and rebuilds every defaults list twice per job, to
+validate it and to run it. This takes .25 s per job, longer than a job with all models in the store. The files of a job
+depend only on its choices of groups; values are applied to the composed files afterwards, here as in Hydra, by Hydra's
+own function. No public API separates the two steps. `test_hydra_still_composes_every_job_twice` fails once Hydra does
+this itself: then delete this file. If Hydra renames these functions, sweeps are composed Hydra's way.
 """
 
 import copy
@@ -24,26 +24,26 @@ try:
 except ImportError:
     POSSIBLE = False
 
-# Launchers whose jobs are composed in this process; others pickle Hydra's loader for theirs.
+# Launchers that compose their jobs in this process; others pickle Hydra's loader.
 COMPOSING_HERE = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
     "hydra_plugins.cftransfer_launchers._local.LocalLauncher",
-    "hydra_plugins.cftransfer_launchers._slurm.SlurmLauncher",  # which then calls compose_as_hydra_does
+    "hydra_plugins.cftransfer_launchers._slurm.SlurmLauncher",  # it then calls compose_as_hydra_does
 )
 
 
 class FastSweepComposition(Callback):
-    """Changes the loader of a sweep, if its launcher can do with that."""
+    """Changes the loader of a sweep if its launcher supports that."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before the first job of a sweep."""
+        """Change the loader; Hydra calls this before the first job of a sweep."""
         hydra = GlobalHydra.instance().hydra
         if POSSIBLE and hydra and config.hydra.launcher._target_ in COMPOSING_HERE:
             compose_once_per_choice(hydra.config_loader)
 
 
 def compose_once_per_choice(loader: Any) -> None:
-    """Let `loader.load_sweep_config` compose once for each choice of groups, with the same outcome."""
+    """Make `loader.load_sweep_config` compose once per choice of groups, with the same result."""
     whole, composed = loader.load_sweep_config, dict[tuple[str, ...], DictConfig]()
 
     def load_sweep_config(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
@@ -55,7 +55,7 @@ def compose_once_per_choice(loader: Any) -> None:
         config = copy.deepcopy(composed[choices])
         loader._apply_overrides_to_config(values, config)
         _record(config, [override for override in overrides if not override.is_hydra_override()])
-        OmegaConf.copy_cache(from_config=master_config, to_config=config)  # so that ${now:…} is one time for all jobs
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)  # so that ${now:…} is the same in all jobs
         return config
 
     loader.load_sweep_config = load_sweep_config

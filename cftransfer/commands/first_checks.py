@@ -1,4 +1,4 @@
-"""What can be seen to be wrong in a composed config before torch is imported, which takes seconds."""
+"""Checks of a composed config that need no torch, whose import takes seconds."""
 
 from typing import Any
 
@@ -23,21 +23,21 @@ GROUPS = {
 }
 TOP_LEVEL = {*GROUPS, *PARTS, "counterfactual", "reference", "seed", "samples", "plausibility", "export"}
 SHARED = ("trainer", "input", "paths", "wandb")
-BESIDE = {"replicates": ("execution",), "population": ()}  # groups of the same command alone
+BESIDE = {"replicates": ("execution",), "population": ()}  # further groups of the same command
 
 
 def check_names(cfg: DictConfig) -> None:
-    """Refuse keys that are no words."""
+    """Refuse keys that are not words."""
     _check_words(OmegaConf.to_container(cfg, resolve=False))
 
 
 def check_settings(cfg: DictConfig, *, models: str) -> None:
-    """Refuse groups that are none, keys that no group has, secrets, and values that no setting of that name takes.
+    """Refuse unknown groups and keys, secrets, and values outside the limits of a setting.
 
-    Numbers that no result.json can hold are refused even where nothing reads the setting: writing it would fail at the
-    very end.
+    Numbers that result.json cannot hold are refused even if nothing reads the setting: writing the result would fail at
+    the very end.
 
-    models: the group that says how many, replicates or population.
+    models: the group with the numbers of models, replicates or population.
     """
     check_config(cfg)
     check_names(cfg)
@@ -47,7 +47,7 @@ def check_settings(cfg: DictConfig, *, models: str) -> None:
     for name, path in cfg.paths.items():
         if not isinstance(path, str) or not path:
             raise InputError(f"paths.{name}={path}: takes a folder")
-    for name, value in sorted(leaves(cfg), key=lambda leaf: leaf[0].startswith("reference.")):  # which follow others
+    for name, value in sorted(leaves(cfg), key=lambda leaf: leaf[0].startswith("reference.")):  # references last
         if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # also false for nan
             raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
         _check_value(cfg, name, value)
@@ -55,7 +55,7 @@ def check_settings(cfg: DictConfig, *, models: str) -> None:
 
 
 def _check_words(config: Any, above: str = "") -> None:
-    """Refuse keys that are numbers: JSON has words alone, and could not put both in one order."""
+    """Refuse keys that are numbers: JSON has only words as keys, and cannot sort words and numbers together."""
     for name, part in config.items() if isinstance(config, dict) else ():
         if not isinstance(name, str):
             raise InputError(f"{above}.{name}: a key is a word; let it begin with a letter")
@@ -63,7 +63,7 @@ def _check_words(config: Any, above: str = "") -> None:
 
 
 def _check_value(cfg: DictConfig, name: str, value: Any) -> None:
-    """Refuse a value outside the limits of its name; null, and settings of functions not ours, are left to these."""
+    """Refuse a value outside the limits of its name; null and settings of foreign functions are not checked."""
     setting = name.removeprefix("reference.")
     part = setting.partition(".")[0]
     if value is None or (part in OWN and _target(cfg, part, patched=setting != name) not in OWN[part]):
@@ -81,7 +81,7 @@ def _target(cfg: DictConfig, part: str, *, patched: bool) -> Any:
 
 
 def _check_top_level(cfg: DictConfig) -> None:
-    """Refuse keys at the top that belong into a group, such as `+layers=8`, or an experiment under its own name."""
+    """Refuse top-level keys that belong in a group, such as `+layers=8`, and an experiment under its own name."""
     for name in sorted({str(name) for name in cfg} - TOP_LEVEL):
         if name in ("experiment", "sweep", "debug"):
             first = "'# @package _global_'"

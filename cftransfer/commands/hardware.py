@@ -1,4 +1,4 @@
-"""Where jobs run: the one place that sets what is global to a process (threads, cuDNN)."""
+"""The hardware of jobs: the one place with settings that are global to a process (threads, cuDNN)."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def hardware_of(settings: DictConfig) -> "Hardware":
-    """Return where to train and search; InputError, naming the key, for what this machine does not have."""
+    """Return the hardware for training and searching; InputError, naming the key, if this machine lacks it."""
     import torch
 
     from cftransfer.models.build import Hardware
@@ -27,16 +27,16 @@ def hardware_of(settings: DictConfig) -> "Hardware":
 
 
 def use(hardware: "Hardware", *, images: bool) -> None:
-    """Set this process up for a job: its threads, and on a GPU what makes two runs equal.
+    """Set this process up for a job: its threads and, on a GPU, reproducible arithmetic.
 
-    Without `trainer.threads`, one thread for tables, whose matrices are too small to share, and the job's own share of
-    the machine's cores for images.
+    Without `trainer.threads`, tables get one thread, because their matrices are too small to share, and images the
+    job's share of the machine's cores.
     """
     import torch
 
     torch.set_num_threads(hardware.threads or (cores.share() if images else 1))
     if hardware.accelerator == "gpu":
-        # TensorFloat-32 keeps 10 bits of 23: logits near 0 would change sides. Kernels chosen by their speed would
-        # differ between runs.
+        # TensorFloat-32 keeps 10 bits of 23, so logits near 0 would change sign. Kernels chosen by speed would differ
+        # between runs.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

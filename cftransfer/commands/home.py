@@ -1,4 +1,4 @@
-"""A home folder for a process that has none, as in a container that runs under a number without a name."""
+"""A home folder for a process without one, for example in a container that runs under an unnamed user id."""
 
 import atexit
 import os
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def provide_home() -> None:
-    """Set HOME, to a temporary folder where there is no home: Matplotlib and W&B would complain over many lines."""
-    home = os.path.expanduser("~")  # noqa: PTH111  (Path raises an exception where there is none)
+    """Set HOME, to a temporary folder if there is no home: Matplotlib and W&B would print many lines of warnings."""
+    home = os.path.expanduser("~")  # noqa: PTH111  (Path raises an exception without a home)
     if Path(home).is_dir():
         os.environ.setdefault("HOME", home)
     else:

@@ -1,9 +1,9 @@
-"""hydra/launcher=local: the jobs of a sweep in a few processes of this machine, which live as long as the sweep.
+"""hydra/launcher=local: the jobs of a sweep in a few processes on this machine, which live as long as the sweep.
 
-Why an engine of our own: a process costs seconds of imports and a small job less than one, so a process must run many
-jobs (200 jobs of .6 s took 1,162 s with a process for each, 120 s in one). submitit starts a process for each job.
-Hydra's joblib launcher keeps its processes, but one that dies takes the whole sweep with it. Here it takes its own job,
-a free process takes the next job, and no process outlives the command: a socket and `subprocess` are enough for that.
+Why our own launcher: a process costs seconds of imports and a small job takes less than one, so a process must run many
+jobs (200 jobs of .6 s took 1,162 s with one process each, 120 s in one process). submitit starts a process per job.
+Hydra's joblib launcher keeps its processes, but a process that dies ends the whole sweep. Here it loses only its own
+job, a free process takes the next job, and no process outlives the command; a socket and `subprocess` suffice for this.
 """
 
 import logging
@@ -34,13 +34,13 @@ from cftransfer.settings import check_float, check_int
 log = logging.getLogger(__name__)
 
 LOGS = ".workers"  # in the sweep's folder
-PATIENCE = 10.0  # seconds that a process has to end by itself
-EVERY = 10.0  # seconds between two lines on progress, at least
-RECENT = 20  # jobs that the time left is estimated from: those that have a result end at once, and often come first
+PATIENCE = 10.0  # seconds for a process to end by itself
+EVERY = 10.0  # least seconds between two lines on progress
+RECENT = 20  # jobs for the estimate of the time left; finished jobs end at once, and often come first
 
 
 def check(hydra: DictConfig) -> None:
-    """Raise an InputError for settings of Hydra's that this launcher cannot follow."""
+    """Raise an InputError for Hydra's settings that this launcher does not support."""
     check_int("hydra.launcher.processes", hydra.launcher.processes, least=1)
     check_float("hydra.launcher.memory_gb", hydra.launcher.memory_gb, inside="> 0", among=lambda value: value > 0)
     if many := hydra.sweeper.get("max_batch_size"):
@@ -60,15 +60,15 @@ def run_sweep(
 ) -> list[JobReturn]:
     """Run jobs, each a list of overrides; return what each job returned, NaN for a job without a result.
 
-    first: the number of the first job. config: the sweep's. processes: jobs at once. memory_gb: a process that holds
-    more after a job is replaced.
+    first: the number of the first job. config: of the sweep. processes: jobs at a time. memory_gb: a process with more
+    memory after a job is replaced.
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     folder = Path(str(config.hydra.sweep.dir)) / LOGS
     folder.mkdir(parents=True, exist_ok=True)
     processes = min(processes, len(jobs))
-    log.info("jobs: %d, %d at a time; what their processes say is in %s", len(jobs), processes, folder)
+    log.info("jobs: %d, %d at a time; the output of their processes is in %s", len(jobs), processes, folder)
     start = _starter(folder, processes, (context.callbacks, JobRuntime.instance().get("name"), place_of(task)))
     composed = (_composed(context, config, list(words), first + number) for number, words in enumerate(jobs))
     values, progress = dict.fromkeys(range(first, first + len(jobs)), math.nan), Progress(len(jobs))
@@ -89,14 +89,14 @@ def _composed(context: HydraContext, config: DictConfig, words: list[str], numbe
 
 
 def _returned(words: Sequence[str], value: float) -> JobReturn:
-    returned = JobReturn(overrides=words, status=JobStatus.COMPLETED)  # also for a failed job: the sweep goes on
+    returned = JobReturn(overrides=words, status=JobStatus.COMPLETED)  # even if it failed: the sweep goes on
     returned.return_value = value
     return returned
 
 
 @dataclass
 class Progress:
-    """How far the sweep is."""
+    """The progress of the sweep."""
 
     left: int
     done: int = 0
@@ -105,20 +105,20 @@ class Progress:
     shown: float = -math.inf  # when the last line was logged
 
     def count(self, reason: str | None) -> None:
-        """Count a job that has ended, and log a line now and then."""
+        """Count an ended job, and log a line if the last line is old enough."""
         self.left, self.done, self.failed = self.left - 1, self.done + (not reason), self.failed + bool(reason)
         self.ends.append(time.monotonic())
         if self.left and self.ends[-1] - self.shown < EVERY:
             return
         self.shown = self.ends[-1]
         seconds = self.left * (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
-        rest = f", which take about {timedelta(seconds=round(seconds))}" if self.left else ""
+        rest = f", about {timedelta(seconds=round(seconds))}" if self.left else ""
         log.info("jobs: %d done, %d failed, %d left%s", self.done, self.failed, self.left, rest)
 
 
 @dataclass
 class Worker:
-    """A process that runs jobs (`cftransfer.commands.worker`), and the job that it has."""
+    """A process that runs jobs (`cftransfer.commands.worker`), and its current job."""
 
     process: "subprocess.Popen[bytes]"
     connection: Connection
@@ -127,17 +127,17 @@ class Worker:
     said: int = 0  # the length of its log when the job began
 
     def send(self, message: Any) -> None:
-        """Send a job, or None after the last one; that the process is dead is seen when its answer is read."""
+        """Send a job, or None after the last job; a dead process is noticed when its answer is read."""
         with suppress(ConnectionError):
             self.connection.send(message)
 
     def give(self, job: DictConfig) -> None:
-        """Have a job run."""
+        """Give the process a job to run."""
         self.job, self.said = job, self.log.stat().st_size
         self.send(job)
 
     def answer(self) -> Answer:
-        """Return what the process says of its job, or how it died."""
+        """Return the process's answer on its job, or how it died."""
         try:
             return self.connection.recv()
         except (EOFError, ConnectionError):
@@ -151,7 +151,7 @@ class Worker:
         return f"its last words, in {self.log}: {plain(last[:200])}" if last else f"{self.log} has no word of it"
 
     def wait(self) -> None:
-        """Wait until the process ends, and kill it if it does not."""
+        """Wait for the process to end, and kill it after `PATIENCE` seconds."""
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -165,9 +165,9 @@ def _death(code: int) -> str:
 
 
 def _starter(folder: Path, processes: int, message: Any) -> Callable[[int], Worker]:
-    """Return the function that starts the process of a number, with its share of the cores and a log in `folder`."""
+    """Return a function that starts process number n, with its share of the cores and a log in `folder`."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, len(os.sched_getaffinity(0)) // processes))
-    # As `-m`, but from where this process imports: a clone's own code, whatever version is installed.
+    # Like `-m`, but with this process's import paths: a clone runs its own code, not an installed version.
     module = "runpy.run_module('cftransfer.commands.worker', run_name='__main__', alter_sys=True)"
     command = [sys.executable, "-uPc", f"import runpy, sys; sys.path[:] = {sys.path}; {module}"]
 
@@ -193,9 +193,9 @@ def _starter(folder: Path, processes: int, message: Any) -> Callable[[int], Work
 def _answers(
     composed: Iterator[DictConfig], jobs: int, start: Callable[[int], Worker], processes: int, most: float
 ) -> Generator[tuple[DictConfig, float, str | None]]:
-    """Run jobs in so many processes, a free process taking the next job; yield each job as it ends."""
+    """Run jobs in `processes` processes; a free process takes the next job. Yield each job as it ends."""
     workers: dict[int, Worker] = {}
-    busy: dict[Any, int] = {}  # by their connections
+    busy: dict[Any, int] = {}  # connection → number of the process
     free = deque(range(1, processes + 1))
     try:
         while jobs or busy:
@@ -218,7 +218,7 @@ def _answers(
                     worker.send(None)
                     workers.pop(number).wait()
                 yield worker.job, value, reason  # type: ignore[misc]
-    except BaseException:  # of Ctrl-C, too: each process interrupts its job when its socket closes
+    except BaseException:  # also Ctrl-C: each process interrupts its job when its socket closes
         for worker in workers.values():
             worker.connection.close()
         raise

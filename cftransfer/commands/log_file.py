@@ -1,4 +1,4 @@
-"""A job's log: where it cannot be written, that is one line on stderr, and no traceback for each line of the log."""
+"""A job's log: a failure to write it is one line on stderr, not a traceback for each line of the log."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ from cftransfer.errors import plain
 
 
 def log_file(filename: str, mode: str = "a") -> logging.FileHandler:
-    """Return a handler that appends to a file; what it fails to write is on stderr, where the console's handler is."""
+    """Return a handler that appends to a file and reports its first failure on stderr."""
     handler = logging.FileHandler(filename, mode=mode, encoding="utf-8", errors="replace")
 
     def report(record: logging.LogRecord) -> None:  # noqa: ARG001

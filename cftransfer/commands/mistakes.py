@@ -1,4 +1,4 @@
-"""A mistake of the user's → one line that names the key, or the word, and the way out."""
+"""A user's mistake → one line that names the key, or the word, and the way out."""
 
 import difflib
 import re
@@ -14,13 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cftransfer.errors import InputError
 
-# Editors and web pages put these in the place of straight signs.
+# Editors and web pages replace straight signs by these.
 DOUBLE, SINGLE, DASHES = "“”„", "‘’‚", "–—−"
 STRAIGHT = str.maketrans(DOUBLE + SINGLE, "\"\"\"'''")
 
 
 def one_line(error: BaseException, *, folder: Path | None = None) -> str | None:  # noqa: PLR0911  (one for each kind)
-    """Return what the user did wrong and the way out, in one line; None if it is no mistake of the user's.
+    """Return a user's mistake and the way out, in one line; None if the error is not a user's mistake.
 
     folder: of the sweep, if there is one.
     """
@@ -38,7 +38,7 @@ def one_line(error: BaseException, *, folder: Path | None = None) -> str | None:
                 return f"{group}={option}: no such option; there are: {', '.join(cause.options)}"
         if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
             return _unknown_key(error, cause)
-        if type(cause).__module__.startswith("submitit."):  # whose exceptions are there only where it is installed
+        if type(cause).__module__.startswith("submitit."):  # by name, since it may not be installed
             return _unfinished(cause, folder)
         if isinstance(cause, OSError) and cause.strerror:
             way_out = "choose a place that can be written, as with hydra.run.dir or hydra.sweep.dir, and run again"
@@ -51,7 +51,7 @@ def one_line(error: BaseException, *, folder: Path | None = None) -> str | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what has ended a job, in one line."""
+    """Return one line that says why a job ended."""
     return one_line(error) or f"{type(error).__name__}: {joined(error)}"
 
 
@@ -61,34 +61,34 @@ def joined(error: BaseException) -> str:
 
 
 def as_value(path: Path) -> str:
-    """Return a path as Hydra reads it in a word: quoted if it has more than letters, digits and `._/-`."""
+    """Return a path in Hydra's spelling: quoted if it has characters other than letters, digits and `._/-`."""
     text = str(path)
     return text if re.fullmatch(r"[\w./-]+", text, re.ASCII) else _quoted(text)
 
 
 def _quoted(text: str) -> str:
     """Return a text in the double quotes of Hydra's grammar."""
-    # A backslash stands for itself, except before a character that it would escape.
+    # A backslash is literal, except before a character that it would escape.
     escaped = re.sub(r'(\\*)("|\$\{|$)', lambda match: 2 * match[1] + (f"\\{match[2]}" if match[2] else ""), text)
     return f'"{escaped}"'
 
 
 def _unreadable(word: str, error: BaseException) -> str:
-    """Say how a word is typed that Hydra cannot read: with straight signs, and its value in quotes."""
+    """Return how to type a word that Hydra cannot read: with straight signs, and its value in quotes."""
     if (option := word.lstrip(DASHES)) != word:
-        return f"{word}: begins with a sign that is no hyphen; type {'-' if len(option) == 1 else '--'}{option}"
+        return f"{word}: begins with a sign that is not a hyphen; type {'-' if len(option) == 1 else '--'}{option}"
     key, equals, value = word.translate(STRAIGHT).strip("\"'").partition("=")
     if not equals:
         return f"{word}: cannot be read as key=value ({joined(error)})"
     straight = word.translate(STRAIGHT) == word
-    why = "a value of other signs than letters, digits and ._/- is quoted" if straight else "“ and ‘ are no quotes here"
+    why = "quote a value with signs other than letters, digits and ._/-" if straight else "“ and ‘ are not quotes here"
     value = value.strip("\"'")
     value = value if re.fullmatch(r"[\w.,/-]+", value, re.ASCII) else _quoted(value)
     return f"{word}: cannot be read as key=value; {why}: {shlex.quote(f'{key}={value}')}"
 
 
 def _bad_choice() -> str:
-    """Return the word of the command that chooses a number or nothing where an option's name belongs."""
+    """Return the word of the command that gives a number or nothing in place of an option's name."""
     groups = {path.name for path in files("cftransfer.conf").iterdir() if path.is_dir()}
     chosen = [word for word in sys.argv[1:] if word.partition("=")[0].lstrip("+") in groups]
     wrong = [word for word in chosen if re.fullmatch(r"null|true|false|[-+]?[\d.]+", word.partition("=")[2], re.I)]
@@ -96,10 +96,10 @@ def _bad_choice() -> str:
 
 
 def _unfinished(error: BaseException, folder: Path | None) -> str:
-    """Say in one line that SLURM did not take the jobs, or that one of them ended without an answer."""
+    """Return one line that says that SLURM refused the jobs, or that a job ended without an answer."""
     if type(error).__name__ != "UncompletedJobError":
         return f"the jobs could not be submitted, or one broke off: {joined(error)}"
-    first = re.split(r"(No )?error stream", str(error), flags=re.IGNORECASE)[0].splitlines()  # then all it has said
+    first = re.split(r"(No )?error stream", str(error), flags=re.IGNORECASE)[0].splitlines()  # its whole output follows
     place = as_value(folder) if folder else "…"
     again = f"once no job of this sweep is queued, run the same command again with hydra.sweep.dir={place}"
     return f"{' '.join(' '.join(first).split())}: cancelled, lost, or out of time too often; others go on; {again}"
@@ -127,7 +127,7 @@ def _unknown_key(error: BaseException, cause: OmegaConfBaseException) -> str:
 
 
 def _experiments_with(key: str) -> str:
-    """Say which experiments bring a distance such as `extra_layers`."""
+    """Return which experiments have a distance such as `extra_layers`."""
     options = sorted(files("cftransfer.conf").joinpath("experiment").iterdir(), key=lambda option: option.name)
     settings = {option.name.removesuffix(".yaml"): option.read_text("utf-8") for option in options}
     bring = [name for name, text in settings.items() if re.search(rf"^{re.escape(key)}:", text, re.MULTILINE)]

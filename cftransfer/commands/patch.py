@@ -1,4 +1,4 @@
-"""The base's spec out of a composed config, and the reference's: the experiment's patch on it."""
+"""The specs of base and reference from a composed config; the reference's is the base's with the patch."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from cftransfer.spec import PARTS, Spec
 
 
 def base_spec(cfg: DictConfig) -> Spec:
-    """Cut the spec of the base models out of a composed config."""
+    """Return the spec of the base models from a composed config."""
     for part in PARTS:
         if not isinstance(cfg[part], DictConfig):
             raise InputError(f"{part}={cfg[part]}: takes an option of conf/{part}")
@@ -24,16 +24,15 @@ def base_spec(cfg: DictConfig) -> Spec:
 
 
 def reference_spec(cfg: DictConfig) -> Spec:
-    """Merge the experiment's patch, `reference` less its `seeds`, onto the base's spec.
+    """Merge the experiment's patch, `reference` without `seeds`, onto the base's spec.
 
-    Raises InputError for a key that the base does not have, for a patch that changes nothing, and for a reference
-    that would be the base itself: each would be a transferability rate that means nothing. A whole
-    model, rule of rows, or perturbation in the patch (one with a `_target_`) replaces the base's. A model may be the
-    same, then of other seeds: the diagonal of a matrix.
+    Raises InputError for a key that the base lacks, for a patch that changes nothing, and for a reference that is the
+    base itself: the rate would be meaningless. A whole model, rule of rows, or perturbation in the patch (with a
+    `_target_`) replaces the base's. The patch may name the same model with other seeds: the diagonal of a matrix.
     """
     base = base_spec(cfg)
     if not isinstance(cfg.reference, DictConfig):
-        raise InputError(f"reference={cfg.reference}: takes a patch; reference.seeds=reference is the least")
+        raise InputError(f"reference={cfg.reference}: must be a mapping, for example reference.seeds=reference")
     patch = _resolved_patch(cfg)
     seeds = check_choice("reference.seeds", patch.pop("seeds", None))
     if "dataset" in patch:
@@ -45,7 +44,9 @@ def reference_spec(cfg: DictConfig) -> Spec:
     if patch and merged == base and not (_replaces(patch, "model") and seeds == "reference"):
         raise InputError(f"reference={json.dumps(patch)}: changes nothing; for other seeds alone use experiment=seed")
     if not patch and seeds == "base":
-        raise InputError("reference.seeds=base: without a patch the reference is the base; add one, or say reference")
+        raise InputError(
+            "reference.seeds=base: without a patch the reference is the base; add one, or reference.seeds=reference"
+        )
     return merged
 
 

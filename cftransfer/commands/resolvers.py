@@ -1,4 +1,4 @@
-"""The functions that configs call in formulas, as in `${add:${model.layers},2}`: all are registered here."""
+"""All functions for formulas in configs, as in `${add:${model.layers},2}`."""
 
 import os
 
@@ -6,17 +6,17 @@ from omegaconf import OmegaConf
 
 
 def add(*numbers: float) -> float:
-    """Return the sum, for settings that are given relative to another one."""
+    """Return the sum, for settings that are relative to another setting."""
     return sum(numbers)
 
 
 def grown(share: float, percent: float) -> float:
-    """Return a share after it has grown by `percent` of itself."""
+    """Return a share increased by `percent` of itself."""
     return share * (1 + percent / 100)
 
 
 def variable(name: str, default: str) -> str:
-    """Return a variable of the environment; an empty one counts as not set, unlike in `oc.env`."""
+    """Return an environment variable; an empty variable counts as unset, unlike in `oc.env`."""
     return os.environ.get(name) or default
 
 

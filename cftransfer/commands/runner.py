@@ -1,6 +1,6 @@
-"""What the commands share: one line for every mistake of the user, and a report at the end.
+"""The frame of all commands: one line for every mistake of the user, and a report at the end.
 
-Nothing heavy is imported here, so that --help and tab completion answer at once.
+Heavy imports are avoided here, so that --help and tab completion answer at once.
 """
 
 import os
@@ -34,26 +34,26 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 class OutputFolder(Callback):
-    """Remembers the folder of the jobs for `run_command`: Hydra makes the callback and tells the folder to it alone."""
+    """Remembers the folder of the jobs for `run_command`, because Hydra gives the folder only to its callbacks."""
 
-    last: ClassVar["OutputFolder | None"] = None  # of this process; None after --help
+    last: ClassVar["OutputFolder | None"] = None  # the last one in this process; None after --help
     path: Path
     sweep: bool
-    rated: bool  # whether its jobs have a rate to report on; those of train.py have none
-    reasons: ClassVar[dict[Path, str]] = {}  # why jobs have no result, as far as launchers know
+    rated: bool  # whether its jobs have a rate to report; jobs of train.py have none
+    reasons: ClassVar[dict[Path, str]] = {}  # why jobs have no result, if launchers know
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before a single job, for which it ignores the launcher."""
+        """Remember the folder; Hydra calls this before a single job, for which it ignores the launcher."""
         if (launcher := config.hydra.runtime.choices["hydra/launcher"]) in ("local", "slurm"):
             refuse(f"hydra/launcher={launcher}: launches sweeps; add -m (a sweep may have one job)")
         self._remember(config, config.hydra.run.dir, sweep=False)
         self._refuse_foreign_files()
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before the first job of a sweep."""
+        """Check and remember the sweep; Hydra calls this before its first job."""
         subdir = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index, call-overload]
         if Path(subdir).is_absolute() or ".." in Path(subdir).parts:
-            refuse(f"hydra.sweep.subdir={subdir}: leads out of the sweep's folder, where its jobs are looked for")
+            refuse(f"hydra.sweep.subdir={subdir}: leads out of the sweep's folder; choose a subfolder")
         many = config.hydra.sweeper.get("max_batch_size")
         if many is not None and many < 1:
             refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
@@ -61,7 +61,7 @@ class OutputFolder(Callback):
         for word in tasks:
             if word.startswith("sweep=") and "," in word:
                 refuse(f"{word}: takes one named sweep; give the command once for each")
-        with read_write(config.hydra), open_dict(config.hydra):  # for multirun.yaml, where reports look
+        with read_write(config.hydra), open_dict(config.hydra):  # for multirun.yaml, which reports read
             config.hydra.callbacks.output.jobs = _jobs_of(config.hydra)
         self._remember(config, config.hydra.sweep.dir, sweep=True)
         self._refuse_foreign_files()
@@ -71,9 +71,9 @@ class OutputFolder(Callback):
         OutputFolder.last = self
 
     def _refuse_foreign_files(self) -> None:
-        """Refuse a folder in which a user's own files would be replaced, before Hydra writes any of its own there."""
+        """Refuse a folder with a user's own files that would be replaced, before Hydra writes there."""
         try:
-            if not self.sweep:  # each job of a sweep looks at its own folder
+            if not self.sweep:  # each job of a sweep checks its own folder
                 own_files.check(self.path)
             if self.rated:
                 place.check(self.path)
@@ -81,7 +81,7 @@ class OutputFolder(Callback):
             refuse(str(error))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Hydra calls this where a job has run."""
+        """Note a failure; Hydra calls this after a job."""
         self.note_failure(config, job_return)
 
     @classmethod
@@ -98,21 +98,21 @@ class OutputFolder(Callback):
         return folder
 
     def jobs(self) -> list[Path]:
-        """Return the folders of jobs that have begun or ended, or that launchers know of.
+        """Return the folders of jobs that have begun or ended, or that launchers know.
 
-        A single job is in its own folder, whatever lies below it.
+        The folder of a single job is its own, even if other jobs lie below it.
         """
         if not self.sweep:
             return [self.path]
         begun = {path.parent.parent for path in self.path.rglob(".hydra/overrides.yaml")}
-        ended = {path.parent for path in self.path.rglob(RESULT)}  # with hydra.output_subdir=null, too
+        ended = {path.parent for path in self.path.rglob(RESULT)}  # also with hydra.output_subdir=null
         return sorted(begun | ended | set(self.reasons))
 
 
 def _jobs_of(settings: DictConfig) -> str | None:
-    """Return the digests of the jobs that Hydra's own sweeper makes of what was typed and of conf/sweep.
+    """Return the digests of the jobs that Hydra's own sweeper makes from the command and conf/sweep.
 
-    None if they are not known. They are one text, since Hydra copies settings often.
+    None if they are unknown. They are a single string, because Hydra copies settings often.
     """
     if not str(settings.sweeper._target_).endswith(".BasicSweeper"):
         return None
@@ -122,13 +122,13 @@ def _jobs_of(settings: DictConfig) -> str | None:
     try:
         overrides = parser.parse_overrides([*words, *plain_settings["overrides"]["task"]])
         (jobs,) = BasicSweeper.split_arguments(overrides, None)
-    except HydraException:  # as Hydra itself will say
+    except HydraException:  # Hydra itself will report it
         return None
     return " ".join(map(job_digest, jobs))
 
 
 def run_command(main: Callable[[], Any]) -> None:
-    """Run a Hydra command to its end, report on what its jobs have done, and exit with 1 if either failed.
+    """Run a Hydra command, report on its jobs, and exit with 1 if either failed.
 
     A mistake of the user ends in one line on stderr; with HYDRA_FULL_ERROR=1 it keeps its traceback.
     """
@@ -138,8 +138,8 @@ def run_command(main: Callable[[], Any]) -> None:
     full = os.environ.get(FULL_ERROR) == "1"
     if not _succeeds(lambda: check_words(sys.argv[1:]), full=full):
         sys.exit(1)
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # else only first or last
-    os.environ[FULL_ERROR] = "1"  # else Hydra prints an error of its own, over many lines, and exits
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra needs it up front
+    os.environ[FULL_ERROR] = "1"  # otherwise Hydra prints its own long error and exits
     succeeded = _succeeds(main, full=full)
     reported = _succeeds(lambda: _report(expected=succeeded), full=full)
     sys.exit(0 if succeeded and reported else 1)
@@ -148,7 +148,7 @@ def run_command(main: Callable[[], Any]) -> None:
 def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
     try:
         return action() is not False
-    except BrokenPipeError:  # the reader of a pipe has seen enough, as with `| head`
+    except BrokenPipeError:  # the reader closed the pipe, for example `| head`
         drop_stdout()
         sys.exit(141)
     except KeyboardInterrupt:  # before a job has begun, or a second time
@@ -166,12 +166,11 @@ def _succeeds(action: Callable[[], Any], *, full: bool) -> bool:
 
 
 def _report(*, expected: bool) -> bool:
-    """Report on jobs of which at least one has a rate; name those that failed, unless that has been said.
+    """Report on jobs if at least one has a rate; name failed jobs that are not in the report.
 
-    Returns whether every job that is known has a result. Raises InputError for a sweep that went well because it had no
-    jobs.
+    Returns whether every known job has a result. Raises InputError for a sweep without jobs.
 
-    expected: whether Hydra has ended well, as it does where a launcher lets jobs fail.
+    expected: whether Hydra ended without an error, as it does when a launcher lets jobs fail.
     """
     if (output := OutputFolder.last) is None:
         return True
@@ -188,12 +187,12 @@ def _report(*, expected: bool) -> bool:
     elif expected:
         _name(lost)
         if not results and not lost:
-            raise InputError("no job was run: what was swept over has no values, as a glob(…) that matches no option")
+            raise InputError("no job was run: a swept setting has no values; a glob(…) may match no option")
     return not lost
 
 
 def _is_in_report(job: Path) -> bool:
-    """Return whether a report finds the folder of a job without a result, and the reason in its log."""
+    """Return whether a report finds the folder of a failed job, and the reason in its log."""
     from cftransfer.jobs.read import why_failed
 
     return (job / ".hydra" / "overrides.yaml").exists() and why_failed(job) is not None

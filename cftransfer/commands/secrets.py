@@ -1,6 +1,6 @@
-"""Refuses keys and tokens in settings, which are written into configs, logs, tables, pages and W&B.
+"""Refuses keys and tokens in settings, because settings are written to configs, logs, tables, pages and W&B.
 
-A secret is recognised by the name that it is given to, and the two that W&B and SLURM keep in the environment by value.
+A secret is recognised by the name of its setting; the two that W&B and SLURM keep in the environment, by value.
 """
 
 import os
@@ -14,27 +14,27 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cftransfer.errors import InputError, refuse
 
-# Not tokenizers, and numbers of tokens.
+# Excludes tokenizers and numbers of tokens.
 NAME = (
     r"(?:(?:api|access|private)_?key|token(?!iz|s(?![a-z]))|passw|passphrase|secret|credential|jwt|(?<![a-z:])pwd)\w*"
 )
-# api_key=…, {password: …}, export MY_TOKEN=…; a name with a value that holds nothing is not refused.
+# api_key=…, {password: …}, export MY_TOKEN=…; a name with an empty value is allowed.
 GIVEN = re.compile(
     rf"""(?<![\w.])([\w.]*{NAME})["']?(?:=(?=[^\s=])|:\s*(?=\S))(?!(?:null|true|false|''|"")(?!\w))""", re.I
 )
-# Below dataset.features stand the columns of a table, which may be called token_count or passwd_age.
+# dataset.features has the columns of a table, which may have names like token_count or passwd_age.
 COLUMNS = re.compile(r"dataset\.features[.=].*")
 LOOKED_UP = re.compile(rf"\$\{{[^}},]*_?{NAME}", re.I)  # ${oc.env:MY_TOKEN}
 BY_VALUE = ("WANDB_API_KEY", "SLURM_JWT")
-SHORTEST = 8  # letters; a shorter value may stand in any word by chance
-WAY_OUT = "settings are written down; give it to wandb login or WANDB_API_KEY, and make a new one if it leaked"
+SHORTEST = 8  # letters; a shorter value may occur in any word by chance
+WAY_OUT = "settings are written to files; give it to wandb login or WANDB_API_KEY, and make a new one if it leaked"
 
 
 class RefuseSecrets(Callback):
-    """Looks through everything that was composed, Hydra's own settings included, before Hydra makes a folder."""
+    """Checks the whole composed config, including Hydra's own settings, before Hydra makes a folder."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Hydra calls this before a single job."""
+        """Check the config; Hydra calls this before a single job."""
         try:
             check_config(config)
         except InputError as error:
@@ -44,7 +44,7 @@ class RefuseSecrets(Callback):
 
 
 def check_words(words: Iterable[str]) -> None:
-    """Raise an InputError, which does not repeat it, for a key or token in the words of a command."""
+    """Raise an InputError for a key or token in the words of a command; the message does not repeat the secret."""
     for word in words:
         for name in BY_VALUE:
             secret = os.environ.get(name, "")
@@ -57,12 +57,12 @@ def check_words(words: Iterable[str]) -> None:
 
 
 def check_config(cfg: DictConfig) -> None:
-    """Raise the same for a composed config, whose formulas are not looked up."""
+    """Raise an InputError for a key or token in a composed config; formulas are not resolved."""
     check_words(OmegaConf.to_yaml(cfg).splitlines())
 
 
 def leaves(node: DictConfig | ListConfig, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield name and value of all settings, resolved one by one; those that cannot be resolved are left to the job."""
+    """Yield name and value of all settings, resolved one by one; skips settings that cannot be resolved."""
     keys: Iterable[Any] = node if isinstance(node, DictConfig) else range(len(node))
     for key in keys:
         part = f"{name}.{key}" if name else str(key)

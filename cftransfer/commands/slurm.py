@@ -1,4 +1,4 @@
-"""What hydra/launcher=slurm adds to submitit: clear mistakes, and an end on signals."""
+"""Additions of hydra/launcher=slurm to submitit: early checks, and a clean end on signals."""
 
 import logging
 import os
@@ -16,35 +16,35 @@ from cftransfer.settings import check_int
 
 log = logging.getLogger(__name__)
 
-# How often squeue is called, and for how many seconds: SLURM kills a job 30 s after it has told it to end.
+# Calls of squeue and seconds for each; SLURM kills a job 30 s after SIGTERM.
 TRIES, PATIENCE = 3, 5.0
 
 
 def check(launcher: DictConfig) -> None:
-    """Raise an InputError for what would fail later, or never, with a message that tells less."""
+    """Raise an InputError for settings that would fail later with a less clear message, or silently."""
     check_int("hydra.launcher.jobs_per_task", launcher.jobs_per_task, least=1)
     for program in ("sbatch", "srun"):
         if shutil.which(program) is None:
-            other = "start it where SLURM is, or take hydra/launcher=local"
-            raise InputError(f"hydra/launcher=slurm: there is no {program} on the PATH of this machine; {other}")
+            other = "start it on a machine with SLURM, or use hydra/launcher=local"
+            raise InputError(f"hydra/launcher=slurm: {program} is not on the PATH of this machine; {other}")
     minutes, delay = launcher.timeout_min, launcher.signal_delay_s
     if minutes * 60 <= delay:
-        reason = f"a job would be told to stop {delay} s before its end, which is at once"
+        reason = f"SLURM would stop a job {delay} s before its end, which is at once"
         way_out = f"give it more minutes, or less than {minutes * 60} as hydra.launcher.signal_delay_s"
         raise InputError(f"hydra.launcher.timeout_min={minutes}: {reason}; {way_out}")
 
 
 @cache
 def answer_signals() -> None:
-    """Answer the signals that end a task, once submitit has made SIGTERM do nothing but a line in the log.
+    """Handle the signals that end a task, after submitit has reduced SIGTERM to a line in the log.
 
-    Once in a process: its jobs share the answers.
+    Once per process, because its jobs share the handlers.
     """
     _Signals().listen()
 
 
 class _Signals:
-    """A task's answers to SIGTERM, and to the signal at which submitit requeues it; the first one counts."""
+    """A task's handlers of SIGTERM and of submitit's requeue signal; only the first signal counts."""
 
     def __init__(self) -> None:
         self.requeuing = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}")
@@ -56,22 +56,22 @@ class _Signals:
         signal.signal(self.requeuing, self.on_requeue)
 
     def on_requeue(self, number: int, frame: FrameType | None) -> None:
-        """Let submitit requeue the job and leave it; SLURM then also sends SIGTERM."""
+        """Let submitit requeue the job and end it; SLURM then also sends SIGTERM."""
         self.leaving = True
         if callable(self.requeue):
             self.requeue(number, frame)
 
     def on_end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Leave as on Ctrl-C: what is stored stays, no result.json is written, the W&B run is closed.
+        """End as on Ctrl-C: stored artifacts stay, no result.json is written, and the W&B run is closed.
 
-        A job that is to make room for another still runs for SLURM, which would take the end of its process for its
-        own: it requeues itself first, as at the end of its time.
+        A preempted job still counts as running in SLURM, which would take the end of its process for the end of the
+        job. It therefore requeues itself first, as at its time limit.
         """
         if self.leaving:
             return
         self.leaving = True
         if _makes_room():
-            log.warning("another job needs the place of this one, which is queued again and goes on where it was")
+            log.warning("another job needs the place of this job, which is queued again and goes on where it was")
             self.on_requeue(self.requeuing, frame)
         else:
             log.error("cancelled: stopped by SIGTERM, for example by scancel; a requeued job resumes by itself")
@@ -79,7 +79,7 @@ class _Signals:
 
 
 def _makes_room() -> bool:
-    """Return whether SLURM has this job still running; one that was cancelled or requeued it has not."""
+    """Return whether SLURM still lists this job as running, unlike a cancelled or requeued job."""
     words, said = ["squeue", "--noheader", "--format=%T", f"--jobs={_own_number()}"], ""
     for _ in range(TRIES):
         try:
@@ -96,7 +96,7 @@ def _makes_room() -> bool:
 
 
 def _own_number() -> str:
-    """Return what names this job alone: one task of an array has the array's number as its own."""
+    """Return the number of this job alone; SLURM_JOB_ID of one task in an array names the whole array."""
     if "SLURM_ARRAY_TASK_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ["SLURM_JOB_ID"]

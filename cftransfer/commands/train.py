@@ -1,4 +1,4 @@
-"""`python train.py`, `cftransfer train`: the models of one pool, into the store, and to a folder for others."""
+"""`python train.py`, `cftransfer train`: train the models of one pool into the store, and export them."""
 
 import hydra
 from omegaconf import DictConfig
@@ -9,10 +9,10 @@ from cftransfer.commands.runner import run_command
 
 @hydra.main(config_path="pkg://cftransfer.conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    """Train the models of a pool, or find them in the store; then export them if the config says so."""
+    """Train the models of a pool unless the store has them; then export them if `export` is set."""
     accuracy = _train(cfg)
     with logged_failure():
-        if cfg.export is not None:  # also where the job's folder has its result already
+        if cfg.export is not None:  # also if the job already has its result
             _export(cfg)
     return accuracy
 
@@ -35,5 +35,5 @@ def _export(cfg: DictConfig) -> None:
 
 
 def command() -> None:
-    """Run train.py to its end."""
+    """Run train.py."""
     run_command(main)

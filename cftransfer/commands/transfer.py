@@ -10,7 +10,7 @@ from cftransfer.commands.runner import run_command
 @hydra.main(config_path="pkg://cftransfer.conf", config_name="transfer", version_base="1.3")
 @job(metric="rate", models="replicates")
 def main(cfg: DictConfig, job: Job) -> None:
-    """Search counterfactuals on the bases, ask the references about them, and measure how many agree."""
+    """Search counterfactuals on the bases, try them on the references, and measure how many transfer."""
     from cftransfer.commands import experiment
     from cftransfer.commands.plan import plan
 
@@ -20,5 +20,5 @@ def main(cfg: DictConfig, job: Job) -> None:
 
 
 def command() -> None:
-    """Run transfer.py to its end: the jobs, then a report on them."""
+    """Run transfer.py: the jobs, then a report on them."""
     run_command(main)

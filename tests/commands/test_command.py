@@ -39,9 +39,9 @@ from cftransfer.errors import InputError, as_command
             ConfigCompositionException,
             "model.layers=2,4: has several values; add -m for a job with ",
         ),
-        ("–m", OverrideParseException, "–m: begins with a sign that is no hyphen; type -m"),
+        ("–m", OverrideParseException, "–m: begins with a sign that is not a hyphen; type -m"),
         ("—multirun", OverrideParseException, "type --multirun"),
-        ("“seed=1”", OverrideParseException, "“ and ‘ are no quotes here: seed=1"),
+        ("“seed=1”", OverrideParseException, "“ and ‘ are not quotes here: seed=1"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line(override, kind, said):

@@ -182,9 +182,9 @@ def test_progress_is_logged_now_and_then_and_at_the_end(monkeypatch, caplog):
     for job in range(10):
         progress.count("failed: too small" if job == 4 else None)
     assert caplog.messages == [
-        "jobs: 1 done, 0 failed, 9 left, which take about 0:00:36",
-        "jobs: 4 done, 0 failed, 6 left, which take about 0:00:24",
-        "jobs: 6 done, 1 failed, 3 left, which take about 0:00:12",
+        "jobs: 1 done, 0 failed, 9 left, about 0:00:36",
+        "jobs: 4 done, 0 failed, 6 left, about 0:00:24",
+        "jobs: 6 done, 1 failed, 3 left, about 0:00:12",
         "jobs: 9 done, 1 failed, 0 left",
     ]
 
@@ -303,7 +303,7 @@ def test_without_slurm_it_says_so_in_one_line(tmp_path):
     done = run_command(tmp_path, "transfer.py", "-m", "hydra/launcher=slurm", PATH=str(tmp_path))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("transfer.py: hydra/launcher=slurm: there is no sbatch on the PATH of this machine;")
+    assert line.startswith("transfer.py: hydra/launcher=slurm: sbatch is not on the PATH of this machine;")
 
 
 def test_without_the_extra_it_names_what_to_install(monkeypatch):
@@ -317,7 +317,7 @@ def test_without_the_extra_it_names_what_to_install(monkeypatch):
 
 def test_settings_of_a_task_that_make_no_sense_are_refused(monkeypatch):
     monkeypatch.setattr("shutil.which", str)
-    with pytest.raises(InputError, match=r"hydra.launcher.timeout_min=1: a job would be told to stop 60 s before"):
+    with pytest.raises(InputError, match=r"hydra.launcher.timeout_min=1: SLURM would stop a job 60 s before"):
         slurm_task.check(SimpleNamespace(jobs_per_task=1, timeout_min=1, signal_delay_s=60))
     with pytest.raises(InputError, match=r"hydra.launcher.jobs_per_task=0: takes a whole number ≥ 1"):
         slurm_task.check(SimpleNamespace(jobs_per_task=0, timeout_min=2, signal_delay_s=60))

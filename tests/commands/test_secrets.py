@@ -98,7 +98,7 @@ REFUSED = [
 def test_words_that_hold_a_secret_are_refused(word, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "planted-api-key")
     monkeypatch.setenv("SLURM_JWT", "planted-jwt")
-    with pytest.raises(InputError, match="takes no key or token; settings are written down") as caught:
+    with pytest.raises(InputError, match="takes no key or token; settings are written to files") as caught:
         check_words([word])
     assert "planted" not in str(caught.value)
 

@@ -209,13 +209,13 @@ def damaged(job, copy, name, change):
 
 CHANGES = {
     "its inputs are images": ("counterfactuals", lambda t: t.drop(columns=["x", "counterfactual"])),
-    "counterfactuals.parquet: has not the 2 columns": (
+    "counterfactuals.parquet: lacks the 2 columns": (
         "counterfactuals",
         lambda t: t.assign(x=[list(x)[:1] for x in t.x]),
     ),
     "counterfactuals.parquet cannot be read": ("counterfactuals", lambda t: t.drop(columns="target")),
     "transfers.parquet cannot be read": ("transfers", lambda t: t.drop(columns="transferred")),
-    "transfers.parquet is not of the same": ("transfers", lambda t: t.drop_duplicates(["base", "reference"])),
+    "transfers.parquet does not have the same": ("transfers", lambda t: t.drop_duplicates(["base", "reference"])),
     "--base 0: found no": ("counterfactuals", lambda t: t.assign(found=False)),
 }
 
@@ -234,7 +234,7 @@ def test_a_job_that_cannot_be_drawn_is_one_line(at_home, monkeypatch, capsys, tm
         (["nowhere"], "nowhere: no such folder"),
         (["store"], "store: holds no finished job of transfer.py"),
         (["older", "--base", "9"], "older: --base 9: no such base; there are: 0, 1"),
-        (["older", "--base", "1", "--reference", "0"], "older: --reference 0: base 1 did not meet it; it met: 1"),
+        (["older", "--base", "1", "--reference", "0"], "older: --reference 0: base 1 did not meet it, but met: 1"),
     ],
 )
 def test_a_mistake_is_one_line(at_home, monkeypatch, capsys, words, said):
