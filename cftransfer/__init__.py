@@ -1,7 +1,7 @@
 """cftransfer measures whether a counterfactual explanation found on one model still holds on another.
 
-search or judge, ask, measure: three steps over anybody's models, data and counterfactuals. Names are imported when they
-are first used, so that importing the package costs nothing.
+search or judge, ask, measure: three steps for any models, data and counterfactuals. Names are imported on first use, so
+importing the package costs nothing.
 """
 
 import importlib

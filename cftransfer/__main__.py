@@ -19,14 +19,14 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command that the first word names, with the other words."""
+    """Run the command named by the first word with the remaining words."""
     cores.wait_passively()
     print_in_any_encoding()
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
         print("usage: cftransfer COMMAND …\n\nDoes a counterfactual found on one model still hold on another?\n")
         print("\n".join(f"  {name:10}{about}" for name, (_, about) in COMMANDS.items()))
-        print("\n`cftransfer COMMAND --help` has the words of each.")
+        print("\n`cftransfer COMMAND --help` lists the options of each.")
         sys.exit(0 if words else 2)
     if words[0] not in COMMANDS:
         sys.exit(f"cftransfer: {words[0]}: no such command; there are: {', '.join(COMMANDS)}")

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever kills their writer, and however many writers there are."""
+"""Files that appear whole or not at all, even with several writers and if a writer is killed."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ TRIES = 3
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put `content` at `path` at once: a reader, or a crash, sees all of it or none.
+    """Write `content` to `path` atomically: a reader, or a crash, sees all of it or nothing.
 
-    What killed writers of this file have left beside it is removed. Should that be the part of one who is slow but
-    lives, as on another machine that was taken for dead, that one writes it again.
+    Partial files of killed writers are removed. If a partial file belonged to a slow but live writer, for example on
+    another machine, that writer starts again.
     """
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def parts(path: Path) -> list[Path]:
-    """Return what writers of a file, alive or dead, have written of it so far."""
+    """Return the partial files of a file's writers, alive or dead."""
     return sorted(path.parent.glob(f".{path.name}.*.part"))
 
 
@@ -45,15 +45,15 @@ def _replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:  # Ctrl-C, too
-        with suppress(OSError):  # what failed may be the folder itself
+    except BaseException:  # also Ctrl-C
+        with suppress(OSError):  # the folder itself may be the cause
             part.unlink()
         raise
 
 
 @contextmanager
 def disk(path: Path, *, instead: str = "choose another folder") -> Iterator[None]:
-    """Turn what a disk can do wrong while `path` is written into an InputError that names it, and a way out."""
+    """Turn an error of the disk while `path` is written into an InputError that names the path and a way out."""
     try:
         yield
     except OSError as error:
@@ -62,14 +62,14 @@ def disk(path: Path, *, instead: str = "choose another folder") -> Iterator[None
 
 
 def remedy(error: OSError) -> str:
-    """Return what helps where a file could not be written."""
+    """Return a remedy for a file that could not be written."""
     if error.errno in FULL:
         return "free some space there"
-    if error.errno == errno.EACCES:  # often another user's of the same group
-        return "make that place writable (once: chmod -R g+w, and from now on umask 002, where a group shares it)"
+    if error.errno == errno.EACCES:  # often a folder of another user in the group
+        return "make that place writable (for a group: once chmod -R g+w, and from now on umask 002)"
     return "make that place writable"
 
 
 def inside(folder: Path, path: Path) -> bool:
-    """Whether a file of a folder is one, and no link to elsewhere: what it says would be passed on."""
+    """Return whether `path` is a file inside the folder and not a link to elsewhere, since its content is passed on."""
     return path.is_file() and path.resolve().is_relative_to(folder.resolve())

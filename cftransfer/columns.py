@@ -1,4 +1,4 @@
-"""The tables that a job leaves, as those who only read them know them: no model is needed, nor torch."""
+"""Columns of a job's tables, for readers without models or torch."""
 
 import numpy as np
 import pandas as pd
@@ -6,13 +6,13 @@ import pandas as pd
 PAIR = ["base", "reference", "base_seed", "reference_seed"]
 CURVE = ["train_loss", "test_loss", "test_accuracy", "test_auroc"]  # of training, one row per epoch
 CONTROLS = ["control_random", "control_nearest", "control_prior"]
-INVALIDATION = "invalidation"  # of references under noisy execution, in tables of jobs that ask for it
+INVALIDATION = "invalidation"  # of references under noisy execution, in tables of jobs with `execution`
 
 
 def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
-    """Pairs → (bases, references), or (bases, 1) where each base has a reference of its own.
+    """Pairs → (bases, references), or (bases, 1) if each base has its own reference.
 
-    The row of a base on which nothing was found is NaN.
+    The row of a base without found counterfactuals is NaN.
     """
     nested = len(table) > 1 and bool((table.base == table.reference).all())
     wide = table.assign(reference=0) if nested else table
@@ -20,5 +20,5 @@ def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
 
 
 def counterfactual_key(table: pd.DataFrame) -> list[str]:
-    """Return the columns that name a counterfactual: base and factual, and proposal where a factual has several."""
+    """Return the columns that name a counterfactual: base and factual, and proposal if factuals have several."""
     return ["base", "factual", *(["proposal"] if "proposal" in table else [])]

@@ -4,19 +4,19 @@ import os
 
 
 def share() -> int:
-    """Return the cores of this process: those that it may run on, or fewer where OMP_NUM_THREADS says so."""
+    """Return the number of cores that this process may run on, or OMP_NUM_THREADS if that is smaller."""
     cores = len(os.sched_getaffinity(0))
     said = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(said)) if said.isdecimal() and int(said) else cores
 
 
 def wait_passively() -> None:
-    """Have OpenMP's threads sleep while they wait, instead of spinning on cores that others need.
+    """Make OpenMP's threads sleep while they wait, instead of spinning on cores that other processes need.
 
-    Every command calls it before torch is imported, which reads it once; the library sets no variable of its user's
-    environment. Two sweeps at once on two cores took 278 s with spinning threads, 15.5 s without.
+    Every command calls this before it imports torch, which reads the variable once; the library itself changes no
+    environment. Two simultaneous sweeps on two cores took 278 s with spinning threads, 15.5 s without.
     """
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
-        if os.environ.get(name) == "":  # means unset, but libgomp complains
+        if os.environ.get(name) == "":  # empty means unset, but libgomp complains
             del os.environ[name]
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

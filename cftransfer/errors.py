@@ -1,4 +1,4 @@
-"""The one kind of exception that the user can fix."""
+"""InputError, the one exception that a user can fix, and output that any terminal can print."""
 
 import errno
 import io
@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk; the last is a limit on the size of files
-LOGGED = "its traceback is in the log of its job"  # a note on an exception that has been logged
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of a full disk; the last is a limit on file size
+LOGGED = "its traceback is in the log of its job"  # note on a logged exception
 
 
 class InputError(ValueError):
     """Bad input: the message is one line that names the key or file and the way out.
 
-    The commands print it without a traceback and exit with 1. What files put into it cannot steer a terminal (`plain`).
+    The commands print it without a traceback and exit with 1. Text from files in it cannot control a terminal
+    (`plain`).
     """
 
     def __init__(self, message: str) -> None:
@@ -25,17 +26,17 @@ class InputError(ValueError):
 
 
 def print_in_any_encoding() -> None:
-    """Let a terminal without “ρ” or “–” show a question mark instead: printing must not fail after all work is done."""
+    """Print a question mark for signs that a terminal lacks, such as “ρ”: printing must not fail when all is done."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not None, as with >&-, nor one of a notebook
+        if isinstance(stream, io.TextIOWrapper):  # not None (>&-), nor a notebook's stream
             stream.reconfigure(errors="replace")
 
 
 @contextmanager
 def as_command(name: str) -> Iterator[None]:
-    """End a command as its users expect: a mistake of theirs is one line and exit status 1.
+    """Turn a mistake of the user into one line and exit status 1.
 
-    Somebody who has seen enough of what it prints, as with `| head`, makes no error.
+    A closed pipe (`| head`) is not an error.
     """
     print_in_any_encoding()
     try:
@@ -50,37 +51,37 @@ def as_command(name: str) -> Iterator[None]:
 
 @contextmanager
 def printing(done: str = "") -> Iterator[None]:
-    """Flush stdout at the end; InputError where its disk is full.
+    """Flush stdout at the end; InputError if its disk is full.
 
-    done: what that has not harmed.
+    done: a sentence on the work that is safe anyway.
     """
     try:
         yield
-        if sys.stdout is not None:  # as with >&-
+        if sys.stdout is not None:  # None with >&-
             sys.stdout.flush()
     except OSError as error:
-        if error.errno not in FULL or error.filename is not None:  # a file that is not stdout has a name
+        if error.errno not in FULL or error.filename is not None:  # only stdout has no file name
             raise
         drop_stdout()
         raise InputError(f"stdout: cannot be written ({error.strerror}); {done or 'free some space there'}") from error
 
 
 def drop_stdout() -> None:
-    """Drop what stdout still holds, and all that follows: Python would fail to write it once more, at the end."""
+    """Drop the buffer of stdout and all later output: Python would fail again when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def refuse(line: str) -> NoReturn:
-    """Print what is wrong and exit with 1, from where Hydra would make a warning of any exception: its callbacks."""
+    """Print an error and exit with 1; for Hydra's callbacks, where Hydra turns any exception into a warning."""
     print(plain(f"{Path(sys.argv[0]).name}: {line}"), file=sys.stderr)
     sys.exit(1)
 
 
 def plain(text: str) -> str:
-    """Return `text` as one line that any terminal prints as it is: what is not a letter or a sign is spelled out.
+    """Return `text` as one line that any terminal prints literally: invisible characters are escaped.
 
-    That is control characters (an escape begins what moves the cursor or renames the window), those that turn the
-    direction of writing, and halves of pairs, which no file can hold.
+    These are control characters (escape sequences move the cursor or rename the window), characters that change the
+    direction of writing, and lone surrogates, which no file can hold.
     """
     if text.isascii() and text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""Checks of settings: each raises an InputError that names the key, and says which values it takes."""
+"""Checks of settings: each raises an InputError that names the key and the allowed values."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 from cftransfer.errors import InputError
 
-# From … to … of settings that are whole numbers, and the values of others: whatever function reads them takes no more,
-# and a command refuses the rest at once. A function may take less, and has to check itself whether it takes null.
+# Ranges of whole numbers, and choices of other settings. No function accepts more, so commands refuse other values at
+# once. A function may accept less, and has to check null itself.
 WHOLE: dict[str, tuple[int, int | None]] = {
     "seed": (0, 10**12),  # a model's seed has 63 bits
     "samples": (1, None),
@@ -16,7 +16,7 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "replicates.references": (1, 1000),
     "execution.draws": (1, 1000),
     "population.size": (1, 1000),
-    "trainer.threads": (1, 1024),  # more are seldom allowed to a process, and no machine has the cores
+    "trainer.threads": (1, 1024),  # a process is seldom allowed more, and no machine has as many cores
     "training.epochs": (1, None),
     "training.batch_size": (1, None),
     "rows.count": (0, None),
@@ -61,9 +61,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 def check_keys(part: str, settings: Any, names: Sequence[str], *, required: Sequence[str] | None = None) -> None:
-    """Raise an InputError unless `settings` is a mapping with exactly the keys `names`: others are mistakes.
+    """Raise an InputError unless `settings` is a mapping with only the keys `names`.
 
-    required: those that it must have; all by default.
+    required: the keys that it must have; all by default.
     """
     if not isinstance(settings, Mapping):
         raise InputError(f"{part}={settings}: takes the keys {', '.join(names)}")
@@ -84,9 +84,9 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def check_int(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
-    """Return `value` if it is a whole number in [least, most], else raise an InputError that names the key.
+    """Return `value` if it is a whole number in [least, most], otherwise raise an InputError that names the key.
 
-    least, most: by default those of `WHOLE`.
+    least, most: by default from `WHOLE`.
     """
     known = WHOLE.get(name, (0, None))
     least, most = known[0] if least is None else least, known[1] if most is None else most
@@ -102,16 +102,16 @@ def check_int(name: str, value: Any, *, least: int | None = None, most: int | No
 
 
 def check_float(name: str, value: Any, *, inside: str, among: Callable[[float], bool]) -> float:
-    """Return `value` if it is a number for which `among` holds, else raise an InputError that says `inside`."""
+    """Return `value` if it is a number with among(value), otherwise raise an InputError that says `inside`."""
     if isinstance(value, bool) or not isinstance(value, Real) or not among(float(value)):
         raise InputError(f"{name}={value}: takes a number {inside}")
     return float(value)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any] | None = None) -> Any:
-    """Return `value` if it is one of `choices`, else raise an InputError that lists them as YAML would.
+    """Return `value` if it is one of `choices`, otherwise raise an InputError that lists them in YAML's spelling.
 
-    choices: by default those of `CHOICES`.
+    choices: by default from `CHOICES`.
     """
     choices = CHOICES[name] if choices is None else choices
     if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):

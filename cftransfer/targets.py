@@ -2,7 +2,7 @@
 
 `_target_: mlp` in a model's config names the function `mlp` of `cftransfer/models/mlp.py`, or of `sklearn_models.py`,
 or of an installed package that offers it as an entry point (`cftransfer.models`, `cftransfer.methods`,
-`cftransfer.datasets`). A config may be a stranger's, or come out of a result.json: it can name nothing else. Keys hash
+`cftransfer.datasets`). A config may come from a stranger or from a result.json, and can name nothing else. Keys hash
 these names, so that files may move without orphaning a store.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 from cftransfer.errors import InputError
 from cftransfer.settings import check_keys
 
-MODULES = {  # of each part: the modules in which a name is looked for
+MODULES = {  # part → the modules in which a name is looked up
     "dataset": ("cftransfer.data.{name}",),
     "model": ("cftransfer.models.{name}", "cftransfer.models.sklearn_models"),
     "counterfactual": ("cftransfer.counterfactuals.{name}",),
@@ -32,7 +32,7 @@ ENTRY_POINTS = {
     "model": "cftransfer.models",
     "counterfactual": "cftransfer.methods",
 }
-# What each function of a part takes.
+# Part → the parameter that identifies its functions.
 TAKES = {
     "dataset": "folder",
     "model": "input_shape",
@@ -40,7 +40,7 @@ TAKES = {
     "rows": "random",
     "perturbation": "network",
 }
-# What the project ships. Its code changes with FORMAT (spec.py); the source of all other code is a part of its keys.
+# Functions that the project ships. Their code changes with FORMAT (spec.py); other code is in the keys by its source.
 OWN = {
     "dataset": {
         "acs_employment", "cifar10_airplane", "compas", "image_folder", "imagenet_orange", "moons", "openml", "sklearn",
@@ -69,10 +69,10 @@ def call_target(
 ) -> Any:
     """Call the function that `settings._target_` names with the other settings.
 
-    InputError, naming it, for a setting that the function does not take, or lacks.
+    InputError, naming the setting, for an unknown or a missing setting.
 
-    offered: what it gets if its signature asks for it by name.
-    complete: whether all of its settings have to be there, as in a config; else those without a default.
+    offered: arguments that the function gets if its signature names them.
+    complete: whether all its settings must be given, as in a config; otherwise only those without a default.
     """
     function = target_function(part, settings)
     options = {name: value for name, value in settings.items() if name != "_target_"}
@@ -90,7 +90,7 @@ def parameters(part: str, settings: Mapping[str, Any]) -> Mapping[str, inspect.P
 
 
 def target_function(part: str, settings: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return the function that `settings._target_` names; InputError unless it is one of the part's."""
+    """Return the function that `settings._target_` names; InputError unless it belongs to the part."""
     name = settings.get("_target_")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"{part}._target_={name}: takes one of the names of {part}s: {', '.join(_names(part))}")
@@ -101,10 +101,10 @@ def target_function(part: str, settings: Mapping[str, Any]) -> Callable[..., Any
 
 
 def source_of(part: str, settings: Mapping[str, Any]) -> str:
-    """Return what identifies the code of a function that the project does not ship; "" for one that it does.
+    """Return the identity of a function's code; "" for a function that the project ships.
 
-    It is a hash of the function's whole file, in 16 hex digits: the store must not serve the weights of a network that
-    has been edited since.
+    It is a hash of the function's whole file, in 16 hex digits: the store must not serve weights of a network that was
+    edited later.
     """
     function = target_function(part, settings)
     return "" if settings["_target_"] in OWN[part] else _source(function)
@@ -112,7 +112,7 @@ def source_of(part: str, settings: Mapping[str, Any]) -> str:
 
 @cache
 def _source(function: Callable[..., Any]) -> str:
-    """Hash the file of a function, once: an edit while the process runs does not change the code that runs."""
+    """Return the hash of a function's file, computed once: an edit does not change the code of a running process."""
     return hashlib.sha256(Path(str(inspect.getsourcefile(function))).read_bytes()).hexdigest()[:16]
 
 
@@ -123,7 +123,7 @@ def _function(part: str, name: str) -> Callable[..., Any]:
         if importlib.util.find_spec(module) is not None:
             function = getattr(importlib.import_module(module), name, None)
             if inspect.isfunction(function) and function.__module__ == module:
-                _source(function)  # as it is now
+                _source(function)  # hashed now, before an edit
                 return function
     for entry in (entry for entry in _offered(part) if entry.name == name):
         try:
@@ -135,7 +135,7 @@ def _function(part: str, name: str) -> Callable[..., Any]:
         if inspect.isfunction(function):
             _source(function)
             return function
-        raise InputError(f"{part}._target_={name}: the entry point {entry.value} is no function")
+        raise InputError(f"{part}._target_={name}: the entry point {entry.value} is not a function")
     raise InputError(f"{part}._target_={name}: no such {part}; there are: {', '.join(_names(part))}")
 
 
@@ -145,5 +145,5 @@ def _offered(part: str) -> list[EntryPoint]:
 
 
 def _names(part: str) -> list[str]:
-    """Return the names that a part has: what the project ships, and what installed packages offer."""
+    """Return the names of a part, from the project and from installed packages."""
     return sorted({*OWN[part], *(entry.name for entry in _offered(part))})

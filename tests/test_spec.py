@@ -98,7 +98,7 @@ def test_a_patch_moves_the_reference_alone():
         (["reference.seeds=both"], "takes one of reference, base"),
         (["+reference.dataset.split_seed=1"], "reference.dataset"),
         (["+reference.model=cnn"], "reference.model=cnn: takes keys of model"),
-        (["reference=null"], "reference=None: takes a patch"),
+        (["reference=null"], "reference=None: must be a mapping"),
         (["~reference.seeds"], "reference.seeds=None: takes one of"),
     ],
 )

@@ -90,7 +90,7 @@ def test_the_source_of_code_that_is_not_ours_identifies_it(installed):
     ("name", "said"),
     [
         ("no_model", "makes no model"),
-        ("constant", "the entry point their_package:CONSTANT is no function"),
+        ("constant", "the entry point their_package:CONSTANT is not a function"),
         ("absent", "the entry point their_package:nothing cannot be loaded"),
         ("their_package.mine", "takes one of the names of models"),
         ("their_package:mine", "takes one of the names of models"),

@@ -45,8 +45,8 @@ def betarce(
     1 + models − a). A point is robust if the (1 − credibility) / 2 quantile is at least `delta` (their δ and α), that
     is if at least `agreeing` models agree, and if the base gives the target at least the `confidence`. Shells grow
     around the counterfactual of `start`, as in `growing_spheres`, until one has a robust point; the robust point
-    nearest to the factual is returned. iterations: half for `start`, half for draws in the shells. The paper leaves the
-    prior open; its code uses Jeffreys' prior, under which the quantile is a little higher.
+    nearest to the factual is returned. iterations: half for `start`, half for draws in the shells. The authors leave
+    the prior open; their code uses Jeffreys' prior, under which the quantile is a little higher.
 
     >>> agreeing(32, delta=0.8, credibility=0.9)
     30

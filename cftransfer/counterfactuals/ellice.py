@@ -41,8 +41,8 @@ def ellice(
     target's lead is at least θ̂ᵀφ − √(2ε φᵀH⁻¹φ) (`worst_lead`). Minimises softplus(−worst
     lead) + distance_weight · ‖x′ − x‖² by Adam steps of size `lr` from x′ = x. A row is done at the first x′ where the
     worst lead is above 0 and the model gives the target at least the `confidence`. ε is `loss_share` of the mean loss.
-    With K ≥ 3 classes, the worst lead is the least of these bounds over the other classes. As in the paper, θ̂ is taken
-    for the minimum of the loss; training may have stopped short of it. arXiv 2602.07674.
+    With K ≥ 3 classes, the worst lead is the least of these bounds over the other classes. As by the authors, θ̂ is
+    taken for the minimum of the loss; training may have stopped short of it. arXiv 2602.07674.
 
     >>> from cftransfer import search
     >>> base = torch.nn.Linear(1, 1)

@@ -31,7 +31,7 @@ def roar(
     known: it lowers the target's logit by delta (‖φ(x′)‖₁ + 1), where φ are the features that the layer sees. If every
     class has weights of its own, it also raises another class's logit by as much. A row is done at the first x′ that
     keeps its class under the worst δ and to which the model itself gives at least the `confidence`. For linear models φ
-    is x, and this is the paper's problem. For networks the authors fit a linear model around x (LIME); its worst case
+    is x, and this is the authors' problem. For networks the authors fit a linear model around x (LIME); its worst case
     says little about the network and misses the network's own boundary. The last layer is part of the network, and its
     worst case is exact. The authors minimise to the end; this stops at the first success.
 
