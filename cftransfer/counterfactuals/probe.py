@@ -79,5 +79,5 @@ def invalidation_rate(leading: Tensor, spread: Tensor) -> Tensor:
 
 def _slope(leading: Tensor, moving: Tensor) -> Tensor:
     """Return ‖∇ lead‖₂, (n,), differentiable."""
-    (slope,) = torch.autograd.grad(leading.sum(), moving, create_graph=True)  # rows do not meet
+    (slope,) = torch.autograd.grad(leading.sum(), moving, create_graph=True)  # rows stay apart
     return slope.flatten(1).norm(dim=1)

@@ -31,7 +31,7 @@ def spelled(value: Any) -> str:
 
 
 def codes(values: pd.Series, categories: Sequence[Any]) -> np.ndarray:
-    """(n,) cells → (n,) places in `categories` by their spelling, EMPTY for an empty cell, UNKNOWN for other values."""
+    """(n,) cells → (n,) indices in `categories` by spelling, EMPTY for an empty cell, UNKNOWN for other values."""
     places, different = pd.factorize(values.astype(object), use_na_sentinel=True)
     known = {spelled(category): place for place, category in enumerate(categories)}
     found = [EMPTY if spelled(value) == "" else known.get(spelled(value), UNKNOWN) for value in different]

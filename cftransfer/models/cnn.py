@@ -58,7 +58,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 class _ChannelsLast(nn.Sequential):
     """Modules that get images in the channels_last layout, which suits the CPU's kernels.
 
-    Pooling is seven times as fast, convolution by a fifth; GroupNorm is half as fast. Numbers move by rounding.
+    Pooling is seven times as fast and convolution a fifth faster, but GroupNorm half as fast. Numbers move by rounding.
     """
 
     def forward(self, x: Tensor) -> Tensor:

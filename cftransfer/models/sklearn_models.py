@@ -174,10 +174,11 @@ def svm(*, C: float = 1.0, gamma: float | str = "scale", input_shape: tuple[int,
 
 
 def knn(*, n_neighbors: int = 25, input_shape: tuple[int, ...], outputs: int = 1) -> SklearnModel:
-    """Vote of the `n_neighbors` ≥ 1 nearest (L2) training rows; a tie is the lowest class. Every seed gives the same.
+    """Vote of the `n_neighbors` ≥ 1 nearest (L2) training rows; a tie is the lowest class.
 
     Among equally distant rows the k-d tree's order decides, for each row separately. scikit-learn's brute force
     multiplies matrices, and its rounding, and thus the neighbours among many equal rows (COMPAS), depends on the batch.
+    Every seed gives the same model.
     """
     from sklearn.neighbors import KNeighborsClassifier
 

@@ -62,7 +62,7 @@ def drop(y: Tensor, *, count: int, share: float | None, draw: int, random: Calla
 
 
 def part(y: Tensor, *, share: float, draw: int, random: Callable) -> TrainingRows:  # noqa: ARG001
-    """A `share` of the rows in (0, 1]; a larger part holds every smaller part of the same seed."""
+    """A `share` of the rows in (0, 1]; with one seed, a larger part includes every smaller part."""
     if _share("rows.share", share, one=True) == 0:
         raise InputError("rows.share=0: leaves no row to train on; takes more")
     order = random().permutation(len(y))

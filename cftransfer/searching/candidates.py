@@ -68,7 +68,7 @@ class Counterfactuals:
     if entry i is for factual i.
     no_row: (n,) bool, whether the training split lacks a row that the method needs; None for methods without such rows.
     base, space: the model and the space that they were found with; None if read from a store.
-    generating: the models that the method searched on beside the base; they cannot be asked as references.
+    generating: the models that the method searched on in addition to the base; they cannot be references.
     framed: whether the factuals came as a DataFrame.
     settings: how they were made: method, constraints and the method's own settings.
     """
