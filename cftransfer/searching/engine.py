@@ -111,7 +111,7 @@ def proposed(
 ) -> Candidates:
     """Return the proposals of a method.
 
-    The method gets those of constraint, space, background and generating that its signature names.
+    Passes constraint, space, background and generating if the method's signature names them.
 
     complete: whether every setting of the method has to be given, as in a config.
     """
