@@ -631,7 +631,7 @@ def test_labels_of_odd_types_are_one_line_or_right():
         ({"classes": ["a", "a"]}, "one name each"),
         (
             {"space": cft.FeatureSpace((cft.Feature(name="p", kind="continuous", low=0, high=50),) * 1)},
-            "2 columns, and the space 1",
+            "2 columns, but the space has 1",
         ),
         (
             {"space": cft.FeatureSpace(tuple(cft.Feature(name=n, kind="continuous", high=50) for n in "pq"))},

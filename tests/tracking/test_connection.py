@@ -72,7 +72,7 @@ def test_the_project_may_come_from_the_environment(monkeypatch, value, project):
 def test_an_address_of_the_server_with_a_password_is_refused_and_not_repeated(monkeypatch, tmp_path, address):
     monkeypatch.setenv("WANDB_BASE_URL", address)
     for ask in (lambda: connection.checked(SETTINGS), lambda: tracking_main._done("sync", {"folder": [tmp_path]})):
-        with pytest.raises(InputError, match=r"^WANDB_BASE_URL: takes no user .* WANDB_API_KEY$"):
+        with pytest.raises(InputError, match=r"^WANDB_BASE_URL: must not hold a user .* WANDB_API_KEY$"):
             ask()
     assert connection.checked({**SETTINGS, "mode": "disabled"})
     monkeypatch.setenv("WANDB_BASE_URL", "https://example.org/a@b")
