@@ -18,14 +18,15 @@ SEARCHES = {
 }
 MEANINGS = {
     "none": "moves every feature freely, which is the paper's own search",
-    "box": "keeps every feature within its range in the training data",
-    "possible": "accepts possible inputs only: ranges as in the training data, whole numbers, one category each",
-    "actionable": "accepts only possible inputs that a person could reach",
+    "box": "keeps each feature within its range in the training data",
+    "possible": "ends only at inputs that can exist: within the ranges of the training data, whole numbers where the "
+    "feature has them, one category for each categorical feature",
+    "actionable": "ends only at inputs that can exist and that a person could reach",
 }  # of counterfactual.constraints
 
 
 def dataset_name(key: str) -> str:
-    """Return the data set's name; several keys, separated by commas, give several names; a key of nobody's stays."""
+    """Return the data set's name; several keys, separated by commas, give several names; an unknown key stays."""
     return ", ".join(DATASETS.get(name, name) for name in key.split(","))
 
 

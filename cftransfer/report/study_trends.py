@@ -21,6 +21,8 @@ from cftransfer.report.study_running import Outcome, Part, Study
 from cftransfer.report.verdict_words import direction
 
 SHOWN = ("rate", "agreement", "found", "distance L2", "random", "found as bytes")
+TRENDS = ["experiment", "data set", "search", "first rate", "last rate", "change (95 % interval)", "p (Holm)"]
+TRENDS += ["p of lack of fit (Holm)", "verdict"]
 COLUMNS = {head: (PAGE[head][0], "") for head in SHOWN}
 
 
@@ -40,15 +42,13 @@ def write_trends(outcomes: Sequence[Outcome], path: Path, *, study: Study) -> No
         template="study.md.j2",
         study=study,
         name=path.stem,
-        datasets=list(
-            dict.fromkeys(dataset_of(job, outcome.dataset) for outcome in outcomes for job in outcome.jobs.jobs)
-        ),
+        datasets=" and ".join(dict.fromkeys(dataset_of(job, dataset) for job, dataset in every)),
         searches=[search_meaning(key) for key in dict.fromkeys(constraints_of(job) for job, _ in every) if key],
-        overall=_overall(study, told),
-        answers=[_answer(part, told) for part in study.parts if any(row["part"] == part for row in told)],
+        answers=_answers(study, told),
         parts=[(part, [row for row in told if row["part"] == part]) for part in study.parts],
         told=told,
         trends=len(found),
+        trend_heads=TRENDS,
         images=_about([job for job, _ in every]),
         named=dataset_name,
         elapsed=_elapsed(outcomes),
@@ -66,18 +66,19 @@ def _elapsed(outcomes: Sequence[Outcome]) -> float:
     return (max(o.began + o.seconds for o in outcomes) - min(o.began for o in outcomes)) / 60
 
 
-def _overall(study: Study, told: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the answer to the study's overall question; None for studies, or pages, without one."""
+def _answers(study: Study, told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each question of the study with its answer, the overall one first."""
+    answers = []
     rows = [row for row in told if row["part"].overall_at is not None]
-    if not study.overall[0] or not rows:
-        return None
-    said, lines = overall([one for row in rows for one in row["series"]], rows[0]["part"].overall_at)
-    return {"asks": study.overall[0], "expects": study.overall[1], "answer": said, "evidence": lines}
-
-
-def _answer(part: Part, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    some = [one for row in told if row["part"] == part for one in row["series"]]
-    return {"part": part, "answer": answer(part, some), "evidence": evidence(some)}
+    if study.overall[0] and rows:
+        said, lines = overall([one for row in rows for one in row["series"]], rows[0]["part"].overall_at)
+        answers.append({"asks": study.overall[0], "expects": study.overall[1], "answer": said, "evidence": lines})
+    for part in study.parts:
+        some = [one for row in told if row["part"] == part for one in row["series"]]
+        if some:
+            own = {"answer": answer(part, some), "evidence": evidence(some)}
+            answers.append({"asks": part.asks, "expects": part.expects, **own})
+    return answers
 
 
 def _told(outcome: Outcome, bends: Sequence[float], out: Path) -> dict[str, Any]:
