@@ -92,7 +92,7 @@ def trend(jobs: Jobs, lines: Sequence[Line], *, names: Mapping[str, str] | None 
     for axes, panel in zip(places, jobs.panels, strict=False):
         _panel(axes, panel, [line for line in lines if line.panel is panel], names or {})
         if unit and panel.knob:
-            axes.set_xlabel(unit)
+            axes.set_xlabel(f"{unit} (log2 scale)" if panel.doubling else unit)
         if len(jobs.panels) > 1:
             axes.set_title(panel.experiment, loc="left", fontweight="bold", fontsize=10)
     if len(jobs.panels) == 1 and len(lines) == 1:

@@ -74,7 +74,7 @@ TABULAR_PARTS = (
         asks="Do more counterfactuals hold if the search goes on until the base is more confident?",
         expects="not in the paper; we expect yes",
         expected=1,
-        unit="probability on the base",
+        unit="confidence of the base",
     ),
 )
 
@@ -95,7 +95,7 @@ IMAGE_PARTS = (
         asks="Do more counterfactuals hold if the search goes on until the base is more confident?",
         expects="not in the paper; we expect yes",
         expected=1,
-        unit="probability on the base",
+        unit="confidence of the base",
         beside=("compas",),
         overall_at=0.5,
     ),

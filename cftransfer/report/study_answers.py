@@ -82,17 +82,18 @@ def evidence(some: Sequence[Series]) -> list[str]:
     return _by_search([(one.search, f"{one.dataset} {_of_trend(one)}") for one in some])
 
 
-def overall(some: Sequence[Series], at: float | None) -> tuple[str, list[str]]:
+def overall(part: Part, some: Sequence[Series]) -> tuple[str, list[str]]:
     """Return whether counterfactuals transfer at all, more often than random changes, and the numbers by search.
 
-    at: the value of the knob whose nearest point is taken, None for the first.
+    Of every series, the point nearest to `part.overall_at` counts.
     """
-    points = [min(one.points, key=lambda point: 0 if at is None else abs(point.x - at)) for one in some]
+    at = part.overall_at or 0.0
+    points = [min(one.points, key=lambda point: abs(point.x - at)) for one in some]
     rates, random = [[point.job.metrics.get(name) for point in points] for name in ("rate", "control_random")]
     above = sum((point.job.metrics.get("rate_minus_random_low") or 0) > 0 for point in points)
     word = "Yes" if above == len(points) else f"Shown in {above} of {len(points)} cases" if above else "Not shown"
     said = (
-        f"{word}: on another model of the same design, {_range(rates)} of the counterfactuals hold, "
+        f"{word}: on another model of the same design ({points[0].x:g} {part.unit}), {_range(rates)} of the counterfactuals hold, "
         f"beside {_range(random)} of random changes of the same length."
     )
     lines = [(one.search, f"{one.dataset} {_of_rate(point)}") for one, point in zip(some, points, strict=True)]

@@ -71,7 +71,7 @@ def _answers(study: Study, told: Sequence[dict[str, Any]]) -> list[dict[str, Any
     answers = []
     rows = [row for row in told if row["part"].overall_at is not None]
     if study.overall[0] and rows:
-        said, lines = overall([one for row in rows for one in row["series"]], rows[0]["part"].overall_at)
+        said, lines = overall(rows[0]["part"], [one for row in rows for one in row["series"]])
         answers.append({"asks": study.overall[0], "expects": study.overall[1], "answer": said, "evidence": lines})
     for part in study.parts:
         some = [one for row in told if row["part"] == part for one in row["series"]]

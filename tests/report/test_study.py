@@ -14,6 +14,7 @@ from photos import put_cifar10
 from test_collect import write_job
 
 from cftransfer.report.collect import jobs, judged, lines
+from cftransfer.report.figures import trend
 from cftransfer.report.study import STUDIES, TABULAR_PARTS, write
 from cftransfer.report.study_answers import Series, answer, evidence, overall, tally, verdict
 from cftransfer.report.study_running import Outcome, combined
@@ -124,16 +125,16 @@ def test_whether_counterfactuals_transfer_at_all_goes_by_random_changes(tmp_path
         job.metrics["rate_minus_random_low"] = 0.2
     some = series_of(outcome)
     at = [round(one.points[1].job.metrics["rate"], 3) for one in some]
-    said, told = overall(some, 4)
+    said, told = overall(PARTS["seed"], some)
     assert said.startswith(
         f"Yes: on another model of the same design, {min(at):.3f} to {max(at):.3f}".replace("0.", ".")
     )
     assert len(told) == 2
     assert all("random .500" in line for line in told)
     some[0].points[1].job.metrics["rate_minus_random_low"] = -0.1
-    assert overall(some, 4)[0].startswith("Shown in 1 of 2 cases:")
+    assert overall(PARTS["seed"], some)[0].startswith("Shown in 1 of 2 cases:")
     some[1].points[1].job.metrics["rate_minus_random_low"] = None
-    assert overall(some, 4)[0].startswith("Not shown:")
+    assert overall(PARTS["seed"], some)[0].startswith("Not shown:")
 
 
 def test_continued_training_says_what_the_first_epoch_costs(tmp_path):
@@ -182,6 +183,23 @@ def test_answers_go_by_the_p_of_the_page(tmp_path):
     text = write(weak, tmp_path / "out", name="tabular").read_text()
     assert answers_on(text)[PARTS["seed"].asks][0].startswith("Undecided:")
     assert len(re.findall(r"\| 0\.09 \| \S+ \| undecided \|$", text, re.MULTILINE)) == 3
+
+
+def test_the_answers_stand_before_every_figure(tmp_path):
+    """A reader of the first screen has the answer to each question."""
+    text = write([swept(tmp_path, "seed", -0.1)], tmp_path / "out", name="tabular").read_text()
+    assert 0 < text.index(PARTS["seed"].asks) < text.index("![") < text.index("## How to read")
+    assert text.index(PARTS["seed"].asks) < 2500  # characters: about one screen
+    assert text.count("F. Hüttemann") == 1
+
+
+def test_a_figure_names_its_series_and_its_axis(tmp_path):
+    outcome = swept(tmp_path, "seed", -0.1, searches=("none", "possible"))
+    names = {line.label: name for line, name in zip(outcome.lines, ("free", "possible only"))}
+    figure = trend(outcome.jobs, outcome.lines, names=names, unit="hidden layers")
+    (legend,) = figure.legends
+    assert {"free", "possible only"} <= {text.get_text() for text in legend.get_texts()}
+    assert figure.axes[0].get_xlabel() == "hidden layers"
 
 
 def test_a_later_setting_replaces_an_earlier_one():
