@@ -93,8 +93,8 @@ def overall(part: Part, some: Sequence[Series]) -> tuple[str, list[str]]:
     above = sum((point.job.metrics.get("rate_minus_random_low") or 0) > 0 for point in points)
     word = "Yes" if above == len(points) else f"Shown in {above} of {len(points)} cases" if above else "Not shown"
     said = (
-        f"{word}: on another model of the same design ({points[0].x:g} {part.unit}), {_range(rates)} of the counterfactuals hold, "
-        f"beside {_range(random)} of random changes of the same length."
+        f"{word}: on another model of the same design ({points[0].x:g} {part.unit}), {_range(rates)} of the "
+        f"counterfactuals hold, beside {_range(random)} of random changes of the same length."
     )
     lines = [(one.search, f"{one.dataset} {_of_rate(point)}") for one, point in zip(some, points, strict=True)]
     return said, _by_search(lines)

@@ -42,7 +42,7 @@ def write_trends(outcomes: Sequence[Outcome], path: Path, *, study: Study) -> No
         template="study.md.j2",
         study=study,
         name=path.stem,
-        datasets=" and ".join(dict.fromkeys(dataset_of(job, dataset) for job, dataset in every)),
+        datasets=_listed([dataset_of(job, dataset) for job, dataset in every]),
         searches=[search_meaning(key) for key in dict.fromkeys(constraints_of(job) for job, _ in every) if key],
         answers=_answers(study, told),
         parts=[(part, [row for row in told if row["part"] == part]) for part in study.parts],
@@ -59,6 +59,12 @@ def _about(every: Sequence[Job]) -> dict[str, str]:
     """Return which images were taken of each data set of images, in words."""
     told = {dataset_of(job, ""): job.result.data.get("about", "") for job in every}
     return {dataset: about for dataset, about in told.items() if about}
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return each name once: A, B and C."""
+    *others, last = dict.fromkeys(names)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _elapsed(outcomes: Sequence[Outcome]) -> float:

@@ -16,7 +16,7 @@ from test_collect import write_job
 from cftransfer.report.collect import jobs, judged, lines
 from cftransfer.report.figures import trend
 from cftransfer.report.study import STUDIES, TABULAR_PARTS, write
-from cftransfer.report.study_answers import Series, answer, evidence, overall, tally, verdict
+from cftransfer.report.study_answers import Series, answer, evidence, overall, share, tally, verdict
 from cftransfer.report.study_running import Outcome, combined
 
 PARTS = {part.name: part for part in TABULAR_PARTS}
@@ -126,9 +126,8 @@ def test_whether_counterfactuals_transfer_at_all_goes_by_random_changes(tmp_path
     some = series_of(outcome)
     at = [round(one.points[1].job.metrics["rate"], 3) for one in some]
     said, told = overall(PARTS["seed"], some)
-    assert said.startswith(
-        f"Yes: on another model of the same design, {min(at):.3f} to {max(at):.3f}".replace("0.", ".")
-    )
+    ends = f"{share(min(at))} to {share(max(at))}"
+    assert said.startswith(f"Yes: on another model of the same design (4 hidden layers), {ends} of the counterfactuals")
     assert len(told) == 2
     assert all("random .500" in line for line in told)
     some[0].points[1].job.metrics["rate_minus_random_low"] = -0.1
