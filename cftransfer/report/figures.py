@@ -78,8 +78,11 @@ def _pictured(figure: Figure, name: str) -> dict[str, bytes]:
     return pictures
 
 
-def trend(jobs: Jobs, lines: Sequence[Line]) -> Figure:
-    """Return a panel per experiment: rates with 95 % intervals, a dot per reference, controls, the fitted line."""
+def trend(jobs: Jobs, lines: Sequence[Line], *, names: Mapping[str, str] | None = None, unit: str = "") -> Figure:
+    """Return a panel per experiment: rates with 95 % intervals, a dot per reference, controls, the fitted line.
+
+    names: what the legend calls a series instead of its label; unit: what the x-axis is called instead of its key.
+    """
     columns = min(len(jobs.panels), 2)
     rows = -(-len(jobs.panels) // columns)
     crowd = max((len(panel.jobs) for panel in jobs.panels if not panel.knob), default=0)
@@ -87,7 +90,9 @@ def trend(jobs: Jobs, lines: Sequence[Line]) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     places = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
     for axes, panel in zip(places, jobs.panels, strict=False):
-        _panel(axes, panel, [line for line in lines if line.panel is panel])
+        _panel(axes, panel, [line for line in lines if line.panel is panel], names or {})
+        if unit and panel.knob:
+            axes.set_xlabel(f"{unit} (log2 scale)" if panel.doubling else unit)
         if len(jobs.panels) > 1:
             axes.set_title(panel.experiment, loc="left", fontweight="bold", fontsize=10)
     if len(jobs.panels) == 1 and len(lines) == 1:
@@ -175,7 +180,7 @@ def _shade(index: int, many: int) -> Any:
     return COLOURS[index] if many <= len(COLOURS) else colormaps["viridis"](index / (many - 1) * 0.9)
 
 
-def _panel(axes: Axes, panel: Panel, lines: Sequence[Line]) -> None:
+def _panel(axes: Axes, panel: Panel, lines: Sequence[Line], names: Mapping[str, str]) -> None:
     groups = {
         label: [replace(point, x=panel.along(point.x)) for point in points] for label, points in panel.groups().items()
     }
@@ -187,7 +192,8 @@ def _panel(axes: Axes, panel: Panel, lines: Sequence[Line]) -> None:
         rated = [point for point in points if point.rated]
         _controls(axes, panel, rated, colour=colour if len(groups) > 1 else GREY, span=span)
         draw = _dense if panel.knob and len(points) > DENSE else _bars
-        draw(axes, rated, colour=colour, label=label or "transferability rate", aside=aside[index], span=span)
+        name = names.get(label) or label or "transferability rate"
+        draw(axes, rated, colour=colour, label=name, aside=aside[index], span=span)
     for line in lines:
         _line(axes, line, COLOURS[list(groups).index(line.label) % len(COLOURS)])
     _frame(axes, panel, every)

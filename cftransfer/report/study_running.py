@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,15 @@ TRAINED = re.compile(r" training \d+ models? ")  # of a job's log: one pass
 class Part:
     """One experiment of a study.
 
-    assumption, expected: the trend that the paper assumes, and its direction; without them, no trend is looked for.
+    assumption: the trend that the paper assumes; without it, no trend is looked for.
+    asks: the same as a question. Its answer is "yes" if the rate goes in the direction `expected`: +1 up, -1 down, 0
+    either way.
+    expects: whose question it is, and which answer they expect.
+    unit: of the swept key, in words.
+    overall_at: the value of the swept key at which this part answers the study's overall question; None without one.
     beside: data sets that are put on one figure with those of the study, by one command for all; without any, each data
-    set has a command of its own. dataset: the only one of this part, whatever the study's are.
+    set has a command of its own.
+    dataset: the only one of this part, whatever the study's are.
     """
 
     name: str
@@ -30,25 +37,38 @@ class Part:
     words: str  # of the command
     question: str
     assumption: str = ""
+    asks: str = ""
+    expects: str = ""
     expected: int = 0
+    unit: str = ""
+    overall_at: float | None = None
     beside: tuple[str, ...] = ()
     dataset: str = ""
 
 
 @dataclass(frozen=True)
 class Study:
-    """One page. about: what was asked and on what, in a sentence or two; overrides: of all its commands."""
+    """One page.
+
+    about: what was asked and on what, in a sentence or two. overrides: of all its commands. overall: the question that
+    one of its parts answers for all, and the answer that the paper expects. at_once: commands that run in parallel.
+    """
 
     title: str
     about: str
     datasets: tuple[str, ...]
     parts: tuple[Part, ...]
     overrides: tuple[str, ...] = ()
+    overall: tuple[str, str] = ("", "")
+    at_once: int = 1
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one command of a study gave, and what it took: seconds of wall time, training passes, searches."""
+    """What one command of a study gave, and what it took: seconds of wall time, training passes, searches.
+
+    began: when, in seconds of time.perf_counter().
+    """
 
     part: Part
     dataset: str
@@ -58,6 +78,7 @@ class Outcome:
     seconds: float
     passes: int
     searches: int
+    began: float = 0.0
 
 
 def datasets_of(part: Part, datasets: Sequence[str]) -> list[str]:
@@ -67,10 +88,27 @@ def datasets_of(part: Part, datasets: Sequence[str]) -> list[str]:
     return [",".join([*part.beside, *datasets])] if part.beside else list(datasets)
 
 
+def combined(overrides: Sequence[str]) -> list[str]:
+    """Return the settings without those that a later one of the same key replaces."""
+    return list({word.partition("=")[0]: word for word in overrides}.values())
+
+
+def outcomes_of(study: Study, datasets: Sequence[str], overrides: Sequence[str], sweeps: Path) -> list[Outcome]:
+    """Run all commands of a study, `study.at_once` at a time; the first failure ends it after those that have begun."""
+    commands = [(part, dataset) for part in study.parts for dataset in datasets_of(part, datasets)]
+    with ThreadPoolExecutor(study.at_once) as pool:
+        running = [pool.submit(outcome_of, part, dataset, overrides, sweeps) for part, dataset in commands]
+        try:
+            return [each.result() for each in running]
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
 def outcome_of(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -> Outcome:
     """Run one command of a study, its jobs under `sweeps`; dataset: one, or several separated by commas."""
     place = sweeps / dataset.replace(",", "-") / part.name
-    words = [*shlex.split(part.words), f"dataset={dataset}", *overrides]
+    words = combined([*shlex.split(part.words), f"dataset={dataset}", *overrides])
     command, started = [*typed_command("transfer"), *words], time.perf_counter()
     print(plain(shlex.join(command)), flush=True)
     where = f"hydra.{'sweep' if '-m' in words else 'run'}.dir={place}"
@@ -92,4 +130,5 @@ def outcome_of(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path)
         seconds=seconds,
         passes=sum(bool(TRAINED.search(line)) for line in said),
         searches=sum(" searched " in line for line in said),
+        began=started,
     )

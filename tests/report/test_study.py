@@ -14,73 +14,195 @@ from photos import put_cifar10
 from test_collect import write_job
 
 from cftransfer.report.collect import jobs, judged, lines
+from cftransfer.report.figures import trend
 from cftransfer.report.study import STUDIES, TABULAR_PARTS, write
-from cftransfer.report.study_running import Outcome
-from cftransfer.report.study_trends import answer, verdict
+from cftransfer.report.study_answers import Series, answer, evidence, overall, share, tally, verdict
+from cftransfer.report.study_running import Outcome, combined
 
 PARTS = {part.name: part for part in TABULAR_PARTS}
 
 
-def swept(folder, name, slope):
-    """Three jobs whose rates follow a line of `slope` per layer, and vary little around it."""
+def swept(folder, name, slope, *, searches=("",), noise=0.01, dataset="compas"):
+    """Jobs whose rates follow a line of `slope` per layer, and vary by `noise` around it; three for each search."""
     rng = np.random.default_rng(1)
-    for job, layers in enumerate([2, 4, 6]):
-        rates = 0.5 + slope * (layers - 4) + 0.01 * rng.normal(size=(4, 6))
-        typed = [f"model.layers={layers}"]
-        write_job(folder / str(job), rates=rates, overrides=typed, model__layers=layers, samples=20,
-                  replicates={"bases": 4, "references": 6}, dataset="compas")  # fmt: skip
+    for search in searches:
+        for layers in (2, 4, 6):
+            bent = slope[search] if isinstance(slope, dict) else slope
+            rates = 0.5 + bent * (layers - 4) + noise * rng.normal(size=(4, 6))
+            typed = [f"model.layers={layers}"] + [f"counterfactual.constraints={search}"] * bool(search)
+            write_job(folder / f"{search}{layers}", rates=rates.clip(0, 1), overrides=typed, model__layers=layers,
+                      samples=20, counterfactual={"constraints": search} if search else {}, dataset=dataset,
+                      replicates={"bases": 4, "references": 6})  # fmt: skip
     collected = jobs([folder])
     return Outcome(
-        part=PARTS[name], dataset="compas", command="python transfer.py", jobs=collected, lines=lines(collected),
+        part=PARTS[name], dataset=dataset, command="python transfer.py", jobs=collected, lines=lines(collected),
         seconds=61.4, passes=3, searches=5,
     )  # fmt: skip
+
+
+def series_of(outcome):
+    return [Series("COMPAS", line.label, line.points, line) for line in outcome.lines]
+
+
+def answers_on(text):
+    """The bullet of each question, by the question."""
+    bullets = re.findall(r"^- \*\*(.+?)\*\* \(.+?\) (.+?)$((?:\n  - .+$)*)", text, re.MULTILINE)
+    return {asked: (said, lines.strip()) for asked, said, lines in bullets}
 
 
 def test_the_verdict_goes_by_direction_and_adjusted_p(tmp_path):
     line = swept(tmp_path, "seed", -0.1).lines[0]
     assert verdict(line, -1) == "as expected"
     assert verdict(line, 1) == "the opposite"
+    assert verdict(line, 0) == "falls"
     assert verdict(judged(line, 0.06), -1) == "undecided"
     assert verdict(None, -1) == "no trend"
 
 
 @pytest.mark.parametrize(
     ("slope", "expected", "said"),
-    [(-0.1, -1, "yes, the rate falls: -0.4"), (-0.1, 1, "no, the rate falls: -0.4"), (0.0, -1, "no, the rate is flat")],
+    [
+        (-0.1, -1, "Yes: from 2 to 6 hidden layers, the rate falls by .4"),
+        (-0.1, 1, "No: from 2 to 6 hidden layers, the rate falls by .4"),
+        (-0.1, 0, "Yes: from 2 to 6 hidden layers, the rate falls by .4"),
+        (0.0, -1, "No: from 2 to 6 hidden layers, the rate changes by less than .05 either way."),
+        (0.0, 0, "No: from 2 to 6 hidden layers, the rate changes by less than .05 either way."),
+    ],
 )
-def test_an_assumption_is_answered_in_a_sentence(tmp_path, slope, expected, said):
-    (line,) = swept(tmp_path, "seed", slope).lines
-    assert answer(line, expected).startswith(said)
-    assert answer(judged(line, 1.0), expected).startswith("undecided: -0.4" if slope else said)
+def test_a_question_is_answered_in_a_sentence(tmp_path, slope, expected, said):
+    outcome = swept(tmp_path, "seed", slope)
+    assert answer(replace(PARTS["seed"], expected=expected), series_of(outcome)).startswith(said)
+
+
+def test_an_undecided_trend_names_the_models_that_would_decide(tmp_path):
+    outcome = swept(tmp_path, "seed", -0.015, noise=0.15)
+    (line,) = outcome.lines
+    assert line.verdict.direction == "undecided"
+    bases, references = line.verdict.needed
+    assert answer(PARTS["seed"], series_of(outcome)).startswith("Undecided: from 2 to 6 hidden layers")
+    (said,) = evidence(series_of(outcome))
+    assert f"about {bases} bases × {references} references would decide" in said
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (["as expected"] * 4, "Yes"),
+        (["flat", "the opposite"], "No"),
+        (["undecided", "no trend"], "Undecided"),
+        (["falls", "undecided", "flat", "rises"], "Yes in 2 of 4 cases, no in 1, undecided in 1"),
+        (["undecided", "flat", "flat"], "No in 2 of 3 cases, undecided in 1"),
+    ],
+)
+def test_cases_that_differ_are_counted(verdicts, said):
+    assert tally(verdicts) == said
+
+
+def test_two_searches_are_two_series_with_names(tmp_path):
+    outcome = swept(tmp_path / "a", "seed", {"none": -0.1, "possible": 0.0}, searches=("none", "possible"))
+    other = swept(tmp_path / "b", "seed", -0.1, searches=("none", "possible"), dataset="acs_employment")
+    text = write([outcome, other], tmp_path / "out", name="tabular").read_text()
+    said, told = answers_on(text)[PARTS["seed"].asks]
+    assert said.startswith("Yes in 3 of 4 cases, no in 1: from 2 to 6 hidden layers, the rate changes by −.4")
+    free, possible = told.splitlines()
+    assert re.fullmatch(r"- free search: COMPAS falls, .+ · ACS Employment falls, .+", free)
+    assert re.fullmatch(r"  - possible inputs only: COMPAS flat within ±.05, .+ · ACS Employment falls, .+", possible)
+    rows = re.findall(r"^\| Model parameters \| (.+?) \| (.+?) \|", text, re.MULTILINE)
+    assert rows == [
+        (dataset, search)
+        for dataset in ("COMPAS", "ACS Employment")
+        for search in ("free search", "possible inputs only")
+    ]
+    assert "on COMPAS and ACS Employment with 4 bases, 6" in text
+    assert "**free search** (`counterfactual.constraints=none`)" in text
+    assert "**possible inputs only** (`counterfactual.constraints=possible`)" in text
+
+
+def test_whether_counterfactuals_transfer_at_all_goes_by_random_changes(tmp_path):
+    """The part's middle value is the one of the question; the lower end of rate − random decides."""
+    outcome = swept(tmp_path, "seed", -0.1, searches=("none", "possible"))
+    for job in outcome.jobs.jobs:
+        job.metrics["rate_minus_random_low"] = 0.2
+    some = series_of(outcome)
+    at = [round(one.points[1].job.metrics["rate"], 3) for one in some]
+    said, told = overall(PARTS["seed"], some)
+    ends = f"{share(min(at))} to {share(max(at))}"
+    assert said.startswith(f"Yes: on another model of the same design (4 hidden layers), {ends} of the counterfactuals")
+    assert len(told) == 2
+    assert all("random .500" in line for line in told)
+    some[0].points[1].job.metrics["rate_minus_random_low"] = -0.1
+    assert overall(PARTS["seed"], some)[0].startswith("Shown in 1 of 2 cases:")
+    some[1].points[1].job.metrics["rate_minus_random_low"] = None
+    assert overall(PARTS["seed"], some)[0].startswith("Not shown:")
+
+
+def test_continued_training_says_what_the_first_epoch_costs(tmp_path):
+    rates = [np.full((4, 1), 0.6) + 0.001 * np.arange(4)[:, None] for _ in range(5)]
+    write_job(tmp_path / "0", rates=rates[-1], curve=rates, experiment="continued_training")
+    collected = jobs([tmp_path])
+    some = [Series("COMPAS", "", line.points, line) for line in lines(collected)]
+    said = answer(PARTS["continued_training"], some)
+    assert "from 1 to 5 extra epochs" in said
+    assert said.endswith("After the first extra epoch .600 still hold; before it, all do.")
+
+
+def test_a_trend_that_bends_is_marked(tmp_path):
+    (one,) = series_of(swept(tmp_path, "seed", -0.1))
+    assert "not along a line" not in evidence([one])[0]
+    assert "not along a line" in evidence([replace(one, p_bend=0.01)])[0]
 
 
 def test_the_page_says_what_the_jobs_say(tmp_path):
     falling, flat = swept(tmp_path / "a", "seed", -0.1), swept(tmp_path / "b", "more_layers", 0.0)
     text = write([falling, flat], tmp_path / "out", name="tabular").read_text()
-    summary = re.findall(r"^\| \[(.+?)\]\(#(.+?)\) \| compas \| (.+?) \| (.+?) \| .* \| (.+?) \|$", text, re.MULTILINE)
-    assert [row[0] for row in summary] == ["Model parameters", "More layers"]
-    assert [row[4] for row in summary] == ["as expected", "flat"]
-    for _, anchor, *_ in summary:
-        assert anchor in [title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", text, re.MULTILINE)]
+    said = {asked: answer.partition(":")[0] for asked, (answer, _) in answers_on(text).items()}
+    assert said[PARTS["seed"].asks] == "Yes"
+    assert said[PARTS["more_layers"].asks] == "No"
+    assert len(said) == 3  # the overall one, and those that have an outcome
     first, last = (falling.lines[0].points[index].rates.mean() for index in (0, -1))
-    assert summary[0][2] == f"{first:.3f} at 2, {last:.3f} at 6"
-    assert f"{falling.lines[0].trend.change.mean:+.3f} (95 % interval" in summary[0][3]
+    (row,) = re.findall(r"^\| Model parameters \| COMPAS \|.*$", text, re.MULTILINE)
+    assert f"| .{1000 * first:.0f} at 2 | .{1000 * last:.0f} at 6 |" in row
+    assert row.endswith("| falls, as expected |")
     for row in re.findall(r"^\|.*\|$", text, re.MULTILINE):
         assert not row.startswith("| |")
-    for picture in re.findall(r"\((figures/.+?\.png)\)", text):
+    pictures = re.findall(r"\((figures/.+?\.png)\)", text)
+    assert len(pictures) == 2
+    for picture in pictures:
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
     assert "`python transfer.py`: 61 s, 3 training passes, 5 searches." in text
+    assert text.count("<details>") == text.count("</details>") == 3
 
 
-def test_the_words_of_a_section_go_by_the_p_of_the_page(tmp_path):
-    """Beside many other trends, a p of .03 is no finding, and its sentence must not say otherwise."""
+def test_answers_go_by_the_p_of_the_page(tmp_path):
+    """Beside many other trends, a p of .03 is no finding, and no answer may say otherwise."""
     outcome = swept(tmp_path, "seed", -0.1)
     line = judged(replace(outcome.lines[0], trend=replace(outcome.lines[0].trend, p=0.03)), 0.03)
     assert line.verdict.direction == "falls"
     weak = [replace(outcome, lines=[line])] * 3
     text = write(weak, tmp_path / "out", name="tabular").read_text()
-    assert text.count("**Undecided**: undecided: -") == 3
-    assert text.count("| 0.09 | undecided | undecided |") == 3
+    assert answers_on(text)[PARTS["seed"].asks][0].startswith("Undecided:")
+    assert len(re.findall(r"\| 0\.09 \| \S+ \| undecided \|$", text, re.MULTILINE)) == 3
+
+
+def test_the_answers_stand_before_every_figure(tmp_path):
+    """A reader of the first screen has the answer to each question."""
+    text = write([swept(tmp_path, "seed", -0.1)], tmp_path / "out", name="tabular").read_text()
+    assert 0 < text.index(PARTS["seed"].asks) < text.index("![") < text.index("## How to read")
+    assert text.index(PARTS["seed"].asks) < 2500  # characters: about one screen
+    assert text.count("F. Hüttemann") == 1
+
+
+def test_a_figure_names_its_series_and_its_axis(tmp_path):
+    outcome = swept(tmp_path, "seed", -0.1, searches=("none", "possible"))
+    names = {line.label: name for line, name in zip(outcome.lines, ("free", "possible only"))}
+    figure = trend(outcome.jobs, outcome.lines, names=names, unit="hidden layers")
+    (legend,) = figure.legends
+    assert {"free", "possible only"} <= {text.get_text() for text in legend.get_texts()}
+    assert figure.axes[0].get_xlabel() == "hidden layers"
+
+
+def test_a_later_setting_replaces_an_earlier_one():
+    assert combined(["replicates.bases=20", "a=1", "replicates.bases=3"]) == ["replicates.bases=3", "a=1"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +224,7 @@ def test_a_command_that_fails_ends_the_study_with_its_reason(tmp_path):
     done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("cftransfer.report.study: python transfer.py experiment=continued_training dataset=moons")
+    assert line.startswith("cftransfer.report.study: python transfer.py -m experiment=continued_training dataset=moons")
     assert "model.layers=0: takes a whole number" in line
 
 
@@ -130,12 +252,12 @@ def test_the_study_on_images_puts_tables_beside_them(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "docs" / "results" / "images.md").read_text()
-    assert "**Which images:** cifar10_airplane: 180 of 360 train images (CIFAR-10 has 50,000)" in text
-    rows = re.findall(r"^\| \[(.+?)\]\(#(.+?)\) \| (\w+) \|", text, re.MULTILINE)
-    assert [(title, dataset) for title, _, dataset in rows] == [
-        ("Continued training", "cifar10_airplane"),
-        ("Model parameters, tables beside images", "compas"),
-        ("Model parameters, tables beside images", "cifar10_airplane"),
+    assert "**Which images:** CIFAR-10 airplane: 180 of 360 train images (CIFAR-10 has 50,000)" in text
+    table = text.partition("trends in one table</summary>")[2].partition("</details>")[0]
+    assert re.findall(r"^\| ([A-Z].+?) \| (.+?) \| (.+?) \|", table, re.MULTILINE) == [
+        ("Continued training", "CIFAR-10 airplane", "search within ranges"),
+        ("Model parameters, tables beside images", "COMPAS", "search within ranges"),
+        ("Model parameters, tables beside images", "CIFAR-10 airplane", "search within ranges"),
     ]
     assert "examples" not in {path.name for path in (tmp_path / "docs").rglob("*")}  # no picture of anybody's data
 

@@ -1,0 +1,50 @@
+"""Data sets and searches in words, for pages that a reader without the configs understands."""
+
+from typing import Any
+
+from cftransfer.jobs.read import Job
+
+DATASETS = {
+    "compas": "COMPAS",
+    "acs_employment": "ACS Employment",
+    "cifar10_airplane": "CIFAR-10 airplane",
+    "imagenet_orange": "ImageNet orange",
+}
+SEARCHES = {
+    "none": "free search",
+    "box": "search within ranges",
+    "possible": "possible inputs only",
+    "actionable": "actionable changes only",
+}
+MEANINGS = {
+    "none": "moves every feature freely, which is the paper's own search",
+    "box": "keeps each feature within its range in the training data",
+    "possible": "ends only at inputs that can exist: within the ranges of the training data, whole numbers where the "
+    "feature has them, one category for each categorical feature",
+    "actionable": "ends only at inputs that can exist and that a person could reach",
+}  # of counterfactual.constraints
+
+
+def dataset_name(key: str) -> str:
+    """Return the data set's name; several keys, separated by commas, give several names; an unknown key stays."""
+    return ", ".join(DATASETS.get(name, name) for name in key.split(","))
+
+
+def dataset_of(job: Job, otherwise: str) -> str:
+    """Return the name of the job's data set; that of the key `otherwise` for a job that does not say."""
+    return dataset_name(str(job.settings.get("dataset", otherwise)))
+
+
+def constraints_of(job: Job) -> str:
+    """Return `counterfactual.constraints` of the job, "" without it."""
+    return str(job.settings.get("counterfactual.constraints", ""))
+
+
+def search_name(constraints: str) -> str:
+    """Return the search under these constraints in two or three words."""
+    return SEARCHES.get(constraints, constraints)
+
+
+def search_meaning(constraints: str) -> dict[str, Any]:
+    """Return how a page introduces a search: its name, what it does, and the key that sets it."""
+    return {"name": search_name(constraints), "meaning": MEANINGS.get(constraints, ""), "key": constraints}

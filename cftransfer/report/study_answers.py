@@ -1,0 +1,165 @@
+"""A study's answers in plain sentences, each from the verdicts on its trends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.measuring.statistics import LEVEL
+from cftransfer.report.collect import Line
+from cftransfer.report.panels import Point
+from cftransfer.report.study_running import Part
+from cftransfer.report.verdict_words import decides, margin
+
+YES = ("as expected", "falls", "rises")  # answers to a question that expects this, or either direction
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a figure: its data set and search in words, its points, and their trend, None if there is none.
+
+    p_bend: of the trend's lack of fit, adjusted for all trends of the page (Holm); NaN where it was not tested.
+    """
+
+    dataset: str
+    search: str
+    points: list[Point]
+    line: Line | None
+    p_bend: float = float("nan")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The mean rates at the lowest and at the highest value; NaN where nothing was found."""
+        first, last = (point.rates for point in (self.points[0], self.points[-1]))
+        return _mean(first), _mean(last)
+
+    @property
+    def bends(self) -> bool:
+        """Whether the rates were shown to follow no line."""
+        return self.p_bend < 1 - LEVEL
+
+
+def verdict(line: Line | None, expected: int) -> str:
+    """Return how a trend stands to the one that was expected: +1 rising, -1 falling, 0 for either."""
+    if line is None:
+        return "no trend"
+    if line.verdict.direction in ("flat", "undecided") or not expected:
+        return line.verdict.direction
+    return "as expected" if line.trend.slope * expected > 0 else "the opposite"
+
+
+def answer(part: Part, some: Sequence[Series]) -> str:
+    """Return the sentence that answers the part's question over all data sets and searches."""
+    known = [one.line for one in some if one.line is not None]
+    if not known:
+        return "There is no trend to judge."
+    places = [point.x for line in known for point in line.points]
+    over = f"from {min(places):g} to {max(places):g} {part.unit or known[0].panel.knob}".rstrip()
+    said = f"{tally([verdict(one.line, part.expected) for one in some])}: {over}, the rate {_moves(known)}."
+    if known[0].panel.knob == EXTRA_EPOCHS:
+        said += f" After the first extra epoch {_range([one.ends[0] for one in some])} still hold; before it, all do."
+    return said
+
+
+def tally(verdicts: Sequence[str]) -> str:
+    """Return yes, no or undecided, and in how many cases where they differ."""
+    undecided = sum(one in ("undecided", "no trend") for one in verdicts)
+    yes = sum(one in YES for one in verdicts)
+    counts = {"yes": yes, "no": len(verdicts) - yes - undecided, "undecided": undecided}
+    said = [(word, many) for word, many in counts.items() if many]
+    if len(said) == 1:
+        return said[0][0].capitalize()
+    (word, many), *others = said
+    return ", ".join(
+        [f"{word.capitalize()} in {many} of {len(verdicts)} cases", *(f"{word} in {many}" for word, many in others)]
+    )
+
+
+def evidence(some: Sequence[Series]) -> list[str]:
+    """Return for each search a line with the rates, the change and the verdict on every data set."""
+    return _by_search([(one.search, f"{one.dataset} {_of_trend(one)}") for one in some])
+
+
+def overall(part: Part, some: Sequence[Series]) -> tuple[str, list[str]]:
+    """Return whether counterfactuals transfer at all, more often than random changes, and the numbers by search.
+
+    Of every series, the point nearest to `part.overall_at` counts.
+    """
+    at = part.overall_at or 0.0
+    points = [min(one.points, key=lambda point: abs(point.x - at)) for one in some]
+    rates, random = [[point.job.metrics.get(name) for point in points] for name in ("rate", "control_random")]
+    above = sum((point.job.metrics.get("rate_minus_random_low") or 0) > 0 for point in points)
+    word = "Yes" if above == len(points) else f"Shown in {above} of {len(points)} cases" if above else "Not shown"
+    said = (
+        f"{word}: on another model of the same design ({points[0].x:g} {part.unit}), {_range(rates)} of the "
+        f"counterfactuals hold, beside {_range(random)} of random changes of the same length."
+    )
+    lines = [(one.search, f"{one.dataset} {_of_rate(point)}") for one, point in zip(some, points, strict=True)]
+    return said, _by_search(lines)
+
+
+def signed(value: float) -> str:
+    """Return a change of the rate: −.021."""
+    return f"{value:+.3f}".replace("0.", ".", 1).replace("-", "−")
+
+
+def share(value: float | None) -> str:
+    """Return a rate: .587; a dash where there is none."""
+    return "—" if value is None or np.isnan(value) else f"{value:.3f}".removeprefix("0")
+
+
+def change(line: Line) -> str:
+    """Return the change along the line with its interval: −.021 (−.046 to +.005)."""
+    of = line.verdict.change
+    if np.isnan(of.low):
+        return f"{signed(of.mean)} (no interval)"
+    return f"{signed(of.mean)} ({signed(of.low)} to {signed(of.high)})"
+
+
+def _of_trend(one: Series) -> str:
+    if one.line is None:
+        return f"{share(one.ends[0])}, no trend"
+    of, (first, last) = one.line.verdict, map(share, one.ends)
+    word = f"flat within ±{margin(of)}" if of.direction == "flat" else of.direction
+    lack = "; not along a line" if one.bends else ""
+    return f"{word}, {first} to {last}, change {change(one.line)}{lack}{decides(of)}"
+
+
+def _of_rate(point: Point) -> str:
+    interval = "" if np.isnan(point.low) else f" ({share(point.low)} to {share(point.high)})"
+    return f"{share(_mean(point.rates))}{interval}, random {share(point.job.metrics.get('control_random'))}"
+
+
+def _moves(known: Sequence[Line]) -> str:
+    """Return what the rate does in all the trends: one verb if they agree, the span of the changes if not."""
+    directions = {line.verdict.direction for line in known}
+    means = [line.verdict.change.mean for line in known]
+    if directions == {"flat"}:
+        return f"changes by less than {margin(known[0].verdict)} either way"
+    if directions in ({"falls"}, {"rises"}):
+        return f"{directions.pop()} by {_range([abs(mean) for mean in means])}"
+    low, high = signed(min(means)), signed(max(means))
+    return f"changes by {low}" if low == high else f"changes by {low} to {high}"
+
+
+def _by_search(said: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the words of each search in one line, named if there are several."""
+    together = [
+        (search, " · ".join(words for _, words in rows))
+        for search, rows in groupby(sorted(said, key=lambda row: [s for s, _ in said].index(row[0])), lambda r: r[0])
+    ]
+    return [f"{search}: {words}" if search else words for search, words in together]
+
+
+def _range(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None and not np.isnan(value)]
+    if not known:
+        return "—"
+    low, high = share(min(known)), share(max(known))
+    return low if low == high else f"{low} to {high}"
+
+
+def _mean(rates: np.ndarray) -> float:
+    return float("nan") if np.isnan(rates).all() else float(np.nanmean(rates))
