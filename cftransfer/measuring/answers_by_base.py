@@ -8,6 +8,8 @@ import pandas as pd
 from cftransfer.columns import counterfactual_key
 from cftransfer.errors import InputError
 
+KEPT = ("base", "factual", "proposal", "target", "margin", "distance_l2", "knn_distance")  # not lists of features
+
 
 @dataclass(frozen=True)
 class BaseAnswers:
@@ -36,13 +38,21 @@ def answers_by_base(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> l
     parts = dict(list(known.groupby("base")))
     answers = []
     for base, rows in counterfactuals[counterfactuals.found].groupby("base"):
-        found = rows.sort_values(key).reset_index(drop=True)
+        found = rows[[name for name in KEPT if name in rows]].sort_values(key).reset_index(drop=True)
         part = parts.get(base, known.iloc[:0])
         shape = (part.reference.nunique(), len(found))
         asked = part.factual.to_numpy()
-        if len(part) != shape[0] * shape[1] or (asked.reshape(shape) != found.factual.to_numpy()).any() or not len(part):
-            raise InputError(f"transfers: base {base} has not one answer of each reference; pass one group of references")
-        agreement, transferred = (part[name].to_numpy(dtype=bool).reshape(shape) for name in ("agreement", "transferred"))
+        if (
+            len(part) != shape[0] * shape[1]
+            or (asked.reshape(shape) != found.factual.to_numpy()).any()
+            or not len(part)
+        ):
+            raise InputError(
+                f"transfers: base {base} has not one answer of each reference; pass one group of references"
+            )
+        agreement, transferred = (
+            part[name].to_numpy(dtype=bool).reshape(shape) for name in ("agreement", "transferred")
+        )
         answers.append(BaseAnswers(found, agreement, transferred))
     if len({len(one.transferred) for one in answers}) > 1:
         raise InputError("transfers: bases met different numbers of references; pass one group of references")

@@ -11,6 +11,7 @@ from cftransfer.measuring.statistics import LEVEL, Interval, Spread, share_inter
 
 BINS = 20
 LEAST = 0.5  # share of the other job's counterfactuals with margins that both have, below which nothing is compared
+RAREST = 0.1  # of the other job's share of a bin, below which this job has too few there to stand for it
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,18 @@ def at_equal_margin(
 ) -> EqualMargin:
     """Weight a job's counterfactuals so that their margins are spread as those of another job are.
 
-    Bins of the margin have equally many of the other job's counterfactuals. Those of this job count by how many of the
-    other's share their bin; bins without any of this job's are left out of both. Rates are ratios of means over pairs,
-    linear in what a pair adds (the delta method); weights are taken as given.
+    Bins of the margin have equally many of the other job's counterfactuals. A counterfactual of this job counts by how
+    many of the other's share its bin. Bins in which this job has less than a tenth of the other's share are left out
+    of both. Rates are ratios of means over pairs, linear in what a pair adds (the delta method); weights are taken as
+    given.
 
     Args:
-        answers, other: of the two jobs.
+        answers: of this job.
+        other: of the job with the margins.
         same_bases: whether base i is the same model in both. The difference is then of pairs where both jobs have as
             many; otherwise the errors of two independent means are added.
         bins: at most so many.
+        level: of the intervals, between 0 and 1.
 
     Returns:
         EqualMargin.
@@ -57,7 +61,7 @@ def at_equal_margin(
     edges = quantile_edges(_margins(other), bins)
     places, others = ([bin_of(one.found.margin.to_numpy(float), edges) for one in some] for some in (answers, other))
     own, aimed = (_by_bin(some, len(edges) - 1) for some in (places, others))
-    both = (own > 0) & (aimed > 0)
+    both = (aimed > 0) & (own >= RAREST * aimed)
     common = float(aimed[both].sum() / aimed.sum())
     weight = np.append(np.divide(aimed, own, out=np.zeros(len(own)), where=both), 0.0)  # the last: outside of all bins
     here = _ratio(*shares_in(answers, [weight[place] for place in places]))

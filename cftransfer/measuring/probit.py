@@ -36,7 +36,8 @@ def probits(x: np.ndarray, y: np.ndarray) -> Probits:
     of ±∞: they add nothing to the deviance, and the other coefficients are those of the rows that are left.
 
     Args:
-        x: (m, n, p) float, without a constant. y: (m, n) bool, both answers in each of m.
+        x: (m, n, p) float, without a constant.
+        y: (m, n) bool, with both answers for each of m.
 
     Returns:
         Probits.
@@ -63,11 +64,12 @@ def null_deviance(y: np.ndarray) -> np.ndarray:
 def _not_perfectly_predicted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (m, n) the rows that no two-valued column predicts perfectly, and (m, p) which columns predict some."""
     kept, unbounded = np.ones(y.shape, bool), np.zeros((len(x), x.shape[2]), bool)
-    two_valued = [(column, np.unique(x[..., column])) for column in range(x.shape[2])]
+    ends = [(x[..., column].min(), x[..., column].max()) for column in range(x.shape[2])]
+    two_valued = [(column, values) for column, values in enumerate(ends) if np.isin(x[..., column], values).all()]
     for _ in range(x.shape[2]):  # rows that one column takes away may leave another pure
         before = int(kept.sum())
         for column, values in two_valued:
-            for value in values if len(values) == 2 else ():
+            for value in values:
                 some = kept & (x[..., column] == value)
                 many, yes = some.sum(1), (some & y).sum(1)
                 pure = (many > 0) & (many < kept.sum(1)) & ((yes == 0) | (yes == many))
@@ -96,7 +98,7 @@ def _maximum(
     for _ in range(STEPS):
         step = np.linalg.solve(information + floor, gradient[..., None])[..., 0]
         gain = (gradient * step).sum(1)
-        at, likelihood, gradient, information = _uphill(design, sign, kept, at, step, likelihood)
+        at, likelihood, gradient, information = _uphill((design, sign, kept), at, step, likelihood)
         if (gain < NEAR).all():
             break
     variance = np.diagonal(np.linalg.inv(information + floor), axis1=1, axis2=2)
@@ -105,12 +107,12 @@ def _maximum(
 
 
 def _uphill(
-    design: np.ndarray, sign: np.ndarray, kept: np.ndarray, at: np.ndarray, step: np.ndarray, before: np.ndarray
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray], at: np.ndarray, step: np.ndarray, before: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Take the step, halved where the likelihood would fall."""
+    """Take the step, halved where the likelihood would fall. rows: what `_at` takes first."""
     length = np.ones(len(at))
     for _ in range(10):
-        after = _at(design, sign, kept, at + length[:, None] * step)
+        after = _at(*rows, at + length[:, None] * step)
         falls = after[0] < before - ROUNDING
         if not falls.any():
             break

@@ -20,11 +20,12 @@ def rate_curve(
         answers: of all bases of a job.
         column: a number of each counterfactual, as `margin` or `distance_l2`.
         bins: at most so many; fewer where many counterfactuals have the same number.
+        level: of the intervals, between 0 and 1.
 
     Returns:
         DataFrame: one row per bin: `low` and `high`, its ends; `x`, the mean of the column in it; `share`, its share of
-            the job's counterfactuals, bases weighing the same; `rate`, `rate_low`, `rate_high`, of a ratio of means over
-            pairs: those that transferred, of those in the bin.
+            the job's counterfactuals, bases weighing the same; `rate`, `rate_low`, `rate_high`: over pairs, the mean
+            share that is in the bin and transferred, by the mean share that is in the bin.
     """
     values = [one.found[column].to_numpy(float) for one in answers]
     edges = quantile_edges(np.concatenate(values), bins)

@@ -133,11 +133,11 @@ def _of_base(one: BaseAnswers, x: np.ndarray, many: int) -> dict[str, np.ndarray
     """Fit the pairs of a base: (J,) and (J, p) arrays by what they are. x: (J, n, p)."""
     pairs = len(x)
     alike = one.transferred.all(1) | ~one.transferred.any(1)
-    told = {
+    told: dict[str, np.ndarray] = {
         **{name: np.full((pairs, many), np.nan) for name in ("coefficients", "alone", "beyond")},
         "unbounded": np.zeros((pairs, many), bool),
         "explained": np.full(pairs, np.nan),
-        "alike": alike,
+        "alike": np.asarray(alike),
         "separated": np.zeros(pairs, bool),
     }
     some = ~alike

@@ -15,6 +15,7 @@ from cftransfer.errors import as_command, plain
 from cftransfer.report.study_changes import write_changes
 from cftransfer.report.study_running import Outcome, Part, Study, datasets_of, outcome_of
 from cftransfer.report.study_trends import write_trends
+from cftransfer.report.study_why import write_why
 
 BOX = "counterfactual.constraints=box"  # gradient search clipped to the features' ranges
 TABULAR_PARTS = (
@@ -101,7 +102,7 @@ STUDIES = {
         about="The paper's four experiments on two data sets.",
         datasets=("compas", "acs_employment"),
         parts=TABULAR_PARTS,
-        overrides=(BOX,),
+        overrides=(BOX, "plausibility=true"),  # the page on why needs the density of training rows
     ),
     "images": Study(
         title="Do counterfactuals on images transfer?",
@@ -154,6 +155,8 @@ def write(outcomes: Sequence[Outcome], out: Path, *, name: str) -> Path:
         write_changes(outcomes, path, study=study)
     else:
         write_trends(outcomes, path, study=study)
+        if name == "tabular":
+            write_why(outcomes, out / "why.md")
     return path
 
 
