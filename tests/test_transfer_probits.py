@@ -121,8 +121,8 @@ def test_of_two_linear_models_the_margin_has_the_coefficient_of_their_angle_and_
     for other in others:
         assert other.coefficient.low < 0 < other.coefficient.high
         assert other.beyond.mean < 0.001
-    assert margin.beyond.mean == pytest.approx(known_share(fitted.explained).mean, abs=0.001)
-    assert margin.beyond.mean > 0.2
+    assert margin.beyond.mean == pytest.approx(known_share(fitted.explained).mean, abs=0.003)
+    assert margin.beyond.mean > 0.1
 
 
 def test_of_two_linear_models_the_curve_is_the_normal_distribution():

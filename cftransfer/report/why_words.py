@@ -103,19 +103,20 @@ def _remains(settings: Sequence[Setting], p: Mapping[int, float]) -> str:
     every = [(one, apart) for setting in settings for one, apart in setting.remains]
     known = [(one, apart) for one, apart in every if not np.isnan(apart.remains.mean)]
     apart_margins = len(every) - len(known)
-    none = f" {apart_margins} further jobs have too few margins in common with seed." if apart_margins else ""
+    jobs = f"{apart_margins} further job{' has' if apart_margins == 1 else 's have'}"
+    none = f" {jobs} too few margins in common with seed." if apart_margins else ""
     if not known:
         return f"No job can be compared with seed at equal margins.{none}"
     differ = [(one, apart) for one, apart in known if p[id(apart)] < 1 - LEVEL]
     means = [apart.remains.mean for _, apart in known]
     which = "; ".join(f"{one.name} {apart.remains.mean:+.3f}" for one, apart in differ)
     return (
-        f"At the margins of seed, the other jobs' rates differ from the rate of seed by {min(means):+.3f} to "
-        f"{max(means):+.3f}, and {len(differ)} of {len(known)} differences are shown (p below .05, Holm)"
+        f"At the margins of seed, the other jobs' rates differ from the rate of seed by {_range(means, '+.3f')}; "
+        f"{len(differ)} of {len(known)} are shown to differ (p below .05, Holm)"
         f"{f': {which}' if differ else ''}.{none}"
     )
 
 
-def _range(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
+def _range(values: Sequence[float], form: str = ".3f") -> str:
+    low, high = f"{min(values):{form}}", f"{max(values):{form}}"
     return low if low == high else f"{low} to {high}"
