@@ -60,6 +60,7 @@ def _told(setting: Setting, p: dict[int, float], out: Path) -> dict[str, Any]:
         "seed": setting.seed.name,
         "effects": [_effect(effect, setting.seed.fitted) for effect in setting.seed.effects],
         "pairs": _pairs(setting.seed.fitted),
+        "disagree": _where_they_disagree(setting.seed),
         "others": [
             [
                 one.name,
@@ -96,6 +97,12 @@ def _effect(effect: Effect, fitted: TransferProbits) -> list[str]:
         cell(effect.alone),
         cell(effect.beyond),
     ]
+
+
+def _where_they_disagree(one: Explained) -> str:
+    """Return which share of the counterfactuals whose factual gets two different classes transferred."""
+    said = np.concatenate([own.transferred[~own.agreement] for own in one.answers])
+    return f"{said.mean():.3f}" if len(said) else ""
 
 
 def _pairs(fitted: TransferProbits) -> dict[str, Any]:
