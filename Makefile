@@ -1,5 +1,5 @@
 # make run    the main job: how does transferability change with depth on COMPAS?
-# make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
+# make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md, and why.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make study-changes  every kind of change between two models, and an audit's families: docs/results/changes.md
 # make validate  the library against closed forms, published numbers and traps: docs/validate.md

@@ -11,7 +11,17 @@ import yaml
 
 from cftransfer.atomic import inside
 from cftransfer.errors import InputError, plain
-from cftransfer.jobs.schema import ELSEWHERE, MAX_BYTES, RESULT, Result, content, digest, read_result, text
+from cftransfer.jobs.schema import (
+    ELSEWHERE,
+    EXTRA_EPOCHS,
+    MAX_BYTES,
+    RESULT,
+    Result,
+    content,
+    digest,
+    read_result,
+    text,
+)
 from cftransfer.jobs.tables import CELL, CELLS, NUMBERS, check_pairs, check_table, parquet
 from cftransfer.measuring.planning import Sampling, sampling_of
 from cftransfer.measuring.tails import accepted_by
@@ -205,6 +215,18 @@ def table(
     except UNREADABLE as error:
         raise InputError(f"{path.name} cannot be read ({error}); run the job again") from error
     return read
+
+
+def long_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a job's counterfactuals, and what references answered; InputError, with the reason, without them.
+
+    Of continued training, the answers are those after the last extra epoch.
+    """
+    counterfactuals = table(folder, "counterfactuals", ("base", "factual", "found", "margin", "distance_l2", "target"))
+    answers = table(folder, "transfers", ("base", "reference", "factual", "found", "agreement", "transferred"))
+    if EXTRA_EPOCHS in answers:
+        answers = answers[answers[EXTRA_EPOCHS] == answers[EXTRA_EPOCHS].max()]
+    return counterfactuals, answers
 
 
 def why_failed(folder: Path) -> str | None:

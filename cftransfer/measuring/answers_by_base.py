@@ -1,0 +1,59 @@
+"""A job's long tables as arrays, base by base: what was found on it, and what each reference said of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cftransfer.columns import counterfactual_key
+from cftransfer.errors import InputError
+
+KEPT = ("base", "factual", "proposal", "target", "margin", "distance_l2", "knn_distance")  # not lists of features
+
+
+@dataclass(frozen=True)
+class BaseAnswers:
+    """One base. found: n rows of the table of counterfactuals; agreement, transferred: (J, n) bool, by reference."""
+
+    found: pd.DataFrame
+    agreement: np.ndarray
+    transferred: np.ndarray
+
+
+def answers_by_base(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> list[BaseAnswers]:
+    """Return the answers for every base on which something was found, in the order of bases.
+
+    Each counterfactual counts as one, also where a factual has several.
+
+    Args:
+        counterfactuals: as in `counterfactuals.parquet`.
+        transfers: as in `transfers.parquet`, of one group of references and one age of them.
+
+    Raises:
+        InputError: for a reference that was not asked about all that was found on a base, or asked twice.
+    """
+    key = counterfactual_key(counterfactuals)
+    columns = [*key, "reference", "agreement", "transferred"]
+    known = transfers.loc[transfers.found, columns].sort_values(["reference", *key], kind="stable")
+    parts = dict(list(known.groupby("base")))
+    answers = []
+    for base, rows in counterfactuals[counterfactuals.found].groupby("base"):
+        found = rows[[name for name in KEPT if name in rows]].sort_values(key).reset_index(drop=True)
+        part = parts.get(base, known.iloc[:0])
+        shape = (part.reference.nunique(), len(found))
+        asked = part.factual.to_numpy()
+        if (
+            len(part) != shape[0] * shape[1]
+            or (asked.reshape(shape) != found.factual.to_numpy()).any()
+            or not len(part)
+        ):
+            raise InputError(
+                f"transfers: base {base} has not one answer of each reference; pass one group of references"
+            )
+        agreement, transferred = (
+            part[name].to_numpy(dtype=bool).reshape(shape) for name in ("agreement", "transferred")
+        )
+        answers.append(BaseAnswers(found, agreement, transferred))
+    if len({len(one.transferred) for one in answers}) > 1:
+        raise InputError("transfers: bases met different numbers of references; pass one group of references")
+    return answers

@@ -1,0 +1,113 @@
+"""Two jobs at equal margins: what of the difference between their rates remains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cftransfer.measuring.answers_by_base import BaseAnswers
+from cftransfer.measuring.rate_curve import bin_of, quantile_edges, shares_in
+from cftransfer.measuring.statistics import LEVEL, Interval, Spread, share_interval, spread, student
+
+BINS = 20
+LEAST = 0.5  # share of the other job's counterfactuals with margins that both have, below which nothing is compared
+RAREST = 0.1  # of the other job's share of a bin, below which this job has too few there to stand for it
+
+
+@dataclass(frozen=True)
+class EqualMargin:
+    """One job's rate at another's margins.
+
+    common: the share of the other job's counterfactuals in bins of the margin that both jobs have. rate, difference: as
+    measured, over all margins. other, at_margins, remains: on the common bins, weighted as the other job's
+    counterfactuals are: the other's rate, this job's, and this job's minus the other's. The last three have a mean of
+    NaN if `common` is below one half.
+    """
+
+    common: float
+    rate: Interval
+    difference: Interval
+    other: Interval
+    at_margins: Interval
+    remains: Interval
+
+
+def at_equal_margin(
+    answers: Sequence[BaseAnswers],
+    other: Sequence[BaseAnswers],
+    *,
+    same_bases: bool,
+    bins: int = BINS,
+    level: float = LEVEL,
+) -> EqualMargin:
+    """Weight a job's counterfactuals so that their margins are spread as those of another job are.
+
+    Bins of the margin have equally many of the other job's counterfactuals. A counterfactual of this job counts by how
+    many of the other's share its bin. Bins in which this job has less than a tenth of the other's share are left out
+    of both. Rates are ratios of means over pairs, linear in what a pair adds (the delta method); weights are taken as
+    given.
+
+    Args:
+        answers: of this job.
+        other: of the job with the margins.
+        same_bases: whether base i is the same model in both. The difference is then of pairs where both jobs have as
+            many; otherwise the errors of two independent means are added.
+        bins: at most so many.
+        level: of the intervals, between 0 and 1.
+
+    Returns:
+        EqualMargin.
+    """
+    edges = quantile_edges(_margins(other), bins)
+    places, others = ([bin_of(one.found.margin.to_numpy(float), edges) for one in some] for some in (answers, other))
+    own, aimed = (_by_bin(some, len(edges) - 1) for some in (places, others))
+    both = (aimed > 0) & (own >= RAREST * aimed)
+    common = float(aimed[both].sum() / aimed.sum())
+    weight = np.append(np.divide(aimed, own, out=np.zeros(len(own)), where=both), 0.0)  # the last: outside of all bins
+    here = _ratio(*shares_in(answers, [weight[place] for place in places]))
+    there = _ratio(*shares_in(other, [np.append(both, False)[place].astype(float) for place in others]))
+    measured, seen = (_ratio(*shares_in(some, [np.ones(len(one.found)) for one in some])) for some in (answers, other))
+    known = common >= LEAST
+    unknown = Interval(*(float("nan"),) * 4, "")
+    return EqualMargin(
+        common=common,
+        rate=share_interval(measured, level=level),
+        difference=_difference(measured, seen, same_bases, level),
+        other=share_interval(there, level=level) if known else unknown,
+        at_margins=share_interval(here, level=level) if known else unknown,
+        remains=_difference(here, there, same_bases, level) if known else unknown,
+    )
+
+
+def _margins(answers: Sequence[BaseAnswers]) -> np.ndarray:
+    return np.concatenate([one.found.margin.to_numpy(float) for one in answers])
+
+
+def _by_bin(places: Sequence[np.ndarray], bins: int) -> np.ndarray:
+    """Return (bins,) the share of counterfactuals in each, bases weighing the same."""
+    return np.mean([np.bincount(place[place >= 0], minlength=bins) / len(place) for place in places], axis=0)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """(I, J) both → (I, J) values whose mean is mean(part) / mean(whole), linear in what a pair adds."""
+    if not whole.mean() > 0:
+        return np.full(part.shape, np.nan)
+    ratio = part.mean() / whole.mean()
+    return ratio + (part - ratio * whole) / whole.mean()
+
+
+def _difference(values: np.ndarray, others: np.ndarray, same_bases: bool, level: float) -> Interval:
+    if same_bases and values.shape == others.shape:
+        return student(spread(values - others), level)
+    one, two = spread(values), spread(others)
+    return student(_independent(one, two), level)
+
+
+def _independent(one: Spread, two: Spread) -> Spread:
+    """Return the spread of the difference of two independent means, with Welch's degrees of freedom."""
+    squares = np.array([one.error, two.error]) ** 2
+    freedom = squares.sum() ** 2 / (squares**2 / [one.freedom, two.freedom]).sum() if squares.sum() > 0 else 1.0
+    method = f"{one.method} of each job"
+    return Spread(
+        one.mean - two.mean, float(np.sqrt(squares.sum())), float(freedom), min(one.models, two.models), method
+    )

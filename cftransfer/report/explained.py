@@ -1,0 +1,94 @@
+"""The jobs of a study with what explains their transfers, by data set and constraint."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cftransfer.errors import InputError
+from cftransfer.jobs.read import Job, long_tables
+from cftransfer.measuring.answers_by_base import BaseAnswers, answers_by_base
+from cftransfer.measuring.equal_margin import EqualMargin, at_equal_margin
+from cftransfer.measuring.transfer_probits import Effect, TransferProbits, effects, transfer_probits
+from cftransfer.report.study_running import Outcome
+from cftransfer.spec import PARTS
+
+CONSTRAINTS = "counterfactual.constraints"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One job: its answers, and what explains them."""
+
+    part: str
+    name: str
+    job: Job
+    answers: list[BaseAnswers]
+    fitted: TransferProbits
+    effects: list[Effect]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The jobs on one data set under one constraint. seed: the job that the others are compared with, one of them."""
+
+    dataset: str
+    constraints: str
+    jobs: list[Explained]
+    seed: Explained
+    remains: list[tuple[Explained, EqualMargin]]
+
+    @property
+    def name(self) -> str:
+        """What it is called on the page."""
+        return f"{self.dataset}, {self.constraints}"
+
+
+def explained(outcomes: Sequence[Outcome]) -> tuple[list[Explained], list[str]]:
+    """Return the jobs with what explains them, and the names of those that cannot be."""
+    done, left_out = [], []
+    for outcome in outcomes:
+        for panel in outcome.jobs.panels:
+            for job in panel.jobs:
+                knob = str(panel.knob).rpartition(".")[2]
+                at = f"{knob}={job.settings[panel.knob]}" if panel.knob in job.settings else ""
+                name = at if knob == outcome.part.name else f"{outcome.part.name} {at}".strip()
+                try:
+                    answers = answers_by_base(*long_tables(job.folder))
+                except InputError:
+                    answers = []
+                if not answers:
+                    left_out.append(f"{name} ({outcome.dataset})")
+                    continue
+                fitted = transfer_probits(answers)
+                done.append(Explained(outcome.part.name, name, job, answers, fitted, effects(fitted)))
+    return done, left_out
+
+
+def by_setting(read: Sequence[Explained]) -> list[Setting]:
+    """Return the jobs by data set and constraint, without those that repeat the one they are compared with."""
+    together: dict[tuple[str, str], list[Explained]] = {}
+    for one in read:
+        where = (str(one.job.settings.get("dataset")), str(one.job.settings.get(CONSTRAINTS)))
+        together.setdefault(where, []).append(one)
+    settings = []
+    for (dataset, constraints), some in together.items():
+        usual = Counter(_bases_of(one) for one in some).most_common(1)[0][0]
+        seeds = [one for one in some if one.part == "seed"]
+        seed = next((one for one in seeds if _bases_of(one) == usual), next(iter(seeds), None))
+        if seed is None:
+            continue
+        others = [one for one in some if one is not seed and one.job.result.what != seed.job.result.what]
+        remains = [(one, _beside(one, seed)) for one in others]
+        settings.append(Setting(dataset, constraints, [seed, *others], seed, remains))
+    return settings
+
+
+def _beside(one: Explained, seed: Explained) -> EqualMargin:
+    return at_equal_margin(one.answers, seed.answers, same_bases=_bases_of(one) == _bases_of(seed))
+
+
+def _bases_of(one: Explained) -> str:
+    """Return the settings that decide the bases: two jobs with the same have the same models as bases."""
+    config = one.job.result.config
+    return json.dumps([*(config.get(name) for name in (*PARTS, "seed")), len(one.answers)], sort_keys=True)
