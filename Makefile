@@ -4,16 +4,16 @@
 # make study-changes  every kind of change between two models, and an audit's families: docs/results/changes.md
 # make validate  the library against closed forms, published numbers and traps: docs/validate.md
 # make test   the test suite
-# make test-long  what takes a minute or more and seldom changes: orderings of methods, the study on images
-# make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)
-# make faults  what can go wrong, done to real jobs, and what was left of each (root, for small disks and host names)
+# make test-long  tests of a minute or more that seldom change: orderings of methods, the study on images
+# make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian, otherwise skipped)
+# make faults  injects faults into real jobs and compares the results (root, for small disks and host names)
 # make check  ruff, mypy, codespell and the check of prose, as pre-commit runs them
 # make peers  the search against foolbox, in an environment of its own, .venv-peers
 # make others  DiCE's counterfactuals on an exported model, rated beside ours, in .venv-others
 # make lowest  the lowest versions that pyproject.toml allows, in .venv-lowest: two jobs and some tests with them
 # make audit  the pinned versions against known vulnerabilities (pip-audit), in .venv-audit; needs a network
 # make release  sdist and wheel into dist/, checked, and the main job run from the wheel in an empty environment
-# Each sets up its environment first, and may be repeated: what is done is skipped.
+# Each sets up its environment first, and may be repeated: finished steps are skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -87,7 +87,7 @@ benchmarks: setup
 peers: .venv-peers/.done
 	.venv-peers/bin/python benchmarks/peers.py
 
-# DiCE brings xgboost, whose wheel for Linux needs NVIDIA's NCCL (200 MB).
+# DiCE brings xgboost; its wheel for Linux needs NVIDIA's NCCL (200 MB).
 .venv-others/.done: pyproject.toml constraints.txt benchmarks/others.txt
 	$(PYTHON) -m venv .venv-others
 	.venv-others/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e . -r benchmarks/others.txt

@@ -75,7 +75,7 @@ def table(text: str) -> dict[int, list[float]]:
 
 
 def call(*words: str | Path, cwd: Path = ROOT) -> str:
-    """Run a command and return its standard output; what it prints on standard error is passed on."""
+    """Run a command and return its standard output; its standard error is passed on."""
     return subprocess.run([str(word) for word in words], cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
@@ -93,7 +93,7 @@ def build(source: Path) -> tuple[Path, Path]:
 
 
 def main_job(wheel: Path, folder: Path) -> str:
-    """Install the wheel into an empty environment and return what the main job prints there."""
+    """Install the wheel into an empty environment and return the main job's output there."""
     call(sys.executable, "-m", "venv", folder / "env")
     pip = [folder / "env" / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     call(*pip, "-c", ROOT / "constraints.txt", wheel, cwd=folder)

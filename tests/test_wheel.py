@@ -84,7 +84,7 @@ def pip(*words: str) -> None:
 
 
 def wheel(source: Path, out: Path) -> Path:
-    """Build the wheel of a folder, with the setuptools that is here (torch brings it), else with pip's own."""
+    """Build the wheel of a folder, with the installed setuptools (torch brings it), otherwise with pip's own."""
     here = ["--no-build-isolation"] if importlib.util.find_spec("setuptools") else []
     pip("wheel", "--no-deps", *here, "--wheel-dir", str(out), str(source))
     (made,) = out.glob("*.whl")
@@ -114,7 +114,7 @@ def installed(tmp_path_factory):
     pip("--python", str(python), "install", "--no-deps", "--no-index", *map(str, wheels))
     (packages,) = (place / "env" / "lib").glob("python*/site-packages")
     others = [path for path in sys.path if path.endswith("site-packages")]
-    (packages / "others.pth").write_text("\n".join(others))  # after its own, and without what their own .pth bring
+    (packages / "others.pth").write_text("\n".join(others))  # after its own; their .pth files are not read
     return python.parent
 
 

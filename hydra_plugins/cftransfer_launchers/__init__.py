@@ -1,8 +1,8 @@
 """The launchers of hydra/launcher=local and hydra/launcher=slurm, for Hydra to find.
 
 Hydra takes launchers from below the package `hydra_plugins` alone, and knows them by their base class. It imports every
-module there at every start, also for --help, except those with an underscore: so the modules here are small, and import
-what does the work, `cftransfer.commands`, when a sweep begins.
+module there at every start, also for --help, except those with an underscore. The modules here are therefore small, and
+import `cftransfer.commands`, which does the work, when a sweep begins.
 """
 
 from importlib.util import find_spec

@@ -22,7 +22,7 @@ PARTS = {part.name: part for part in TABULAR_PARTS}
 
 
 def swept(folder, name, slope):
-    """Three jobs whose rates follow a line of `slope` per layer, and vary little around it."""
+    """Three jobs with rates that follow a line of `slope` per layer, and vary little around it."""
     rng = np.random.default_rng(1)
     for job, layers in enumerate([2, 4, 6]):
         rates = 0.5 + slope * (layers - 4) + 0.01 * rng.normal(size=(4, 6))
@@ -73,7 +73,7 @@ def test_the_page_says_what_the_jobs_say(tmp_path):
 
 
 def test_the_words_of_a_section_go_by_the_p_of_the_page(tmp_path):
-    """Beside many other trends, a p of .03 is no finding, and its sentence must not say otherwise."""
+    """Beside many other trends, a p of .03 is not a finding, and its sentence must not say otherwise."""
     outcome = swept(tmp_path, "seed", -0.1)
     line = judged(replace(outcome.lines[0], trend=replace(outcome.lines[0].trend, p=0.03)), 0.03)
     assert line.verdict.direction == "falls"
