@@ -79,7 +79,7 @@ def job(root: Path, words: list[str], place: Path, name: str) -> Took:
 
 
 def python_of(root: Path) -> str:
-    """Return the Python that runs a checkout's own code: its `.venv`, otherwise this one; RuntimeError for other code."""
+    """Return the Python that runs a checkout's own code: its `.venv`'s, or this one; RuntimeError for other code."""
     own = root / ".venv" / "bin" / "python"
     python = str(own) if own.exists() else sys.executable
     asked = [python, "-c", "import cftransfer; print(cftransfer.__file__)"]

@@ -115,7 +115,7 @@ def long_lines(path: str, text: str) -> Iterator[Hit]:
     """Markdown lines that are too long outside tables and code; one long word cannot be broken."""
     if not path.endswith(".md") or matches(path, SETTINGS["generated"]):
         return
-    for number, line in enumerate(markdown(text).splitlines(), 1):
+    for number, line in enumerate(map(str.rstrip, markdown(text).splitlines()), 1):
         if len(line) > SETTINGS["columns"] and line[0] != "|" and " " in line[2 : SETTINGS["columns"]]:
             yield number, "long_line", f"{len(line)} columns"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, environment, results
+from release import wheel_faults
 
 from cftransfer.__main__ import COMMANDS
 
@@ -109,6 +110,7 @@ def installed(tmp_path_factory):
             (place / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, place / "source" / name)
     wheels = [wheel(place / "source", place / "a"), wheel(written(place / "theirs", THEIRS), place / "b")]
+    assert wheel_faults(wheels[0], listed) == []
     venv.create(place / "env")
     python = place / "env" / "bin" / "python"
     pip("--python", str(python), "install", "--no-deps", "--no-index", *map(str, wheels))
