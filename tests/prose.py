@@ -77,8 +77,8 @@ def python(text: str, *, strings: bool) -> str:
 
 
 def comments(text: str) -> str:
-    """Comments of a file where # begins one."""
-    return re.sub(r"^([^#\n]*?)(?:(?<!\S)#(?= |$)(.*))?$", lambda m: blank(m[1]) + " " + (m[2] or ""), text, flags=re.M)
+    """Comments of a file where # begins one, at the start of a line or after a space."""
+    return re.sub(r"^(?:(?!(?<!\S)#(?: |$)).)*", lambda match: blank(match[0]), text, flags=re.M).replace("#", " ")
 
 
 def template(text: str) -> str:

@@ -75,6 +75,10 @@ def test_comments_of_configs_are_read(path):
     assert len(prose.hits(path, "a: whose  # a name\nb: 1  # trained anew\n")) == 1
 
 
+def test_a_hash_inside_a_value_is_not_a_comment():
+    assert prose.hits("conf/a.yaml", "a: 'whose#x whose'  # fine\nb: '#'  # made anew\n")[0][:2] == (2, "anew")
+
+
 def test_comments_of_several_lines_are_one_text():
     assert found("# A line that ends,\n# too.\n", "conf/a.yaml") == ["comma_too"]
 
