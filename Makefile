@@ -4,19 +4,20 @@
 # make study-changes  every kind of change between two models, and an audit's families: docs/results/changes.md
 # make validate  the library against closed forms, published numbers and traps: docs/validate.md
 # make test   the test suite
-# make test-long  what takes a minute or more and seldom changes: orderings of methods, the study on images
-# make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)
-# make faults  what can go wrong, done to real jobs, and what was left of each (root, for small disks and host names)
-# make check  ruff and mypy, as pre-commit runs them
+# make test-long  tests of a minute or more that seldom change: orderings of methods, the study on images
+# make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian, otherwise skipped)
+# make faults  injects faults into real jobs and compares the results (root, for small disks and host names)
+# make check  ruff, mypy, codespell and the check of prose, as pre-commit runs them
 # make peers  the search against foolbox, in an environment of its own, .venv-peers
 # make others  DiCE's counterfactuals on an exported model, rated beside ours, in .venv-others
 # make lowest  the lowest versions that pyproject.toml allows, in .venv-lowest: two jobs and some tests with them
 # make audit  the pinned versions against known vulnerabilities (pip-audit), in .venv-audit; needs a network
-# Each sets up its environment first, and may be repeated: what is done is skipped.
+# make release  sdist and wheel into dist/, checked, and the main job run from the wheel in an empty environment
+# Each sets up its environment first, and may be repeated: finished steps are skipped.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images study-changes validate test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit
+.PHONY: setup run study study-images study-changes validate test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit release
 
 setup: .venv/.done
 
@@ -65,6 +66,8 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell $$(git ls-files)
+	$(BIN)/python tests/prose.py
 
 benchmarks: setup
 	$(BIN)/python benchmarks/training.py
@@ -84,7 +87,7 @@ benchmarks: setup
 peers: .venv-peers/.done
 	.venv-peers/bin/python benchmarks/peers.py
 
-# DiCE brings xgboost, whose wheel for Linux needs NVIDIA's NCCL (200 MB).
+# DiCE brings xgboost; its wheel for Linux needs NVIDIA's NCCL (200 MB).
 .venv-others/.done: pyproject.toml constraints.txt benchmarks/others.txt
 	$(PYTHON) -m venv .venv-others
 	.venv-others/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e . -r benchmarks/others.txt
@@ -121,3 +124,11 @@ lowest: .venv-lowest/.done
 # --strict: a version that nobody could be asked about is a failure, not a line that says "skipped".
 audit: .venv-audit/.done
 	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+.venv-release/.done:
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --disable-pip-version-check 'build>=1.6,<2' 'twine>=7,<8'
+	touch $@
+
+release: .venv-release/.done
+	.venv-release/bin/python tests/release.py

@@ -1,4 +1,4 @@
-"""Images: what whole grey levels cost a search (constraints=possible) beside every point of the box, in one table.
+"""Images: the cost of whole grey levels (constraints=possible) beside every point of the box, in one table.
 
 python benchmarks/grey_levels.py      CIFAR-10 airplane and ImageNet orange (paths.data), 2 bases × 3 references each
 

@@ -57,7 +57,7 @@ def population_epoch(data: Dataset, *, members: int, accelerator: str) -> float:
 
 
 def per_second(name: str, model: nn.Module, x: Tensor, search: object) -> float:
-    """Counterfactuals per second of a search, printed with what it found."""
+    """Counterfactuals per second of a search, printed with the share that it found."""
     target = 1 - predicted(logits(model, x))
     search(model, x[:8], target[:8])  # type: ignore[operator]
     start = time.perf_counter()

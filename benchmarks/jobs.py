@@ -1,4 +1,4 @@
-"""What a job costs beside trained and search: where the milliseconds of a warm sweep go.
+"""The cost of a job beside training and search: where the milliseconds of a warm sweep go.
 
 Every model and search is in the store already; the jobs of one process only look them up, measure, and write. Printed
 are means over the jobs after the first, which pays for the imports.
@@ -24,7 +24,7 @@ COMPOSE = "compose (twice a job: all before the first one, each before it is run
 
 
 def main() -> None:
-    """Run the sweep cold, then warm, and print what the warm one took."""
+    """Run the sweep cold, then warm, and print the times of the warm one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=30)
     parser.add_argument("--wandb", default="offline", choices=["offline", "disabled"])
@@ -90,7 +90,7 @@ def stamped(real: Callable[..., Any], ends: list[float]) -> Callable[..., Any]:
 
 
 def timed_loader(patch: Callable[[Any], None], calls: list[float]) -> Any:
-    """Return the patch of Hydra's loader, with a clock on what it puts there."""
+    """Return the patch of Hydra's loader, with a clock on the patched function."""
 
     def patched(loader: Any) -> None:
         patch(loader)
@@ -139,7 +139,7 @@ def sweep(words: list[str]) -> None:
 
 
 def machine() -> str:
-    """Return what this ran on."""
+    """Return the processor and the versions that this ran on."""
     import platform
 
     import torch

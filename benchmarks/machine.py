@@ -1,4 +1,4 @@
-"""What a benchmark ran on, so that its figures can be read."""
+"""The machine that a benchmark ran on, so that its figures can be read."""
 
 import platform
 from pathlib import Path

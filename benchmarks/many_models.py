@@ -1,4 +1,4 @@
-"""What a job of many models takes once all is stored: peak memory and CPU time, beside those of another checkout.
+"""The cost of a job of many models once all is stored: peak memory and CPU time, beside those of another checkout.
 
 A first job trains the models and searches on them. Then each checkout runs the same job on that store, in turn, each
 time as a process of its own with one thread. Printed are the least CPU time and the largest peak of each, their ratios,
@@ -30,7 +30,7 @@ class Took(NamedTuple):
 
 
 def main() -> None:
-    """Run the jobs and print what they took; exit with 1 if the two checkouts leave other tables."""
+    """Run the jobs and print their memory and time; exit with 1 if the two checkouts leave other tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, help="another checkout, such as a clone of an earlier commit")
     parser.add_argument("--bases", type=int, default=40)
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def job(root: Path, words: list[str], place: Path, name: str) -> Took:
-    """Run the job of a checkout, in the folder `name`; return what it took."""
+    """Run the job of a checkout, in the folder `name`; return its memory and time."""
     command = [python_of(root), str(root / "transfer.py"), *words, "paths.store=store", f"hydra.run.dir={name}"]
     (place / name / "result.json").unlink(missing_ok=True)
     with (place / "said").open("w") as said:
@@ -79,7 +79,7 @@ def job(root: Path, words: list[str], place: Path, name: str) -> Took:
 
 
 def python_of(root: Path) -> str:
-    """Return the Python that runs a checkout's own code: of its `.venv`, else this one; RuntimeError for other code."""
+    """Return the Python that runs a checkout's own code: its `.venv`'s, or this one; RuntimeError for other code."""
     own = root / ".venv" / "bin" / "python"
     python = str(own) if own.exists() else sys.executable
     asked = [python, "-c", "import cftransfer; print(cftransfer.__file__)"]

@@ -1,4 +1,4 @@
-"""The tables of docs/methods.md: what a counterfactual that transfers costs, a row per search method and strength.
+"""The tables of docs/methods.md: the cost of a counterfactual that transfers, a row per search method and strength.
 
 python transfer.py sweep=methods execution.sigma=0.05 hydra.sweep.dir=multirun/methods
 python benchmarks/methods.py multirun/methods      half an hour of jobs for COMPAS and ACS Employment, then a second

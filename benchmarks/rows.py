@@ -1,10 +1,10 @@
-"""What a population over rows costs beside one over seeds: a ratio for each rule of conf/rows.
+"""The cost of a population over rows beside one over seeds: a ratio for each rule of conf/rows.
 
 python benchmarks/rows.py        32 MLPs 4×64 on COMPAS, batch 64, one thread; a ratio per rule, and the largest of them
 
 Both train as many models for as many epochs, in one pass, and score all of them on the test split after each epoch.
-What counts is the time of a step, since `part` trains on half of the rows: in half the steps, between which it scores
-as often, so that it comes out a little dearer. Rounds alternate between the rules, and the median of the ratios of a
+The time of a step counts, since `part` trains on half of the rows: in half the steps, between which it scores as often,
+so that it comes out a little dearer. Rounds alternate between the rules, and the median of the ratios of a
 round counts: a machine that drifts, drifts for all.
 """
 

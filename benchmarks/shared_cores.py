@@ -24,7 +24,7 @@ IMAGES += ["replicates.bases=1", "replicates.references=2"]
 
 
 def main() -> None:
-    """Run each pair one after the other and at once, as often as asked for, and print the ratios of wall times."""
+    """Run each pair one after the other and at once, as often as --rounds says, and print the ratios of wall times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", action="store_true", help="also two jobs on images")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder that holds cifar10.npz")
@@ -59,7 +59,7 @@ def seconds(words: list[str], *, at_once: bool) -> float:
 
 
 def started(place: Path, words: list[str]) -> "subprocess.Popen[bytes]":
-    """Start `transfer.py` in a folder of its own, whose store is empty."""
+    """Start `transfer.py` in a folder of its own, with an empty store."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_"))}
     command = [sys.executable, str(ROOT / "transfer.py"), *words, "wandb=disabled"]
     with (place / "said").open("wb") as said:

@@ -41,7 +41,7 @@ class Took:
 
 
 def main() -> None:
-    """Run the sweeps and print what came of them; exit with 1 if numbers differ."""
+    """Run the sweeps and print their times and results; exit with 1 if numbers differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=200, help="jobs of the sweep, one pair of models each")
     parser.add_argument("--slurm", action="store_true", help="also as tasks of SLURM, which needs root and is started")
@@ -143,7 +143,7 @@ def results(place: Path) -> dict[str, dict]:
 
 
 def stored(place: Path) -> set[tuple[str, bytes]]:
-    """Return the files of a sweep's store, with what is in them."""
+    """Return the files of a sweep's store, with their contents."""
     files = [path for path in (place / "store").rglob("*") if path.is_file()]
     return {(path.relative_to(place).as_posix(), path.read_bytes()) for path in files}
 

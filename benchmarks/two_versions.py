@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def run(code: Path, words: list[str]) -> dict[str, float]:
-    """Measure one version in a process of its own; return what it did per second."""
+    """Measure one version in a process of its own; return its counts per second."""
     command = [str(code / ".venv" / "bin" / "python"), str(Path(__file__).resolve()), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

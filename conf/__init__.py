@@ -1,1 +1,1 @@
-"""What Hydra composes; ships inside the wheel as cftransfer.conf."""
+"""The configs that Hydra composes; they ship inside the wheel as cftransfer.conf."""

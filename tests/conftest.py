@@ -1,4 +1,4 @@
-"""What many tests need: composed configs, small trained models, and the commands as a user runs them."""
+"""Shared by many tests: composed configs, small trained models, and the commands as a user runs them."""
 
 import json
 import os
@@ -29,7 +29,7 @@ DATASETS = ", ".join(sorted(path.stem for path in (ROOT / "conf" / "dataset").gl
 
 
 def pytest_collection_modifyitems(items):
-    """Put the tests of W&B first: they wait for servers, while other workers run what computes."""
+    """Put the tests of W&B first: they wait for servers, while other workers compute."""
     items.sort(key=lambda item: "tracking" not in item.path.parts)
 
 
@@ -55,7 +55,7 @@ def composed(*overrides: str, name: str = "transfer", hydra: bool = False) -> Di
 
 @pytest.fixture(scope="session", autouse=True)
 def sigint_is_heard():
-    """What a script starts in the background ignores SIGINT, and so does all that it starts: the tests, their jobs."""
+    """A script's background process ignores SIGINT, and so do its children: the tests, their jobs."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""What can go wrong while jobs run, done to real jobs: `python tests/faults.py` prints what was left of each.
+"""Faults injected into real jobs: `python tests/faults.py` prints the outcome of each.
 
 A job is a process of its own, which runs transfer.py as a user's shell would. It is forked from one that has imported
 everything, so that dozens of them take minutes. Faults strike in the job (a thread that kills it at a drawn moment), or
@@ -63,7 +63,7 @@ Hook = Callable[[], None]
 
 @dataclass
 class Ended:
-    """How a job ended: its exit code (negative: the signal), and what it said."""
+    """How a job ended: its exit code (negative: the signal), and its output."""
 
     code: int
     said: str
@@ -71,7 +71,7 @@ class Ended:
 
 @dataclass
 class Row:
-    """A line of the table. Of `times` faults, after how many …"""
+    """A line of the table: after how many of `times` faults …"""
 
     fault: str
     times: int = 0
@@ -103,7 +103,7 @@ def start(place: Path, hook: Hook | None = None, *more: str) -> int:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
-    except BaseException:  # what the parent reads in the log
+    except BaseException:  # the parent reads it in the log
         traceback.print_exc()
     finally:
         sys.stdout.flush(), sys.stderr.flush()
@@ -124,7 +124,7 @@ def run(place: Path, hook: Hook | None = None, *more: str) -> Ended:
 
 
 def judge(row: Row, place: Path, quiet: Path, before: dict[Path, bytes], *, aside: int = 0) -> None:
-    """Run the job once more, undisturbed, and compare: before is what the store held after the fault.
+    """Run the job once more, undisturbed, and compare: before holds the store's files after the fault.
 
     aside: how many damaged artifacts must have been moved aside.
     """
@@ -161,7 +161,7 @@ def stored(place: Path) -> dict[Path, bytes]:
 
 
 def whole(place: Path) -> dict[Path, bytes]:
-    """Return what a store holds that nobody may lose: the artifacts, as far as they are no passes."""
+    """Return the files that a store must never lose: all artifacts except passes."""
     kinds = ("models", "counterfactuals")
     return {
         path: content
@@ -287,7 +287,7 @@ def kills(folder: Path, quiet: Path, took: dict[str, list[float]]) -> Iterator[R
 
 
 def without_a_name(folder: Path, quiet: Path) -> Iterator[Row]:
-    """SIGKILL between the making of a lock and the writing into it of who holds it: nobody can be asked for it."""
+    """SIGKILL between creating a lock and writing its holder into it: no process can be found for it."""
     row = Row("SIGKILL in taking a lock")
     for lock in (0, 2):  # of a model to be trained, and of its pass
         place = fresh(folder, f"lock-{lock}")
@@ -322,7 +322,7 @@ def dies_making_lock(number: int) -> Hook:
 
 
 def last_steps(folder: Path, quiet: Path) -> Iterator[Row]:
-    """SIGKILL when all models of a pass are stored: nobody will ask for what is left of it."""
+    """SIGKILL when all models of a pass are stored: no later job needs its leftovers."""
     row = Row("SIGKILL when all is made")
     moments = {"passes": (passes, "drop_done", 0), "locks": (SoftFileLease, "release", 1)}  # of the bases, both
     for left, (thing, name, call) in moments.items():
@@ -386,7 +386,7 @@ def damages(folder: Path, quiet: Path) -> Iterator[Row]:
 
 
 def read_only(folder: Path, quiet: Path) -> Iterator[Row]:
-    """A store that can only be read: what it has is served, and what it lacks is an error that loses nothing."""
+    """A store that can only be read: stored models are served, and a missing one is an error that loses nothing."""
     row = Row("read-only store that has all")
     place = fresh(folder, "read-only")
     shutil.copytree(quiet / "store", place / "store")
@@ -407,7 +407,7 @@ def read_only(folder: Path, quiet: Path) -> Iterator[Row]:
 
 
 def machines(folder: Path, quiet: Path) -> Iterator[Row]:
-    """Two machines on one store; here, two host names, so that neither can ask for the other's processes."""
+    """Two machines on one store; here, two host names, so that neither can see the other's processes."""
     row = Row("two hosts write one store")
     place = fresh(folder, "hosts")
     both = [start(fresh_in(place, name), on_host(name), f"paths.store={place / 'store'}") for name in ("one", "two")]
@@ -447,7 +447,7 @@ def machines(folder: Path, quiet: Path) -> Iterator[Row]:
 
 
 def clocks(folder: Path, quiet: Path) -> Iterator[Row]:
-    """A clock that jumps by days in either direction, and files from a machine whose clock is wrong."""
+    """A clock that jumps by days in either direction, and files from a machine with a wrong clock."""
     row = Row("clock jumps")
     for number, day in enumerate((-400, 400)):
         place = fresh(folder, f"clock-{number}")
@@ -509,7 +509,7 @@ def foreign_files(folder: Path, quiet: Path) -> Iterator[Row]:
 
 
 def surroundings(folder: Path, quiet: Path) -> Iterator[Row]:
-    """What is wrong around a job: a dead service of W&B's, a terminal of few signs, a full disk under stdout."""
+    """Faults around a job: a dead service of W&B's, a terminal of few signs, a full disk under stdout."""
 
     def dead_service() -> None:
         os.environ["WANDB_SERVICE"] = "3-1-unix-/tmp/gone.sock"
@@ -569,14 +569,14 @@ def prints_in(encoding: str) -> Hook:
 
 
 def two_users(folder: Path, quiet: Path) -> Iterator[Row]:
-    """A store that another user has made, under umask 022: what it has is read, what it lacks is a line."""
+    """A store that another user has made, under umask 022: its files are read, a missing one is a line."""
     row = Row("two users on one store")
     place = fresh(folder, "users")
     folder.chmod(0o755)
     shutil.copytree(quiet / "store", place / "store")
     other = fresh_in(place, "other")
     fresh_in(other, "job").chmod(0o777)
-    (place / "store").chmod(0o777)  # the group may write it; what the first user made in it, that user alone
+    (place / "store").chmod(0o777)  # the group may write it; only the first user may write the first user's folders
     before, shared = stored(place), f"paths.store={place / 'store'}"
     for word, code, said in (("seed=0", 0, ""), ("seed=1", 1, "umask 002")):
         done = run(other, becomes_another_user, shared, word)
@@ -667,7 +667,7 @@ def fresh_in(place: Path, name: str) -> Path:
 
 @contextmanager
 def tmpfs(place: Path, size: int) -> Iterator[Callable[[int], None]]:
-    """Mount a small file system; yield what makes it larger."""
+    """Mount a small file system; yield the function that enlarges it."""
     place.mkdir()
     mount("-t", "tmpfs", "-o", f"size={size // 4096 * 4096}", "tmpfs", str(place))
     try:

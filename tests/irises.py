@@ -38,7 +38,7 @@ def irises(folder: Path, *, split_seed: int = 0, weighted: bool = False) -> Data
 
 
 def installed(folder: Path) -> dict[str, str]:
-    """Write what pip would leave of a package that offers them, and an option; return the environment for it."""
+    """Write the files of an installed package that offers them, and an option; return the environment for it."""
     about = folder / "irises-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: irises\nVersion: 1.0\n")

@@ -45,7 +45,7 @@ def outputs(source: str, names: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def texts(cell_outputs: list[dict[str, Any]]) -> list[str]:
-    """What can be compared: printed lines and plain values."""
+    """Outputs that can be compared: printed lines and plain values."""
     return ["".join(one.get("text") or one["data"].get("text/plain", [])) for one in cell_outputs]
 
 

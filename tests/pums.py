@@ -16,7 +16,7 @@ COLUMNS = [
 
 
 def persons(rows: int, *, seed: int = 0, **fixed: object) -> pd.DataFrame:
-    """Persons of any code in any column, blanks among them; `fixed` columns hold what is given."""
+    """Persons of any code in any column, blanks among them; `fixed` columns hold the given value."""
     generator = np.random.default_rng(seed)
     drawn = {name: generator.choice(list(CODES[name]), size=rows) for name in COLUMNS}
     table = pd.DataFrame({"RT": "P", "SERIALNO": [f"2018{row:09}" for row in range(rows)], "ST": 36, **drawn})

@@ -23,7 +23,7 @@ def put_cancer(folder: Path) -> None:
 
 
 def put_splits(folder: Path) -> None:
-    """Write train.parquet and test.parquet, whose columns stand in another order."""
+    """Write train.parquet, and test.parquet with its columns in another order."""
     table = cancer().dropna()
     table.iloc[:400].to_parquet(folder / "train.parquet")
     table.iloc[400:, ::-1].to_parquet(folder / "test.parquet")

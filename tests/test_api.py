@@ -152,7 +152,7 @@ def test_tails_have_the_level_that_one_asks_for(result):
 def test_a_plan_counts_the_bases_that_have_a_rate(data, bases, references, result):
     x = data.x_test[:150]
     found = [cft.search(base, x, space=data.space) for base in bases]
-    nothing = cft.judge(references[0], x, x, space=data.space)  # factuals are no counterfactuals
+    nothing = cft.judge(references[0], x, x, space=data.space)  # factuals are not counterfactuals
     more = cft.measure(cft.ask([*found, nothing], references[1:]))
     without = cft.measure(cft.ask(found, references[1:]))
     assert more.counterfactuals.groupby("base").found.any().tolist() == [True, True, False]

@@ -84,7 +84,7 @@ def test_a_bootstraps_multiplicities_are_those_of_its_seed_stacked_or_alone():
 
 
 def test_leaving_out_any_row_that_weighs_nothing_changes_nothing():
-    """For several seeds, each of which leaves out another row."""
+    """For several seeds; each leaves out another row."""
     settings = {"_target_": "drop", "count": 1, "share": None, "draw": 0}
     for seed in (0, 1, 2):
         kept = training_rows(MOONS, settings, seed=seed).kept

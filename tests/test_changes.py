@@ -1,4 +1,4 @@
-"""How far references are from their bases, how rates are spread over references, and what a report makes of both."""
+"""How far references are from their bases, how rates are spread over references, and both in a report."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The controls: points that are no counterfactuals, and what a reference says of them."""
+"""The controls: points that are not counterfactuals, and a reference's predictions for them."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def found(trained_models, compas):
 
 
 def displaced(x, reached):
-    """A search whose every row ended at `reached`."""
+    """A search in which every row ended at `reached`."""
     rows = torch.ones(len(x))
     return Counterfactuals(x, reached, rows.long(), rows, rows, rows.bool(), rows.bool(), rows.bool(), rows.long())
 
@@ -133,7 +133,7 @@ def test_nearest_rows_of_more_than_one_part():
 
 
 def test_controls_of_many_inputs_are_computed_in_parts(monkeypatch, found, trained_models, compas):
-    """What bounds the memory of images must not change what is computed."""
+    """The bound on memory for images must not change the numbers."""
     whole = nearest_rows(found, trained_models[0], compas.x_train)
     monkeypatch.setattr("cftransfer.measuring.controls.BLOCK", 14 * 37)  # 37 rows of COMPAS at a time
     monkeypatch.setattr("cftransfer.searching.distance.BLOCK", 14 * 37)
@@ -145,14 +145,14 @@ def test_controls_of_many_inputs_are_computed_in_parts(monkeypatch, found, train
 
 
 def test_the_stream_of_the_random_control_is_its_own(found):
-    """Rows drawn from a small seed are no reason for directions that follow them: the mean cosine is 0."""
+    """Random directions do not follow rows drawn from the same small seed: the mean cosine is 0."""
     x = torch.randn(500, 40, generator=torch.Generator().manual_seed(0)) * 0.01 + 0.5
     search = displaced(x, x + 0.05)
     (first, *_) = random_points(x, search.counterfactual, generator=control_generator(search))
     cosine = torch.cosine_similarity(first - x, x - 0.5, dim=1).mean()
     assert abs(cosine) < 4 / (500 * 40) ** 0.5
     (same, *_) = random_points(x, search.counterfactual, generator=torch.Generator().manual_seed(0))
-    assert torch.cosine_similarity(same - x, x - 0.5, dim=1).mean() > 0.99  # what a shared stream would do
+    assert torch.cosine_similarity(same - x, x - 0.5, dim=1).mean() > 0.99  # as a shared stream would
 
 
 def test_the_stream_of_the_random_control_belongs_to_its_search(found):

@@ -84,7 +84,7 @@ def test_threads_of_one_job_do_not_leak_into_the_next(tmp_path):
     experiment.run(plan_of(composed(*SMALL, f"paths.store={tmp_path}", "trainer.threads=3")))
     assert torch.get_num_threads() == 3
     experiment.run(plan_of(composed(*SMALL, f"paths.store={tmp_path}")))
-    assert torch.get_num_threads() == 1  # what tables get by default
+    assert torch.get_num_threads() == 1  # the default for tables
 
 
 def test_a_patched_reference_and_a_nested_one(tmp_path):
@@ -145,7 +145,7 @@ def test_a_model_of_one_class_is_told_from_one_that_is_hardly_better():
 def test_a_job_that_finds_nothing_has_a_result(tmp_path):
     result = experiment.run(plan_of(composed(*SMALL, f"paths.store={tmp_path}", "counterfactual.iterations=0")))
     assert result.metrics["found"] == result.metrics["rate_end_to_end"] == 0
-    assert result.metrics["rate"] != result.metrics["rate"]  # not a number, for there is none
+    assert result.metrics["rate"] != result.metrics["rate"]  # nan, because nothing was found
 
 
 def test_continued_training_has_a_curve_from_one_pass(tmp_path, caplog):
@@ -166,7 +166,7 @@ def test_continued_training_has_a_curve_from_one_pass(tmp_path, caplog):
 
 
 def test_every_point_of_the_curve_is_a_job_of_its_own(tmp_path):
-    """Asked for alone, an age gives what the curve says; and references of no extra epoch would be the bases."""
+    """A job of one age gives the curve's numbers; and references of no extra epoch would be the bases."""
     curve = run(tmp_path, "experiment=continued_training", "extra_epochs=3").curve
     for extra in (1, 2):
         alone = run(tmp_path / "alone", "experiment=continued_training", f"extra_epochs={extra}")

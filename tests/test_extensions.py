@@ -58,7 +58,7 @@ CHOSEN = "mine or drawn or bagged or line or jump or leap or sweep or every_opti
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of what is tested and of its tests, with the options of the page, and one data set without a file."""
+    """A copy of the tested code and of its tests, with the options of the page, and one data set without a file."""
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("cftransfer", "conf", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
@@ -120,7 +120,7 @@ def test_the_options_of_the_page_work_in_jobs(copy):
     assert all(job["metrics"]["found"] > 0 for job in results(copy))
 
 
-BREACHES = {  # an edit of a file → what the tests say of it, in one line
+BREACHES = {  # an edit of a file → the tests' complaint, in one line
     "conf/dataset/mine.yaml": (r"(split_seed: 0).*", r"\1", "key split_seed has no comment"),
     "conf/dataset/drawn.yaml": (r"# Random points.\n", "", "its first line has to be a comment"),
     "conf/model/bagged.yaml": ("_target_: bagged", "_target_: baged", "makes no plan: .*no such model"),

@@ -1,4 +1,4 @@
-"""trainer=gpu gives what trainer=cpu gives, but for rounding; skipped where there is no CUDA device, as in CI."""
+"""trainer=gpu gives the numbers of trainer=cpu up to rounding; skipped without a CUDA device, as in CI."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ SPEC = {
 def test_models_and_counterfactuals_are_those_of_the_cpu_but_for_rounding(tmp_path, stacked):
     put_cifar10(tmp_path)
     data = cifar10_airplane(tmp_path, split_seed=0)
-    plan(composed("trainer=gpu", f"paths.store={tmp_path / 'plan'}"))  # sets what keeps rounding small
+    plan(composed("trainer=gpu", f"paths.store={tmp_path / 'plan'}"))  # makes the settings that keep rounding small
     found = {}
     for accelerator in ("cpu", "gpu"):
         hardware = trained.Hardware(accelerator, stacked)

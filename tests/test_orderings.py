@@ -1,4 +1,4 @@
-"""What has to hold of the rate on COMPAS, whatever its size: paired over the same models, with intervals over them."""
+"""Orderings of the rate on COMPAS that hold at any level: paired over the same models, with intervals over them."""
 
 import functools
 

@@ -129,7 +129,7 @@ def test_continued_training_is_asked_at_its_last_age(tmp_path):
 
 
 def test_each_of_several_counterfactuals_has_a_row_and_a_factual_counts_once():
-    """The factual 0 has two points and 1 has one, of which a reference takes one and none; 2 has none at all."""
+    """Factual 0 has two points, one accepted; factual 1 has one, not accepted; factual 2 has none."""
     x = torch.tensor([[0.2, 0.2], [0.3, 0.1], [0.1, 0.1]])
     points = torch.tensor([[0.55, 0.5], [0.9, 0.5], [0.55, 0.5], [0.2, 0.2]])
     numbers = [0, 0, 1, 0]

@@ -104,7 +104,7 @@ def test_rows_that_repeat_make_no_infinite_density():
     near = (x[-1:] + 0.01).tolist()
     assert of(near, *many)["lof"] == of(near, x, y)["lof"]
     factor = LocalOutlierFactor(n_neighbors=20, novelty=True).fit(many[0][many[1] == 1].numpy())
-    assert -factor.score_samples(np.float32(near))[0] > 1e7  # what the distinct rows avoid
+    assert -factor.score_samples(np.float32(near))[0] > 1e7  # the distinct rows avoid this
 
 
 def test_few_rows_of_a_class_and_none():

@@ -1,4 +1,4 @@
-"""Numbers that no refactoring may move: recorded.json holds what jobs gave at commit c607209, before the library.
+"""Numbers that no refactoring may move: recorded.json holds the jobs' numbers at commit c607209, before the library.
 
 Convolutions round differently on other processors, and 20 counterfactuals feel it: images carry a wider `within`.
 Ends of intervals over 2 × 3 models move further than rates do, and are not held.

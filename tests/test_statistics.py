@@ -1,4 +1,4 @@
-"""Intervals and trends against closed forms, and, by simulation, against what they promise."""
+"""Intervals and trends against closed forms, and, by simulation, against their nominal levels."""
 
 from itertools import combinations
 
@@ -312,7 +312,7 @@ def test_what_is_flat_to_the_last_bit_has_no_trend(rate, knob, shape, sharing):
 
 
 def test_one_pair_of_models_asked_again_and_again_has_a_slope_and_no_interval():
-    """Twenty ages of one model are no twenty models: regression on them finds trends in every random walk."""
+    """Twenty ages of one model are not twenty models: regression on them finds trends in every random walk."""
     walk = 0.5 + 0.03 * np.random.default_rng(0).normal(size=20).cumsum()
     ages = [np.array([[rate]]) for rate in walk]
     line = trend(range(1, 21), ages, sharing="models")
@@ -432,7 +432,7 @@ def test_the_interval_covers(bases, references, effects):
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize(("base", "reference"), [(0.05, 0.05), (0.05, 0.02), (0.0, 0.05)])
 def test_a_flat_trend_is_called_one_in_twenty_times(shared, base, reference):
-    """Whether the bases are the same in all jobs or new in each; a regression on means fails in the latter."""
+    """Whether the bases are the same in all jobs or new in each; a regression on means fails when they are new."""
     rng, rounds, knob, ours, usual = np.random.default_rng(2), 2000, [2.0, 4.0, 8.0], [], []
     for _ in range(rounds):
         same = base * rng.normal(size=(5, 1))
@@ -450,7 +450,7 @@ def test_a_flat_trend_is_called_one_in_twenty_times(shared, base, reference):
 
 @pytest.mark.slow
 def test_counterfactuals_taken_as_independent_cover_the_truth_one_time_in_five():
-    """1,000 counterfactuals on each of 5 × 10 pairs, pooled for Wilson's interval; and what ours makes of them."""
+    """1,000 counterfactuals on each of 5 × 10 pairs, pooled for Wilson's interval; and our interval of them."""
     rng, rounds, truth, counts = np.random.default_rng(3), 2000, 0.7, 1000
     pooled, pairs, bootstrap, ours = [], [], [], []
     for _ in range(rounds):
@@ -487,7 +487,7 @@ def test_a_permutation_calls_a_flat_trend_one_in_twenty_times(sharing):
 
 
 def skewed(rng, bases, references, mean, sd, effects):
-    """Shares with Beta margins, whose ranks come from bases, references and the pair in the given parts."""
+    """Shares with Beta margins; their ranks come from bases, references and the pair in the given parts."""
     parts = np.array(effects) / np.linalg.norm(effects)
     normal = simulated(rng, bases, references, *parts, mean=0.0)
     total = mean * (1 - mean) / sd**2 - 1

@@ -484,7 +484,7 @@ def test_where_nothing_is_projected_there_is_no_before(trained_models, compas):
 
 
 def test_the_search_in_the_box_is_the_relaxation_of_the_possible(trained_models, compas):
-    """Up to its first crossing the search under `possible` is the one in the box: that is what `before` means."""
+    """Up to its first crossing the search under `possible` is the one in the box: `before` means that."""
     x = compas.x_test[:200]
     box = run_search(trained_models[0], x, settings={**SETTINGS, "constraints": "box"}, dataset=compas)
     possible = run_search(trained_models[0], x, settings=SETTINGS, dataset=compas)

@@ -1,4 +1,4 @@
-"""What SECURITY.md promises: bytes from outside run nothing, stay where they are, and steer no page or terminal."""
+"""The promises of SECURITY.md: bytes from outside run nothing, stay where they are, and steer no page or terminal."""
 
 import base64
 import importlib.metadata
@@ -50,7 +50,7 @@ class Planted:
         ("dataset", "os.system"),
         ("dataset", "builtins.eval"),
         ("model", "moons"),  # of another part
-        ("model", "cftransfer.models.sklearn_models.torch.load"),  # what a module of ours has imported
+        ("model", "cftransfer.models.sklearn_models.torch.load"),  # imported by a module of ours
         ("model", "cftransfer.models.sklearn_models.real"),
         ("model", "cftransfer.models.sklearn_models.Technique.fit"),
         ("model", "cftransfer.models.sklearn_models.Technique"),
@@ -77,7 +77,7 @@ def test_a_config_chooses_among_this_packages_functions_alone(part, name):
 
 
 def test_a_module_that_lacks_something_says_so_itself(monkeypatch, tmp_path):
-    """A user's own model whose import fails is no wrong name."""
+    """If the import of a user's model fails, its name is not reported as wrong."""
     (tmp_path / "mine.py").write_text("import not_installed")
     monkeypatch.setattr("cftransfer.models.__path__", [str(tmp_path)])
     with pytest.raises(ModuleNotFoundError, match="not_installed"):
@@ -187,7 +187,7 @@ def test_a_pipe_in_the_place_of_a_table_is_named(tmp_path):
 
 
 def test_arrays_of_any_size_are_not_unpacked(tmp_path, monkeypatch):
-    """A megabyte of zeros may be a gigabyte when unpacked; and a header may promise what no memory holds."""
+    """A megabyte of zeros may be a gigabyte when unpacked; and a header may promise more than any memory holds."""
     path = put_cifar10(tmp_path)
     monkeypatch.setattr(cifar10_airplane, "BYTES", 1000)
     with pytest.raises(InputError, match=r"its arrays have .* bytes, more than 1,000"):
@@ -206,7 +206,7 @@ def orange(folder, **changes):
 
 @pytest.mark.parametrize("size", [(1, 200_000), (90_000, 1000), (20_000, 10_000)], ids=str)
 def test_an_image_that_would_fill_the_memory_is_named(tmp_path, size):
-    """Of few bytes: too many pixels for us, for Pillow, or, one pixel wide, once its shorter side has 37."""
+    """In few bytes: too many pixels for us, for Pillow, or, one pixel wide, once its shorter side has 37."""
     put_tree(tmp_path / "images")
     path = tmp_path / "images" / "train" / "n01" / "bomb.png"
     Image.new("1", size).save(path)
@@ -260,7 +260,7 @@ def test_what_is_prepared_has_to_be_as_described(tmp_path):
     for change in ({"train": 10**9}, {"train": "1"}, {"labels": [True]}, {"files": 3}):
         described.write_text(json.dumps(about | change))
         if "files" in change:
-            orange(tmp_path)  # not what would be drawn today: made again
+            orange(tmp_path)  # today's draw differs: made again
             continue
         with pytest.raises(InputError, match=r"npy: cannot be read .*; delete it"):
             orange(tmp_path)
@@ -301,13 +301,13 @@ SHORT = "<script>$\\frac{$|\x1b[2J"  # for labels, which have to fit
 
 
 def hostile(text):
-    """Put what a page, Markdown, a formula and a terminal would act on behind a word."""
+    """Put characters that a page, Markdown, a formula and a terminal would act on behind a word."""
     elements = "<script>alert(1)</script><img src=x onerror=y>"
     return f"{text}{elements}\"'|[a](javascript:b)`c`$\\frac{{$\n\x1b]0;title\x07\x1b[2J{{{{7*7}}}}"
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page: its elements, their attributes, its text."""
+    """A page as a browser would read it: its elements, their attributes, its text."""
 
     def __init__(self, text):
         super().__init__()
@@ -342,7 +342,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def hostile_job(finished, tmp_path):
-    """A job whose data, settings, choices, overrides, metrics' names and folder are hostile."""
+    """A job with hostile data, settings, choices, overrides, names of metrics, and folder."""
     place = tmp_path / "jobs" / hostile("job").replace("/", "")
     shutil.copytree(finished, place)
     shutil.copytree(finished, failed := tmp_path / "jobs" / hostile("failed").replace("/", ""))
@@ -378,7 +378,7 @@ def test_a_report_of_hostile_jobs_shows_words_only(hostile_job, capsys):
 
 
 def test_two_hostile_jobs_are_told_apart(hostile_job, tmp_path):
-    """Settings that differ stand in labels of figures, too."""
+    """Settings that differ also stand in labels of figures."""
     other = shutil.copytree(hostile_job, hostile_job.with_name("other"))
     result = json.loads((other / "result.json").read_text())
     result["config"]["extra_layers"] = 4
@@ -409,7 +409,7 @@ def test_the_page_of_a_study_takes_words_for_words(hostile_job, tmp_path):
 
 
 def test_a_report_gives_away_no_file_from_elsewhere(finished, tmp_path, monkeypatch):
-    """Links in a job's folder lead to the user's own files; what they say must not stand on a page for others."""
+    """Links in a job's folder lead to the user's own files; their contents must not stand on a page for others."""
     secret = tmp_path / "netrc"
     secret.write_text("machine api.wandb.ai login user password planted-in-a-file failed: planted-in-a-file")
     monkeypatch.setenv("PLANTED", "planted-in-the-environment")
@@ -474,7 +474,7 @@ def test_a_picture_of_a_hostile_job_runs_nothing(finished, tmp_path, monkeypatch
 
 
 def test_every_installed_distribution_is_pinned():
-    """What the extras bring, at any depth, as far as it is installed here."""
+    """All dependencies of the extras, at any depth, that are installed here."""
     pinned = dict(
         line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"
     )

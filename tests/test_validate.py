@@ -18,7 +18,7 @@ from cftransfer.validate.suite import FAMILIES, QUICK, checks
 
 
 def validate(monkeypatch, capsys, *words):
-    """The command's exit status, and what it printed."""
+    """The command's exit status and output."""
     monkeypatch.setattr(sys, "argv", ["cftransfer validate", *words])
     with pytest.raises(SystemExit) as ended:
         command()
@@ -44,7 +44,7 @@ def halved(x, reached, *, generator, real=controls.random_points):
 
 
 def all_count(transfers, real=counts.count):
-    """Counts whose denominator is every factual."""
+    """Counts with every factual in the denominator."""
     return real(transfers.assign(found=True, transferred=transfers.transferred.fillna(False)))
 
 

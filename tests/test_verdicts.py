@@ -94,7 +94,7 @@ def test_what_bases_vary_needs_bases_and_what_nothing_varies_needs_two_of_each()
 
 
 def answers(bases, references, factuals, *, seed=0, model=0.1, shared=1.0, own=0.7):
-    """Whether counterfactuals hold: by what a factual, its base, its own counterfactual and a reference have."""
+    """Whether counterfactuals hold: effects of the factual, the base, the counterfactual and the reference."""
     models, rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     logit = 0.8 + shared * rng.normal(size=(1, 1, factuals)) + own * rng.normal(size=(bases, 1, factuals))
     logit = logit + model * models.normal(size=(bases, 1, 1)) + model * models.normal(size=(1, references, 1))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, environment, results
+from release import wheel_faults
 
 from cftransfer.__main__ import COMMANDS
 
@@ -84,7 +85,7 @@ def pip(*words: str) -> None:
 
 
 def wheel(source: Path, out: Path) -> Path:
-    """Build the wheel of a folder, with the setuptools that is here (torch brings it), else with pip's own."""
+    """Build the wheel of a folder, with the installed setuptools (torch brings it), otherwise with pip's own."""
     here = ["--no-build-isolation"] if importlib.util.find_spec("setuptools") else []
     pip("wheel", "--no-deps", *here, "--wheel-dir", str(out), str(source))
     (made,) = out.glob("*.whl")
@@ -109,12 +110,13 @@ def installed(tmp_path_factory):
             (place / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, place / "source" / name)
     wheels = [wheel(place / "source", place / "a"), wheel(written(place / "theirs", THEIRS), place / "b")]
+    assert wheel_faults(wheels[0], listed) == []
     venv.create(place / "env")
     python = place / "env" / "bin" / "python"
     pip("--python", str(python), "install", "--no-deps", "--no-index", *map(str, wheels))
     (packages,) = (place / "env" / "lib").glob("python*/site-packages")
     others = [path for path in sys.path if path.endswith("site-packages")]
-    (packages / "others.pth").write_text("\n".join(others))  # after its own, and without what their own .pth bring
+    (packages / "others.pth").write_text("\n".join(others))  # after its own; their .pth files are not read
     return python.parent
 
 

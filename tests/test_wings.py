@@ -1,4 +1,4 @@
-"""Four wings, one direction: what may import what. DESIGN's rules, held against the code's own imports."""
+"""Four wings, one direction of imports: DESIGN's rules, compared with the code's own imports."""
 
 import ast
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""A stand-in for the W&B server on 127.0.0.1: of its interface, what a run, a resumed run and `wandb sync` ask for.
+"""A stand-in for the W&B server on 127.0.0.1: the part of its interface that a run, a resumed run and `wandb sync` use.
 
-The client is the real one. What it sends is kept by run: config, tags, history by line, summary, uploaded files.
+The client is the real one. Its requests are kept by run: config, tags, history by line, summary, uploaded files.
 """
 
 import json
@@ -17,14 +17,14 @@ KEY = "0123456789abcdef" * 2 + "01234567"  # of 40 hex digits, as W&B's are; sec
 
 @dataclass
 class Server:
-    """What has arrived, and how the server behaves."""
+    """The data that arrived, and the server's behaviour."""
 
     url: str = ""
     runs: dict[str, dict] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)  # all that came with a question
     views: list[dict] = field(default_factory=list)  # saved workspaces
-    lost_after: str = ""  # from the first time that this is asked for, nothing is answered
+    lost_after: str = ""  # from the first request for this on, nothing is answered
     lost: str = "silent"  # silent: takes requests, and never answers · gone: hangs up
     is_lost: bool = False
     stuck: str = ""  # this alone is not answered, for as long as it stands here

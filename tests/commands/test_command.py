@@ -153,7 +153,7 @@ def test_what_lies_below_a_single_job_is_not_its_own(tmp_path):
 
 
 def output_folder(folder, *, sweep):
-    """Return what a command remembers of its folder."""
+    """Return the folder of a command as Hydra's callback keeps it."""
     output = OutputFolder()
     output.path, output.sweep = folder, sweep
     return output

@@ -1,4 +1,4 @@
-"""Jobs composed once per choice of groups are what Hydra composes."""
+"""Jobs composed once per choice of groups equal those that Hydra composes."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ TYPED = ["hydra.sweep.dir=jobs", "+hydra.job.env_set.A=b"]
 
 
 def outcomes(jobs, *, ours):
-    """What becomes of the jobs of a sweep, each a list of words: its configuration, or its mistake in a line."""
+    """The outcomes of the jobs of a sweep, each a list of words: its configuration, or its mistake in a line."""
     loader = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
     master = loader.load_configuration("transfer", TYPED, RunMode.MULTIRUN)
     if ours:

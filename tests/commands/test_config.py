@@ -1,4 +1,4 @@
-"""Every option of every group composes, and what it names can be called."""
+"""Every option of every group composes, and the function that it names can be called."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ OPTIONS = sorted(
         for path in (ROOT / "conf").rglob("*.yaml")
         if path.parent != ROOT / "conf" and not path.stem.startswith("_")
     }
-    # Of references alone: experiments of these names choose them.
+    # For references only: experiments of these names choose them.
     - {"rows=shift", "perturbation=weight_noise", "perturbation=dropout_models"}
 )
 
@@ -86,12 +86,12 @@ def check_plan(cfg):
 
 
 def own_part(option):
-    """The part and the name of an option that could be of a function of one's own; else of one that is shipped."""
+    """The part and the name of an option that may name a user's own function; otherwise those of a shipped option."""
     part, _, name = option.partition("=")
     return (part, name) if part in ("dataset", "model", "counterfactual") else ("model", "mlp")
 
 
-# What an own option may need beside it: it tells nobody for which inputs it is, nor whether it has a gradient.
+# Words that a user's own option may need: it does not say for which inputs it is, nor whether it has a gradient.
 BESIDE = (
     [],
     ["counterfactual=growing_spheres"],
@@ -127,7 +127,7 @@ def check_contract(data, file):
         assert len(x) == len(y), f"{file}: x_{split} has {len(x)} rows and y_{split} {len(y)}"
         assert x.dtype in (torch.float32, torch.uint8), f"{file}: x_{split} is {x.dtype}; takes float32 or bytes"
         if x.dtype == torch.float32:
-            assert x.min() >= 0 and x.max() <= 1, f"{file}: x_{split} leaves [0, 1]"  # noqa: PT018 (nan fails, too)
+            assert x.min() >= 0 and x.max() <= 1, f"{file}: x_{split} leaves [0, 1]"  # noqa: PT018 (also fails for nan)
         classes = set(y.tolist())
         assert classes == set(range(len(data.classes))), f"{file}: y_{split} has the classes {sorted(classes)}"
     assert data.x_train.shape[1:] == data.x_test.shape[1:], f"{file}: the splits have inputs of two shapes"

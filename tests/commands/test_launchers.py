@@ -104,7 +104,7 @@ while (job := connection.recv()) is not None:
 
 
 def answers(folder, jobs, *, processes, most=100):
-    """What becomes of jobs: (job, the process that did it, why it has no result)."""
+    """The outcomes of jobs: (job, the process that ran it, why it has no result)."""
 
     def start(number):
         ours, theirs = Pipe()
@@ -401,7 +401,7 @@ def until(condition, what: str, *, seconds: float = 120) -> None:
 
 
 def log(folder: Path, job: int | str = "*") -> str:
-    """Return what the jobs said, all of their tries one after the other."""
+    """Return the log of the jobs, all of their tries one after the other."""
     return "".join(path.read_text() for path in sorted(folder.glob(f"sweep/{job}/transfer.log")))
 
 
@@ -462,7 +462,7 @@ def test_a_job_that_was_cancelled_before_it_ran_is_said_in_one_line(slurm, tmp_p
 
 @pytest.mark.slurm
 def test_jobs_of_an_array_that_make_room_for_another_go_on_afterwards(slurm, tmp_path):
-    """Of two, since one of them has the number of the whole array."""
+    """The array has two jobs, since one of them has the number of the whole array."""
     words = [word for word in PLAIN if not word.startswith("training.epochs")]
     words += ["training.epochs=120", "hydra.launcher.partition=spare", "model.layers=1,2"]
     done = submit(slurm, tmp_path, *words)
@@ -478,10 +478,10 @@ def test_jobs_of_an_array_that_make_room_for_another_go_on_afterwards(slurm, tmp
 
 @pytest.fixture(scope="module")
 def disturbed(slurm, tmp_path_factory):
-    """A sweep of which job 1 is cancelled, the node of job 2 is lost, and job 3 runs out of time.
+    """A sweep: job 1 is cancelled, the node of job 2 is lost, and job 3 runs out of time.
 
     The shortest time limit is a minute, and SLURM looks at limits every half minute; so the other jobs get longer ones,
-    and job 3, which could be done too soon, meets somebody who makes one of its references.
+    and job 3, which could be done too soon, meets another process that makes one of its references.
     """
     quiet, folder = tmp_path_factory.mktemp("quiet"), tmp_path_factory.mktemp("disturbed")
     undisturbed = subprocess.Popen(

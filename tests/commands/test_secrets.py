@@ -27,7 +27,7 @@ def secretive(folder, *words, **changes):
     done = run_command(work, *words, **(planted | changes))
     for secret in (WANDB_KEY, TOKEN, JWT, REMOTE):
         assert secret not in done.stdout + done.stderr
-        for path in folder.rglob("*"):  # W&B writes below the home, too
+        for path in folder.rglob("*"):  # W&B also writes below the home
             if path.is_file() and ".git" not in path.parts:
                 assert secret.encode() not in path.read_bytes(), path
     return done
@@ -35,7 +35,7 @@ def secretive(folder, *words, **changes):
 
 @pytest.mark.slow
 def test_no_secret_is_written_anywhere(tmp_path):
-    """By a job, by a sweep with a failing job whose traceback is logged, by the report, and by W&B."""
+    """By a job, by a sweep that logs the traceback of a failing job, by the report, and by W&B."""
     done = secretive(tmp_path, "transfer.py", *SMALL, "hydra.verbose=true")
     assert done.returncode == 0, done.stderr
     small = [word for word in SMALL if not word.startswith("model.layers")]
@@ -72,7 +72,7 @@ def test_a_secret_is_refused_in_one_line_before_anything_is_written(tmp_path, wo
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["job", "sweep"])
 def test_a_secret_in_a_file_of_ones_own_is_refused_before_anything_is_written(tmp_path, sweep):
-    """The words of the command are innocent: Hydra's callback sees what was composed."""
+    """The words of the command are innocent: Hydra's callback sees the composed config."""
     (tmp_path / "own" / "wandb").mkdir(parents=True)
     (tmp_path / "own" / "wandb" / "mine.yaml").write_text("mode: offline\nnotes: ${oc.env:SOME_TOKEN}\n")
     done = secretive(tmp_path, "transfer.py", "--config-dir", str(tmp_path / "own"), *sweep, *SMALL, "wandb=mine")

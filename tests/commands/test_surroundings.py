@@ -1,4 +1,4 @@
-"""What a machine may lack around a job: a home, room for the log, a number of threads, room under stdout."""
+"""Things that a machine may lack around a job: a home, room for the log, a number of threads, room under stdout."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ def test_a_log_without_room_is_one_line(capsys):
         logger.error("a line")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("/dev/full: the log cannot be written (No space left on device); the job goes on")
-    with pytest.raises(OSError, match="No space"):  # of what the file still holds
+    with pytest.raises(OSError, match="No space"):  # for the words that the file still holds
         handler.close()
 
 

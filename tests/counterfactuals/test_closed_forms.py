@@ -45,7 +45,7 @@ def linear(weights, bias):
 
 
 def plane(seed, columns=6):
-    """A linear model whose boundary cuts the box near its middle."""
+    """A linear model with a boundary that cuts the box near its middle."""
     weights = torch.randn(columns, generator=torch.Generator().manual_seed(seed)) * 3
     return weights, float(-0.5 * weights.sum())
 
@@ -335,9 +335,9 @@ def test_draws_go_on_where_they_were_left():
 @pytest.mark.parametrize(("distance", "p"), [("l1", 1), ("l2", 2)])
 def test_nearest_is_the_nearest_row_by_brute_force(distance, p, confidence):
     (weights, bias), rows = plane(1, 3), random(120, 3, seed=6)
-    y = (random(120, seed=7) > 0.5).float()  # labels know nothing of the model: it has to ask for both
+    y = (random(120, seed=7) > 0.5).float()  # labels know nothing of the model: nearest must check both
     data, model = table_of(rows, y), linear(weights, bias)
-    x = torch.cat([rows[:20], random(20, 3, seed=8)])  # factuals that are rows themselves, too
+    x = torch.cat([rows[:20], random(20, 3, seed=8)])  # some factuals are rows themselves
     result = asked("nearest", model, x, dataset=data, distance=distance, confidence=confidence, constraints="box")
     assert result.found.all()
     assert (result.iterations == 1).all()
@@ -351,7 +351,7 @@ def test_nearest_is_the_nearest_row_by_brute_force(distance, p, confidence):
 
 
 def test_nearest_never_gives_the_factual_itself_for_a_model_that_wavers():
-    """What it is told may contradict itself: the factual is a row of the target's label, and of its prediction."""
+    """Its inputs may contradict each other: the factual is a row of the target's label, and of its prediction."""
     from cftransfer.counterfactuals.nearest import nearest
 
     rows = random(10, 2)
@@ -407,7 +407,7 @@ def test_minimal_gives_the_nearest_of_all_points_that_it_asked_about():
     seen = []
 
     def recorded(x):
-        """Ripples, so that what comes later need not be nearer."""
+        """Ripples, so that a later point need not be nearer."""
         seen.append(x.detach().clone())
         return torch.sin(9 * x[:, 0] + 4 * x[:, 1]) + torch.cos(11 * x[:, 2] - 7 * x[:, 3]) - 0.8
 
@@ -441,7 +441,7 @@ def test_sns_stays_within_its_radius_and_is_never_less_stable_than_where_it_bega
 
 
 def test_sns_keeps_the_best_point_and_not_the_last():
-    """Steps as long as the radius jump about it: where the last one stands is worse than what was seen."""
+    """Steps as long as the radius jump about it: the last point is worse than one seen before."""
     model, x = bumpy(3), random(40, 4, seed=10)
     kept = [
         stability_along(
@@ -458,7 +458,7 @@ def test_sns_keeps_the_best_point_and_not_the_last():
 
 
 def test_an_ascent_never_leaves_the_targets_side():
-    """What is raised leads away from the target: of the points that still have the margin the best is kept."""
+    """The raised score leads away from the target: the best of the points that still have the margin is kept."""
     x = random(5, 2)
     begun = Candidates(x, torch.ones(5, dtype=torch.bool), torch.zeros(5, dtype=torch.long))
     answer = ascend(

@@ -1,4 +1,4 @@
-"""The closest point: the projection where that is known, never worse than what was seen, each row by itself."""
+"""The closest point: the projection where that is known, never worse than a point seen, each row by itself."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a counterfactual may be, over random feature spaces: exactly satisfied, and the nearest point that is."""
+"""Constraints over random feature spaces: exactly satisfied, by the nearest point that satisfies them."""
 
 from itertools import product
 

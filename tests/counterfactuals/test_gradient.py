@@ -192,7 +192,7 @@ def test_an_impossible_setting_is_named(setting, value):
 
 @pytest.mark.parametrize("distance", ["l1", "l2", "mad"])
 def test_the_distance_is_the_one_that_was_asked_for(distance, compas):
-    """One step from a point beside the factual, where the prediction has no slope: what is left is the distance's."""
+    """One step from a point beside the factual, where the prediction has no slope: the distance alone moves it."""
     scale = {"mad": mad_scale(Background(compas.x_train, compas.y_train))}.get(distance, torch.ones(14))
     x = compas.x_test[:5].clamp(0.2, 0.8)
     flat, seen = (lambda x: x.sum(1) * 0 - 1), []

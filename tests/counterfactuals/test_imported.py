@@ -1,4 +1,4 @@
-"""Counterfactuals made elsewhere, out of files: what they hold is what is judged, or one line says what is wrong."""
+"""Counterfactuals made elsewhere, read from files: judged exactly as stored, or refused in one line with the reason."""
 
 import json
 from dataclasses import replace
@@ -39,7 +39,7 @@ def job(request, tmp_path_factory):
 
 
 def exported(job, space=None):
-    """What the job proposes on each base: (n, columns) in [0, 1], or with a space in original units."""
+    """The job's candidates on each base: (n, columns) in [0, 1], or with a space in original units."""
     found = job.tables["counterfactuals"]
     every = [np.stack(some.counterfactual) for _, some in found.groupby("base")]
     return every if space is None else [space.decode(points) for points in every]
@@ -67,7 +67,7 @@ def importing(path, units="unit", index="null"):
 
 
 def assert_same(ours, theirs, *, exact=True):
-    """The same found, distances and rates; what a search alone has (steps, points before projection) is gone."""
+    """The same found, distances and rates; columns of a search alone (steps, points before projection) are gone."""
     for name in ("counterfactuals", "transfers", "pairs", "holds"):
         one, other = (read(job, name).drop(columns=[*GONE], errors="ignore") for job in (ours, theirs))
         if name == "counterfactuals" and not exact:
@@ -209,7 +209,7 @@ def test_a_file_that_changes_while_it_is_read_ends_the_job(tmp_path, moons, base
 
 @pytest.mark.parametrize("units", ["unit", "original"])
 def test_every_kind_of_feature_comes_back(units, tmp_path):
-    """As in test_methods.py: what is possible stays as it is, and is judged as by hand."""
+    """As in test_methods.py: possible points stay as they are, and are judged as by hand."""
     for seed in range(5):
         data, (model, *_) = world(seed)
         x = data.x_test[:7]

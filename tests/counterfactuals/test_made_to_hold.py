@@ -195,7 +195,7 @@ def test_ellices_worst_lead_is_that_of_the_worst_layer_on_the_ellipsoid(classes)
             step = torch.linalg.solve(hessian, direction)
             moved = theta - (2 * epsilon / (direction @ step)).sqrt() * step  # the least direction @ θ on the ellipsoid
             assert float((moved - theta) @ hessian @ (moved - theta)) == pytest.approx(2 * float(epsilon))
-            # What the ellipsoid stands for: a loss higher by ε, to second order and but for the ridge.
+            # The ellipsoid stands for a loss that is higher by ε, to second order and without the ridge.
             assert float(mean_loss(moved, split, classes) - mean_loss(theta, split, classes)) < 1.5 * float(epsilon)
             bounds.append(direction @ moved)
         assert float(given[row]) == pytest.approx(float(min(bounds)), abs=1e-4)

@@ -1,4 +1,4 @@
-"""Every option of conf/counterfactual, through the engine: what none of them may do, whatever the space and model."""
+"""Every option of conf/counterfactual, through the engine: invariants of all of them, in any space and model."""
 
 import math
 from dataclasses import replace
@@ -27,7 +27,7 @@ from cftransfer.searching.constraint import constraint
 from cftransfer.settings import CHOICES
 from cftransfer.store.searched import check_search, run_search
 
-EXEMPT = ("imported",)  # claims all that a file has, right or wrong; test_imported.py has what it keeps
+EXEMPT = ("imported",)  # claims all that a file has, right or wrong; test_imported.py has its invariants
 OPTIONS = sorted(path.stem for path in (ROOT / "conf" / "counterfactual").glob("*.yaml") if path.stem not in EXEMPT)
 METHODS = [name for name in OPTIONS if target_of("counterfactual", name) == name]
 WITHOUT_GRADIENTS = ("betarce", "growing_spheres", "nearest", "robx")
@@ -57,7 +57,7 @@ def _composed(name):
 
 
 def settings_of(name, **changes):
-    """What an option says, and what is changed of it."""
+    """The settings of an option, with changes."""
     return {**_composed(name), **changes}
 
 
@@ -88,12 +88,12 @@ def confidence_of(settings, name):
 
 
 def repeated(models):
-    """What a method gets that asks for models of its own."""
+    """The `models` of a method that needs models of its own."""
     return lambda many: (list(models) * many)[:many]
 
 
 def features_of(generator):
-    """Some features of every kind, some of which a person cannot change, or one way only."""
+    """Some features of every kind; a person cannot change some of them, or only in one direction."""
     made = []
     kinds = ("continuous", "integer", "log1p", "binary", "ordinal", "categorical")
     for index, kind in enumerate([*kinds, *generator.choice(kinds, 2)]):
@@ -185,7 +185,7 @@ def test_what_is_found_is_a_counterfactual(name, classes, constraints):
         assert torch.equal(result.target, targets(logits(model, x)))
         assert within(result, settings, name)
         assert (found <= result.claimed).all()
-        assert torch.equal(found, result.claimed)  # what is claimed is no more than what the engine confirms
+        assert torch.equal(found, result.claimed)  # the engine confirms every claim
         assert result.counterfactual.isfinite().all()
         assert (reached != at).any(1).all()
         assert constraint(constraints, data.space).holds(reached, at).all()

@@ -7,7 +7,7 @@ from cftransfer.searching.rows import in_passes, run_rows
 
 
 def counted(lasts, shape, batch_size, iterations=50):
-    """Run rows that last so many steps, and return what they reached, and the rows of every pass."""
+    """Run rows that last so many steps, and return the points that they reached, and the rows of every pass."""
     passes = []
     x = torch.arange(1.0, len(lasts) + 1).view(-1, *[1] * len(shape)).expand(-1, *shape)
 

@@ -36,7 +36,7 @@ def test_a_methods_word_is_not_enough(trained_models, compas, beyond, own_method
 
 
 def modest(model, x, target):
-    """A method that reaches the target and does not claim it: short of the confidence that it was asked for."""
+    """A method that reaches the target and does not claim it: short of the confidence that was set."""
     reached = torch.where(target[:, None] == 1, torch.ones_like(x), torch.zeros_like(x))
     return Candidates(reached, torch.zeros(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long))
 
@@ -93,7 +93,7 @@ def test_settings_are_checked_before_anything_is_searched(compas):
 
 
 def between(model, x, target, *, constraint):
-    """A method that claims points which are not what was asked for: half of a category."""
+    """A method that claims points outside the constraint: half of a category."""
     reached = torch.where(target[:, None] == 1, torch.ones_like(x), torch.zeros_like(x))
     return Candidates(
         reached.clamp(0.1, 0.9), torch.ones(len(x), dtype=torch.bool), torch.ones(len(x), dtype=torch.long)

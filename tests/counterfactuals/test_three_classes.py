@@ -16,7 +16,7 @@ def softmax_model(weights, bias):
 
 
 def pair(seed, third):
-    """Two classes whose boundary cuts the box, and a third that is never (or as often as class 0) predicted."""
+    """Two classes with a boundary that cuts the box, and a third that is never (or as often as class 0) predicted."""
     generator = torch.Generator().manual_seed(seed)
     weights = 3 * torch.randn(3, 4, generator=generator)
     if third == "absent":

@@ -1,4 +1,4 @@
-"""ACSEmployment: codes become names, blanks stay what they are, and every unusable file or setting is named."""
+"""ACSEmployment: codes become names, blanks stay blanks, and every unusable file or setting is named."""
 
 import os
 import random
@@ -304,7 +304,7 @@ def test_columns_of_words_and_numbers_that_are_not_used_do_not_disturb(tmp_path)
     assert len(acs(tmp_path, max_rows=1000).x_train) == 750
 
 
-def test_twenty_thousand_rows_load_in_under_two_seconds(tmp_path, data):  # data: what is to be imported, is
+def test_twenty_thousand_rows_load_in_under_two_seconds(tmp_path, data):  # data: so that imports are done
     put(tmp_path, persons(20_000))
     start = time.process_time()
     acs(tmp_path)

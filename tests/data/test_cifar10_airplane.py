@@ -1,4 +1,4 @@
-"""CIFAR-10's file: where it comes from, what is taken of it, and what may be wrong with it."""
+"""CIFAR-10's file: its source, the part of it that is read, and its possible faults."""
 
 import hashlib
 import io

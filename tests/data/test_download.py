@@ -156,7 +156,7 @@ def test_a_failure_is_one_line_and_leaves_nothing(failure, census, tmp_path, tar
 @pytest.mark.parametrize(
     "place",
     [
-        "/other.zip",  # of this server, which is none of ours
+        "/other.zip",  # on this server, which is not one of ours
         "http://www2.census.gov/a.zip",
         "https://www2.census.gov.example.org/a.zip",
         "https://www2.census.gov@127.0.0.1/a.zip",
@@ -214,7 +214,7 @@ def test_no_network_is_one_line(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(census, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # what the kernel says when no more can be written
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # the kernel's error for a full disk
     try:
         with pytest.raises(InputError, match=r"cannot be downloaded to .* \(File too large\); download it"):
             acs(tmp_path)

@@ -1,4 +1,4 @@
-"""The contract of `from_table`, which data sets written in code come through: what it refuses, and what it says."""
+"""The contract of `from_table`, which data sets written in code come through: its refusals and its messages."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Folder trees: what is drawn, decoded and kept, and what is refused by name."""
+"""Folder trees: images that are drawn, decoded and kept, and those that are refused by name."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def test_each_image_is_its_own_files_with_its_own_label(tmp_path):
 
 
 def test_images_are_resized_and_cropped_as_imagenets_usually_are(tmp_path):
-    """The shorter side to 256, then the middle 224: of a picture whose left half is black, so is the crop's."""
+    """The shorter side to 256, then the middle 224: if a picture's left half is black, the crop's is black."""
     picture = np.zeros((300, 600, 3), np.uint8)
     picture[:, 300:] = 255
     picture[:4] = (255, 0, 0)  # a margin that the crop cuts off
@@ -174,7 +174,7 @@ def test_a_corrupt_image_is_skipped_by_name_where_that_is_asked_for(folder, capl
     assert list(json.loads(described.read_text())["skipped"]) == [str(path)]
     caplog.clear()
     assert orange(folder, corrupt="skip").version == data.version
-    assert "left out as unreadable: 1" in caplog.text  # a second job says so, too
+    assert "left out as unreadable: 1" in caplog.text  # also in a second job
 
 
 @pytest.mark.parametrize("kind", ["link", "16 bits", "text"])
@@ -187,7 +187,7 @@ def test_what_cannot_be_shown_in_8_bits_or_at_all_is_refused_by_name(folder, kin
     else:
         (place / "x.png").write_text("no image")
     for path in list(place.glob("*.JPEG"))[:1]:
-        path.unlink()  # else one of the oranges is not drawn
+        path.unlink()  # otherwise one of the oranges is not drawn
     with pytest.raises(InputError, match=rf"^{place}/x.png: cannot be decoded"):
         orange(folder)
 
@@ -215,7 +215,7 @@ def test_a_class_whose_name_reads_as_a_number_true_or_null_is_named_with_its_quo
 
 
 def read_as(typed):
-    """What Hydra makes of a value on the command line."""
+    """A value on the command line, as Hydra parses it."""
     value = OverridesParser.create().parse_override(f"dataset.positive={typed}").value()
     return str(value) if isinstance(value, QuotedString) else value
 

@@ -1,4 +1,4 @@
-"""Tables of one's own: what is inferred, what is refused by name, and what is said aloud."""
+"""A user's own tables: inferred kinds, refusals by name, and messages."""
 
 import gzip
 import re

@@ -1,4 +1,4 @@
-"""The real images under paths.data, where they are there: what is drawn of them."""
+"""The real images under paths.data, if they are there: those that are drawn."""
 
 import numpy as np
 import pytest

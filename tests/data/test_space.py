@@ -78,7 +78,7 @@ def test_encoding_keeps_the_order_of_ordinal_categories(made, seed):
             np.testing.assert_array_equal(x[feature.name].rank(), ranks.rank())
             assert x[feature.name][ranks == 0].eq(0).all()
             assert x[feature.name][ranks == len(feature.categories) - 1].eq(1).all()
-            # A small step, less than half of one between categories, does not change what is read.
+            # A small step, less than half of one between categories, does not change the value that is read.
             step = np.random.default_rng(seed).uniform(-0.49, 0.49, len(x)) / (len(feature.categories) - 1)
             moved = np.clip(x[feature.name] + step, 0, 1).to_numpy()[:, None]
             assert feature.decode(moved).tolist() == table[feature.name].tolist()

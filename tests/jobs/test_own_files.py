@@ -18,7 +18,7 @@ METRIC = "test_accuracy"
 
 
 def finished(folder, *, pictures=("0-transferred", "1-transferred"), config=CONFIG):
-    """Do in a folder what a job does there, without its science."""
+    """Leave the files of a job in a folder, without its science."""
     job = RunningJob(folder, config, {}, [])
     claim(folder)
     earlier_metric(job, METRIC)

@@ -11,7 +11,7 @@ from cftransfer.jobs.provenance import RunningJob
 from cftransfer.jobs.resume import earlier_metric
 from cftransfer.jobs.schema import digest
 
-METRIC = "test_accuracy"  # train.py's, whose result has the fewest parts
+METRIC = "test_accuracy"  # train.py's result has the fewest parts
 CONFIG = OmegaConf.to_container(composed(*SMALL), resolve=True)
 OTHER = CONFIG | {"model": CONFIG["model"] | {"width": 5}}
 
@@ -79,7 +79,7 @@ def test_a_result_that_is_no_file_of_the_folder_is_none(job, tmp_path_factory):
 
 
 def test_a_result_that_was_deleted_is_made_again(job):
-    """Also where a damaged one, of whose tables the next had the same, lies beside it."""
+    """Also if a damaged result with the same tables lies beside it."""
     result = (job / "result.json").read_bytes()
     (job / "curves.parquet").write_bytes(b"")
     assert metric_of(job) is None
@@ -102,7 +102,7 @@ def test_a_result_is_taken_back_once_its_settings_are(job, caplog):
     assert "is of other settings; it is kept as result-replaced.json" in caplog.text
     assert metric_of(job, config=OTHER) is None  # nor is it the other's now
     assert not (job / "result.json").exists()
-    assert metric_of(job) == 0.5  # what came between has failed, as with a mistyped value
+    assert metric_of(job) == 0.5  # the job in between has failed, as with a mistyped value
     assert sorted(path.name for path in job.iterdir()) == ["curves.parquet", "result.json"]
 
 

@@ -1,4 +1,4 @@
-"""The model of result.json refuses what would make a number wrong, and lets later versions add to it."""
+"""The model of result.json refuses values that would make a number wrong, and lets later versions add keys."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Three classes, and rows that count differently: what is trained equals torch's and scikit-learn's own means."""
+"""Three classes, and rows with weights: trained models equal those of torch's and scikit-learn's own means."""
 
 from dataclasses import replace
 

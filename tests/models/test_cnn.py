@@ -107,7 +107,7 @@ def test_a_member_equals_the_model_trained_alone(photos, seeds):
                 binary_cross_entropy_with_logits(logit, photos.y_train[rows]).backward()
                 adam.step()
         own = dict(zip(together.names, (weight.detach()[index] for weight in together.weights), strict=True))
-        # Adam's step is as long where the gradient is rounding: 12 steps of .001, whose size tiny gradients decide.
+        # Adam's step is as long where the gradient is rounding: 12 steps of .001; tiny gradients decide their size.
         near = {"atol": 1e-3 if len(seeds) > 1 else 1e-6, "rtol": 0}
         for name, weight in alone.named_parameters():
             torch.testing.assert_close(own[name], weight.detach(), **near)

@@ -100,7 +100,7 @@ def test_the_same_model_gives_the_same_files_which_name_no_place_of_this_machine
         assert path.read_bytes() == (exported / path.name).read_bytes()
     with zipfile.ZipFile(exported / "model-0.pt2") as program:
         parts = [program.read(name) for name in program.namelist()]
-    assert any(b"_InPlaceLinear" in part for part in parts)  # what is not compressed can be searched
+    assert any(b"_InPlaceLinear" in part for part in parts)  # uncompressed parts can be searched
     assert not any(str(ROOT).encode() in part or sys.prefix.encode() in part for part in parts)
 
 

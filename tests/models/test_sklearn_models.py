@@ -21,7 +21,7 @@ from cftransfer.store import trained
 
 NAMES = ("logistic_regression", "decision_tree", "random_forest", "gradient_boosting", "svm", "knn")
 SMOOTH = ("logistic_regression", "svm")
-DRAWN = ("random_forest", "gradient_boosting")  # whose seed draws rows
+DRAWN = ("random_forest", "gradient_boosting")  # their seed draws rows
 
 
 def spec_of(name, *overrides):
@@ -115,7 +115,7 @@ def test_linear_models_and_svms_have_a_gradient(name, moons):
 
 def test_a_model_is_a_function_of_its_settings_and_its_seed(name, compas):
     first = logits(fitted(name, compas, seed=3), compas.x_test)
-    torch.manual_seed(99)  # what others draw does not matter
+    torch.manual_seed(99)  # draws from the global state do not matter
     assert torch.equal(first, logits(fitted(name, compas, seed=3), compas.x_test))
     other = logits(fitted(name, compas, seed=2**62), compas.x_test)
     if name in DRAWN:

@@ -88,7 +88,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Return what writes the file of an own model, as into a clone, and starts as a new process would."""
+    """Return a function that writes a model's file into a clone, and starts as a new process would."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setattr(cftransfer.models, "__path__", [*cftransfer.models.__path__, str(home)])

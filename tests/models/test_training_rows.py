@@ -1,4 +1,4 @@
-"""On which rows a model is trained: what is kept equal is equal, to the bit."""
+"""The rows that a model is trained on: everything kept equal is equal, to the bit."""
 
 from dataclasses import replace
 
@@ -124,7 +124,7 @@ def test_a_model_fitted_in_one_go_gets_the_same_rows():
 
 
 def test_models_of_all_rows_keep_their_keys():
-    """Stores of before there were other rows stay what they are."""
+    """Keys made before `rows` existed stay valid."""
     spec = {"dataset": {"_target_": "moons"}, "model": {"_target_": "mlp"}, "training": {"epochs": 1}}
     assert model_key(spec, 0) == model_key({**spec, "rows": ALL_ROWS}, 0)
     assert model_key(spec, 0) != model_key({**spec, "rows": rule("bootstrap")}, 0)

@@ -19,7 +19,7 @@ REFERENCES = 4
 
 
 def put_job(folder, held, *, references=REFERENCES, **settings):
-    """A job whose counterfactual k of base i is accepted by held[i][k] references."""
+    """A job: counterfactual k of base i is accepted by held[i][k] references."""
     held = np.array(held)
     write_job(folder, rates=np.full((len(held), references), 0.5), **settings)
     rows = [

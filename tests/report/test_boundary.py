@@ -26,7 +26,7 @@ from cftransfer.report.projection import plane
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One job on moons, one on COMPAS, one whose references are its bases, trained on, and one of other rows."""
+    """One job on moons, one on COMPAS, one with its own bases, trained on, as references, and one of other rows."""
     folder = tmp_path_factory.mktemp("boundary")
     for words in (["-m", *SMALL[1:], "dataset=moons,compas", "hydra.sweep.dir=sweep"],
                   [*SMALL, "experiment=continued_training", "extra_epochs=2", "hydra.run.dir=older"],
@@ -146,7 +146,7 @@ def test_what_lies_in_the_plane_comes_back_from_pca(flat_data):
 def test_a_place_in_tsne_has_the_colour_of_the_nearest_point(flat_data):
     x = flat_data.x_train
     where = plane("tsne", flat_data, factuals=x[:4], counterfactuals=x[4:8])
-    assert len(where.others) == len(x)  # 8 and all 30 rows, of which some stand twice
+    assert len(where.others) == len(x)  # 8 and all 30 rows; some stand twice
     assert where.stands_for(where.counterfactuals).numpy() == pytest.approx(x[4:8].numpy())
     assert "perplexity 12.3" in where.about
     points = np.concatenate([where.factuals, where.counterfactuals, where.others])

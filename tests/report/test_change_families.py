@@ -1,4 +1,4 @@
-"""What a page says of kinds of change between two models follows from their jobs."""
+"""A page's words on kinds of change between two models follow from their jobs."""
 
 import json
 import re

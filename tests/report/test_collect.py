@@ -28,7 +28,7 @@ FACTUALS = 20
 
 
 def write_job(folder, *, rates, overrides=(), curve=None, experiment="seed", choices=None, **settings):
-    """A job whose pair (i, j) transfers the share rates[i][j] of 20 counterfactuals; curve: such rates, per epoch."""
+    """A job: its pair (i, j) transfers the share rates[i][j] of 20 counterfactuals; curve: such rates, per epoch."""
     config = {
         "model": {"_target_": "mlp", "layers": 4, "width": 64},
         "seed": 0,
@@ -125,7 +125,7 @@ def test_what_moves_along_with_the_knob_is_not_another_knob(tmp_path):
 
 
 def test_a_difference_that_nobody_typed_is_shown(tmp_path):
-    """A YAML edited in mid-sweep, or debug=fast in one of two jobs: no line goes through what cannot be compared."""
+    """A YAML edited in mid-sweep, or debug=fast in one of two jobs: no line joins jobs that cannot be compared."""
     for job, (layers, samples) in enumerate([(2, 20), (4, 10)]):
         write_job(
             tmp_path / str(job),
@@ -154,7 +154,7 @@ def test_a_grid_has_a_series_per_other_setting(tmp_path):
 
 
 def test_data_sets_that_choose_their_model_and_search_stand_side_by_side(tmp_path):
-    """What a data set brings along, choices and numbers, is no setting of its own; what was typed is the knob."""
+    """Choices and numbers that come with a data set are not swept settings; the typed words are."""
     kinds = {
         "compas": ({"model": "mlp", "training": "default"}, {"model__width": 64, "training": {"epochs": 10}}, 0.01),
         "cifar": ({"model": "cnn", "training": "image"}, {"model__width": 16, "training": {"epochs": 20}}, 0.001),
@@ -176,7 +176,7 @@ def test_data_sets_that_choose_their_model_and_search_stand_side_by_side(tmp_pat
 
 
 def test_what_a_data_set_does_not_explain_is_shown(tmp_path):
-    """The same data set with two widths that nobody typed: somebody edited a file in between."""
+    """The same data set with two widths that nobody typed: a file was edited in between."""
     for job, (dataset, width) in enumerate([("a", 16), ("b", 16), ("b", 32)]):
         typed = [f"dataset={dataset}"]
         write_job(tmp_path / str(job), rates=[[0.5]], overrides=typed, choices={"dataset": dataset}, model__width=width)
@@ -230,7 +230,7 @@ def test_what_may_not_be_read_fails_its_job_alone(anybodys):
     (anybodys / "1" / "transfer.log").write_text("")
     (anybodys / "1" / "transfer.log").chmod(0o000)
     fail_job(anybodys / "2", [])
-    for name in ("2", "lost+found"):  # of which the second is no job's
+    for name in ("2", "lost+found"):  # the second does not belong to a job
         (anybodys / name).mkdir(exist_ok=True)
         (anybodys / name).chmod(0o000)
     with as_nobody():
@@ -296,7 +296,7 @@ def test_a_report_is_a_page_pictures_and_a_table(tmp_path, capsys):
     text = page.read_text()
     assert text.count("<svg") == 3
     assert "slope" in text
-    assert "model.layers=&lt;16&gt;" in text  # what a user typed is text, not markup
+    assert "model.layers=&lt;16&gt;" in text  # typed words are text, not markup
     assert 'src="' not in text  # it needs no other file
     for name in ("trend", "survivorship", "training"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -399,7 +399,7 @@ def without(name):
 
 
 def put(*keys, value):
-    """Return what puts a value into a result.json at the end of `keys`."""
+    """Return a function that puts a value into a result.json at the end of `keys`."""
 
     def change(result):
         for key in keys[:-1]:
@@ -643,7 +643,7 @@ def test_jobs_of_a_sweep_that_never_began_are_counted(tmp_path, capsys):
     put_sweep(tmp_path / "sweep", ([f"seed={number}"] for number in range(5)))
     collected = jobs([tmp_path])
     assert (collected.begun, len(collected.failed), collected.never) == (3, 1, 2)
-    assert jobs([tmp_path / "sweep" / "0"]).never == 0  # that job alone was asked for
+    assert jobs([tmp_path / "sweep" / "0"]).never == 0  # only that job is in the report
     page, said = report([tmp_path]).read_text(), "2 of 5 jobs have a result; 1 failed or did not end, 2 never began"
     first, *printed = capsys.readouterr().out.splitlines()
     assert first == said
@@ -669,7 +669,7 @@ def test_the_printed_command_is_right_for_where_one_is(tmp_path, monkeypatch):
 
 
 def test_copies_of_a_job_are_one_job_and_move_no_trend(tmp_path, capsys):
-    """The same sweep run again in another folder says nothing new: p stays what it was."""
+    """The same sweep run again in another folder says nothing new: p stays the same."""
     for run in ("1-first", "2-again"):
         for index, layers in enumerate((2, 4, 8)):
             rates = [[0.7 - 0.05 * index, 0.72 - 0.04 * index], [0.75 - 0.02 * index, 0.71 - 0.05 * index]]
@@ -697,7 +697,7 @@ def test_other_data_under_the_same_settings_are_another_job(tmp_path):
 
 
 def test_jobs_of_an_earlier_sweep_in_the_same_folder_are_marked(tmp_path, capsys):
-    """Whether the later sweep has fewer values, or others of which some have not begun."""
+    """Whether the later sweep has fewer values, or other values with jobs that have not begun."""
     for index, layers in enumerate((2, 4, 8)):
         words = [f"model.layers={layers}"]
         write_job(tmp_path / str(index), rates=[[0.5 + index / 10]], overrides=words, model__layers=layers)

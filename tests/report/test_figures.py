@@ -1,4 +1,4 @@
-"""What is drawn and written is what the jobs say, in its own place."""
+"""Figures and tables show the jobs' numbers, each in its own place."""
 
 import json
 import re

@@ -17,7 +17,7 @@ TARGET = "cftransfer.counterfactuals.{0}.{0}"
 
 
 def searched(folder, method, *, rate, distance, found=1.0, dataset="compas", **settings):
-    """A job of one search, whose interval of the distance is .05 wide to either side."""
+    """A job of one search; the interval of its distance is .05 wide to either side."""
     choices = {"counterfactual": method, "dataset": dataset}
     search = {"_target_": TARGET.format(method), **settings}
     write_job(folder, rates=[[rate, rate]], choices=choices, counterfactual=search)

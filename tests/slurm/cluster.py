@@ -93,7 +93,7 @@ class CannotStartError(RuntimeError):
 class Cluster:
     """A running SLURM.
 
-    environment: what its clients need, the process that submits jobs among them. daemons: pids by name.
+    environment: variables that its clients need, the process that submits jobs among them. daemons: pids by name.
     """
 
     folder: Path
@@ -101,7 +101,7 @@ class Cluster:
     daemons: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, *words: str) -> str:
-        """Run one of SLURM's commands, and return what it prints."""
+        """Run one of SLURM's commands, and return its output."""
         done = subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise CannotStartError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
@@ -115,7 +115,7 @@ class Cluster:
         self("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
 
     def queue(self) -> list[tuple[str, str, str]]:
-        """Return what is queued or runs: tasks of arrays one by one, as (job, state, node)."""
+        """Return the queued and running jobs: tasks of arrays one by one, as (job, state, node)."""
         lines = self("squeue", "--noheader", "--array", "--format=%i|%T|%N").splitlines()
         return [tuple(line.split("|")) for line in lines]  # type: ignore[misc]
 
@@ -187,7 +187,7 @@ def _start(made: Cluster, name: str, *words: str) -> None:
     _CHILDREN[process.pid] = process
 
 
-_CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}  # to be waited for, else the dead would look alive
+_CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}  # waited for, otherwise dead processes would look alive
 
 
 def _idle(made: Cluster) -> int:
@@ -222,7 +222,7 @@ def _stop_jobs(made: Cluster) -> None:
 
 
 def _stop_daemons(made: Cluster) -> None:
-    for pid in reversed(made.daemons.values()):  # who depends on others first
+    for pid in reversed(made.daemons.values()):  # dependent daemons first
         _signal(pid, signal.SIGTERM)
         try:
             _CHILDREN.pop(pid).wait(timeout=20)
@@ -231,7 +231,7 @@ def _stop_daemons(made: Cluster) -> None:
 
 
 def _steps(spool: Path, node: str) -> list[int]:
-    """Return the pids of what SLURM starts on a node for each step of a job (slurmstepd), with a socket in `spool`."""
+    """Return the pids of slurmstepd on a node, one for each step of a job, with a socket in `spool`."""
     jobs = {path.name.removeprefix(f"{node}_").partition(".")[0] for path in spool.glob(f"{node}_*.*")}
     named = {pid: re.match(r"slurmstepd: \[(\d+)\.", words) for pid, words in _processes()}
     return [pid for pid, match in named.items() if match and match[1] in jobs]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what tests/slurm/cluster.py starts, from Debian's packages; without root, or elsewhere, say so and go on.
+# Install the daemons that tests/slurm/cluster.py starts, from Debian's packages; without root, or elsewhere, say so and go on.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 packages=(slurmctld slurmd slurmdbd slurm-client munge mariadb-server)

@@ -1,4 +1,4 @@
-"""python -m cftransfer.store: what is listed, checked and removed is what is there, and what jobs use stays."""
+"""python -m cftransfer.store lists, checks and removes the files that are there, and keeps those that jobs use."""
 
 import io
 import json
@@ -45,7 +45,7 @@ def place(tmp_path):
 
 
 def said(place, *words, code=0):
-    """Return what `python -m cftransfer.store` prints; in this process, since every other one imports torch again."""
+    """Return the output of `python -m cftransfer.store`; in this process, since every other one imports torch again."""
     out, argv = io.StringIO(), ["cftransfer.store", *words]
     with (
         chdir(place.parent),
@@ -133,7 +133,7 @@ def test_prune_does_not_choose_what_lacks_the_setting(place):
 
 
 def _save_list(place):
-    """An artifact whose description is none of ours."""
+    """An artifact with a description that is not ours."""
     text, tensors = "[1]", {"a": torch.zeros(1)}
     metadata = {artifacts.METADATA: f"{artifacts._checksum(tensors, text)} {text}"}
     (place / "models" / "ff07.safetensors").write_bytes(artifacts.serialise(tensors, metadata))
@@ -223,7 +223,7 @@ def test_prune_keeps_to_a_size_by_the_last_use(place):
 
 
 def test_artifacts_of_an_older_format_are_counted_and_removed_by_name(place):
-    """As those of a version whose artifacts did not say their format."""
+    """As from a version that did not write the format into its artifacts."""
     assert "format" not in said(place, "ls")
     tensors, text = {"weights/a": torch.zeros(1000)}, json.dumps({"spec": spec(4), "seed": 0})
     path = place / "models" / "ee06.safetensors"

@@ -1,4 +1,4 @@
-"""What was made from other data, or by other code, is never served; and nothing valid is made again."""
+"""Models made from other data, or by other code, are never served; and nothing valid is made again."""
 
 import importlib
 import os
@@ -140,7 +140,7 @@ def {name}(model, x, target):
 
 @pytest.fixture(params=["clone", "entry point"])
 def write(request, tmp_path, monkeypatch):
-    """Return what writes a function's file and starts as a new process would: into the clone, or an own package."""
+    """Return a function that writes a file into the clone or a package, and starts as a new process would."""
     home = tmp_path / "home"
     home.mkdir()
     packages = {"model": cftransfer.models, "counterfactual": cftransfer.counterfactuals}
@@ -165,7 +165,7 @@ def write(request, tmp_path, monkeypatch):
 
 
 def forget(home):
-    """Forget code that was imported, and what Python compiled of it."""
+    """Forget code that was imported, and Python's compiled files."""
     targets._function.cache_clear()
     targets._source.cache_clear()
     for name in [name for name in sys.modules if name.rpartition(".")[2] == "own_thing"]:
@@ -228,7 +228,7 @@ def test_code_that_is_shipped_is_identified_by_the_format_alone(moons):
 
 
 def test_searches_made_before_grey_levels_are_served_but_for_those_of_possible_images(place):
-    """The key of an earlier version, word for word: only what would come out otherwise is searched again."""
+    """The key of an earlier version, word for word: only searches with another outcome are repeated."""
     pixels, labels = np.zeros((40, 1, 8, 8), np.uint8), np.arange(40) % 2
     images = from_images("images", train=(pixels, labels), test=(pixels, labels), classes=("a", "b"), about="")
     rows = pd.DataFrame({"x": np.linspace(0, 1, 40)})

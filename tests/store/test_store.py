@@ -80,7 +80,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "result.json"
     atomic.write(path, b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # what the kernel says when no more can be written
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # the kernel's error for a full disk
     try:
         with pytest.raises(InputError, match=r"result.json: cannot be written .* free some space"):
             atomic.write(path, b"x" * 1000)
@@ -215,7 +215,7 @@ def _hold_and_count(place, keys, barrier, counter):
 def test_one_maker_at_a_time(place):
     context = multiprocessing.get_context("spawn")
     barrier, counter = context.Barrier(3), context.Value("i", 0)
-    orders = (["a", "b"], ["b", "a"], ["b", "a"])  # in whatever order they are asked for: no deadlock
+    orders = (["a", "b"], ["b", "a"], ["b", "a"])  # in any order: no deadlock
     makers = [
         context.Process(target=_hold_and_count, args=(place, keys, barrier, counter), daemon=True) for keys in orders
     ]
@@ -227,7 +227,7 @@ def test_one_maker_at_a_time(place):
 
 
 def test_who_waits_for_a_lock_holds_none_that_comes_after_it(place):
-    """Hence two who want the same locks, in whatever order they name them, cannot block each other."""
+    """Hence two processes that want the same locks, in any order, cannot block each other."""
 
     def want_both():
         with store.hold(place, ["b", "a"]):
@@ -288,7 +288,7 @@ def test_the_lock_of_a_living_job_is_not_removed(place, holder, lease, monkeypat
 
 
 def _seconds_to_hold(place):
-    """Return None where somebody else holds k."""
+    """Return None if another process holds k."""
     try:
         with SoftFileLease(place / "locks" / "k.lock", lease_duration=locks.LEASE, timeout=0.5):
             return True
@@ -313,7 +313,7 @@ def test_a_holder_on_another_machine_is_dead_when_its_lock_is_not_renewed(place,
 
 
 def _of_another_machine(path):
-    """Put a lock there that nobody renews, and whose holder nobody can ask for."""
+    """Put a lock there that is never renewed, with a holder that cannot be looked up."""
     path.parent.mkdir(exist_ok=True)
     with SoftFileLease(path.with_name("mine.lock"), lease_duration=1.0):
         content = path.with_name("mine.lock").read_bytes()
@@ -370,7 +370,7 @@ def test_a_slow_writer_whose_part_is_removed_writes_again(tmp_path, monkeypatch)
     def losing(self, target):
         if not parts:
             parts.append(self)
-            atomic.write(path, b"of another writer")  # who cleans up what it takes for a dead one's
+            atomic.write(path, b"of another writer")  # it removes files that seem to be a dead writer's
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", losing)

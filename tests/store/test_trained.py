@@ -113,7 +113,7 @@ def test_an_interrupted_pass_goes_on_where_it_was(data, place, tmp_path, monkeyp
         trained.trained(SPEC, [0, 1, 2], dataset=data, store=place)
     monkeypatch.setattr(artifacts, "save", save)
     caplog.set_level("INFO")
-    # A part of the members is asked for first: it too comes from the pass as it was.
+    # Part of the members are requested first: they also come from the pass as it was.
     assert same(expected[:2], trained.trained(SPEC, [0, 1], dataset=data, store=place))
     assert same(expected, trained.trained(SPEC, [0, 1, 2], dataset=data, store=place))
     assert trainings(caplog)[0] == f"training 3 models (layers=2 width=16), epochs {stop + 1} to 6"
@@ -257,7 +257,7 @@ def test_an_impossible_training_is_named(data, setting, value):
 
 @pytest.mark.parametrize("lost", [[1], [0, 2]])
 def test_a_model_that_got_lost_is_made_again_to_the_last_bit(place, data, lost):
-    """What rounding does to a member depends on how many it is trained with: it gets its mates back."""
+    """A member's rounding depends on the size of its population: it is retrained with the same members."""
     trained.trained(SPEC, [0, 1, 2], dataset=data, store=place)
     files = {seed: passes.model_file(SPEC, seed, store=place) for seed in (0, 1, 2)}
     before = {seed: path.read_bytes() for seed, path in files.items()}

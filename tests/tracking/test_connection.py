@@ -119,7 +119,7 @@ def test_what_other_runs_left_in_the_environment_is_out_of_it_for_a_while(monkey
 
 
 def run_in(folder: Path, tell=None, **known) -> str | None:
-    """What goes wrong with a run that is kept offline in this folder."""
+    """The fault of a run that is kept offline in this folder, or None."""
     with connection.environment(folder):
         return connection.end(connection.begin(SETTINGS, folder, id="abc", **known), tell)
 

@@ -1,4 +1,4 @@
-"""What runs are called and how they are filed: names, tags, groups and ids."""
+"""Names, tags, groups and ids of runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The run of a sweep's figures is made of what its report has read."""
+"""The run of a sweep's figures is made from the data that its report has read."""
 
 from functools import partial
 

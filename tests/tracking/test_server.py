@@ -26,7 +26,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
-    """A folder whose store has what the jobs of these tests need."""
+    """A folder with a store that has the models and searches of these tests."""
     folder = tmp_path_factory.mktemp("warm")
     assert run_command(folder, "transfer.py", *CURVE, "wandb=disabled").returncode == 0
     return folder / "store"
@@ -88,7 +88,7 @@ def test_what_a_server_that_went_in_mid_run_lacks_is_uploaded_later(folder, serv
     assert "all results are in job; upload them with: python -m cftransfer.tracking sync job" in line
     assert "Traceback" not in done.stderr
     with serving() as again:
-        again.runs = server.runs  # the server is back, and has what it had
+        again.runs = server.runs  # the server is back, with its runs
         said = sync(folder, again)
         assert (said.stdout, said.returncode) == ("job: uploaded\n", 0), said.stderr
         ((_, run),) = again.runs.items()

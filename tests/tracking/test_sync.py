@@ -1,4 +1,4 @@
-"""What sync reads of job folders, and says of each; test_server.py has a server that it uploads to."""
+"""The files that sync reads in job folders, and its line for each; test_server.py has a server that it uploads to."""
 
 import functools
 import json
@@ -31,7 +31,7 @@ def moons_config() -> dict:
 
 
 def put_job(folder: Path, **changes) -> Path:
-    """What a job leaves in its folder, as far as W&B is told of it."""
+    """A job's folder, with the files that are published to W&B."""
     table = pd.DataFrame({"base": [0]}).to_parquet()
     chosen = {"experiment": "seed", "dataset": "moons", "model": "mlp"}
     result = {"config": moons_config(), "choices": chosen, "overrides": [], "metrics": METRICS, "versions": {}}
@@ -43,7 +43,7 @@ def put_job(folder: Path, **changes) -> Path:
 
 
 class FakeRun:
-    """A run that keeps what it is told."""
+    """A run that keeps every call."""
 
     def __init__(self) -> None:
         self.summary, self.logged, self.offline, self.starting_step = {}, {}, False, 0
@@ -58,7 +58,7 @@ class FakeRun:
 
 @pytest.fixture
 def uploads(monkeypatch):
-    """The runs that would be told: with what they were begun, and what they were told."""
+    """The runs that would be uploaded: the arguments that they began with, and every call."""
     seen = []
 
     def begin(settings, folder, **known):
