@@ -100,16 +100,16 @@ def _effect(setting: Setting, name: str) -> Effect:
 
 
 def _remains(settings: Sequence[Setting], p: Mapping[int, float]) -> str:
-    every = [(one, apart) for setting in settings for one, apart in setting.remains]
-    known = [(one, apart) for one, apart in every if not np.isnan(apart.remains.mean)]
+    every = [(f"{one.name} on {setting.name}", apart) for setting in settings for one, apart in setting.remains]
+    known = [(name, apart) for name, apart in every if not np.isnan(apart.remains.mean)]
     apart_margins = len(every) - len(known)
     jobs = f"{apart_margins} further job{' has' if apart_margins == 1 else 's have'}"
     none = f" {jobs} too few margins in common with seed." if apart_margins else ""
     if not known:
         return f"No job can be compared with seed at equal margins.{none}"
-    differ = [(one, apart) for one, apart in known if p[id(apart)] < 1 - LEVEL]
+    differ = [(name, apart) for name, apart in known if p[id(apart)] < 1 - LEVEL]
     means = [apart.remains.mean for _, apart in known]
-    which = "; ".join(f"{one.name} {apart.remains.mean:+.3f}" for one, apart in differ)
+    which = "; ".join(f"{name}, {apart.remains.mean:+.3f}" for name, apart in differ)
     return (
         f"At the margins of seed, the other jobs' rates differ from the rate of seed by {_range(means, '+.3f')}; "
         f"{len(differ)} of {len(known)} are shown to differ (p below .05, Holm)"
