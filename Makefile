@@ -2,7 +2,7 @@
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make study-changes  every kind of change between two models, and an audit's families: docs/results/changes.md
-# make validate  the library against closed forms, published numbers and traps: docs/validate.md
+# make validate  the library against closed forms, published numbers and traps: docs/reference/validate.md
 # make test   the test suite
 # make test-long  what takes a minute or more and seldom changes: orderings of methods, the study on images
 # make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)

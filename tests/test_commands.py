@@ -15,7 +15,7 @@ from cftransfer.measuring.counts import count
 
 MAIN = "python transfer.py -m model.layers=2,4,8"
 README = (ROOT / "README.md").read_text()
-DOCS = (ROOT / "docs" / "output.md").read_text()
+DOCS = (ROOT / "docs" / "reference" / "output.md").read_text()
 ALL = "python transfer.py sweep=changes"
 
 

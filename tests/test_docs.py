@@ -49,7 +49,7 @@ def test_the_quick_start_shows_what_it_gives():
 
 def test_the_page_of_the_library_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # it writes a file
-    exec("\n".join(blocks((ROOT / "docs" / "library.md").read_text())), {})
+    exec("\n".join(blocks((ROOT / "docs" / "guides" / "your-models.md").read_text())), {})
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_the_page_of_other_libraries_runs(compas, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
     names: dict = {}
-    page = (ROOT / "docs" / "other-libraries.md").read_text()
+    page = (ROOT / "docs" / "guides" / "other-libraries.md").read_text()
     exec("\n".join(block for block in blocks(page) if "dice_ml" not in block), names)
     sys.modules.pop("load")
     assert names["found"].found.sum() == 48
@@ -77,7 +77,7 @@ def test_the_page_of_other_libraries_runs(compas, tmp_path, monkeypatch):
 def test_every_exported_file_is_on_the_page_of_other_libraries(compas, tmp_path):
     from cftransfer.models.export import export
 
-    page = (ROOT / "docs" / "other-libraries.md").read_text()
+    page = (ROOT / "docs" / "guides" / "other-libraries.md").read_text()
     export(tmp_path, {0: torch.nn.Linear(14, 1)}, compas)
     for path in tmp_path.iterdir():
         assert f"| `{path.name.replace('-0.', '-<seed>.')}`" in page
