@@ -1,4 +1,10 @@
-"""ElliCE (Turbal, Voitsitska, Semenova 2025): a counterfactual for all last layers that are nearly as good as this."""
+"""ElliCE (Turbal, Voitsitska, Semenova 2025): a counterfactual for all last layers that are nearly as good as this.
+
+Equation:
+    θ̂ᵀφ(x′) − √(2 ε φ(x′)ᵀ H⁻¹ φ(x′)) ≥ 0, H the Hessian of the training loss in the last layer
+Source:
+    Turbal, Voitsitska, Semenova 2025, https://arxiv.org/abs/2602.07674
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,10 @@
-"""Counterfactuals made elsewhere, by another library or by hand, out of a file: nothing is searched."""
+"""Counterfactuals made elsewhere, by another library or by hand, out of a file: nothing is searched.
+
+Equation:
+    none: the points are read from a file, and the base and the constraint confirm them
+Source:
+    the library that made the file, for example DiCE: Mothilal, Sharma, Tan 2020, https://arxiv.org/abs/1905.07697
+"""
 
 import torch
 from torch import Tensor
