@@ -16,8 +16,8 @@ GROUPS = {
 def public() -> list[str]:
     """Return the public names of the package, without importing it."""
     tree = ast.parse((ROOT / "cftransfer" / "__init__.py").read_text(encoding="utf-8"))
-    (names,) = (ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and "__all__" in ast.unparse(n))
-    return list(names)
+    values = [node.value for node in tree.body if isinstance(node, ast.Assign) and "__all__" in ast.unparse(node)]
+    return list(ast.literal_eval(values[0]))
 
 
 def page() -> str:

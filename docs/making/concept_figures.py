@@ -129,7 +129,13 @@ def margin(base: Any, reference: Any, found: Any) -> None:
             axes.plot(way, sign * model(points), color=colour, label=name)
             here = float(sign * model(point[None]))
             axes.plot([1], [here], "o", color=colour)
-            axes.annotate(f"{here:+.2f}", (1, here), (-44, 6) if model is base else (8, -12), textcoords="offset points", color=colour)
+            axes.annotate(
+                f"{here:+.2f}",
+                (1, here),
+                (-44, 6) if model is base else (8, -12),
+                textcoords="offset points",
+                color=colour,
+            )
     axes.axhline(0, color=GREY, lw=0.8)
     axes.axvline(1, color=GREY, lw=0.8, ls=":")
     axes.set_xticks([0, 1], ["factual", "counterfactual"], fontsize=8)

@@ -129,14 +129,14 @@ def table(path: Path, *, short: bool = False) -> str:
     lines = ["| key | type | default | reason |", "|---|---|---|---|"]
     for key in rows:
         name = key.name.rpartition(".")[2] if short else key.name
-        cells = (f"`{name}`", key.kind, f"`{key.default}`", key.reason)
+        cells = (f"`{name}`", key.kind, f"`{_one_line(key.default)}`", _linked(key.reason))
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def _option(group: str, path: Path) -> str:
     name = f"{group}={path.stem}" if group else path.name
-    made = f"### `{name}`\n\n{_escape(about(path))}\n"
+    made = f"### `{name}`\n\n{_linked(about(path))}\n"
     if rows := table(path):
         made += f"\n{rows}"
     patched = [key for key in keys(path) if not key.reason and not key.name.startswith("hydra.mode")]
@@ -197,5 +197,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _escape(text: str) -> str:
-    return text.replace("<", "&lt;")
+def _linked(text: str) -> str:
+    """Lead the documents that a comment names to their pages; pages with such texts lie one folder down."""
+    return re.sub(r"docs/([\w/-]+)\.md", r"[\1](../\1.md)", text.replace("<", "&lt;"))

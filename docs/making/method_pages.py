@@ -59,10 +59,11 @@ def page(name: str) -> str:
         for part in (
             f"# {name}\n",
             f"{told['first']} {told['more']}".strip() + "\n",
-            f"```text\n{told['equation']}\n```\n",
+            f"``` {{ .text .equation }}\n{told['equation']}\n```\n",
             f"**Source:** {source}.\n",
             f"**Use it:** `python transfer.py counterfactual={name}`, or `{call}` in Python.\n",
-            f"## How it searches\n\n::: cftransfer.counterfactuals.{name}.{name}\n",
+            f"## How it searches\n\n::: cftransfer.counterfactuals.{name}.{name}\n    options:\n"
+            "      show_root_heading: false\n",
             f"## Settings\n\nKeys of `counterfactual.…`, and keywords of `cft.search`:\n\n{settings}",
             f"Other strengths have names of their own:\n\n{others}" if others else "",
             _costs(name),
@@ -79,7 +80,7 @@ def _costs(name: str) -> str:
             parts.append(f"On {data}:\n\n| search | found | L2 | rate |\n|---|---|---|---|\n" + "\n".join(lines) + "\n")
     if len(parts) == 1:
         return "## What it costs\n\nNothing is searched. Each point costs a few questions to the base.\n"
-    setting = "Setting: `constraints=possible`, 5 bases × 10 references, up to 1,000 factuals each; L2 is the mean distance"
+    setting = "`constraints=possible`, 5 bases × 10 references, up to 1,000 factuals each; L2 is the mean distance"
     return "\n".join(parts) + (
         f"\n{setting},\nrates have 95 % intervals over models. "
         "[All methods side by side](../methods.md#what-transfer-costs), with CPU time and plausibility.\n"

@@ -1,4 +1,4 @@
-"""A notebook with stored outputs → a page in Markdown, and its pictures; tests/test_docs.py holds it to what it gives."""
+"""A notebook with stored outputs → a page in Markdown, and its pictures; tests/test_docs.py runs its cells."""
 
 import base64
 import json
