@@ -8,6 +8,7 @@
 # make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian; else skipped)
 # make faults  what can go wrong, done to real jobs, and what was left of each (root, for small disks and host names)
 # make check  ruff and mypy, as pre-commit runs them
+# make docs   the site in site/, built strictly from docs/, conf/ and docstrings; in an environment of its own, .venv-docs
 # make peers  the search against foolbox, in an environment of its own, .venv-peers
 # make others  DiCE's counterfactuals on an exported model, rated beside ours, in .venv-others
 # make lowest  the lowest versions that pyproject.toml allows, in .venv-lowest: two jobs and some tests with them
@@ -16,7 +17,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images study-changes validate test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit
+.PHONY: setup run study study-images study-changes validate test test-slow test-long test-data test-slurm faults check docs benchmarks peers others lowest audit
 
 setup: .venv/.done
 
@@ -65,6 +66,18 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site is made by reading the sources; only the tools of the extra `docs` are installed, which takes seconds.
+DOCS := $(PYTHON) -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"]))'
+.venv-docs/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	$(DOCS) > .venv-docs/docs.txt
+	.venv-docs/bin/python -m pip install --disable-pip-version-check -c constraints.txt -r .venv-docs/docs.txt
+	touch $@
+
+# The variable silences the theme's advertisement of its successor.
+docs: .venv-docs/.done
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
 
 benchmarks: setup
 	$(BIN)/python benchmarks/training.py
