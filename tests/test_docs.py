@@ -47,6 +47,23 @@ def test_the_quick_start_shows_what_it_gives():
             assert numbers(ours) == pytest.approx(numbers(stored), abs=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["faq.md", "statistics.md"])
+def test_the_python_of_a_page_runs_and_prints_what_it_says(name, capsys):
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    exec("\n".join(blocks(page)), {})
+    said = capsys.readouterr().out
+    assert said
+    for promised in re.findall(r"```python\n.*?```\n\n```\n(.*?)```", page, re.DOTALL):
+        assert re.sub(r"\d+(\.\d+)?", "#", promised) in re.sub(r"\d+(\.\d+)?", "#", said)
+
+
+def test_every_page_with_python_has_a_test_that_runs_it():
+    runs = {"faq.md", "statistics.md", "your-models.md", "other-libraries.md", "lightning.md", "your-table.md"}
+    runs |= {"extending.md"}  # test_extensions.py, test_wheel.py
+    assert {path.name for path in (ROOT / "docs").rglob("*.md") if blocks(path.read_text(encoding="utf-8"))} == runs
+
+
 def test_the_page_of_the_library_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # it writes a file
     exec("\n".join(blocks((ROOT / "docs" / "guides" / "your-models.md").read_text())), {})
