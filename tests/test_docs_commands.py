@@ -42,14 +42,17 @@ def commands() -> list[str]:
 
 HERE = [line for line in commands() if not line.startswith(tuple(ELSEWHERE))]
 SLURM = [line for line in HERE if "hydra/launcher=slurm" in line]
-SMALL = {  # what makes an option small; debug=fast does the rest
-    "sweep=methods": ["dataset=moons", "dataset.rows=100", "samples=5"],
-    "sweep=techniques": ["dataset=moons", "dataset.rows=100", "samples=5"],
-    "sweep=audit": ["samples=10", "replicates.references=2"],
+FEW = ["dataset=moons", "dataset.rows=100", "samples=10", "training.lr=0.01"]
+SMALL = {  # what makes an option small; debug=fast does the rest. A long sweep has two of its values
+    "sweep=methods": [*FEW, 'hydra.sweeper.params.counterfactual="minimal,sns_03"'],
+    "sweep=techniques": [*FEW, 'hydra.sweeper.params.model="mlp,knn"'],
+    "sweep=changes": ["samples=20", "training.epochs=3", 'hydra.sweeper.params.experiment="seed,optimizer"'],
+    "sweep=audit": ["samples=20", "training.epochs=30", 'hydra.sweeper.params.experiment="seed,weight_noise"'],
     "dataset=image_folder": ["samples=8", "dataset.size=32"],
     "dataset=cifar10_airplane": ["samples=8"],
-    "dataset=table": ["samples=20"],
-    "extra_features=16,64,192": ["samples=10"],
+    "dataset=table": ["samples=20", "training.epochs=20"],
+    "replicates.bases=20": ["replicates.bases=2", "replicates.references=3"],
+    "replicates.bases=36": ["replicates.bases=2", "replicates.references=3"],
 }
 
 
@@ -70,7 +73,7 @@ def folder(tmp_path_factory):
     table.assign(factual=range(50)).to_parquet(folder / "dice-genetic.parquet", index=False)
     for base in range(2):
         np.savez(folder / f"made_{base}.npz", counterfactual=points, factual=np.arange(50))
-    small = ["dataset=moons", "debug=fast", "replicates.references=4"]
+    small = ["dataset=moons", "dataset.rows=100", "debug=fast", "replicates.references=4", "training.lr=0.01"]
     for words in (small, ["-m", *small, "seed=0,1"]):
         done = run_command(folder, "transfer.py", *words, WANDB_MODE="disabled")
         assert done.returncode == 0, done.stderr
@@ -79,7 +82,7 @@ def folder(tmp_path_factory):
 
 def typed(line: str, folder) -> list[str]:
     """The words of a command, with folders that exist and in small."""
-    job, sweep = (next(folder.glob(f"{place}/*/*")).as_posix() for place in ("outputs", "multirun"))
+    job, sweep = (min(folder.glob(f"{place}/*/*")).as_posix() for place in ("outputs", "multirun"))
     line = line.replace("multirun/<date>/<time>", sweep).replace("FOLDER…", job).replace("/shared/data", "data")
     if "store show" in line:
         (name, *_) = sorted(path.stem for path in (folder / "store" / "models").glob("*.safetensors"))
@@ -92,13 +95,13 @@ def typed(line: str, folder) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", [line for line in HERE if line not in SLURM])
+@pytest.mark.parametrize("line", [line for line in HERE if line not in SLURM], ids=str)
 def test_every_command_of_the_documents_runs(line, folder):
     done = run_command(folder, *typed(line, folder), WANDB_MODE="disabled")
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("line", SLURM)
+@pytest.mark.parametrize("line", SLURM, ids=str)
 def test_every_command_for_slurm_names_settings_that_there_are(line, tmp_path):
     """tests/commands/test_launchers.py submits such sweeps; here the words of the page compose."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")

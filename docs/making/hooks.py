@@ -17,6 +17,10 @@ import method_pages
 import notebook_page
 
 ROOT = Path(__file__).parents[2]
+PAPER = (
+    "*The paper* is F. Hüttemann, *Transferability of counterfactual examples across different models*, project report,\n"
+    "Ruhr-Universität Bochum (Responsible AI, B. Zafar); [its experiments and hypotheses](paper.md)."
+)
 LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s#]+)((?:#[^)\s]*)?\))")
 
 
@@ -45,9 +49,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Lead links of a page that leave docs/ to the copy of their file on the site."""
+    """Lead links that leave docs/ to their file's copy on the site, methods to their pages; cite the paper once."""
     here = page.file.src_uri
     folder = Path(_in_repository(here)).parent
+    markdown = markdown.replace("quickstart.ipynb)", "quickstart.md)")
+    if here == "methods.md":
+        names = "|".join(method_pages.methods())
+        markdown = re.sub(rf"^\| `({names})`(?= \||  ?\(default\))", r"| [`\1`](methods/\1.md)", markdown, flags=re.M)
+    if re.search(r"\b[Tt]he paper\b", markdown) and "Hüttemann" not in markdown:
+        markdown += "\n\n" + PAPER.replace("paper.md", os.path.relpath("paper.md", Path(here).parent)) + "\n"
 
     def one(match: re.Match[str]) -> str:
         target = os.path.normpath(folder / match[2])
