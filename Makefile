@@ -2,12 +2,13 @@
 # make study  the paper's tabular study, on COMPAS and ACS Employment: docs/results/tabular.md, and why.md
 # make study-images   the paper's study on images, CIFAR-10 and ImageNet: docs/results/images.md
 # make study-changes  every kind of change between two models, and an audit's families: docs/results/changes.md
-# make validate  the library against closed forms, published numbers and traps: docs/validate.md
+# make validate  the library against closed forms, published numbers and traps: docs/reference/validate.md
 # make test   the test suite
 # make test-long  tests of a minute or more that seldom change: orderings of methods, the study on images
 # make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian, otherwise skipped)
 # make faults  injects faults into real jobs and compares the results (root, for small disks and host names)
 # make check  ruff, mypy, codespell and the check of prose, as pre-commit runs them
+# make docs   the site in site/, built strictly from docs/, conf/ and docstrings; in an environment of its own, .venv-docs
 # make peers  the search against foolbox, in an environment of its own, .venv-peers
 # make others  DiCE's counterfactuals on an exported model, rated beside ours, in .venv-others
 # make lowest  the lowest versions that pyproject.toml allows, in .venv-lowest: two jobs and some tests with them
@@ -17,7 +18,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run study study-images study-changes validate test test-slow test-long test-data test-slurm faults check benchmarks peers others lowest audit release
+.PHONY: setup run study study-images study-changes validate test test-slow test-long test-data test-slurm faults check docs benchmarks peers others lowest audit release
 
 setup: .venv/.done
 
@@ -68,6 +69,18 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/codespell $$(git ls-files)
 	$(BIN)/python tests/prose.py
+
+# The site is made by reading the sources; only the tools of the extra `docs` are installed, which takes seconds.
+DOCS := $(PYTHON) -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"]))'
+.venv-docs/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	$(DOCS) > .venv-docs/docs.txt
+	.venv-docs/bin/python -m pip install --disable-pip-version-check -c constraints.txt -r .venv-docs/docs.txt
+	touch $@
+
+# The variable silences the theme's advertisement of its successor.
+docs: .venv-docs/.done
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
 
 benchmarks: setup
 	$(BIN)/python benchmarks/training.py

@@ -15,7 +15,8 @@ from cftransfer.measuring.counts import count
 
 MAIN = "python transfer.py -m model.layers=2,4,8"
 README = (ROOT / "README.md").read_text()
-DOCS = (ROOT / "docs" / "output.md").read_text()
+START = (ROOT / "docs" / "start.md").read_text()
+DOCS = (ROOT / "docs" / "reference" / "output.md").read_text()
 ALL = "python transfer.py sweep=changes"
 
 
@@ -37,10 +38,11 @@ def test_the_main_job_prints_its_table_and_its_report(main_job):
     assert {path.name for path in place.iterdir()} >= {"report.html", "trend.png", "trend.svg", "0", "1", "2"}
 
 
-def test_the_main_job_gives_what_the_readme_says(main_job):
+@pytest.mark.parametrize("page", [README, START], ids=["README.md", "start.md"])
+def test_the_main_job_gives_what_the_readme_says(main_job, page):
     """Numbers to two digits: another processor may round a row or two to the other side."""
     _, (done, _) = main_job
-    promised = [line.split() for line in re.search(r"```\n( model.layers.*?)```", README, re.DOTALL)[1].splitlines()]
+    promised = [line.split() for line in re.search(r"```\n( model.layers.*?)```", page, re.DOTALL)[1].splitlines()]
     printed = [line.split() for line in done.stdout.splitlines()]
     assert promised[0] == printed[0]
     for said, got in zip(promised[1:4], printed[1:4]):

@@ -47,9 +47,26 @@ def test_the_quick_start_shows_what_it_gives():
             assert numbers(ours) == pytest.approx(numbers(stored), abs=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["faq.md", "statistics.md"])
+def test_the_python_of_a_page_runs_and_prints_what_it_says(name, capsys):
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    exec("\n".join(blocks(page)), {})
+    said = capsys.readouterr().out
+    assert said
+    for promised in re.findall(r"```python\n.*?```\n\n```\n(.*?)```", page, re.DOTALL):
+        assert re.sub(r"\d+(\.\d+)?", "#", promised) in re.sub(r"\d+(\.\d+)?", "#", said)
+
+
+def test_every_page_with_python_has_a_test_that_runs_it():
+    runs = {"faq.md", "statistics.md", "your-models.md", "other-libraries.md", "lightning.md", "your-table.md"}
+    runs |= {"extending.md"}  # test_extensions.py, test_wheel.py
+    assert {path.name for path in (ROOT / "docs").rglob("*.md") if blocks(path.read_text(encoding="utf-8"))} == runs
+
+
 def test_the_page_of_the_library_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # it writes a file
-    exec("\n".join(blocks((ROOT / "docs" / "library.md").read_text())), {})
+    exec("\n".join(blocks((ROOT / "docs" / "guides" / "your-models.md").read_text())), {})
 
 
 @pytest.mark.slow
@@ -66,7 +83,7 @@ def test_the_page_of_other_libraries_runs(compas, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
     names: dict = {}
-    page = (ROOT / "docs" / "other-libraries.md").read_text()
+    page = (ROOT / "docs" / "guides" / "other-libraries.md").read_text()
     exec("\n".join(block for block in blocks(page) if "dice_ml" not in block), names)
     sys.modules.pop("load")
     assert names["found"].found.sum() == 48
@@ -77,7 +94,7 @@ def test_the_page_of_other_libraries_runs(compas, tmp_path, monkeypatch):
 def test_every_exported_file_is_on_the_page_of_other_libraries(compas, tmp_path):
     from cftransfer.models.export import export
 
-    page = (ROOT / "docs" / "other-libraries.md").read_text()
+    page = (ROOT / "docs" / "guides" / "other-libraries.md").read_text()
     export(tmp_path, {0: torch.nn.Linear(14, 1)}, compas)
     for path in tmp_path.iterdir():
         assert f"| `{path.name.replace('-0.', '-<seed>.')}`" in page

@@ -1,11 +1,11 @@
-"""The example of docs/lightning.md, as it stands there, and the numbers that it explains."""
+"""The example of docs/guides/lightning.md, as it stands there, and the numbers that it explains."""
 
 import re
 
 import pytest
 from conftest import ROOT
 
-PAGE = (ROOT / "docs" / "lightning.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "lightning.md").read_text(encoding="utf-8")
 (EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "lightning.md").read_text(encoding="utf-8")
 def test_the_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(compile(EXAMPLE, "docs/lightning.md", "exec"), names)
+    exec(compile(EXAMPLE, "docs/guides/lightning.md", "exec"), names)
     logged = set(names["trainer"].callback_metrics)
     assert logged == {"train_loss", "val_loss", "val_accuracy", "val_auroc"}
     assert all(f"`{name}`" in PAGE for name in logged)

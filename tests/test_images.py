@@ -100,7 +100,7 @@ def test_a_job_on_images_measures_in_grey_levels(job):
     metrics, found = result["metrics"], table(folder, "counterfactuals")
     assert result["choices"]["dataset"] == name
     assert 0 <= metrics["rate"] <= 1
-    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "output.md").read_text()))
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "reference" / "output.md").read_text()))
     assert set(metrics) | set(found) | set(table(folder, "examples")) <= documented | {"distance_l1", "distance_linf"}
     assert metrics["found"] > 0.5
     values = 3 * 32**2 if name == "cifar10_airplane" else 3 * 40**2

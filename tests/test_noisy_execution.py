@@ -229,7 +229,7 @@ def test_a_jobs_invalidation_is_that_of_its_counterfactuals_on_its_models(tmp_pa
     by_base = [cft.noisy_execution(one, one.base, sigma=0.1, draws=7).invalidation.mean() for one in found]
     assert metrics["invalidation_base"] == pytest.approx(np.mean(by_base))
     assert {"invalidation", "invalidation_base"} <= {name for name, _ in PAGE.values()}
-    documented = (ROOT / "docs" / "output.md").read_text()
+    documented = (ROOT / "docs" / "reference" / "output.md").read_text()
     assert all(f"`{name}`" in documented for name in metrics if "invalidation" in name)
     without = experiment.run(plan_of(composed(*SMALL, place)))
     assert set(metrics) - set(without.metrics) == {f"invalidation{end}" for end in ("", "_low", "_high", "_base")}

@@ -164,7 +164,7 @@ def test_a_job_has_the_columns_of_the_library_and_their_means_over_bases(tmp_pat
     for name in COLUMNS:
         assert result.metrics[name] == pytest.approx(own.groupby("base")[name].mean().mean())
     assert set(COLUMNS) <= {name for name, _ in PAGE.values()}
-    assert all(f"`{name}`" in (ROOT / "docs" / "output.md").read_text() for name in COLUMNS)
+    assert all(f"`{name}`" in (ROOT / "docs" / "reference" / "output.md").read_text() for name in COLUMNS)
     without = experiment.run(plan_of(composed(*small)))
     assert set(result.metrics) - set(without.metrics) == set(COLUMNS)
     assert set(table) - set(without.tables["counterfactuals"]) == set(COLUMNS)

@@ -1,4 +1,4 @@
-"""Your own data, from a file to a report with one command: docs/your-data.md as a stranger follows it, and others."""
+"""Your own data, from a file to a report with one command: docs/guides/your-table.md as a stranger reads it, others."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import tables
 from conftest import ROOT, results, run_command
 from test_docs import blocks
 
-PAGE = (ROOT / "docs" / "your-data.md").read_text()
+PAGE = (ROOT / "docs" / "guides" / "your-table.md").read_text()
 SHELL = [
     line
     for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)

@@ -1,4 +1,11 @@
-"""BetaRCE (Stępka, Stefanowski, Lango 2025): a counterfactual that holds, with a stated confidence, on most models."""
+"""BetaRCE (Stępka, Stefanowski, Lango 2025): a counterfactual that holds, with a stated confidence, on most models.
+
+Equation:
+    quantile at (1 − credibility) / 2 of Beta(1 + a, 1 + models − a) ≥ delta, a the models that agree on x′
+Source:
+    Stępka, Stefanowski, Lango 2025, Counterfactual explanations with probabilistic guarantees on their robustness to
+    model change, https://arxiv.org/abs/2408.04842
+"""
 
 from math import ceil, log
 

@@ -1,4 +1,11 @@
-"""Search on several models at once, until enough agree (Liu, Chen, Liu, Song 2017, for adversarial examples)."""
+"""Search on several models at once, until enough agree (Liu, Chen, Liu, Song 2017, for adversarial examples).
+
+Equation:
+    minimise over x′: meanₘ BCE(fₘ(x′), target) + distance_weight · ‖x′ − x‖², m = 0 (the base), 1, … models
+Source:
+    Liu, Chen, Liu, Song 2017, Delving into transferable adversarial examples and black-box attacks,
+    https://arxiv.org/abs/1611.02770; the share that agrees: Kostrzewa et al. 2026, https://arxiv.org/abs/2604.17494
+"""
 
 from math import ceil
 

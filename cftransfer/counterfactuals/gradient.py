@@ -1,7 +1,12 @@
 """Gradient search: descend towards the target class, staying near the factual, and stop at the first success.
 
-With constraints=none this is the paper's search (F. Hüttemann, Transferability of counterfactual examples across
-different models, project report, Ruhr-Universität Bochum).
+With constraints=none this is the paper's search.
+
+Equation:
+    minimise over x′: BCE(f(x′), target) + distance_weight · d(x′, x), until p(target | x′) ≥ confidence
+Source:
+    F. Hüttemann, Transferability of counterfactual examples across different models, project report,
+    Ruhr-Universität Bochum; its steps are those of Adam: Kingma, Ba 2015, https://arxiv.org/abs/1412.6980
 """
 
 import torch

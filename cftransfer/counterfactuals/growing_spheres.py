@@ -1,4 +1,11 @@
-"""Growing spheres (Laugel et al. 2018): draw points ever farther from the factual, until one is of the target."""
+"""Growing spheres (Laugel et al. 2018): draw points ever farther from the factual, until one is of the target.
+
+Equation:
+    x′ = argmin over draws z, in the first shell r ≤ ‖z − x‖₂ ≤ r + δ with a draw of the target: ‖z − x‖₂
+Source:
+    Laugel, Lesot, Marsala, Renard, Detyniecki 2018, Inverse classification for comparison-based interpretability in
+    machine learning, https://arxiv.org/abs/1712.08443
+"""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,10 @@
-"""Counterfactuals read from a file that another library or a person made: nothing is searched."""
+"""Counterfactuals read from a file that another library or a person made: nothing is searched.
+
+Equation:
+    none: the points are read from a file, and the base and the constraint confirm them
+Source:
+    the library that made the file, for example DiCE: Mothilal, Sharma, Tan 2020, https://arxiv.org/abs/1905.07697
+"""
 
 import torch
 from torch import Tensor

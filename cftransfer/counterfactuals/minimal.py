@@ -1,4 +1,11 @@
-"""The closest point on the other side (L2): a walk along the boundary, in about thirty evaluations a row."""
+"""The closest point on the other side (L2): a walk along the boundary, in about thirty evaluations a row.
+
+Equation:
+    minimise over x′: ‖x′ − x‖₂, subject to p(target | x′) ≥ confidence
+Source:
+    DeepFool: Moosavi-Dezfooli, Fawzi, Frossard 2016, https://arxiv.org/abs/1511.04599; DDN: Rony et al. 2019,
+    https://arxiv.org/abs/1811.09600; FMN: Pintor et al. 2021, https://arxiv.org/abs/2102.12827
+"""
 
 from collections.abc import Callable
 

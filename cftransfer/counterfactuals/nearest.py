@@ -1,4 +1,11 @@
-"""The nearest training row of the target class (NICE, Brughmans et al. 2023)."""
+"""The nearest training row of the target class (NICE, Brughmans et al. 2023).
+
+Equation:
+    x′ = argmin over training rows z, labelled and predicted target: d(z, x)
+Source:
+    Brughmans, Leyman, Martens 2023, NICE: an algorithm for nearest instance counterfactual explanations,
+    https://arxiv.org/abs/2104.07411; FACE: Poyiadzi et al. 2020, https://arxiv.org/abs/1909.09369
+"""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,11 @@
-"""PROBE (Pawelczyk et al. 2023): a counterfactual that holds when it is carried out with some noise."""
+"""PROBE (Pawelczyk et al. 2023): a counterfactual that holds when it is carried out with some noise.
+
+Equation:
+    Δ(x′) = 1 − Φ(m(x′) / (sigma ‖∇m(x′)‖₂)) ≤ invalidation, m the lead of the target's logit
+Source:
+    Pawelczyk, Datta, van den Heuvel, Kasneci, Lakkaraju 2023, Probabilistically robust recourse,
+    https://arxiv.org/abs/2203.06768
+"""
 
 from statistics import NormalDist
 

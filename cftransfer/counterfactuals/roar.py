@@ -1,4 +1,10 @@
-"""ROAR (Upadhyay, Joshi, Lakkaraju 2021): a counterfactual that holds however the weights move within a box."""
+"""ROAR (Upadhyay, Joshi, Lakkaraju 2021): a counterfactual that holds however the weights move within a box.
+
+Equation:
+    min over x′ max over ‖δ‖∞ ≤ delta: BCE(f(x′; θ + δ), target) + distance_weight · ‖x′ − x‖₁
+Source:
+    Upadhyay, Joshi, Lakkaraju 2021, Towards robust and reliable algorithmic recourse, https://arxiv.org/abs/2102.13620
+"""
 
 from torch import Tensor
 from torch.nn.functional import softplus

@@ -1,4 +1,11 @@
-"""RobX (Dutta et al. 2022): move a counterfactual towards training rows around which the base is stably sure."""
+"""RobX (Dutta et al. 2022): move a counterfactual towards training rows around which the base is stably sure.
+
+Equation:
+    R(x′) = meanᵢ p(xᵢ) − sdᵢ p(xᵢ) ≥ stability, xᵢ ~ N(x′, sigma² I), x′ on the way to a stable training row
+Source:
+    Dutta, Long, Mishra, Tilli, Magazzeni 2022, Robust counterfactual explanations for tree-based ensembles,
+    https://arxiv.org/abs/2207.02739
+"""
 
 from collections.abc import Callable
 from math import prod

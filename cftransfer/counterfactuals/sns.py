@@ -1,4 +1,10 @@
-"""Stable neighbour search (Black, Wang, Fredrikson 2022): a nearby point with the base sure along the whole way."""
+"""Stable neighbour search (Black, Wang, Fredrikson 2022): a nearby point with the base sure along the whole way.
+
+Equation:
+    maximise over ‖x′ − x_c‖₂ ≤ radius: ∫₀¹ p(target | x + t (x′ − x)) dt, x_c the closest counterfactual
+Source:
+    Black, Wang, Fredrikson 2022, Consistent counterfactuals for deep models, https://arxiv.org/abs/2110.03109
+"""
 
 import torch
 from torch import Tensor

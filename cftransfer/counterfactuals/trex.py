@@ -1,4 +1,11 @@
-"""T-Rex (Hamman et al. 2023): a counterfactual with the base sure in a Gaussian neighbourhood, not only at a point."""
+"""T-Rex (Hamman et al. 2023): a counterfactual with the base sure in a Gaussian neighbourhood, not only at a point.
+
+Equation:
+    R(x′) = meanᵢ p(xᵢ) − meanᵢ |p(xᵢ) − p(x′)| ≥ stability, xᵢ ~ N(x′, sigma² I)
+Source:
+    Hamman, Noorani, Mishra, Magazzeni, Dutta 2023, Robust counterfactual explanations for neural networks with
+    probabilistic guarantees, https://arxiv.org/abs/2305.11997
+"""
 
 from math import prod
 

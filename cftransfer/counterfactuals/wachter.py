@@ -1,4 +1,11 @@
-"""Wachter, Mittelstadt, Russell 2017: weigh the prediction more and more against the distance, until it changes."""
+"""Wachter, Mittelstadt, Russell 2017: weigh the prediction more and more against the distance, until it changes.
+
+Equation:
+    min over x′ max over λ: λ · (p(target | x′) − 1)² + Σₖ |x′ₖ − xₖ| / MADₖ
+Source:
+    Wachter, Mittelstadt, Russell 2017, Counterfactual explanations without opening the black box,
+    https://arxiv.org/abs/1711.00399
+"""
 
 import torch
 from torch import Tensor

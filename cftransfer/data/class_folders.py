@@ -84,7 +84,8 @@ def _listed(place: Path) -> dict[str, list[Path]]:
         return found
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
-        raise InputError(f"{place}: {reason}; it takes a folder of images per class (docs/datasets.md)") from error
+        way_out = "it takes a folder of images per class (docs/reference/datasets.md)"
+        raise InputError(f"{place}: {reason}; {way_out}") from error
 
 
 def _images_below(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Columns of a table → features, by one rule for all files; docs/your-data.md states it.
+"""Columns of a table → features, by one rule for all files; docs/guides/your-table.md states it.
 
 A column is left out if it is empty or has one value. It is refused, by name, if it holds dates, looks like an id, or
 has more than MAX_LEVELS different words. Two different values of any type make a binary feature. Other numbers are

@@ -50,7 +50,7 @@ class FeatureSpace:
 
     @classmethod
     def infer(cls, table: pd.DataFrame, features: Any = ()) -> "FeatureSpace":
-        """Return the space of a table's columns by the rule of docs/your-data.md, with the ranges of its rows.
+        """Return the space of a table's columns by the rule of docs/guides/your-table.md, with the ranges of its rows.
 
         features: settings that win over inferred ones: {"age": {"mutable": False}}, or `Feature`s. A column without two
         different values is left out. InputError, naming the column, for dates, ids and too many words.

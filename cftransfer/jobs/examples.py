@@ -23,7 +23,7 @@ EACH = 3  # that transferred, and that did not
 
 @dataclass(frozen=True)
 class Example:
-    """x, counterfactual: (*input). told: what is known of it, by the names of docs/output.md."""
+    """x, counterfactual: (*input). told: what is known of it, by the names of docs/reference/output.md."""
 
     x: Tensor
     counterfactual: Tensor

@@ -127,7 +127,7 @@ def version_of(data: Mapping[str, Any]) -> str:
 
 
 class Result(BaseModel):
-    """What a job has left in `result.json`; docs/output.md says what each part is."""
+    """What a job has left in `result.json`; docs/reference/output.md says what each part is."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 

@@ -1,4 +1,7 @@
-"""The long tables: one row per counterfactual, and one per counterfactual and reference. docs/output.md has columns."""
+"""The long tables: one row per counterfactual, and one per counterfactual and reference.
+
+docs/reference/output.md has their columns.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Counts → rates. docs/output.md describes every number, `rate_intervals` has their intervals over models.
+"""Counts → rates. docs/reference/output.md describes every number, `rate_intervals` has their intervals over models.
 
 Every pair of a base and a reference weighs the same, however many counterfactuals its base found. So does every factual
 of a base: where several counterfactuals were found for it (column `proposal`), each counts one over their number.

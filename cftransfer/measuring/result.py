@@ -32,9 +32,9 @@ class Result:
 
     counterfactuals: one row per base × factual. table: one row per group × base × reference × factual. settings: how
     the counterfactuals were made. distances: one row per group × base × reference, how far the two models are from each
-    other on the test rows that `ask` got; None without them. docs/output.md describes every column. Where factuals have
-    several counterfactuals (column `proposal`), each has a row in the tables, and every factual weighs the same in all
-    rates.
+    other on the test rows that `ask` got; None without them. docs/reference/output.md describes every column. Where
+    factuals have several counterfactuals (column `proposal`), each has a row in the tables, and every factual weighs
+    the same in all rates.
     """
 
     counterfactuals: pd.DataFrame
