@@ -24,7 +24,7 @@ from cftransfer.measuring.long_tables import counterfactual_table
 from cftransfer.measuring.long_tables import transfer_tables as transfer_tables_of
 from cftransfer.measuring.metric import TransferabilityRate
 from cftransfer.measuring.per_counterfactual import per_counterfactual
-from cftransfer.measuring.rate_intervals import distance_interval, intervals, minus_seed, survivorship
+from cftransfer.measuring.rate_intervals import base_intervals, intervals, minus_seed, survivorship
 from cftransfer.measuring.rates import PER_BASE, before_projection, pairs, rates
 from cftransfer.measuring.statistics import bootstrap_interval, difference_interval, rate_interval
 from cftransfer.models.prediction import logits, predicted
@@ -507,7 +507,7 @@ def test_the_interval_of_the_distance_is_students_over_bases(searches, trained_m
     counterfactuals, _, measure = measured(searches, trained_models[:1])
     lengths = counterfactuals[counterfactuals.found].groupby("base").distance_l2.mean()
     low, high = stats.t.interval(0.95, len(lengths) - 1, lengths.mean(), stats.sem(lengths))
-    ends = distance_interval(counterfactuals)
+    ends = base_intervals(counterfactuals)
     assert ends["distance_l2_low"] == pytest.approx(max(low, 0))
     assert ends["distance_l2_high"] == pytest.approx(high)
     assert measure["distance_l2"] == pytest.approx(lengths.mean())

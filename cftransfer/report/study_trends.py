@@ -69,7 +69,7 @@ def _told(outcome: Outcome, out: Path) -> dict[str, Any]:
         "curves": [(heads, _plain(points)) for heads, points in aged],
         "series": [_series(outcome, panel, label) for label in panel.groups()],
         "found": [job.metrics["found"] for job in panel.jobs],
-        "minus_seed": [against_seed(job) for job in panel.jobs if "rate_seed" in job.pairs],
+        "minus_seed": [words for words in against_seed(panel.jobs) if words != "—"],
         "seconds": outcome.seconds,
         "passes": outcome.passes,
         "searches": outcome.searches,
