@@ -95,12 +95,13 @@ def become(asked: dict) -> None:
 
 
 def import_everything() -> None:
-    """Import what the commands import, and start nothing that a fork would lose: no threads, no service of W&B."""
+    """Import what the commands import, and nothing that a fork would share or lose.
+
+    W&B is left out: its temporary folder, made when it is imported, would go with the first fork that ends.
+    """
     from cftransfer import cores
 
     cores.wait_passively()
-    import wandb  # noqa: F401
-
     import cftransfer.commands.experiment
     import cftransfer.commands.transfer
     import cftransfer.models.population

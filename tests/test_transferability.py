@@ -513,6 +513,22 @@ def test_the_interval_of_the_distance_is_students_over_bases(searches, trained_m
     assert measure["distance_l2"] == pytest.approx(lengths.mean())
 
 
+def test_the_interval_of_the_found_share_is_over_bases():
+    """Two bases that found 30 and 36 of 40: the share of each counts once, on the logit."""
+    found = np.concatenate([np.arange(40) < 30, np.arange(40) < 36])
+    rows = pd.DataFrame({"base": np.repeat([0, 1], 40), "factual": [*range(40), *range(40)], "found": found})
+    rows = rows.assign(base_seed=rows.base)
+    counterfactuals = rows.assign(status=np.where(found, "found", "not_found"))
+    tried = counterfactuals[found].assign(reference=0, reference_seed=9, target=1, transferred=1.0, agreement=True)
+    tried = tried.assign(**dict.fromkeys(("control_random", "control_nearest", "control_prior"), 0.0))
+    ends = intervals(counterfactuals, count(tried))
+    middle, error = 0.825, 0.075
+    half = stats.t.ppf(0.975, 1) * error / (middle * (1 - middle))
+    logit = np.log(middle / (1 - middle))
+    assert ends["found_low"] == pytest.approx(1 / (1 + np.exp(half - logit)))
+    assert ends["found_high"] == pytest.approx(1 / (1 + np.exp(-half - logit)))
+
+
 def test_a_reference_is_asked_once_about_what_bases_share(searches, trained_models, compas):
     """Factuals, and training rows that are nearest to some; its own share of a base are x′, where x′ was, and draws."""
     asked = []

@@ -32,8 +32,8 @@ class JobResult:
 
     pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be edited
     and given back. kept: files of the store that hold the counterfactuals. data: what identifies the data, and what of
-    it was taken, in words. notes: on the models, what a reader has to know. seconds: what the stages of transfer.py took;
-    no two runs have the same.
+    it was taken, in words. notes: on the models, what a reader has to know. seconds: what the stages of transfer.py
+    took; no two runs have the same.
     """
 
     metrics: dict[str, Any]

@@ -28,9 +28,9 @@ SHARES = ("knn_share", "invalidation_base")
 def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
     """Return the 95 % intervals of a job's rates, `NAME_low` and `NAME_high`, and what that of the rate is over.
 
-    The found share's is over bases. Shares of a share (`rate_conditional`, the rates by target) are ratios of two means, the end-to-end rate is a
-    product of two. rate_bootstrap: a check on the rate's interval. rate_minus_random: the rate less the random control
-    of the same pairs, with its interval and the p of no difference.
+    The found share's is over bases. Shares of a share (`rate_conditional`, the rates by target) are ratios of two
+    means, the end-to-end rate is a product of two. rate_bootstrap: a check on the rate's interval. rate_minus_random:
+    the rate less the random control of the same pairs, with its interval and the p of no difference.
     """
     table, places = counts.pairs, _places(counts.pairs)
 
