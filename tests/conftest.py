@@ -6,7 +6,8 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two tests run at a time, on
 import hypothesis
 import pandas as pd
 import pytest
+from forked_commands import forking
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -147,9 +149,28 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | changes
 
 
-def run_command(folder: Path, *words: str, **changes: str) -> subprocess.CompletedProcess:
-    """`python transfer.py …` as a user types it, in a folder of its own."""
+FORKED = {"transfer.py", "train.py", "-m"}
+LATE = re.compile(r"WANDB_\w+|HYDRA_FULL_ERROR|HOME")  # variables that no import reads
+_forked = ExitStack()
+
+
+@cache
+def forked():
+    """What runs a command in a fork of a process that has imported everything; one for all tests of a worker."""
+    return _forked.enter_context(forking(environment(), timeout=300))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_commands_end():
+    with _forked:
+        yield
+
+
+def run_command(folder: Path, *words: str, real: bool = False, **changes: str) -> subprocess.CompletedProcess:
+    """`python transfer.py …` as a user types it, in a folder of its own; its imports are done before, unless `real`."""
     script = [str(ROOT / words[0]), *words[1:]] if words[0].endswith(".py") else list(words)
+    if not real and words[0] in FORKED and all(LATE.fullmatch(name) for name in changes):
+        return forked()(script, folder, environment(**changes))
     return subprocess.run(
         [sys.executable, *script],
         cwd=folder,

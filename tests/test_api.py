@@ -80,7 +80,7 @@ def test_a_job_by_the_command_and_by_the_api_is_the_same_to_the_last_bit(tmp_pat
     low, high = (f"{end:.3f}".removeprefix("0") for end in (result.interval().low, result.interval().high))
     assert f"{text} ({low}–{high})" in done.stdout
     job = read(tmp_path / "job")
-    assert plan_of(matrix(job.pairs), job.sampling) == result.plan()
+    assert plan_of(matrix(job.pairs), job.sampling).timed(result.seconds) == result.plan()
 
 
 def test_the_sweeps_settings_are_the_apis_defaults_for_every_constraint(data, bases, references):

@@ -71,7 +71,7 @@ def test_result_json_has_what_the_docs_promise(main_job):
         }  # fmt: skip
         assert set(result) == {
             "config", "choices", "overrides", "metrics", "data", "counterfactuals", "versions", "git", "sweep", "wandb",
-            "files", "notes",
+            "files", "notes", "seconds", "timed",
         }  # fmt: skip
         tables = {path.name for path in folder.rglob("*.parquet")}
         assert {name.partition(".")[0] for name in tables} == {

@@ -68,7 +68,7 @@ def test_killed_while_it_trains_a_cnn_and_started_again_it_gives_the_same_number
     assert stores[0] == stores[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_of_local_processes_that_was_killed_twice_has_all_its_results():
     words = [sys.executable, ROOT / "benchmarks" / "sweep.py", "--jobs", "3"]
     done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)

@@ -17,6 +17,7 @@ from cftransfer.commands.plan import plan as plan_of
 from cftransfer.data.pixels import PixelSpace
 from cftransfer.errors import InputError
 from cftransfer.measuring.plausibility import plausible
+from cftransfer.measuring.statistics import share_interval, two_way_interval
 from cftransfer.report.cells import PAGE
 from cftransfer.searching.candidates import Background
 
@@ -162,9 +163,14 @@ def test_a_job_has_the_columns_of_the_library_and_their_means_over_bases(tmp_pat
     own = table[table.found].reset_index(drop=True)
     pd.testing.assert_frame_equal(own[COLUMNS], expected[COLUMNS])
     for name in COLUMNS:
-        assert result.metrics[name] == pytest.approx(own.groupby("base")[name].mean().mean())
+        means = own.groupby("base")[name].mean()
+        assert result.metrics[name] == pytest.approx(means.mean())
+        over = (share_interval if name == "knn_share" else two_way_interval)(means.to_numpy()[:, None])
+        ends = [result.metrics[f"{name}_{end}"] for end in ("low", "high")]
+        np.testing.assert_allclose(ends, [max(over.low, 0), over.high])
     assert set(COLUMNS) <= {name for name, _ in PAGE.values()}
     assert all(f"`{name}`" in (ROOT / "docs" / "reference" / "output.md").read_text() for name in COLUMNS)
     without = experiment.run(plan_of(composed(*small)))
-    assert set(result.metrics) - set(without.metrics) == set(COLUMNS)
+    ends = {f"{name}_{end}" for name in COLUMNS for end in ("low", "high")}
+    assert set(result.metrics) - set(without.metrics) == {*COLUMNS, *ends}
     assert set(table) - set(without.tables["counterfactuals"]) == set(COLUMNS)

@@ -17,7 +17,11 @@ from cftransfer.measuring.statistics import two_way_interval
 RECORDED = json.loads((ROOT / "tests" / "recorded.json").read_text())
 NEEDS_DATA = ("dataset=acs_employment", "dataset=cifar10_airplane")
 QUICK = ("dataset=moons",)
-SLOW = ("model.layers=2", "model.layers=4", "experiment=continued_training", "counterfactual=minimal")  # others: long
+SLOW = (
+    "model.layers=4",
+    "experiment=continued_training",
+    "counterfactual=minimal",
+)  # others: long; test_wheel.py has model.layers=2
 ROWS = 2  # counterfactuals of a base that another processor may round to the other side of a boundary
 
 

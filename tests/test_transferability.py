@@ -24,7 +24,7 @@ from cftransfer.measuring.long_tables import counterfactual_table
 from cftransfer.measuring.long_tables import transfer_tables as transfer_tables_of
 from cftransfer.measuring.metric import TransferabilityRate
 from cftransfer.measuring.per_counterfactual import per_counterfactual
-from cftransfer.measuring.rate_intervals import distance_interval, intervals, minus_seed, survivorship
+from cftransfer.measuring.rate_intervals import base_intervals, intervals, minus_seed, survivorship
 from cftransfer.measuring.rates import PER_BASE, before_projection, pairs, rates
 from cftransfer.measuring.statistics import bootstrap_interval, difference_interval, rate_interval
 from cftransfer.models.prediction import logits, predicted
@@ -507,10 +507,26 @@ def test_the_interval_of_the_distance_is_students_over_bases(searches, trained_m
     counterfactuals, _, measure = measured(searches, trained_models[:1])
     lengths = counterfactuals[counterfactuals.found].groupby("base").distance_l2.mean()
     low, high = stats.t.interval(0.95, len(lengths) - 1, lengths.mean(), stats.sem(lengths))
-    ends = distance_interval(counterfactuals)
+    ends = base_intervals(counterfactuals)
     assert ends["distance_l2_low"] == pytest.approx(max(low, 0))
     assert ends["distance_l2_high"] == pytest.approx(high)
     assert measure["distance_l2"] == pytest.approx(lengths.mean())
+
+
+def test_the_interval_of_the_found_share_is_over_bases():
+    """Two bases that found 30 and 36 of 40: the share of each counts once, on the logit."""
+    found = np.concatenate([np.arange(40) < 30, np.arange(40) < 36])
+    rows = pd.DataFrame({"base": np.repeat([0, 1], 40), "factual": [*range(40), *range(40)], "found": found})
+    rows = rows.assign(base_seed=rows.base)
+    counterfactuals = rows.assign(status=np.where(found, "found", "not_found"))
+    tried = counterfactuals[found].assign(reference=0, reference_seed=9, target=1, transferred=1.0, agreement=True)
+    tried = tried.assign(**dict.fromkeys(("control_random", "control_nearest", "control_prior"), 0.0))
+    ends = intervals(counterfactuals, count(tried))
+    middle, error = 0.825, 0.075
+    half = stats.t.ppf(0.975, 1) * error / (middle * (1 - middle))
+    logit = np.log(middle / (1 - middle))
+    assert ends["found_low"] == pytest.approx(1 / (1 + np.exp(half - logit)))
+    assert ends["found_high"] == pytest.approx(1 / (1 + np.exp(-half - logit)))
 
 
 def test_a_reference_is_asked_once_about_what_bases_share(searches, trained_models, compas):

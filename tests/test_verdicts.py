@@ -12,7 +12,14 @@ import cftransfer as cft
 from cftransfer.errors import InputError
 from cftransfer.measuring.models_needed import Models, expected_half_width, models_needed
 from cftransfer.measuring.planning import planned, sampling_variances
-from cftransfer.measuring.statistics import Spread, Variances, share_interval, spread, two_way_interval
+from cftransfer.measuring.statistics import (
+    Spread,
+    Variances,
+    change_interval,
+    share_interval,
+    spread,
+    two_way_interval,
+)
 from cftransfer.measuring.trends import trend
 from cftransfer.measuring.verdicts import p_beyond, verdict
 
@@ -32,12 +39,41 @@ def change(mean, error, freedom=20.0):
         (0.04, 0.001, "flat"),  # it differs from 0, and is smaller than matters
         (0.04, 0.03, "undecided"),
         (0.0, 0.1, "undecided"),
-        (0.0, 0.0, "flat"),
+        (0.0, 0.0, "undecided"),  # of five models
         (0.3, 0.0, "rises"),
     ],
 )
 def test_a_change_falls_rises_is_flat_or_undecided(mean, error, said):
     assert verdict(change(mean, error)).direction == said
+
+
+@pytest.mark.parametrize(("shape", "said"), [((2, 3), "undecided"), ((5, 10), "undecided"), ((20, 40), "flat")])
+def test_a_few_models_that_are_all_alike_do_not_show_that_nothing_changes(shape, said):
+    judged = verdict(spread(np.zeros(shape)))
+    assert judged.direction == said
+    assert judged.change.low < 0 < judged.change.high
+    assert judged.change.p == 1
+    if said == "undecided":
+        assert verdict(spread(np.zeros(judged.needed))).direction == "flat"
+        fewer = [many - 1 for many in judged.needed]
+        assert verdict(spread(np.zeros(fewer))).direction == "undecided"
+
+
+@pytest.mark.parametrize("change", [0.0, 0.02, -0.2, 0.4, 1.0])
+@pytest.mark.parametrize("models", [2, 5, 30])
+def test_where_all_models_are_alike_the_change_has_jeffreys_bound_by_hand(change, models):
+    least = stats.beta.ppf(0.05, models + 0.5, 0.5)
+    over = change_interval(spread(np.full((models, models + 1), change)))
+    assert over.low == pytest.approx(max(change * least - (1 - least) / 2, -1))
+    assert over.high == pytest.approx(min(change * least + (1 - least) / 2, 1))
+    assert (over.p < 0.05) == (over.low > 0 or over.high < 0)
+
+
+def test_a_trend_without_any_spread_has_the_bound_of_its_change():
+    line = trend([2, 4, 8], [np.full((5, 10), rate) for rate in (0.4, 0.5, 0.7)])
+    over = change_interval(line.change)
+    assert (line.low, line.high) == pytest.approx((over.low / 6, over.high / 6))
+    assert line.low < line.slope < line.high
 
 
 def test_two_one_sided_tests_by_hand():

@@ -30,6 +30,7 @@ from cftransfer.measuring.model_distance import mean_distances, model_distances
 from cftransfer.measuring.noisy_execution import invalidation
 from cftransfer.measuring.plausibility import plausible
 from cftransfer.measuring.reference_answers import OfEachBase
+from cftransfer.measuring.stage_seconds import Stopwatch
 from cftransfer.measuring.tails import tails
 from cftransfer.models import export as exported
 from cftransfer.models.perturbation import perturbed
@@ -61,10 +62,11 @@ def run(plan: Plan) -> JobResult:
     """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found."""
     use(plan.hardware, images=isinstance(plan.dataset.space, PixelSpace))
     shared: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store, "hardware": plan.hardware}
-    bases = trained(plan.base, plan.base_seeds, **shared)
-    searches = _searched(plan, bases, shared)
-    references = _references(plan, bases, shared)
-    same_spec = [trained(plan.base, plan.reference_seeds, **shared)] if plan.by_seed else []
+    watch = Stopwatch()
+    bases = trained(plan.base, plan.base_seeds, **shared, watch=watch)
+    searches = _searched(plan, bases, shared, watch)
+    references = _references(plan, bases, shared, watch)
+    same_spec = [trained(plan.base, plan.reference_seeds, **shared, watch=watch)] if plan.by_seed else []
     nearest = [nearest_rows(found, base, plan.dataset.x_train) for found, base in zip(searches, bases, strict=True)]
     more = _further_questions(plan, bases, searches)
     counterfactuals = counterfactual_table(searches, plan.base_seeds, nearest=nearest, more=more)
@@ -77,7 +79,8 @@ def run(plan: Plan) -> JobResult:
         nested=plan.nested,
         noise=plan.noise,
     )
-    asked = base_by_base(counterfactuals, transfers, group=len(plan.epochs) - 1)
+    with watch.stage("asking", len(bases) * (1 if plan.nested else len(plan.reference_seeds))):
+        asked = base_by_base(counterfactuals, transfers, group=len(plan.epochs) - 1)
     of_models, notes = _on_test_split(plan, bases, references)
     metrics, tables, curve = _measured(plan, counterfactuals, asked, of_models)
     if isinstance(plan.dataset.space, PixelSpace):
@@ -98,20 +101,23 @@ def run(plan: Plan) -> JobResult:
         kept=_kept(plan),
         data=plan.identity,
         notes=notes,
+        seconds=watch.seconds(models_each=1 + len(same_spec)),
     )
 
 
-def _references(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> Sequence[Sequence[Any]]:
+def _references(
+    plan: Plan, bases: Sequence[Asked], shared: dict[str, Any], watch: Stopwatch
+) -> Sequence[Sequence[Any]]:
     """Return the references after each number of epochs; those that are made of the bases once."""
     if plan.perturbed:
         how = plan.reference["perturbation"]
         seeds = plan.reference_seeds
         return [[OfEachBase([perturbed(base, how, seed=seed) for base in bases]) for seed in seeds]]
-    theirs = {**shared, "dataset": plan.reference_dataset}
+    theirs = {**shared, "dataset": plan.reference_dataset, "watch": watch}
     return trajectory(plan.reference, plan.reference_seeds, epochs=plan.epochs, **theirs)
 
 
-def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> list[Counterfactuals]:
+def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any], watch: Stopwatch) -> list[Counterfactuals]:
     return searched(
         bases,
         plan.base_seeds,
@@ -121,6 +127,7 @@ def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any]) -> lis
         dataset=plan.dataset,
         store=plan.store,
         generating=lambda seed, count: trained(plan.base, generating_seeds(seed, count), **shared),
+        watch=watch,
     )
 
 
@@ -177,7 +184,7 @@ def _metrics(counterfactuals: pd.DataFrame, counts: Counts, pairs: pd.DataFrame)
     return (
         rates.rates(counterfactuals, counts)
         | rate_intervals.intervals(counterfactuals, counts)
-        | rate_intervals.distance_interval(counterfactuals)
+        | rate_intervals.base_intervals(counterfactuals)
         | rates.before_projection(counterfactuals, counts)
         | mean_distances(pairs)
     )

@@ -45,8 +45,8 @@ def table(
 ) -> Dataset:
     """Return the data set of a table: a file (CSV, TSV, Parquet, also .gz) or a DataFrame.
 
-    Columns that `features` does not describe are inferred by the rule of docs/guides/your-table.md, from the training rows
-    alone; the log shows the result.
+    Columns that `features` does not describe are inferred by the rule of docs/guides/your-table.md, from the
+    training rows alone; the log shows the result.
 
     Args:
         source: the file or DataFrame, one row per example, with named columns.

@@ -24,6 +24,7 @@ from cftransfer.jobs.schema import (
 )
 from cftransfer.jobs.tables import CELL, CELLS, NUMBERS, check_pairs, check_table, parquet
 from cftransfer.measuring.planning import Sampling, sampling_of
+from cftransfer.measuring.stage_seconds import Seconds
 from cftransfer.measuring.tails import accepted_by
 from cftransfer.settings import flat
 
@@ -72,6 +73,11 @@ class Job:
     def metrics(self) -> dict[str, Any]:
         """The metrics of `result.json`."""
         return self.result.metrics
+
+    @property
+    def seconds(self) -> Seconds:
+        """What its stages took; of older jobs nothing is known."""
+        return Seconds(**self.result.seconds, **self.result.timed)
 
     @property
     def settings(self) -> dict[str, Any]:

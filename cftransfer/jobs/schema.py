@@ -94,6 +94,8 @@ def _experiment(choices: dict[str, Any]) -> dict[str, Any]:
 
 
 Number = Annotated[int | float, AfterValidator(_number)]
+Amount = Annotated[float, AfterValidator(_number), Field(ge=0)]
+Many = Annotated[int, AfterValidator(_number), Field(ge=0)]
 Point = Annotated[dict[str, Number | None], AfterValidator(_point)]
 
 
@@ -121,6 +123,23 @@ class Data(TypedDict, total=False):
     imported: str
 
 
+class StageSeconds(TypedDict, total=False):
+    """Wall time of a job's stages; null for a stage whose results came from the store."""
+
+    training: Amount | None
+    searching: Amount | None
+    asking: Amount | None
+
+
+class Timed(TypedDict, total=False):
+    """The models trained, bases searched and pairs asked in these seconds; models_each: per reference."""
+
+    models: Many
+    bases: Many
+    pairs: Many
+    models_each: Many
+
+
 def version_of(data: Mapping[str, Any]) -> str:
     """Return the identity of all that a job reads, by which an earlier result is known to be of the same."""
     return "+".join(str(data[name]) for name in ("version", "shifted", "imported") if data.get(name))
@@ -143,6 +162,8 @@ class Result(BaseModel):
     files: dict[str, str] = Field(default_factory=dict)
     wandb: Annotated[str, Field(pattern=r"^[\w-]{1,64}$")] | None = None
     sweep: str | None = None
+    seconds: StageSeconds = Field(default_factory=StageSeconds)
+    timed: Timed = Field(default_factory=Timed)
 
     @property
     def rated(self) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cftransfer.data.feature import Feature
+    from cftransfer.measuring.stage_seconds import Seconds
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class JobResult:
 
     pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be edited
     and given back. kept: files of the store that hold the counterfactuals. data: what identifies the data, and what of
-    it was taken, in words. notes: on the models, what a reader has to know.
+    it was taken, in words. notes: on the models, what a reader has to know. seconds: what the stages of transfer.py
+    took; no two runs have the same.
     """
 
     metrics: dict[str, Any]
@@ -42,6 +44,7 @@ class JobResult:
     kept: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    seconds: "Seconds | None" = None
 
 
 def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> None:
@@ -63,6 +66,7 @@ def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> No
         "data": result.data,
         "notes": result.notes,
         "counterfactuals": result.kept,
+        **(result.seconds.written() if result.seconds else {}),
         "versions": provenance.versions(),
         "git": provenance.code(),
         "sweep": job.sweep,

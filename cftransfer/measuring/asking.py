@@ -10,6 +10,7 @@ from cftransfer.errors import InputError
 from cftransfer.measuring.controls import nearest_rows
 from cftransfer.measuring.long_tables import counterfactual_table, led, transfer_tables
 from cftransfer.measuring.pair_distances import distances_on
+from cftransfer.measuring.stage_seconds import NOTHING_TIMED, Seconds, Stopwatch
 from cftransfer.measuring.stored_logits import StoredLogits
 from cftransfer.models.adapter import Model, as_model
 from cftransfer.models.prediction import Asked, logits, number_of_classes
@@ -24,13 +25,14 @@ class Answers:
     counterfactuals: one row per base × factual. transfers: one row per group × base × reference × factual. Where
     factuals have several counterfactuals, each has a row, and a column `proposal` numbers them. settings: how the
     counterfactuals were made, in words. distances: one row per group × base × reference, how far the two models are
-    from each other on test rows; None where no rows were given.
+    from each other on test rows; None where no rows were given. seconds: that asking took.
     """
 
     counterfactuals: pd.DataFrame
     transfers: pd.DataFrame
     settings: dict[str, Any] = field(default_factory=dict)
     distances: pd.DataFrame | None = None
+    seconds: Seconds = NOTHING_TIMED
 
 
 Groups = Mapping[str, Any] | Sequence[Any] | Any
@@ -85,6 +87,7 @@ def ask(
     if len(names) != len(searches):
         raise InputError(f"seeds: has {len(names)} for {len(searches)} bases")
     asked = {group: _askable(group, models, searches, nested=nested) for group, models in groups.items()}
+    watch = Stopwatch()
     tables = transfer_tables(
         searches,
         [*asked.values()],
@@ -93,12 +96,14 @@ def ask(
         reference_seeds=None,
         nested=nested,
     )
+    with watch.stage("asking", sum(len(models) * (1 if nested else len(searches)) for models in asked.values())):
+        tables = [*tables]
     by_group = zip(*tables, strict=True)  # a base's tables, of a group each → a group's tables, of a base each
     transfers = [table.assign(group=group) for group, some in zip(groups, by_group, strict=True) for table in some]
     counterfactuals = counterfactual_table(searches, names, nearest=nearest)
     answers = led(pd.concat(transfers, ignore_index=True), "group")
     apart = None if test is None else distances_on(test, searches, asked, seeds=names, nested=nested)
-    return Answers(counterfactuals, answers, dict(searches[0].settings), apart)
+    return Answers(counterfactuals, answers, dict(searches[0].settings), apart, watch.seconds(of_models=False))
 
 
 def _groups(references: Groups) -> dict[str, list[Any]]:

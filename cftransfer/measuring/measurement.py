@@ -1,11 +1,13 @@
 """measure: search, ask and count in one call, or count answers that are there."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from cftransfer.errors import InputError
 from cftransfer.measuring.asking import Answers, Groups, ask
 from cftransfer.measuring.result import Result
+from cftransfer.measuring.stage_seconds import Stopwatch
 from cftransfer.searching.engine import Method, Space, search
 from cftransfer.searching.judging import judge
 
@@ -68,10 +70,11 @@ def measure(
         given = (references, x, counterfactuals, space, constraints, target, background, generating, test, seeds)
         if settings or nested or method != "gradient" or any(one is not None for one in given):
             raise InputError("measure: takes answers alone, or bases, references and x")
-        return Result(bases.counterfactuals, bases.transfers, bases.settings, bases.distances)
+        return Result(bases.counterfactuals, bases.transfers, bases.settings, bases.distances, bases.seconds)
     if references is None or x is None:
         raise InputError("measure: takes answers alone, or bases, references and x")
     every = list(bases) if isinstance(bases, list | tuple) else [bases]
+    watch = Stopwatch()
     if counterfactuals is not None:
         if settings or method != "gradient" or generating is not None:
             raise InputError(
@@ -84,11 +87,16 @@ def measure(
         found = [judge(base, x, made, **judging) for base, made in zip(every, several, strict=True)]
     else:
         how = {"space": space, "method": method, "constraints": constraints, "target": target}
-        found = [
-            search(base, x, background=background, generating=_of(generating, index), **how, **settings)
-            for index, base in enumerate(every)
-        ]
-    return measure(ask(found, references, background=background, test=test, nested=nested, seeds=seeds))
+        with watch.stage("searching", len(every)):
+            found = [
+                search(base, x, background=background, generating=_of(generating, index), **how, **settings)
+                for index, base in enumerate(every)
+            ]
+    answers = ask(found, references, background=background, test=test, nested=nested, seeds=seeds)
+    searched = watch.seconds()
+    return measure(
+        replace(answers, seconds=replace(answers.seconds, searching=searched.searching, bases=searched.bases))
+    )
 
 
 def _of(generating: Any, base: int) -> Any:

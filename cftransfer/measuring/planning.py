@@ -14,6 +14,7 @@ from cftransfer.measuring.models_needed import (
     models_for_bound,
     models_needed,
 )
+from cftransfer.measuring.stage_seconds import Seconds
 from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances, spread
 from cftransfer.settings import check_float
 
@@ -30,7 +31,8 @@ class Plan:
     Where all pairs have the same rate these are half-widths of the bound that `share_interval` gives. None is above .5.
 
     models: the cheapest bases and references for `wanted`; None where the variances ask for more than 2,000. seconds:
-    what these take, None without the seconds of one. half_width: as things are. one_more_base, one_more_reference,
+    what these take on this machine, None where it is not known; about_time: what they leave out, or why they are not
+    known, in words. half_width: as things are. one_more_base, one_more_reference,
     more_counterfactuals: with one base, one reference, or 1,000 counterfactuals per base more than there are; the last
     is None where counterfactuals are not known one by one, and all four are where variances alone are known.
     """
@@ -42,6 +44,7 @@ class Plan:
     one_more_base: float | None = None
     one_more_reference: float | None = None
     more_counterfactuals: float | None = None
+    about_time: str = ""
 
     def __str__(self) -> str:
         """Say it in two lines, or in one where there are no models yet."""
@@ -51,8 +54,21 @@ class Plan:
         now = f"now ±{self.half_width:.3f}; {said}\n" if self.half_width is not None else ""
         if self.models is None:
             return f"{now}±{self.wanted:g} needs more than 2,000 models"
-        time = f", {self.seconds:,.0f} s" if self.seconds is not None else ""
-        return f"{now}±{self.wanted:g}: {self.models.bases} bases × {self.models.references} references{time}"
+        return f"{now}±{self.wanted:g}: {self.models.bases} bases × {self.models.references} references{self.time}"
+
+    @property
+    def time(self) -> str:
+        """The estimated time in words, as it stands behind the models; "" where nothing is said of it."""
+        if self.seconds is None:
+            return f", time {self.about_time}" if self.about_time else ""
+        return f", {self.seconds:,.0f} s{self.about_time and f' {self.about_time}'}"
+
+    def timed(self, took: Seconds) -> "Plan":
+        """Return the plan with the time that its models take, from the seconds of other numbers of models."""
+        if self.models is None or self.seconds is not None:
+            return self
+        without = "" if took.of_models else "without training"
+        return replace(self, seconds=took.estimate(self.models), about_time=took.missing() or without)
 
 
 def plan(

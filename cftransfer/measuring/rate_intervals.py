@@ -1,6 +1,7 @@
 """Intervals over models of everything that a job says of its pairs: rates, their parts, controls, differences."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,16 @@ from cftransfer.measuring.statistics import (
     two_way_interval,
 )
 
+LENGTHS = ("distance_l2", "pixel_l2", "pixel_linf", "knn_distance", "lof")
+SHARES = ("knn_share", "invalidation_base")
+
 
 def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
     """Return the 95 % intervals of a job's rates, `NAME_low` and `NAME_high`, and what that of the rate is over.
 
-    Shares of a share (`rate_conditional`, the rates by target) are ratios of two means, the end-to-end rate is a
-    product of two. rate_bootstrap: a check on the rate's interval. rate_minus_random: the rate less the random control
-    of the same pairs, with its interval and the p of no difference.
+    The found share's is over bases. Shares of a share (`rate_conditional`, the rates by target) are ratios of two
+    means, the end-to-end rate is a product of two. rate_bootstrap: a check on the rate's interval. rate_minus_random:
+    the rate less the random control of the same pairs, with its interval and the p of no difference.
     """
     table, places = counts.pairs, _places(counts.pairs)
 
@@ -37,12 +41,14 @@ def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
     shares = table[["transferred", "agreement", "both"]].div(table.found, axis=0)  # NaN, without a warning, for 0 / 0
     rates, agreement, both = (of(shares[name].to_numpy()) for name in shares)
     rate = rate_interval(rates, found=int(n.round().sum()))
+    found = _found_by_base(counterfactuals, table)
     known = {
         "rate": rate,
+        "found": share_interval(found[~np.isnan(found)][:, None]),
         "rate_bootstrap": bootstrap_interval(rates),
         "agreement": _share(agreement),
         "rate_conditional": ratio_interval(both, agreement),
-        "rate_end_to_end": product_interval(_found_by_base(counterfactuals, table), rates),
+        "rate_end_to_end": product_interval(found, rates),
         **{str(name): _share(of(column.to_numpy())) for name, column in beside.items()},
         **{f"rate_to_{target}": ratio_interval(of(part), of(whole)) for target, part, whole in _by_target(counts)},
     }
@@ -60,11 +66,18 @@ def difference(name: str, of: Interval) -> dict[str, float]:
     return {name: of.mean, **ends({name: of}), f"{name}_p": of.p}
 
 
-def distance_interval(counterfactuals: pd.DataFrame) -> dict[str, float]:
-    """Return the 95 % interval, over bases, of the mean distance of what was found."""
-    lengths = means(counterfactuals, ["distance_l2"]).distance_l2.to_numpy()
-    interval = two_way_interval(lengths[:, None])
-    return {"distance_l2_low": max(interval.low, 0.0), "distance_l2_high": interval.high}
+def base_intervals(counterfactuals: pd.DataFrame) -> dict[str, float]:
+    """Return the 95 % intervals, over bases, of means over what was found: `NAME_low`, `NAME_high`.
+
+    Of distances, plausibility, and noise on the base, as far as the table has them. Shares have the interval of a
+    share; lengths and outlier factors Student's, which ends at 0.
+    """
+    known = {}
+    for name in [name for name in (*LENGTHS, *SHARES) if name in counterfactuals]:
+        values = means(counterfactuals, [name])[name].dropna().to_numpy()[:, None]
+        over = share_interval(values) if name in SHARES else two_way_interval(values)
+        known[name] = replace(over, low=max(over.low, 0.0))  # NaN stays NaN
+    return ends(known)
 
 
 def minus_seed(table: pd.DataFrame) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from cftransfer.measuring.counts import count, means
 from cftransfer.measuring.model_distance import MEASURES, mean_distances
 from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.measuring.planning import Plan, plan_of, sampling_of
+from cftransfer.measuring.stage_seconds import NOTHING_TIMED, Seconds
 from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
 from cftransfer.measuring.tails import accepted_by, tails
 
@@ -32,15 +33,16 @@ class Result:
 
     counterfactuals: one row per base × factual. table: one row per group × base × reference × factual. settings: how
     the counterfactuals were made. distances: one row per group × base × reference, how far the two models are from each
-    other on the test rows that `ask` got; None without them. docs/reference/output.md describes every column. Where
-    factuals have several counterfactuals (column `proposal`), each has a row in the tables, and every factual weighs
-    the same in all rates.
+    other on the test rows that `ask` got; None without them. seconds: the time of searching and asking.
+    docs/reference/output.md describes every column. Where factuals have several counterfactuals (column `proposal`),
+    each has a row in the tables, and every factual weighs the same in all rates.
     """
 
     counterfactuals: pd.DataFrame
     table: pd.DataFrame
     settings: Mapping[str, Any] = field(default_factory=dict)
     distances: pd.DataFrame | None = None
+    seconds: Seconds = NOTHING_TIMED
 
     @property
     def groups(self) -> list[str]:
@@ -143,8 +145,9 @@ class Result:
     ) -> Plan | dict[str, Plan]:
         """Return how many models an interval of the rate of ± `half_width` needs; with several groups, by group.
 
-        seconds: of one base with its search, of one reference, and of asking it about one base; the cheapest numbers
-        go by them. The plan is as good as the variances that these models give: plan from 5 × 10 or more.
+        seconds: of one base with its search, of one reference, and of asking it about one base; the cheapest numbers go
+        by them. Without them the plan says what searching and asking would take, as they did here. The plan is as good
+        as the variances that these models give: plan from 5 × 10 or more.
 
         InputError where bases and references do not cross, or there are fewer than two of either.
 
@@ -163,7 +166,7 @@ class Result:
             for one in (self.table, self.distances)
         )
         assert table is not None
-        return Result(self.counterfactuals, table, self.settings, apart)
+        return Result(self.counterfactuals, table, self.settings, apart, self.seconds)
 
     def __add__(self, other: "Result") -> "Result":
         """Join references that were asked later, about the same counterfactuals; InputError for others."""
@@ -177,7 +180,7 @@ class Result:
         table = pd.concat([self.table, other.table], ignore_index=True)
         apart = [one.distances for one in (self, other) if one.distances is not None]
         distances = pd.concat(apart, ignore_index=True) if apart else None
-        return Result(self.counterfactuals, table, self.settings, distances)
+        return Result(self.counterfactuals, table, self.settings, distances, self.seconds + other.seconds)
 
     def plot(self, ax: "Axes | None" = None, *, level: float = LEVEL) -> Any:
         """Draw every group's rate with its interval, beside its random control; return what was drawn, by name.
@@ -304,7 +307,7 @@ class Result:
             raise InputError(
                 f"group {group!r}: a plan needs two bases or more, and two references that all of them meet"
             )
-        return plan
+        return plan if self.seconds == NOTHING_TIMED else plan.timed(self.seconds)
 
     def _by_group(self, values: dict[str, Any]) -> Any:
         return values if len(values) > 1 else next(iter(values.values()))

@@ -12,6 +12,7 @@ from scipy import special  # scipy.stats takes half a second to import
 
 LEVEL = 0.95
 ROUNDING = 1e-12  # of a rate: what differs by less does not differ
+SIZE = 0.5  # of a rate: how far models that nobody has seen change it in the mean, if they do what no model here did
 DRAWS = 2000  # of a bootstrap or a permutation; a p of .05 is then known to within .01
 NONE = (float("nan"), float("nan"), float("nan"))  # no low, no high, no p
 BOUNDS = ("exact", "jeffreys")  # of a share: Clopper and Pearson 1934, or with Jeffreys' prior
@@ -173,7 +174,27 @@ def difference_interval(rates: np.ndarray, others: np.ndarray, *, level: float =
     A base on which nothing was found is left out.
     """
     differences = rates - others
-    return two_way_interval(differences[~np.isnan(differences).any(axis=1)], level=level)
+    return change_interval(spread(differences[~np.isnan(differences).any(axis=1)]), level)
+
+
+def change_interval(known: Spread, level: float = LEVEL) -> Interval:
+    """Return Student's interval of a change of the rate, in [-1, 1], and the two-sided p of none.
+
+    Where all models give the same change m, nothing varies, and an error of 0 would claim certainty. As in
+    `share_interval`, at least a share b of all models gives m. The others change the rate by `SIZE` at most, in the
+    mean: the interval is m · b ± SIZE · (1 − b). p goes with it: below 1 − level where the interval leaves 0 out.
+    """
+    if not known.error < ROUNDING:
+        return student(known, level)
+    least, m = share_alike(known.models, level), known.mean
+    low, high = max(m * least - SIZE * (1 - least), -1.0), min(m * least + SIZE * (1 - least), 1.0)
+    p = 1.0 if m == 0 else fewer_alike(known.models, SIZE / (SIZE + abs(m)))
+    return Interval(m, low, high, p, f"{known.method}, all alike (Jeffreys' bound)")
+
+
+def fewer_alike(models: int, share: float) -> float:
+    """Return the probability, by Jeffreys, that fewer than a share of all models are like so many that are alike."""
+    return float(special.betainc(models + 0.5, 0.5, share))
 
 
 def bootstrap_interval(values: np.ndarray) -> Interval:

@@ -1,7 +1,7 @@
 """Trends: a line through the rates of several jobs against what was swept, with its interval over models."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -15,6 +15,7 @@ from cftransfer.measuring.statistics import (
     Interval,
     Spread,
     Variances,
+    change_interval,
     spread,
     student,
     two_way_interval,
@@ -62,7 +63,12 @@ def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharin
         method = "the same pair of models in all jobs"
     else:
         known, method = _line_through(x, means), "one rate per job"
+    places = float(np.ptp(x))
+    change = _times(known, places)
     slope = student(known)
+    if change.error < ROUNDING:  # every pair has the same slope
+        bound = change_interval(change)
+        slope = replace(slope, low=bound.low / places, high=bound.high / places, p=bound.p)
     references = [reference_means(matrix) for matrix in rates]
     return Trend(
         slope=slope.mean,
@@ -74,7 +80,7 @@ def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharin
         rho=spearman(x, means),
         p_permutation=_permutation_p(x, references, sharing),
         p_bend=_bend(x, paired),
-        change=_times(known, float(np.ptp(x))),
+        change=change,
         method=method,
     )
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from cftransfer.measuring.models_needed import Models, models_needed
-from cftransfer.measuring.statistics import LEVEL, Interval, Spread, student, tail
+from cftransfer.measuring.models_needed import Models, models_for_bound, models_needed
+from cftransfer.measuring.statistics import LEVEL, ROUNDING, SIZE, Interval, Spread, change_interval, fewer_alike, tail
 
 MARGIN = 0.05  # of a rate: a smaller change matters to nobody who acts on an explanation
 POWER = 0.8  # that as many models as are named decide, were the change what it seems to be
@@ -31,9 +31,10 @@ class Verdict:
 def verdict(change: Spread, *, p: float | None = None, margin: float = MARGIN, level: float = LEVEL) -> Verdict:
     """Judge a change of the rate, in [-1, 1].
 
-    p: of no change, adjusted for other tests where there are several; by default Student's. margin: above 0.
+    p: of no change, adjusted for other tests where there are several; by default that of `change_interval`. margin:
+    above 0.
     """
-    over = student(change, level)
+    over = change_interval(change, level)
     if np.isnan(over.low):
         return Verdict("undecided", over, margin)
     differs = (over.p if p is None else p) < 1 - level
@@ -49,7 +50,14 @@ def p_beyond(change: Spread, margin: float) -> float:
     """Return the p of a change of `margin` or more, either way: the larger of two one-sided ones."""
     if abs(change.mean) >= margin:
         return 1.0
-    return max(tail(change, margin), tail(change, -margin)) if change.error > 0 else 0.0
+    if change.error < ROUNDING:  # all models alike: how many others must there be for it?
+        return fewer_alike(change.models, _share_that_decides(abs(change.mean), margin))
+    return max(tail(change, margin), tail(change, -margin))
+
+
+def _share_that_decides(size: float, margin: float) -> float:
+    """Return the share of alike models above which a change of this size is beyond 0, or short of the margin."""
+    return SIZE / (SIZE + size) if size >= margin else max(SIZE - margin, 0.0) / (SIZE - size)
 
 
 def _needed(change: Spread, margin: float, level: float, tests: float) -> Models | None:
@@ -60,6 +68,8 @@ def _needed(change: Spread, margin: float, level: float, tests: float) -> Models
     """
     if change.variances is None:
         return None
+    if change.error < ROUNDING:
+        return models_for_bound((1 - _share_that_decides(abs(change.mean), margin)) / 2, level)
     from scipy import special
 
     two_sided, one_sided, power = (float(special.ndtri(q)) for q in ((1 + level) / 2, level, POWER))

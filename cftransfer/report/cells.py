@@ -82,8 +82,8 @@ def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[st
     rows = [
         [(text_of(job.settings.get(name, "—")), "") for name in dict.fromkeys(settings)]
         + [_cell(job.metrics, *names) for names in had.values()]
-        + [(against_seed(job), "")] * compared
-        for job in panel.jobs
+        + [(words, "")] * compared
+        for job, words in zip(panel.jobs, against_seed(panel.jobs), strict=True)
     ]
     return [*dict.fromkeys(settings), *had, *["than seed alone"] * compared], rows
 

@@ -11,11 +11,14 @@ HEADS = ("interval now", "one more base", "one more reference", f"{MORE:,} more 
 
 
 def plans(names: Sequence[str], jobs: Sequence[Job]) -> list[list[str]]:
-    """Return a row for each job that has a plan: its name, half-widths, and the models for what is wanted."""
+    """Return a row for each job that has a plan: its name, half-widths, the models for what is wanted, their time."""
     rows = []
     for name, job in zip(names, jobs, strict=True):
-        if (plan := plan_of(matrix(last(job.pairs)), job.sampling)) is not None:
+        took = job.seconds
+        if (plan := plan_of(matrix(last(job.pairs)), job.sampling, seconds=took.each())) is not None:
+            plan = plan.timed(took)
             widths = (plan.half_width, plan.one_more_base, plan.one_more_reference, plan.more_counterfactuals)
             needed = f"{plan.models.bases} × {plan.models.references}" if plan.models else "more than 2,000"
-            rows.append([name, *("—" if width is None else f"±{width:.3f}" for width in widths), needed])
+            time = f"{plan.seconds:,.0f} s" if plan.seconds is not None else plan.about_time or "—"
+            rows.append([name, *("—" if width is None else f"±{width:.3f}" for width in widths), needed, time])
     return rows

@@ -1,10 +1,13 @@
 """Verdicts in words: what the terminal, the page, W&B and the results pages say of a trend or a difference."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cftransfer.columns import matrix
 from cftransfer.jobs.read import Job
-from cftransfer.measuring.statistics import LEVEL, spread
+from cftransfer.measuring.statistics import LEVEL, Spread, change_interval, spread
+from cftransfer.measuring.trends import holm
 from cftransfer.measuring.verdicts import Direction, Verdict, verdict
 from cftransfer.report.collect import Line
 from cftransfer.report.panels import Panel, Point
@@ -48,12 +51,24 @@ def _replicates(point: Point, over: str) -> str:
     return f"{said} ({LEVEL:.0%} interval over replicates {point.low:.3f} to {point.high:.3f})".replace("%", " %")
 
 
-def against_seed(job: Job) -> str:
-    """Return the verdict on the rate less that of references which differ in their seed alone; "—" without these."""
+def against_seed(some: Sequence[Job]) -> list[str]:
+    """Return of each job the verdict on its rate less that of references which differ in their seed alone.
+
+    "—" for a job without such references. The p are adjusted for the jobs of the table (Holm).
+    """
+    apart = [_minus_seed(job) for job in some]
+    adjusted = holm([np.nan if one is None else change_interval(one).p for one in apart])
+    return [
+        "—" if one is None else difference(verdict(one, p=None if np.isnan(p) else p))
+        for one, p in zip(apart, adjusted, strict=True)
+    ]
+
+
+def _minus_seed(job: Job) -> Spread | None:
     if "rate_seed" not in job.pairs:
-        return "—"
+        return None
     apart = matrix(job.pairs) - matrix(job.pairs, "rate_seed")
-    return difference(verdict(spread(apart[~np.isnan(apart).any(axis=1)])))
+    return spread(apart[~np.isnan(apart).any(axis=1)])
 
 
 def size(of: Verdict) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.pixels import PixelSpace, unit
 from cftransfer.errors import InputError
+from cftransfer.measuring.stage_seconds import Stopwatch, timed
 from cftransfer.models.adapter import as_model
 from cftransfer.models.prediction import Asked
 from cftransfer.searching.candidates import Background, Counterfactuals
@@ -115,10 +116,12 @@ def searched(
     dataset: Dataset,
     store: Path,
     generating: Callable[[int, int], Sequence[Asked]],
+    watch: Stopwatch | None = None,
 ) -> list[Counterfactuals]:
     """Return the counterfactuals of every base, from the store or searched and stored.
 
-    generating: a base's seed and a number → that many models of its spec, with seeds of their own.
+    generating: a base's seed and a number → that many models of its spec, with seeds of their own. watch: counts the
+    seconds of the bases that are searched here, including the training of generating models.
     """
     x = factuals(dataset, samples)
     own = {seed: of_base(settings, base) for base, seed in enumerate(seeds)}
@@ -130,7 +133,8 @@ def searched(
     names = [path.stem for path in files.values()]
 
     def make(seed: int, base: Asked) -> None:
-        result = run_search(base, x, settings=own[seed], dataset=dataset, generating=partial(generating, seed))
+        with timed(watch, "searching", 1):
+            result = run_search(base, x, settings=own[seed], dataset=dataset, generating=partial(generating, seed))
         if file(seed) != files[seed]:
             raise InputError(f"counterfactual.path={own[seed]['path']}: changed while it was read; run the job again")
         found = len(result.rows[result.found].unique())  # a factual may have several

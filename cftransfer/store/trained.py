@@ -12,6 +12,7 @@ import pandas as pd
 
 from cftransfer.data.dataset import Dataset
 from cftransfer.errors import InputError
+from cftransfer.measuring.stage_seconds import Stopwatch, timed
 from cftransfer.models.build import CPU, Hardware, build_for, fitted_in_one_go
 from cftransfer.models.prediction import Asked
 from cftransfer.models.sklearn_models import SklearnModel, curve_row
@@ -36,19 +37,33 @@ TRIES = 3  # attempts, if models are damaged or gone right after they were made
 
 
 def trained(
-    spec: Spec, seeds: Sequence[int], *, dataset: Dataset, store: Path, hardware: Hardware = CPU
+    spec: Spec,
+    seeds: Sequence[int],
+    *,
+    dataset: Dataset,
+    store: Path,
+    hardware: Hardware = CPU,
+    watch: Stopwatch | None = None,
 ) -> list[Asked]:
     """Return one frozen model in evaluation mode per seed; models that the store lacks are trained first.
 
     Another caller of the same models, in this process or another, waits until they are stored.
+    watch: counts the seconds of the models that are trained here.
     """
     epochs = [spec["training"]["epochs"]]
-    (models,) = trajectory(spec, seeds, epochs=epochs, dataset=dataset, store=store, hardware=hardware)
+    (models,) = trajectory(spec, seeds, epochs=epochs, dataset=dataset, store=store, hardware=hardware, watch=watch)
     return models
 
 
 def trajectory(
-    spec: Spec, seeds: Sequence[int], *, epochs: Sequence[int], dataset: Dataset, store: Path, hardware: Hardware = CPU
+    spec: Spec,
+    seeds: Sequence[int],
+    *,
+    epochs: Sequence[int],
+    dataset: Dataset,
+    store: Path,
+    hardware: Hardware = CPU,
+    watch: Stopwatch | None = None,
 ) -> list[list[Asked]]:
     """Return the models of `spec` after each of `epochs` (ascending), as `trained` does.
 
@@ -59,7 +74,8 @@ def trajectory(
     drop_done(kept)
     for _ in range(TRIES):
         if kept.missing(seeds):
-            with hold(store, [lineage_key(spec, seed) for seed in seeds]):
+            lineages = [lineage_key(spec, seed) for seed in seeds]
+            with hold(store, lineages), timed(watch, "training", len(kept.missing(seeds))):
                 _make(kept, seeds, dataset, hardware)
         loaded = [[_load(kept, seed, epoch, dataset, hardware) for seed in seeds] for epoch in epochs]
         models = [[model for model in some if model is not None] for some in loaded]

@@ -12,7 +12,7 @@ from test_collect import write_job
 from cftransfer.columns import matrix
 from cftransfer.errors import InputError
 from cftransfer.measuring.planning import plan_of
-from cftransfer.measuring.statistics import share_interval, two_way_interval
+from cftransfer.measuring.statistics import difference_interval, share_interval, two_way_interval
 from cftransfer.measuring.trends import band, holm
 from cftransfer.measuring.verdicts import verdict
 from cftransfer.report import cells, figures, page, report
@@ -243,7 +243,22 @@ def test_a_rate_beside_that_of_another_seed_is_lower_higher_alike_or_undecided(t
     path = tmp_path / "0" / "pairs.parquet"
     pd.read_parquet(path).assign(rate=rates.ravel(), rate_seed=0.5 - less).to_parquet(path)
     (job,) = jobs([tmp_path]).jobs
-    assert against_seed(job) == said
+    assert against_seed([job]) == [said]
+
+
+def test_that_a_rate_differs_from_that_of_another_seed_is_adjusted_for_the_jobs_of_the_table(tmp_path):
+    """By .12, with a p of about .03: a finding of one job, and none of one among four."""
+    noise = np.random.default_rng(0).normal(size=(4, 6))
+    for job in range(4):
+        rates = 0.5 + 0.12 * (noise - noise.mean())
+        write_job(tmp_path / str(job), rates=rates, seed=job)
+        path = tmp_path / str(job) / "pairs.parquet"
+        pd.read_parquet(path).assign(rate=rates.ravel(), rate_seed=0.5 - 0.12).to_parquet(path)
+    some = jobs([tmp_path]).jobs
+    p = difference_interval(matrix(some[0].pairs), matrix(some[0].pairs, "rate_seed")).p
+    assert 0.05 / 4 < p < 0.05
+    assert against_seed(some[:1]) == ["higher"]
+    assert against_seed(some) == ["undecided"] * 4
 
 
 @pytest.mark.parametrize("many", [1, 2, LISTED, LISTED + 1, 2 * LISTED, 999])

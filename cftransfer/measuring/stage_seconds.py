@@ -1,0 +1,102 @@
+"""Seconds that a job took, by stage, and what other numbers of models would take on the same machine."""
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from cftransfer.measuring.models_needed import Models
+
+UNITS = {"training": "models", "searching": "bases", "asking": "pairs"}  # of each stage, what its seconds grow with
+MADE = {"training": "the models", "searching": "the counterfactuals", "asking": "the answers"}
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall time by stage and how many models were trained, bases searched and pairs asked in it.
+
+    None and 0 for a stage whose results came from the store, or were made elsewhere. models_each: how many models are
+    trained for a reference, two where a job also asks references of the base's spec. of_models: whether models are
+    trained at all; where they are given, as to `measure`, an estimate is of searching and asking alone.
+    """
+
+    training: float | None = None
+    searching: float | None = None
+    asking: float | None = None
+    models: int = 0
+    bases: int = 0
+    pairs: int = 0
+    models_each: int = 1
+    of_models: bool = True
+
+    def each(self) -> tuple[float, float, float] | None:
+        """Return the seconds of a base with its search, of a reference, and of asking it about one base.
+
+        None where a stage is missing.
+        """
+        if self.missing() is not None:
+            return None
+        training = (self.training or 0.0) / max(self.models, 1)
+        searching, asking = (self.searching or 0.0) / self.bases, (self.asking or 0.0) / self.pairs
+        return training + searching, self.models_each * training, asking
+
+    def __add__(self, other: "Seconds") -> "Seconds":
+        """Return both, as of references that were asked later about the same counterfactuals: these count once."""
+        known = [one.asking for one in (self, other) if one.asking is not None]
+        return replace(self, asking=sum(known) if known else None, pairs=self.pairs + other.pairs)
+
+    def missing(self) -> str | None:
+        """Return why there is no estimate, in words: the first stage of which no seconds are known; None if all are."""
+        for stage, unit in UNITS.items():
+            if (stage != "training" or self.of_models) and (getattr(self, stage) is None or not getattr(self, unit)):
+                return f"unknown, since {MADE[stage]} {'came from the store' if self.of_models else 'were there'}"
+        return None
+
+    def estimate(self, models: Models) -> float | None:
+        """Return the seconds of I bases × J references: linear in the models, the searches and the pairs."""
+        each, (bases, references) = self.each(), models
+        return None if each is None else bases * each[0] + references * each[1] + bases * references * each[2]
+
+    def written(self) -> dict[str, dict[str, Any]]:
+        """Return what `result.json` has of it: `seconds` by stage, and `timed`, what they are of."""
+        every = asdict(self)
+        units = (*UNITS.values(), "models_each")
+        return {"seconds": {name: every[name] for name in UNITS}, "timed": {name: every[name] for name in units}}
+
+
+NOTHING_TIMED = Seconds(of_models=False)
+
+
+@dataclass
+class Stopwatch:
+    """Adds up the seconds of stages; what runs inside another stage counts to the inner one alone."""
+
+    took: dict[str, float] = field(default_factory=dict)
+    units: dict[str, int] = field(default_factory=dict)
+    _inner: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str, units: int) -> Iterator[None]:
+        """Count the time of the block, and that it made so many `UNITS` of its stage."""
+        began = time.perf_counter()
+        self._inner.append(0.0)
+        try:
+            yield
+        finally:
+            whole = time.perf_counter() - began
+            self.took[name] = self.took.get(name, 0.0) + whole - self._inner.pop()
+            self.units[name] = self.units.get(name, 0) + units
+            if self._inner:
+                self._inner[-1] += whole
+
+    def seconds(self, *, models_each: int = 1, of_models: bool = True) -> Seconds:
+        """Return what was counted."""
+        units = {unit: self.units.get(stage, 0) for stage, unit in UNITS.items()}
+        took = {stage: self.took.get(stage) for stage in UNITS}
+        return Seconds(**took, **units, models_each=models_each, of_models=of_models)
+
+
+def timed(watch: Stopwatch | None, name: str, units: int) -> AbstractContextManager[None]:
+    """Return `watch.stage`, or nothing where nobody watches or nothing is to be made."""
+    return watch.stage(name, units) if watch is not None and units else nullcontext()
