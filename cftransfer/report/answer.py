@@ -122,7 +122,8 @@ def _random_points(rates: Iterable[Rate]) -> str:
     if not known:
         return ""
     least, most = percent(known[0]), percent(known[-1])
-    return f"; of random points as far away, {least if least == most else f'{least} to {most}'}"
+    many = most if least == most else f"{least.removesuffix(' %')} to {most}"
+    return f"; of random points as far away, {many}"
 
 
 def _beside(job: Job) -> str:

@@ -135,7 +135,7 @@ def rate_of(point: Point) -> str:
     """Return the mean rate of a point with its 95 % interval: 0.709 (.656–.757); "—" where nothing was found."""
     if not point.rated:
         return "—"
-    ends = {"rate_low": None, "rate_high": None}
+    ends: dict[str, float | None] = {"rate_low": None, "rate_high": None}
     if not math.isnan(point.low):
         ends = {"rate_low": point.low, "rate_high": point.high}
     return f"{np.nanmean(point.rates):.3f}{_interval(ends, 'rate', signed=False)}"

@@ -35,19 +35,13 @@ TITLES = {
 }
 
 
-def pictures(jobs: Jobs, lines: Sequence[Line], *, only: Iterable[str] = FIGURES) -> dict[str, dict[str, bytes]]:
-    """Return each figure that the jobs have by its name, as {"png": …, "svg": …}. only: names of those to draw."""
-    drawn: dict[str, Callable[[], Figure | None]] = {
-        "trend": lambda: trend(jobs, lines),
-        "survivorship": lambda: survivorship(jobs),
-        "training": lambda: training(jobs),
-        "frontier": lambda: frontier(jobs),
-        "matrix": lambda: matrix(jobs),
-        "changes": lambda: changes(jobs),
-        "accepted": lambda: accepted(jobs),
-    }
-    made = {name: drawn[name]() for name in only}
-    return {name: _pictured(figure, name) for name, figure in made.items() if figure is not None}
+def pictures(jobs: Jobs, lines: Sequence[Line]) -> dict[str, dict[str, bytes]]:
+    """Return each figure by its name, as {"png": …, "svg": …}."""
+    figures = {"trend": trend(jobs, lines), "survivorship": survivorship(jobs), "training": training(jobs)}
+    for name, draw in (("frontier", frontier), ("matrix", matrix), ("changes", changes), ("accepted", accepted)):
+        if made := draw(jobs):
+            figures[name] = made
+    return {name: _pictured(figure, name) for name, figure in figures.items()}
 
 
 def save(figures: Mapping[str, Mapping[str, bytes]], folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from matplotlib.figure import Figure
 
 from cftransfer import atomic
 from cftransfer.errors import plain
@@ -20,7 +21,9 @@ from cftransfer.report.changes import severities
 from cftransfer.report.collect import Jobs, Line, commands, common
 from cftransfer.report.compared import asked
 from cftransfer.report.examples import cards, extremes, pictures
+from cftransfer.report.frontier import frontier
 from cftransfer.report.glossary import DEFINITIONS, definition
+from cftransfer.report.matrix import matrix
 from cftransfer.report.notes import data_notes, lacking, model_notes, names, notes
 from cftransfer.report.panels import Panel
 from cftransfer.report.place import REPORT
@@ -31,8 +34,8 @@ from cftransfer.report.trends_table import numbers, of_what
 from cftransfer.report.verdict_words import pooled, sentence
 
 FOLDED = 3  # failed jobs from which on they are folded
-WIDE, NARROW = 12.3, 5.0  # inches of the first figure, on a screen of 1280 px and on one of 390
-BELOW = ("frontier", "matrix")  # figures that stand below the first one; the rest is folded
+WIDTHS = (12.3, 5.0)  # inches of a figure for a screen of 1280 px, and of the same one for 390 px
+OWN = ("trend", "frontier", "matrix")  # figures that each section has of its own jobs
 
 
 def write(jobs: Jobs, lines: Sequence[Line], pictured: Mapping[str, Mapping[str, bytes]], folder: Path) -> Path:
@@ -51,8 +54,8 @@ def write(jobs: Jobs, lines: Sequence[Line], pictured: Mapping[str, Mapping[str,
         subject=", ".join(dict.fromkeys(panel.knob for panel in jobs.panels if panel.knob)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        sections=[_section(panel, jobs, lines, pictured, called) for panel in jobs.panels],
-        figures={name: inline(one["svg"]) for name, one in pictured.items() if name not in ("trend", *BELOW)},
+        sections=[_section(panel, jobs, lines, called) for panel in jobs.panels],
+        figures={name: inline(one["svg"]) for name, one in pictured.items() if name not in OWN},
         severities=severities(jobs),
         plans=_table("", ["job"], [*HEADS, "for ±.03"], plans(every, jobs.jobs)),
         curves=[(called[id(job)], _curve(job)) for job in jobs.jobs if job.result.curve],
@@ -81,33 +84,35 @@ def write(jobs: Jobs, lines: Sequence[Line], pictured: Mapping[str, Mapping[str,
     return path
 
 
-def _section(
-    panel: Panel,
-    jobs: Jobs,
-    lines: Sequence[Line],
-    pictured: Mapping[str, Mapping[str, bytes]],
-    called: Mapping[int, str],
-) -> dict[str, Any]:
+def _section(panel: Panel, jobs: Jobs, lines: Sequence[Line], called: Mapping[int, str]) -> dict[str, Any]:
     """Return what the page says of one panel: answer, figures, question and tables."""
     own, place = [line for line in lines if line.panel is panel], jobs.panels.index(panel)
-    alone = Jobs([panel], {})
-    below = pictured if len(jobs.panels) == 1 else figures.pictures(alone, own, only=BELOW)
-    first = {
-        name: inline(svg(figures.trend(alone, own, width=width), f"{name}-{place}", title=answer(panel, own)))
-        for name, width in (("wide", WIDE), ("narrow", NARROW))
-    }
+    alone, told = Jobs([panel], {}), answer(panel, own)
+    trends = [figures.trend(alone, own, width=width) for width in WIDTHS]
+    fronts = [drawn for width in WIDTHS if (drawn := frontier(alone, width=width))]
+    crossed = matrix(alone)
+    inlined = {"trend": _inline(trends, f"trend-{place}", told)}
+    if fronts:
+        inlined["frontier"] = _inline(fronts, f"frontier-{place}", figures.TITLES["frontier"])
+    if crossed:
+        inlined["matrix"] = _inline([crossed], f"matrix-{place}", figures.TITLES["matrix"])
     return {
         "title": panel.title,
-        "answer": answer(panel, own),
+        "answer": told,
         "asked": asked(panel),
         "pooled": pooled(panel),
         "hidden": max(0, len(panel.groups()) - figures.LISTED) if panel.knob else 0,
         "fitted": bool(own),
         "replicates": bool(panel.replicates),
-        "figures": first | {name: inline(below[name]["svg"]) for name in BELOW if name in below},
+        "figures": inlined,
         "first": tables.first(panel),
         "rest": tables.rest(panel, [called[id(job)] for job in panel.jobs]),
     }
+
+
+def _inline(drawn: Sequence[Figure], name: str, title: str) -> list[str]:
+    """Return figures as parts of the page, whose inner names differ."""
+    return [inline(svg(figure, f"{name}-{number}", title=title)) for number, figure in enumerate(drawn)]
 
 
 def _failed(path: Path, reason: str) -> tuple[str, str, str]:
