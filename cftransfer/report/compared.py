@@ -47,7 +47,7 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 def _all_references(some: Sequence[Job]) -> str:
     techniques = [job.settings.get("reference.model") for job in some]
     if all(techniques):
-        kinds = sorted({MODELS.get(str(name), str(name)) for name in techniques})
+        kinds = list(dict.fromkeys(MODELS.get(str(name), str(name)) for name in techniques))
         return f"{listed(kinds, 'or')}, trained from other seeds"
     return listed(sorted({_references(job) for job in some}), "or")
 

@@ -2,7 +2,6 @@
 
 import io
 import re
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -19,9 +18,8 @@ def says(axes: Axes, x: float, y: float, text: str) -> None:
 
 def svg(figure: Figure, name: str, *, title: str) -> bytes:
     """Return a figure as an SVG without a background. name: the same jobs and name give the same bytes."""
-    buffer, style = io.BytesIO(), {"svg.hashsalt": name, "svg.fonttype": "none"}
-    metadata: dict[str, Any] = {"Date": None, "Title": title}
-    with rc_context(style):
+    buffer, metadata = io.BytesIO(), {"Date": None, "Title": title}
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata=metadata, transparent=True)
     text = buffer.getvalue().decode().replace("<svg ", '<svg role="img" ', 1)
     return NAMED.sub(r'<g class="value"><title>\1</title>', text).encode()
