@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from cftransfer.jobs.read import Job
-from cftransfer.jobs.schema import is_number
 from cftransfer.report.collect import Line
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.verdict_words import against_seed, bend, decides, margin, size
@@ -49,14 +48,8 @@ def percent(share: float) -> str:
 
 def _rates(panel: Panel) -> list[Rate]:
     """Return the rate of each job that has one; jobs that differ in their seeds alone are one."""
-    named = panel.pooled().items() or [(_called(panel, job), panel.points(job)[-1]) for job in panel.jobs]
+    named = panel.pooled().items() or [(panel.called(job), panel.points(job)[-1]) for job in panel.jobs]
     return [_rate(name, point) for name, point in named if point.rated]
-
-
-def _called(panel: Panel, job: Job) -> str:
-    """Return what to call a job: its words alone, and numbers with the name of what they are."""
-    has_numbers = any(is_number(job.settings.get(name)) for name in panel.settings)
-    return panel.place(job) if has_numbers else panel.values(job)
 
 
 def _rate(name: str, point: Point) -> Rate:

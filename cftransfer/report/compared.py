@@ -26,7 +26,7 @@ def asked(panel: Panel) -> str:
     changed = f"models changed in one way each ({panel.experiment})"
     references = changed if "experiment" in panel.series else _all_references(some)
     data = [job.result.data.get("name") or str(job.settings.get("dataset", "—")) for job in some]
-    where = " and ".join(dict.fromkeys(data))
+    where = listed(list(dict.fromkeys(data)))
     over = f", over {listed(panel.settings)}" if panel.settings and len(some) > 1 else ""
     many = f"{len(some)} jobs{over}; in each job" if len(some) > 1 else "One job:"
     searches, pairs = (_range(job.metrics[name] for job in some) for name in ("n_searched", "pairs"))

@@ -31,7 +31,7 @@ def dots(axes: Axes, panel: Panel) -> None:
         _controls(axes, point, row)
         if point.rated:
             _rate(axes, point, row, label="transferability rate" if row == 0 else None)
-            says(axes, float(np.nanmean(point.rates)), row, f"{panel.values(point.job)}: {rate_of(point)}")
+            says(axes, float(np.nanmean(point.rates)), row, f"{panel.called(point.job)}: {rate_of(point)}")
         else:
             axes.text(0.5, row, "no counterfactuals found", ha="center", va="center", fontsize="small", color=GREY)
     for name, (label, mark) in CONTROLS.items():

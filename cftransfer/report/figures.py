@@ -135,7 +135,7 @@ def _by_job(
     for index, (panel, job) in sorted(enumerate(named), key=lambda one: one[0] in coloured):
         rows, has_colour = table(job), index in coloured
         look = {"color": COLOURS[coloured.index(index)], "lw": 1.3} if has_colour else FAINT
-        label = f"{panel.title if len(jobs.panels) > 1 else ''} {panel.place(job)}".strip()
+        label = f"{panel.title if len(jobs.panels) > 1 else ''} {panel.called(job)}".strip()
         parts = [part for _, part in rows.groupby("role")] if "role" in rows else [rows]
         for axes, column in zip(places, columns, strict=True):
             for style, part in zip(("-", "--"), parts, strict=False):

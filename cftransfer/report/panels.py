@@ -9,7 +9,7 @@ import pandas as pd
 
 from cftransfer.columns import CONTROLS, matrix
 from cftransfer.jobs.read import Job
-from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
 from cftransfer.measuring.statistics import share_interval
 
 
@@ -49,7 +49,9 @@ class Panel:
     @property
     def title(self) -> str:
         """What to call the panel among others."""
-        return " · ".join(part for part in (self.experiment, self.sweep) if part)
+        many = self.experiment.count(", ") + 1
+        name = f"{many} experiments" if "experiment" in self.series else self.experiment
+        return " · ".join(part for part in (name, self.sweep) if part)
 
     @property
     def settings(self) -> list[str]:
@@ -69,6 +71,11 @@ class Panel:
             if any(name in job.settings for name in together)
         ]
         return " · ".join(told) or self.place(job)
+
+    def called(self, job: Job) -> str:
+        """Return what to call a job where no axis or head says the keys: words alone, numbers with their names."""
+        has_numbers = any(is_number(job.settings.get(name)) for name in self.settings)
+        return self.place(job) if has_numbers else self.values(job)
 
     def short(self, name: str) -> str:
         """Return the last word of a setting's name, or all of it where two settings of the panel share that word."""

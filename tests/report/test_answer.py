@@ -153,10 +153,10 @@ def test_each_sweep_has_a_section_and_a_job_of_two_sweeps_is_in_both_and_counts_
     sweep(tmp_path / "b", "width", (16, 32, 64))  # of which layers 4 and width 64 is a job of both
     collected = jobs([tmp_path])
     assert [(panel.knob, len(panel.jobs)) for panel in collected.panels] == [("model.layers", 3), ("model.width", 3)]
-    assert [panel.title for panel in collected.panels] == ["seed · model.layers", "seed · model.width"]
+    assert [panel.title for panel in collected.panels] == ["seed · layers", "seed · width"]
     assert (len(collected.jobs), collected.copies) == (5, 1)
     page = report([tmp_path]).read_text()
-    assert page.index("seed · model.width</a>: ") < page.index("<h2>seed · model.layers</h2>")
+    assert page.index("seed · width</a>: ") < page.index("<h2>seed · layers</h2>")
 
 
 def test_sweeps_over_the_same_setting_are_one_section(tmp_path):

@@ -381,7 +381,7 @@ def test_commands_are_those_that_were_typed(tmp_path):
 
 def test_a_number_says_what_it_is_a_share_of(tmp_path):
     write_job(tmp_path / "0", rates=[[0.5, 0.6]])
-    told = r'<span>0\.550</span> <span>\(\.\d{3}–\.\d{3}\)</span><small>of 1,000</small></td>'
+    told = r"<span>0\.550</span> <span>\(\.\d{3}–\.\d{3}\)</span><small>of 1,000</small></td>"
     assert re.search(told, report([tmp_path]).read_text())
 
 
