@@ -16,7 +16,7 @@ from cftransfer.measuring.severity import by_severity, fraction_lost
 from cftransfer.measuring.tails import accepted_by, tails
 from cftransfer.report import collect
 from cftransfer.report.changes import changes, severities
-from cftransfer.report.page import asked
+from cftransfer.report.compared import asked
 
 
 def far(name, base, reference):

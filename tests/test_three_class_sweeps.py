@@ -180,7 +180,7 @@ def test_a_sweep_leaves_a_report_that_names_the_classes_and_boundary_pictures(tm
         assert result["data"]["classes"] == ["setosa", "versicolor", "virginica"]
         assert {"rate_to_2", "n_to_2"} <= set(result["metrics"])
     page = (tmp_path / "sweep" / "report.html").read_text()
-    assert "<th>to class 2 (virginica)</th>" in page
+    assert "<button>to class 2 (virginica)</button>" in page
     again = run_command(tmp_path, "transfer.py", *sweep, "wandb=disabled", **paths)
     assert (again.stdout + again.stderr).count("has its result already") == 2
     drawn = run_command(tmp_path, "-m", "cftransfer.report.boundary", "sweep/0", **paths)

@@ -1,6 +1,7 @@
 """The promises of SECURITY.md: bytes from outside run nothing, stay where they are, and steer no page or terminal."""
 
 import base64
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -9,6 +10,7 @@ import pickle
 import shutil
 import zipfile
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -323,7 +325,17 @@ class Page(HTMLParser):
         self.text += data
 
 
-def assert_clean(text):
+OWN_SCRIPT = (resources.files("cftransfer.report") / "page.js.j2").read_text(encoding="utf-8").removesuffix("\n")
+
+
+def assert_clean(text, *, script=""):
+    """script: the one that a page may hold, word for word, and that its policy lets run."""
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"script-src &#39;sha256-{digest}&#39;" in text or f"script-src 'sha256-{digest}'" in text
+        before, own, after = text.partition(f"<script>{script}</script>")
+        assert own
+        text = before + after
     page = Page(text)
     assert "script" not in page.tags
     assert not any(name.startswith("on") for name, _ in page.attributes)
@@ -364,7 +376,7 @@ def hostile_job(finished, tmp_path):
 
 
 def test_a_report_of_hostile_jobs_shows_words_only(hostile_job, capsys):
-    page = assert_clean(report([hostile_job.parent]).read_text())
+    page = assert_clean(report([hostile_job.parent]).read_text(), script=OWN_SCRIPT)
     for word in ("job", "failed", "reason", "override", "value", "horizontal"):
         assert f"{word}<script>alert(1)</script>" in page.text or f"{word}<script>alert(1)<script>" in page.text, word
     assert "{{7*7}}" in page.text
@@ -384,7 +396,7 @@ def test_two_hostile_jobs_are_told_apart(hostile_job, tmp_path):
     result["config"]["extra_layers"] = 4
     result["config"]["note"] = f"other{SHORT}"
     (other / "result.json").write_text(json.dumps(result))
-    page = assert_clean(report([hostile_job.parent]).read_text())
+    page = assert_clean(report([hostile_job.parent]).read_text(), script=OWN_SCRIPT)
     assert f"other{plain(SHORT)}" in page.text
 
 

@@ -27,7 +27,7 @@ def report(
     Raises InputError for another margin, if there is no job at all, and for a folder in which the report would replace
     a user's file.
     """
-    from cftransfer.report import collect, figures, page, place
+    from cftransfer.report import collect, figures, page, place, terminal
 
     folder = out or Path(folders[0])
     place.check(folder)
@@ -38,7 +38,7 @@ def report(
     figures.save(pictures, folder)
     try:
         with printing(f"the results are on disk, and the report is {path}"):
-            page.show(jobs, lines)
+            terminal.show(jobs, lines)
             print(plain(f"report: {path}"))
     finally:
         if then is not None:

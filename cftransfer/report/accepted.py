@@ -1,18 +1,18 @@
 """How many references accept the same counterfactual: what a person meets is one of them, not their mean."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from cftransfer.jobs.read import Job
 from cftransfer.report.collect import Jobs
-from cftransfer.report.frontier import COLOURS
+from cftransfer.report.dots import evenly
+from cftransfer.report.knob import COLOURS, FAINT
 
-NAMED = 40  # jobs that the legend names; of more, every second, third, …
+NAMED = 10  # jobs that have a colour and a name; of more, ten from the first to the last, and the others are thin
 MARKED = 30  # references up to which each k has a mark
 APART = 0.015  # of the x-axis, between the intervals of two jobs: else they lie over each other
 TICKED = 20  # references up to which each k has a tick
@@ -23,11 +23,11 @@ def accepted(jobs: Jobs) -> Figure | None:
     """Return a line per job: the share of found counterfactuals that at least k references accept, against k.
 
     Jobs of other numbers of references stand against the share k/J. A job is left out if it found nothing or each base
-    met one reference, since there is one point; None if no job is left. Of up to 14 jobs each has a colour of its own
-    and, beside k = J, the interval of `rate_all`; of more, colours follow the order of the jobs.
+    met one reference, since there is one point; None if no job is left. Of up to ten jobs each has a colour, a name
+    and, beside k = J, the interval of `rate_all`; of more, ten have, and the lines of the others are thin and grey.
     """
     named = [
-        (f"{panel.experiment if len(jobs.panels) > 1 else ''} {panel.place(job)}".strip(), job)
+        (f"{panel.title if len(jobs.panels) > 1 else ''} {panel.called(job)}".strip(), job)
         for panel in jobs.panels
         for job in panel.jobs
         if job.accepted is not None and len(job.accepted) > 1
@@ -36,28 +36,38 @@ def accepted(jobs: Jobs) -> Figure | None:
         return None
     many = {len(job.accepted) for _, job in named if job.accepted is not None}
     columns = 2 if max(len(name) for name, _ in named) > WIDE else 4
-    entries = len(named[:: _every(len(named))]) if len(named) > 1 else 0
+    shown = evenly(len(named), NAMED)
+    entries = len(shown) if len(named) > 1 else 0
     figure = Figure(figsize=(7.6, 4.2 + 0.19 * -(-entries // columns)), layout="constrained")
     axes = figure.subplots()
     for index, (name, job) in enumerate(named):
-        label = name if len(named) > 1 and index % _every(len(named)) == 0 else None
-        x = _line(axes, job, colour=_colour(index, len(named)), label=label, whole=len(many) == 1, few=_few(named))
-        if _few(named):
-            aside = x + (APART * (index + 1) if len(named) > 1 else 0) * (max(many) if len(many) == 1 else 1)
-            _interval(axes, job, aside, colour=_colour(index, len(named)))
+        if index not in shown:
+            _line(axes, job, look=FAINT, whole=len(many) == 1)
+            continue
+        place = shown.index(index)
+        marked = "o" if max(many) <= MARKED else ""
+        look = {
+            "color": COLOURS[place],
+            "lw": 1.3,
+            "marker": marked,
+            "markersize": 4,
+            "label": name if entries else None,
+        }
+        x = _line(axes, job, look=look, whole=len(many) == 1)
+        aside = x + (APART * (place + 1) if entries else 0) * (max(many) if len(many) == 1 else 1)
+        _interval(axes, job, aside, colour=COLOURS[place])
     _frame(axes, many)
     if entries:
         figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
     return figure
 
 
-def _line(axes: Axes, job: Job, *, colour: Any, label: str | None, whole: bool, few: bool) -> float:
+def _line(axes: Axes, job: Job, *, look: Mapping[str, Any], whole: bool) -> float:
     """Draw a job's line and return where it ends. whole: whether all jobs have one number of references."""
     table = job.accepted
     assert table is not None
     x = table.k if whole else table.k / table.references
-    mark = "o" if len(table) <= MARKED and few else ""
-    axes.plot(x, table.share, "-", marker=mark, color=colour, markersize=4, linewidth=1.3, label=label)
+    axes.plot(x, table.share, "-", **look)
     return float(x.iloc[-1])
 
 
@@ -85,16 +95,3 @@ def _frame(axes: Axes, many: set[int]) -> None:
     axes.set_ylim(-0.02, 1.02)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
-
-
-def _few(named: Sequence[tuple[str, Job]]) -> bool:
-    return len(named) <= len(COLOURS)
-
-
-def _every(many: int) -> int:
-    """Return how many jobs stand for one name, so that names can be read however many jobs there are."""
-    return -(-many // NAMED)
-
-
-def _colour(index: int, many: int) -> Any:
-    return COLOURS[index] if many <= len(COLOURS) else colormaps["viridis"](index / (many - 1) * 0.9)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from cftransfer.data.dataset import Dataset
 from cftransfer.models.prediction import Asked
-from cftransfer.report.figures import COLOURS, GREY, legend
+from cftransfer.report.figures import legend
+from cftransfer.report.knob import COLOURS, GREY
 from cftransfer.report.projection import Plane
 
 ROLES = ("base", "reference")

@@ -5,9 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
-from cftransfer.report.panels import Panel
+from cftransfer.report.panels import Panel, Point
 from cftransfer.report.verdict_words import against_seed
 
 # Column heads, each with its metric and the metric that counts what the share is of.
@@ -123,8 +125,20 @@ def _interval(metrics: Mapping[str, Any], name: str, *, signed: bool) -> str:
     ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
     if None in ends:
         return ""
+    if signed:  # a difference of two shares
+        ends = [min(max(float(end), -1.0), 1.0) for end in ends if end is not None]
     low, high = (WHOLE_ZERO.sub(r"\1.", number(end, signed=signed)) for end in ends)
     return f" ({low} to {high})" if signed else f" ({low}–{high})"
+
+
+def rate_of(point: Point) -> str:
+    """Return the mean rate of a point with its 95 % interval: 0.709 (.656–.757); "—" where nothing was found."""
+    if not point.rated:
+        return "—"
+    ends: dict[str, float | None] = {"rate_low": None, "rate_high": None}
+    if not math.isnan(point.low):
+        ends = {"rate_low": point.low, "rate_high": point.high}
+    return f"{np.nanmean(point.rates):.3f}{_interval(ends, 'rate', signed=False)}"
 
 
 def or_dash(value: float, form: str) -> str:

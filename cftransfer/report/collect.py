@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from cftransfer.jobs.schema import is_number, job_digest, version_of
 from cftransfer.measuring.trends import Sharing, Trend, holm, trend
 from cftransfer.measuring.verdicts import MARGIN, Verdict, verdict
 from cftransfer.report.panels import Panel, Point
+from cftransfer.report.sections import sections, sweep_of, told_apart
 from cftransfer.report.swept import REPLICATES, differences, swept
 from cftransfer.settings import check_float
 from cftransfer.spec import PARTS
@@ -40,8 +41,8 @@ class Jobs:
 
     @property
     def jobs(self) -> list[Job]:
-        """All jobs, panel by panel."""
-        return [job for panel in self.panels for job in panel.jobs]
+        """All jobs, panel by panel, each once: two sweeps may share one."""
+        return list({id(job): job for panel in self.panels for job in panel.jobs}.values())
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,9 @@ def jobs(folders: Sequence[Path], *, below: bool = True) -> Jobs:
         lost = "".join(f"; failed: {folder} ({reason})" for folder, reason in failed.items())
         raise InputError(f"{', '.join(map(str, folders))}: holds no finished job of transfer.py{lost}")
     once = {_identity(job): job for job in done}  # the last one counts
-    done, copies = list(once.values()), len(done) - len(once)
-    kinds = sorted({(experiment_of(job), bool(job.result.curve)) for job in done})
-    together = [[job for job in done if (experiment_of(job), bool(job.result.curve)) == kind] for kind in kinds]
-    if len(kinds) >= MANY and all(len({_dataset(job) for job in some}) == len(some) for some in together):
-        panels = [_side_by_side(done)]
-    else:
-        panels = [_panel(name, some) for (name, _), some in zip(kinds, together, strict=True)]
+    copies = len(done) - len(once)
+    panels = _panels([_each_once(some, once) for some in sections(done)])
+    done = list(once.values())
     sweeps = _jobs_of_sweeps(begun, folders)
     earlier = tuple(job.folder for job in done if _is_left_over(job, sweeps))
     there = [job.resolve().parent for job in begun if job not in earlier]
@@ -94,9 +91,27 @@ def jobs(folders: Sequence[Path], *, below: bool = True) -> Jobs:
     return Jobs(panels, failed, begun=len(begun), never=never, copies=copies, earlier=earlier)
 
 
+def _panels(sections: Sequence[list[Job]]) -> list[Panel]:
+    """Return the panels of each sweep: one per experiment, or one for many experiments with a job each."""
+    found = []
+    for done in sections:
+        kinds = sorted({(experiment_of(job), bool(job.result.curve)) for job in done})
+        together = [[job for job in done if (experiment_of(job), bool(job.result.curve)) == kind] for kind in kinds]
+        if len(kinds) >= MANY and all(len({_dataset(job) for job in some}) == len(some) for some in together):
+            found.append(_side_by_side(done))
+        else:
+            found += [_panel(name, some) for (name, _), some in zip(kinds, together, strict=True)]
+    return told_apart(found)
+
+
 def _identity(job: Job) -> str:
     """Return what two runs of one job share: their settings and options, and the content of their data."""
     return json.dumps([job.result.what, job.result.choices, version_of(job.result.data)], sort_keys=True)
+
+
+def _each_once(some: Sequence[Job], last: Mapping[str, Job]) -> list[Job]:
+    """Return the jobs, each as it was run last, and one for all that are the same job."""
+    return list({identity: last[identity] for identity in map(_identity, some)}.values())
 
 
 def experiment_of(job: Job) -> str:
@@ -143,7 +158,7 @@ def common(some: Sequence[Job]) -> dict[str, Any]:
 def commands(some: Sequence[Job]) -> list[str]:
     """Return the commands that made the jobs, as they were typed: one per sweep, one per job that was run alone."""
     typed: dict[str, None] = {}
-    sweeps = {folder: _of_sweep(folder) for folder in {job.folder.resolve().parent for job in some}}
+    sweeps = {folder: sweep_of(folder) for folder in {job.folder.resolve().parent for job in some}}
     for job in some:
         words = sweeps[job.folder.resolve().parent] or job.result.overrides
         typed[plain(shlex.join([*typed_command("transfer"), *words]))] = None
@@ -174,16 +189,6 @@ def _is_left_over(job: Job, sweeps: dict[Path, list[str]]) -> bool:
     except (InputError, TypeError):  # without Hydra's own folder
         words = job.result.overrides
     return job_digest(words) not in known
-
-
-def _of_sweep(folder: Path) -> list[str]:
-    """Return the words of the sweep that landed in a folder, as typed; [] without one."""
-    try:
-        overrides = yaml_of(folder, "multirun.yaml")["hydra"]["overrides"]
-        hydra = [word for word in typed_words(overrides["hydra"]) if word != "hydra.mode=MULTIRUN"]
-        return ["-m", *typed_words(overrides["task"]), *hydra]
-    except (InputError, KeyError, TypeError, ValueError):
-        return []
 
 
 def _side_by_side(some: list[Job]) -> Panel:

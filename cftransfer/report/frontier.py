@@ -10,28 +10,35 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from cftransfer.jobs.read import Job
 from cftransfer.report.collect import Jobs
+from cftransfer.report.svg import says
 
 COLOURS = (
     "#0b6fb8", "#c4500e", "#2c8a4b", "#8a4fa8", "#7a6a00", "#a61c4b", "#2b8f96", "#57646f",
     "#1f3f8f", "#d98200", "#6b8e23", "#d0489c", "#7b4a2d", "#000000",
 )  # fmt: skip
 MARKERS = "oDs^vPX*<>pdhH"
-WIDE = 30  # letters of a name in the legend, from which on it has two columns
+SMALL = 6  # inches
+LONGEST = 60  # letters of strengths in the legend
 FACTOR = 3  # of the largest distance to the least, from which on the axis is one of factors
 FOUND = 0.95  # share below which a point is hollow: its rate is of the easier factuals alone
 
 
-def frontier(jobs: Jobs) -> Figure | None:
-    """Return a panel per data set, a point per job with 95 % intervals on both axes; None where one search was used."""
+def frontier(jobs: Jobs, *, width: float | None = None) -> Figure | None:
+    """Return a panel per data set, a point per job with 95 % intervals on both axes; None where one search was used.
+
+    width: in inches; by default that of a picture in a text. Below `SMALL`, data sets stand below each other.
+    """
     rated = [job for job in jobs.jobs if job.metrics["rate"] is not None and "distance_l2_low" in job.metrics]
     rated = [job for job in rated if "_target_" in job.result.config.get("counterfactual", {})]
     kinds = {json.dumps(job.result.config["counterfactual"]) for job in rated}
     if len(kinds) < 2:
         return None
     datasets = list(dict.fromkeys(str(job.settings.get("dataset")) for job in rated))
-    figure = Figure(figsize=(7.6 if len(datasets) == 1 else 5.6 * len(datasets), 5.6), layout="constrained")
+    many = (len(datasets), 1) if width is not None and width < SMALL else (1, len(datasets))
+    size = (width or (7.6 if len(datasets) == 1 else 5.6 * len(datasets)), 5.6 * many[0])
+    figure = Figure(figsize=size, layout="constrained")
     methods = list(dict.fromkeys(method(job) for job in rated))
-    places = figure.subplots(1, len(datasets), squeeze=False, sharey=True).flatten()
+    places = figure.subplots(*many, squeeze=False, sharey=True).flatten()
     for axes, dataset in zip(places, datasets, strict=True):
         there = [job for job in rated if str(job.settings.get("dataset")) == dataset]
         for index, name in enumerate(methods):
@@ -44,7 +51,7 @@ def frontier(jobs: Jobs) -> Figure | None:
             number for job in rated for number in (job.metrics["rate"], job.metrics["rate_low"]) if number is not None
         )
         axes.set_ylim(max(least - 0.1, -0.02), 1.02)
-        axes.set_yticks([tick for tick in axes.get_yticks() if least - 0.1 <= tick <= 1])
+        axes.set_yticks(_ticks(least))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     places[0].set_ylabel("transferability rate")
@@ -52,9 +59,15 @@ def frontier(jobs: Jobs) -> Figure | None:
         label: handle for axes in places for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     legend = {"handles": list(handles.values()), "labels": list(handles)}
-    columns = 2 if max(map(len, handles)) > WIDE and len(datasets) == 1 else 4
+    columns = max(1, int(size[0] / (0.085 * max(map(len, handles)) + 0.6)))
     figure.legend(**legend, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
     return figure
+
+
+def _ticks(least: float) -> list[float]:
+    """Return ticks from about the least rate to 1, where many points are."""
+    step = 1 if least > 0.5 else 2  # tenths
+    return [tenth / 10 for tenth in range(10, -1, -step) if tenth / 10 >= least - 0.1]
 
 
 def method(job: Job) -> str:
@@ -84,6 +97,8 @@ def _curve(axes: Axes, some: Sequence[Job], *, name: str, index: int) -> None:
             markersize=6,
             elinewidth=0.9,
         )
+        told = f"rate {job.metrics['rate']:.3f} at distance {x:.3f}, found {job.metrics['found']:.3f}"
+        says(axes, x, y, f"{job.settings.get('counterfactual', name)}: {told}")
 
 
 def _ends(x: float, y: float) -> list[tuple[float, str]]:
@@ -112,4 +127,5 @@ def _strengths(some: Sequence[Job]) -> str:
         values = ", ".join(dict.fromkeys(str(each.get(names[0])) for each in settings))
         return f"({short.get(names[0], names[0])} = {values})"
     told = [" ".join(f"{short.get(name, name)} = {each.get(name)}" for name in names) for each in settings]
-    return f"({', '.join(dict.fromkeys(told))})" if names else ""
+    said = f"({', '.join(dict.fromkeys(told))})" if names else ""
+    return said if len(said) <= LONGEST else f"({len(set(told))} settings of {', '.join(names)})"

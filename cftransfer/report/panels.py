@@ -9,7 +9,7 @@ import pandas as pd
 
 from cftransfer.columns import CONTROLS, matrix
 from cftransfer.jobs.read import Job
-from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
 from cftransfer.measuring.statistics import share_interval
 
 
@@ -36,6 +36,7 @@ class Panel:
 
     knob: the swept number on the x-axis, None without one; series: the other settings that differ between jobs;
     replicates: seeds that do. Jobs that differ in these alone are one point: its pairs are the mean rates of the jobs.
+    sweep: what tells the panel from others of the same experiment, "" where there is one.
     """
 
     experiment: str
@@ -43,6 +44,50 @@ class Panel:
     knob: str | None
     series: list[str]
     replicates: tuple[str, ...] = ()
+    sweep: str = ""
+
+    @property
+    def title(self) -> str:
+        """What to call the panel among others."""
+        many = self.experiment.count(", ") + 1
+        name = f"{many} experiments" if "experiment" in self.series else self.experiment
+        return " · ".join(part for part in (name, self.sweep) if part)
+
+    @property
+    def settings(self) -> list[str]:
+        """The settings that tell the jobs apart, the knob first."""
+        return list(dict.fromkeys(name for name in (self.knob, *self.series, *self.replicates) if name))
+
+    @property
+    def keys(self) -> str:
+        """What the words of `values` are the values of: "dataset · model → reference.model"."""
+        return " · ".join(" → ".join(map(self.short, together)) for together in self._together())
+
+    def values(self, job: Job) -> str:
+        """Return the values that tell the job from the others, without their keys; its data set where there is none."""
+        told = [
+            " → ".join(str(job.settings.get(name, "—")) for name in together)
+            for together in self._together()
+            if any(name in job.settings for name in together)
+        ]
+        return " · ".join(told) or self.place(job)
+
+    def called(self, job: Job) -> str:
+        """Return what to call a job where no axis or head says the keys: words alone, numbers with their names."""
+        has_numbers = any(is_number(job.settings.get(name)) for name in self.settings)
+        return self.place(job) if has_numbers else self.values(job)
+
+    def short(self, name: str) -> str:
+        """Return the last word of a setting's name, or all of it where two settings of the panel share that word."""
+        lasts = [other.rpartition(".")[2] for other in self.settings]
+        last = name.rpartition(".")[2]
+        return name if lasts.count(last) > 1 else last
+
+    def _together(self) -> list[list[str]]:
+        """Return the settings that differ; a setting of the base stands together with the same one of the reference."""
+        pairs = [[name, f"reference.{name}"] for name in self.settings if f"reference.{name}" in self.settings]
+        paired = {name: pair for pair in pairs for name in pair}
+        return [list(pair) for pair in dict.fromkeys(tuple(paired.get(name, [name])) for name in self.settings)]
 
     @property
     def doubling(self) -> bool:
@@ -61,18 +106,16 @@ class Panel:
 
     def label(self, job: Job) -> str:
         """Return what tells the job's series from the others, "" if there is one series."""
-        return " ".join(
-            f"{name.rpartition('.')[2]}={job.settings[name]}" for name in self.series if name in job.settings
-        )
+        return " ".join(f"{self.short(name)}={job.settings[name]}" for name in self.series if name in job.settings)
 
     def replicate(self, job: Job) -> str:
         """Return which replicate a job is, "" where none was done again."""
-        return " ".join(f"{name.rpartition('.')[2]}={job.settings.get(name)}" for name in self.replicates)
+        return " ".join(f"{self.short(name)}={job.settings.get(name)}" for name in self.replicates)
 
     def place(self, job: Job) -> str:
         """Return what tells the job from the others of its panel, in words."""
         own = self.knob in job.settings and self.knob not in self.series
-        at = [f"{str(self.knob).rpartition('.')[2]}={job.settings[str(self.knob)]}"] if own else []
+        at = [f"{self.short(str(self.knob))}={job.settings[str(self.knob)]}"] if own else []
         return " ".join([*at, self.label(job), self.replicate(job)]).strip() or str(
             job.settings.get("dataset", job.folder.name)
         )
@@ -90,7 +133,7 @@ class Panel:
             return {}
         together: dict[str, list[Point]] = {}
         for job in self.jobs:
-            at = f"{str(self.knob).rpartition('.')[2]}={job.settings[self.knob]}" if self.knob in job.settings else ""
+            at = f"{self.short(str(self.knob))}={job.settings[self.knob]}" if self.knob in job.settings else ""
             for point in self.points(job)[-1:]:
                 together.setdefault(f"{at} {self.label(job)}".strip(), []).append(point)
         return {where: _as_one(points, self.replicates) for where, points in together.items() if len(points) > 1}

@@ -15,9 +15,10 @@ from cftransfer.measuring.planning import plan_of
 from cftransfer.measuring.statistics import difference_interval, share_interval, two_way_interval
 from cftransfer.measuring.trends import band, holm
 from cftransfer.measuring.verdicts import verdict
-from cftransfer.report import cells, figures, page, report
+from cftransfer.report import cells, figures, page, report, trends_table
 from cftransfer.report.collect import jobs, lines
-from cftransfer.report.figures import LISTED, _every
+from cftransfer.report.dots import NAMED, evenly, every
+from cftransfer.report.knob import FAINT, LISTED
 from cftransfer.report.verdict_words import against_seed, pooled, sentence
 
 
@@ -198,7 +199,7 @@ def test_the_page_says_of_what_and_which_p(tmp_path):
     }
     assert row["− seed"][0] == "-0.125 (-.250 to +.062)"
     for line in lines(collected):
-        told = dict(page._numbers(replace(line, p_holm=0.75)))
+        told = dict(trends_table.numbers(replace(line, p_holm=0.75)))
         assert (told["p"], told["p (Holm)"]) == (f"{line.trend.p:.3g}", "0.75")
 
 
@@ -206,8 +207,8 @@ def test_a_rank_correlation_is_given_from_five_points_on(tmp_path):
     for number in range(1, 6):
         write_job(tmp_path / str(number), rates=[[0.5 + number / 20, 0.6], [0.5, 0.7]], model={"layers": number})
     (five,), (four,) = (lines(jobs([tmp_path / str(n) for n in range(1, last)])) for last in (6, 5))
-    assert dict(page._numbers(five))["Spearman's ρ"] == "+1.00"
-    assert dict(page._numbers(four))["Spearman's ρ"] == "—"
+    assert dict(trends_table.numbers(five))["Spearman's ρ"] == "+1.00"
+    assert dict(trends_table.numbers(four))["Spearman's ρ"] == "—"
 
 
 def test_the_interval_of_one_pair_is_said_to_be_over_its_counterfactuals(tmp_path):
@@ -261,10 +262,32 @@ def test_that_a_rate_differs_from_that_of_another_seed_is_adjusted_for_the_jobs_
     assert against_seed(some) == ["undecided"] * 4
 
 
-@pytest.mark.parametrize("many", [1, 2, LISTED, LISTED + 1, 2 * LISTED, 999])
+@pytest.mark.parametrize("many", [1, 2, NAMED, NAMED + 1, 2 * NAMED, 999])
 def test_of_many_jobs_as_many_are_named_as_can_be_read(many):
-    named = len(range(0, many, _every(many)))
-    assert named == many if many <= LISTED else LISTED // 2 < named <= LISTED
+    named = len(range(0, many, every(many)))
+    assert named == many if many <= NAMED else NAMED // 2 < named <= NAMED
+
+
+@pytest.mark.parametrize("many", [1, LISTED, LISTED + 1, 999])
+def test_of_many_series_ten_are_chosen_from_the_first_to_the_last(many):
+    chosen = evenly(many, LISTED)
+    assert len(chosen) == min(many, LISTED)
+    assert (chosen[0], chosen[-1]) == (0, many - 1)
+    assert np.diff(chosen).max(initial=0) <= np.diff(chosen).min(initial=999) + 1
+
+
+def test_of_more_than_ten_series_ten_have_a_colour_and_a_name_and_the_others_a_thin_line(tmp_path):
+    for width in range(1, 13):
+        for layers in (2, 4):
+            where = tmp_path / f"{layers}-{width}"
+            write_job(where, rates=[[width / 20, width / 20]] * 2, model={"layers": layers, "width": f"w{width}"})
+    collected = jobs([tmp_path])
+    figure = figures.trend(collected, lines(collected))
+    names = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert len([name for name in names if name.startswith("width=")]) == LISTED
+    faint = [line for line in figure.axes[0].get_lines() if line.get_color() == FAINT["color"]]
+    assert len(faint) == 2
+    assert "2 more series are thin and grey" in report([tmp_path]).read_text()
 
 
 @pytest.mark.parametrize("name", ["seed", "dataset__split_seed"])
@@ -329,9 +352,10 @@ def test_the_page_says_what_more_models_would_buy_and_of_what_a_slope_is(tmp_pat
     rates = matrix(pd.read_parquet(tmp_path / "0" / "pairs.parquet"))
     text = report([tmp_path]).read_text()
     plan = plan_of(rates)
-    assert f"<td>0</td><td>±{plan.half_width:.3f}</td><td>±{plan.one_more_base:.3f}</td>" in text
-    assert f"<td>{plan.models.bases} × {plan.models.references}</td>" in text
-    assert " per doubling</td>" in text
+    cells = re.sub(r' (data-head|scope)="[^"]*"', "", text)
+    assert f"<th>0</th><td>±{plan.half_width:.3f}</td><td>±{plan.one_more_base:.3f}</td>" in cells
+    assert f"<td>{plan.models.bases} × {plan.models.references}</td>" in cells
+    assert " per doubling</td>" in cells
     bases = tmp_path / "nested"
     write_job(bases, rates=[[0.5], [0.6]])
     assert "How many models" not in report([bases]).read_text()

@@ -1,0 +1,134 @@
+"""The first sentence of a report: how many counterfactuals held, with the interval and the control beside it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cftransfer.jobs.read import Job
+from cftransfer.report.collect import Line
+from cftransfer.report.panels import Panel, Point
+from cftransfer.report.verdict_words import against_seed, bend, decides, margin, size
+
+RANDOM = "control_random"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate of the report, with its interval (NaN without one), and that of points in random directions."""
+
+    name: str
+    mean: float
+    low: float
+    high: float
+    random: float
+
+
+def answer(panel: Panel, lines: Sequence[Line]) -> str:
+    """Return what the jobs of a panel found, in one or two sentences. lines: the trends of the panel."""
+    rates = _rates(panel)
+    if not rates:
+        return "No counterfactual was found, so that none can have held."
+    if len(lines) == 1:
+        return f"{_of_trend(lines[0])}{_random_points(rates)}."
+    if len(rates) > 1:
+        return f"{_of_extremes(rates)}{_random_points(rates)}.{_of_trends(lines)}"
+    (rate,) = rates
+    told = f"{percent(rate.mean)}{_interval(rate, panel)} of the counterfactuals held{_random_points(rates)}."
+    return told + (_beside(panel.jobs[0]) if len(panel.jobs) == 1 else "")
+
+
+def percent(share: float) -> str:
+    """Return a share in percent: 69 %; 99.6 % where whole percents would say all or none of what is not."""
+    whole = f"{100 * share:.0f}"
+    return f"{100 * share:.1f} %" if whole in ("0", "100") and share not in (0, 1) else f"{whole} %"
+
+
+def _rates(panel: Panel) -> list[Rate]:
+    """Return the rate of each job that has one; jobs that differ in their seeds alone are one."""
+    named = panel.pooled().items() or [(panel.called(job), panel.points(job)[-1]) for job in panel.jobs]
+    return [_rate(name, point) for name, point in named if point.rated]
+
+
+def _rate(name: str, point: Point) -> Rate:
+    mean = float(np.nanmean(point.rates))
+    return Rate(name, mean, point.low, point.high, point.controls.get(RANDOM, math.nan))
+
+
+def _of_trend(line: Line) -> str:
+    """Return in words where a trend begins and ends, and the verdict on it."""
+    first, last = line.points[0], line.points[-1]
+    ends = [percent(float(np.nanmean(point.rates))) for point in (first, last)]
+    at = [f"{line.panel.knob} at {point.x:g}" for point in (first, last)]
+    said = f"{ends[0]} of the counterfactuals held with {at[0]}, and {ends[1]} with {at[1]}: {_word(line)}"
+    return f"{said}, {size(line.verdict)}{bend(line)}{decides(line.verdict)}"
+
+
+def _word(line: Line) -> str:
+    if np.isnan(line.verdict.change.low):
+        return "no interval says whether they differ"
+    return {
+        "falls": "the rate falls",
+        "rises": "the rate rises",
+        "flat": f"the rate is flat, less than ±{margin(line.verdict)} either way",
+        "undecided": "not shown to differ",
+    }[line.verdict.direction]
+
+
+def _of_extremes(rates: Sequence[Rate]) -> str:
+    least, most = (choose(rates, key=lambda rate: rate.mean) for choose in (min, max))
+    if least.mean == most.mean:
+        return f"{percent(least.mean)} of the counterfactuals held in each job"
+    ends = [f"{percent(rate.mean)} ({_named(rate)})" for rate in (least, most)]
+    said = f"From {ends[0]} to {ends[1]} of the counterfactuals held"
+    if math.isnan(least.high) or math.isnan(most.low):
+        return said
+    apart = "do not overlap" if least.high < most.low else "overlap, so that the two are not shown to differ"
+    return f"{said}; the two intervals {apart}"
+
+
+def _named(rate: Rate) -> str:
+    ends = "" if math.isnan(rate.low) else f"; 95 % interval {_ends(rate)}"
+    return f"{rate.name}{ends}"
+
+
+def _of_trends(lines: Sequence[Line]) -> str:
+    """Return in words how many of several trends fall, rise, are flat, or are undecided."""
+    if not lines:
+        return ""
+    words = {"falls": "falls", "rises": "rises", "flat": "is flat", "undecided": "is not shown to change"}
+    counts = {word: sum(line.verdict.direction == name for line in lines) for name, word in words.items()}
+    said = ", ".join(f"{word} in {many}" for word, many in counts.items() if many)
+    return f" Over {lines[0].panel.knob}, the rate {said} of {len(lines)} series."
+
+
+def _interval(rate: Rate, panel: Panel) -> str:
+    """Return the interval of the only rate of a panel, with what it is over where that is not models."""
+    if math.isnan(rate.low):
+        return ""
+    of = "over replicates " if len(panel.jobs) > 1 else ""
+    of = "over the counterfactuals of one pair of models " if panel.jobs[0].metrics["pairs"] == 1 else of
+    return f" (95 % interval {of}{_ends(rate)})"
+
+
+def _ends(rate: Rate) -> str:
+    return f"{percent(rate.low).removesuffix(' %')} to {percent(rate.high).removesuffix(' %')}"
+
+
+def _random_points(rates: Iterable[Rate]) -> str:
+    known = sorted(rate.random for rate in rates if not math.isnan(rate.random))
+    if not known:
+        return ""
+    least, most = percent(known[0]), percent(known[-1])
+    many = most if least == most else f"{least.removesuffix(' %')} to {most}"
+    return f"; of random points as far away, {many}"
+
+
+def _beside(job: Job) -> str:
+    """Return further sentences on a single job: failed searches, and references of other seeds."""
+    found: Any = job.metrics["found"]
+    said = f" {percent(found)} of the searches found a counterfactual." if found < 1 else ""
+    against = {"undecided": "not shown to differ"}.get(word := against_seed(job), word)
+    return said if against == "—" else f"{said} Against references that differ in their seed alone: {against}."

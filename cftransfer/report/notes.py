@@ -1,0 +1,57 @@
+"""What a reader has to know beside the numbers: which jobs count, and what is wrong with data or models."""
+
+import os
+from collections.abc import Sequence
+
+from cftransfer.errors import plain
+from cftransfer.jobs.read import Job
+from cftransfer.report.collect import Jobs
+
+
+def lacking(jobs: Jobs) -> str:
+    """Return in words how many jobs have no result, and why; "" if all have one."""
+    if not jobs.failed and not jobs.never:
+        return ""
+    every = jobs.begun - len(jobs.earlier) + jobs.never
+    why = [(len(jobs.failed), "failed or did not end"), (jobs.never, "never began")]
+    said = ", ".join(f"{many} {what}" for many, what in why if many)
+    return f"{every - len(jobs.failed) - jobs.never} of {every} jobs have a result; {said}"
+
+
+def notes(jobs: Jobs) -> list[str]:
+    """Return what a reader has to know about which jobs count."""
+    found = []
+    if jobs.copies:
+        run = "1 job was" if jobs.copies == 1 else f"{jobs.copies} jobs were"
+        found.append(f"{run} run again with the same settings and data; each job counts once")
+    if jobs.earlier:
+        left = ", ".join(folder.name for folder in jobs.earlier)
+        found.append(f"left by an earlier sweep in the same folder, and counted: {left}; remove what does not belong")
+    if many := sum(job.metrics["pairs"] == 1 for job in jobs.jobs):
+        where = "" if many == len(jobs.jobs) else f"{many} of {len(jobs.jobs)} jobs: "
+        found.append(f"{where}one pair of models; the interval is over its counterfactuals, not over models")
+    if many := sum("n_proposals" in job.metrics for job in jobs.jobs):
+        where = "" if many == len(jobs.jobs) else f"in {many} of {len(jobs.jobs)} jobs "
+        found.append(f"{where}factuals have several counterfactuals; every factual weighs the same in all numbers")
+    return found
+
+
+def data_notes(some: Sequence[Job]) -> list[str]:
+    """Return the notes on the data of the jobs, each once, with the name of the data set where there are several."""
+    found = [(str(job.settings.get("dataset")), note) for job in some for note in job.result.data.get("notes", [])]
+    several = len({job.settings.get("dataset") for job in some}) > 1
+    return list(dict.fromkeys(f"{name}: {note}" if several else note for name, note in found))
+
+
+def model_notes(some: Sequence[Job]) -> list[str]:
+    """Return the notes on the models of the jobs, each with the name of its job where there are several."""
+    named = zip(names(some), some, strict=True)
+    return [f"job {name}: {note}" if len(some) > 1 else note for name, job in named for note in job.result.notes]
+
+
+def names(some: Sequence[Job]) -> list[str]:
+    """Return what to call each job: its folder, from where the folders part."""
+    if len(some) == 1:
+        return [plain(some[0].folder.name)]
+    above = os.path.commonpath([job.folder.resolve() for job in some])
+    return [plain(job.folder.resolve().relative_to(above).as_posix()) for job in some]

@@ -1,0 +1,167 @@
+"""The first sentence of a report goes by the numbers and the verdicts of its jobs."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_collect import put_sweep, write_job
+
+from cftransfer.measuring.verdicts import verdict
+from cftransfer.report import report
+from cftransfer.report.answer import answer, percent
+from cftransfer.report.collect import jobs, lines
+from cftransfer.report.compared import asked, listed
+
+
+def answered(folder):
+    collected = jobs([folder])
+    (panel,) = collected.panels
+    return answer(panel, lines(collected))
+
+
+def with_metrics(folder, **metrics):
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "metrics": result["metrics"] | metrics}))
+
+
+def with_pairs(folder, **columns):
+    path = folder / "pairs.parquet"
+    pd.read_parquet(path).assign(**columns).to_parquet(path)
+
+
+def test_one_job_says_its_rate_interval_and_control(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.6, 0.7], [0.7, 0.8]])
+    with_metrics(tmp_path / "0", rate_low=0.61, rate_high=0.77, found=1.0)
+    with_pairs(tmp_path / "0", control_random=0.13)
+    told = "70 % (95 % interval 61 to 77) of the counterfactuals held; of random points as far away, 13 %."
+    assert answered(tmp_path) == told
+    page = report([tmp_path]).read_text()
+    assert page.index(told) < page.index("<svg") < page.index("What was compared") < page.index("<table")
+
+
+def test_failed_searches_and_one_pair_are_said(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.6]])
+    assert "interval over the counterfactuals of one pair of models" in answered(tmp_path)
+    assert "50 % of the searches found a counterfactual." in answered(tmp_path)
+
+
+def test_a_rate_beside_another_seed_is_not_shown_to_differ_where_it_is_undecided(tmp_path):
+    rates = 0.5 + 0.1 * np.random.default_rng(0).normal(size=(3, 4))
+    write_job(tmp_path / "0", rates=[[0.5] * 4] * 3)
+    with_pairs(tmp_path / "0", rate=rates.ravel(), rate_seed=0.45)
+    assert answered(tmp_path).endswith("Against references that differ in their seed alone: not shown to differ.")
+
+
+def test_no_counterfactual_is_an_answer(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.6, 0.5]])
+    with_pairs(tmp_path / "0", rate=np.nan, found=0)
+    assert answered(tmp_path).startswith("No counterfactual was found")
+
+
+@pytest.mark.parametrize(("ends", "said"), [((0.5, 0.6), "do not overlap"), ((0.7, 0.6), "are not shown to differ")])
+def test_searches_are_named_from_the_least_to_the_most(tmp_path, ends, said):
+    for name, rate in (("minimal", 0.5), ("sns", 0.9), ("nearest", 0.7)):
+        choices = {"counterfactual": name}
+        write_job(tmp_path / name, rates=[[rate, rate]] * 2, choices=choices, overrides=[f"counterfactual={name}"])
+    with_metrics(tmp_path / "minimal", rate_low=0.4, rate_high=ends[0])
+    with_metrics(tmp_path / "sns", rate_low=ends[1], rate_high=0.95)
+    told = answered(tmp_path)
+    assert told.startswith("From 50 % (minimal; 95 % interval 40 to ")
+    assert "to 90 % (sns; 95 % interval " in told
+    assert said in told
+
+
+def test_a_trend_goes_by_its_verdict(tmp_path):
+    for job, layers in enumerate((2, 4, 6)):
+        rates = 0.7 - 0.1 * job + np.array([[0.05, 0], [0, 0.05], [0.1, 0.05]])
+        write_job(tmp_path / str(job), rates=rates, overrides=[f"model.layers={layers}"], model__layers=layers)
+    collected = jobs([tmp_path])
+    (panel,), (line,) = collected.panels, lines(collected)
+    change = line.trend.change
+    said = {p: answer(panel, [replace(line, verdict=verdict(change, p=p))]) for p in (0.001, 0.5)}
+    assert said[0.001].startswith("74 % of the counterfactuals held with model.layers at 2, and 54 % with model.layers")
+    assert "the rate falls, -0.200 (95 % interval" in said[0.001]
+    assert "not shown to differ, -0.200" in said[0.5]
+    assert "would decide" in said[0.5]
+    assert "the rate is flat, less than ±.5 either way" in answer(
+        panel, [replace(line, verdict=verdict(change, margin=0.5))]
+    )
+
+
+def test_of_several_trends_each_verdict_is_counted(tmp_path):
+    for slope, width in ((-0.1, 8), (0.1, 16), (0, 32)):
+        for layers in (2, 4, 6):
+            rates = 0.5 + slope * (layers - 4) / 2 + np.array([[0, 0.05], [0.05, 0]])
+            where = tmp_path / f"{width}-{layers}"
+            write_job(where, rates=rates, model={"layers": layers, "width": width})
+    assert answered(tmp_path).endswith("Over model.layers, the rate falls in 1, rises in 1, is flat in 1 of 3 series.")
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.694, "69 %"), (1.0, "100 %"), (0.0, "0 %"), (0.996, "99.6 %"), (0.004, "0.4 %")]
+)
+def test_a_share_is_none_or_all_only_where_it_is(share, said):
+    assert percent(share) == said
+
+
+def test_techniques_are_named_and_base_and_reference_told_apart(tmp_path):
+    for base in ("mlp", "svm"):
+        for reference in ("svm", "random_forest"):
+            write_job(
+                tmp_path / f"{base}-{reference}",
+                rates=[[0.5, 0.6]],
+                overrides=[f"model={base}", f"model@reference.model={reference}"],
+                choices={"model": base, "reference.model": reference},
+                reference={"model": {"_target_": reference, "C": 1}},
+            )
+    (panel,) = jobs([tmp_path]).panels
+    assert "hold on random forests or SVMs, trained from other seeds?" in asked(panel)
+    assert panel.keys == "model → reference.model"
+    assert {panel.values(job) for job in panel.jobs} == {
+        "mlp → svm", "mlp → random_forest", "svm → svm", "svm → random_forest",
+    }  # fmt: skip
+    assert panel.label(panel.jobs[0]) == "model=mlp reference.model=random_forest"
+
+
+def test_one_job_is_no_in_each_job(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5]])
+    (panel,) = jobs([tmp_path]).panels
+    assert "One job: 1,000 searches on base models (MLPs), and 1 pair of a base" in asked(panel)
+
+
+def test_words_are_listed_as_in_a_sentence():
+    assert [listed(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def sweep(folder, key, values, **more):
+    """A sweep of jobs over one setting of the model."""
+    typed = [[f"model.{key}={value}"] for value in values]
+    for job, (value, words) in enumerate(zip(values, typed, strict=True)):
+        model = {"layers": 4, "width": 64} | {key: value}
+        write_job(folder / str(job), rates=[[0.5, 0.6], [0.55, 0.6]], overrides=words, model=model, **more)
+    put_sweep(folder, typed)
+    path = folder / "multirun.yaml"
+    task = json.dumps([f"model.{key}={','.join(map(str, values))}"])
+    path.write_text(path.read_text().removesuffix("}") + f", overrides: {{task: {task}, hydra: []}}}}")
+
+
+def test_each_sweep_has_a_section_and_a_job_of_two_sweeps_is_in_both_and_counts_once(tmp_path):
+    sweep(tmp_path / "a", "layers", (2, 4, 8))
+    sweep(tmp_path / "b", "width", (16, 32, 64))  # of which layers 4 and width 64 is a job of both
+    collected = jobs([tmp_path])
+    assert [(panel.knob, len(panel.jobs)) for panel in collected.panels] == [("model.layers", 3), ("model.width", 3)]
+    assert [panel.title for panel in collected.panels] == ["seed · layers", "seed · width"]
+    assert (len(collected.jobs), collected.copies) == (5, 1)
+    page = report([tmp_path]).read_text()
+    assert page.index("seed · width</a>: ") < page.index("<h2>seed · layers</h2>")
+
+
+def test_sweeps_over_the_same_setting_are_one_section(tmp_path):
+    sweep(tmp_path / "a", "layers", (2, 4))
+    sweep(tmp_path / "b", "layers", (8, 16))
+    sweep(tmp_path / "c", "layers", (2, 4), seed=1)
+    (panel,) = jobs([tmp_path]).panels
+    assert (panel.knob, panel.replicates, len(panel.jobs)) == ("model.layers", ("seed",), 6)
