@@ -12,9 +12,9 @@ from cftransfer.data.inference import settings_of
 from cftransfer.errors import InputError
 
 HEAD = """\
-# The features of the inputs. To change them, edit this file and set dataset.features=features.yaml # kind: continuous |
-integer | binary | ordinal | categorical. low, high: the range, in original units. # mutable: whether a person can
-change it; direction: any | up | down. scale: linear | log1p.
+# The features of the inputs. To change them, edit this file and set dataset.features=features.yaml
+# kind: continuous | integer | binary | ordinal | categorical. low, high: the range, in original units.
+# mutable: whether a person can change it; direction: any | up | down. scale: linear | log1p.
 """
 
 
