@@ -97,8 +97,8 @@ def ask(
         nested=nested,
     )
     with watch.stage("asking", sum(len(models) * (1 if nested else len(searches)) for models in asked.values())):
-        tables = [*tables]
-    by_group = zip(*tables, strict=True)  # a base's tables, of a group each → a group's tables, of a base each
+        answered = [*tables]
+    by_group = zip(*answered, strict=True)  # a base's tables, of a group each → a group's tables, of a base each
     transfers = [table.assign(group=group) for group, some in zip(groups, by_group, strict=True) for table in some]
     counterfactuals = counterfactual_table(searches, names, nearest=nearest)
     answers = led(pd.concat(transfers, ignore_index=True), "group")

@@ -92,9 +92,9 @@ class Stopwatch:
 
     def seconds(self, *, models_each: int = 1, of_models: bool = True) -> Seconds:
         """Return what was counted."""
-        units = {unit: self.units.get(stage, 0) for stage, unit in UNITS.items()}
-        took = {stage: self.took.get(stage) for stage in UNITS}
-        return Seconds(**took, **units, models_each=models_each, of_models=of_models)
+        training, searching, asking = (self.took.get(stage) for stage in UNITS)
+        models, bases, pairs = (self.units.get(stage, 0) for stage in UNITS)
+        return Seconds(training, searching, asking, models, bases, pairs, models_each, of_models)
 
 
 def timed(watch: Stopwatch | None, name: str, units: int) -> AbstractContextManager[None]:
