@@ -30,11 +30,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Variances:
-    """What one cell of a matrix owes to its base, to its reference, and to the two together; each at least 0."""
+    """What one cell of a matrix owes to its base, to its reference, and to the two together; each at least 0.
+
+    split: what it owes to the split of the rows; 0 where all cells are of one split.
+    """
 
     base: float
     reference: float
     error: float
+    split: float = 0.0
 
 
 @dataclass(frozen=True)
