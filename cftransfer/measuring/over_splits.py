@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from cftransfer.measuring.statistics import LEVEL, Spread, Variances, spread
+from cftransfer.measuring.statistics import DRAWS, LEVEL, NONE, Interval, Spread, Variances, spread
 
 
 def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
-    """values: S ≥ 2 matrices (I, J), one per split, with NaN rows for bases that have none → how well they fix the mean.
+    """values: matrices (I, J), one per split, NaN rows for bases that have none → how well they fix the mean.
 
     The mean is that of the splits' means. It errs by its splits and by its models, and the half-width of the interval
     at `LEVEL` is the larger of two. Student's over the splits' means, with S − 1 degrees of freedom, holds whatever
@@ -67,3 +67,22 @@ def _of_mean(parts: Variances, shape: tuple[int, ...]) -> float:
     """Return the variance of the mean over a matrix of I × J cells of such parts."""
     I, J = shape
     return parts.base / I + parts.reference / J + parts.error / (I * J)
+
+
+def bootstrap_over_splits(values: Sequence[np.ndarray]) -> Interval:
+    """values: as in `spread_over_splits` → the percentile interval of the mean, as `bootstrap_interval` for one split.
+
+    Splits, bases and references are drawn with replacement, each on their own; a base or reference that is drawn is
+    drawn on every split. Bases without values on some split are left out.
+    """
+    stacked = np.stack(values)
+    stacked = stacked[~np.isnan(stacked).all(axis=(1, 2))]
+    whole = stacked[:, ~np.isnan(stacked).any(axis=(0, 2))] if len(stacked) else stacked
+    if len(whole) < 2 or not whole.size:
+        return Interval(float("nan"), *NONE, "")
+    rng = np.random.default_rng(0)  # the same matrices have the same interval
+    splits, bases, references = (rng.multinomial(n, [1 / n] * n, DRAWS) / n for n in whole.shape)
+    parts = zip(splits.T, whole, strict=True)
+    means = sum(share * np.einsum("di,ij,dj->d", bases, one, references) for share, one in parts)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(whole.mean()), float(low), float(high), float("nan"), "three-way bootstrap")
