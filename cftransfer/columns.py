@@ -13,19 +13,14 @@ INVALIDATION = "invalidation"  # of references under noisy execution, in tables 
 def matrix(table: pd.DataFrame, column: str = "rate") -> np.ndarray:
     """Pairs → (bases, references), or (bases, 1) where each base has a reference of its own.
 
-    The row of a base on which nothing was found is NaN. Pairs of several splits → (splits, 1), the mean of each: models
-    of different splits never meet, and a split is what was done again.
+    The row of a base on which nothing was found is NaN. Pairs of several splits → (splits, bases, references), or
+    (splits, bases, 1).
     """
     if SPLIT in table:
-        return table.groupby(SPLIT)[column].mean().to_numpy()[:, None]
+        return np.stack([matrix(part.drop(columns=SPLIT), column) for _, part in table.groupby(SPLIT)])
     nested = len(table) > 1 and bool((table.base == table.reference).all())
     wide = table.assign(reference=0) if nested else table
     return wide.pivot(index="base", columns="reference", values=column).to_numpy()
-
-
-def split_seeds(table: pd.DataFrame) -> list[int]:
-    """Return the split_seeds of a table of several splits, in the order of its rows; [] for one of a single split."""
-    return table[SPLIT].drop_duplicates().tolist() if SPLIT in table else []
 
 
 def counterfactual_key(table: pd.DataFrame) -> list[str]:

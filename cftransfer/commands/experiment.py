@@ -63,7 +63,12 @@ def run(plan: Plan) -> JobResult:
     if not plan.further_splits:
         return _on_split(plan)[0]
     plans = [plan, *plan.further_splits]
-    results, answers = zip(*(_on_split(one) for one in plans), strict=True)
+    results, answers = [], []
+    for number, one in enumerate(plans, 1):
+        log.info("split %d of %d: dataset.split_seed=%d", number, len(plans), one.split_seed)
+        result, said = _on_split(one)
+        results.append(result)
+        answers.append(said)
     return splits.over_splits(results, answers, [one.split_seed for one in plans], plan.identity)
 
 

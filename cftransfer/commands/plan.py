@@ -59,9 +59,8 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """The description of all that the job reads: its data set, the references' and files of counterfactuals."""
         if self.further_splits:
-            return joined_identity(
-                [replace(self, further_splits=()).identity, *(p.identity for p in self.further_splits)]
-            )
+            every = [replace(self, further_splits=()), *self.further_splits]
+            return joined_identity({one.split_seed: one.identity for one in every})
         said = {**self.dataset.identity}
         if self.reference_dataset is not self.dataset:
             said |= {"notes": list(self.reference_dataset.notes), "shifted": self.reference_dataset.version}

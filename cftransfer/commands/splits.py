@@ -45,15 +45,19 @@ def one_fixed_split(many: int, name: str) -> InputError:
     return InputError(f"replicates.splits={many}: dataset={name} has one fixed split; {WAY_OUT}")
 
 
-def joined_identity(identities: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the description of all splits' data: that of the first, with versions of all and the notes of each."""
+def joined_identity(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the description of all splits' data: that of the first, with versions of all and the notes of each.
+
+    by_seed: the description of each split's data, by its split_seed.
+    """
+    identities = [*by_seed.values()]
     said = dict(identities[0])
     for name in ("version", "shifted"):
         if name in said:
             said[name] = key(*(one[name] for one in identities))
-    if notes := dict.fromkeys(note for one in identities for note in one.get("notes", [])):
-        said["notes"] = [*notes]
-    return said
+    said.pop("notes", None)
+    notes = [f"split {seed}: {note}" for seed, one in by_seed.items() for note in one.get("notes", [])]
+    return said | ({"notes": notes} if notes else {})
 
 
 def _test_rows(dataset: Dataset) -> list[list[bytes]]:

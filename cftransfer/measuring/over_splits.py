@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from cftransfer.measuring.statistics import DRAWS, LEVEL, NONE, Interval, Spread, Variances, spread
+from cftransfer.measuring.statistics import DRAWS, LEVEL, NONE, Interval, Spread, Variances, spread, with_values
 
 
 def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
@@ -33,7 +33,7 @@ def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
     mean, between = float(means.mean()), float(means.var(ddof=1)) / S
     whole = stacked[:, ~np.isnan(stacked).any(axis=(0, 2))]
     if whole[0].size < 2:
-        return Spread(mean, float(np.sqrt(between)), S - 1, S, "splits", Variances(0.0, 0.0, 0.0, split=S * between))
+        return Spread(mean, float(np.sqrt(between)), S - 1, S, "splits", Variances(0.0, 0.0, 0.0, split=S * between), S)
     models = spread(whole.mean(0))
     within, crossed = _variances(whole, S), _variances(whole - whole.mean(0), S - 1)
     split = max(between - _of_mean(crossed, whole[0].shape) / S, 0.0)
@@ -43,7 +43,12 @@ def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
     freedom = special.stdtridf((1 + LEVEL) / 2, half / np.sqrt(variance)) if variance > 0 else S - 1
     parts = Variances(within.base, within.reference, within.error, split=S * split)
     over = f"splits and {models.method}"
-    return Spread(mean, float(np.sqrt(variance)), float(freedom), min(S, models.models), over, parts)
+    return Spread(mean, float(np.sqrt(variance)), float(freedom), min(S, models.models), over, parts, S)
+
+
+def spread_of(values: np.ndarray) -> Spread:
+    """values: (I, J) of one split, or (S, I, J) of several → how well they fix the mean; NaN rows are left out."""
+    return spread_over_splits([*values]) if values.ndim == 3 else spread(with_values(values))
 
 
 def _variances(whole: np.ndarray, splits: int) -> Variances:

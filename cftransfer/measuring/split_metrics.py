@@ -68,7 +68,7 @@ def metrics_over_splits(metrics: Sequence[dict[str, Any]], answers: Sequence[Spl
     over |= ends({"rate_bootstrap": bootstrap_over_splits(matrices["rate"])})
     for name in [name for name in matrices if f"{name}_low" in known]:
         over |= _interval(name, matrices[name])
-    return over | pooled
+    return pooled | over
 
 
 def curve_over_splits(curves: Sequence[pd.DataFrame], pairs: Sequence[pd.DataFrame]) -> pd.DataFrame:

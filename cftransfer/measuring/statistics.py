@@ -45,7 +45,8 @@ class Variances:
 class Spread:
     """How well models fix a mean: its standard error and degrees of freedom, NaN where the design gives none.
 
-    models: the number of those that vary, of the rarer kind; variances: None but for a design of bases × references.
+    models: the number of those that vary, of the rarer kind, splits among them; variances: None but for a design of
+    bases × references, or of several splits. splits: of the rows, how many there were.
     """
 
     mean: float
@@ -54,6 +55,7 @@ class Spread:
     models: int
     method: str
     variances: Variances | None = None
+    splits: int = 1
 
 
 def spread(values: np.ndarray) -> Spread:

@@ -4,7 +4,8 @@ import numpy as np
 
 from cftransfer.columns import matrix
 from cftransfer.jobs.read import Job
-from cftransfer.measuring.statistics import LEVEL, spread
+from cftransfer.measuring.over_splits import spread_of
+from cftransfer.measuring.statistics import LEVEL
 from cftransfer.measuring.verdicts import Direction, Verdict, verdict
 from cftransfer.report.collect import Line
 from cftransfer.report.panels import Panel, Point
@@ -53,7 +54,7 @@ def against_seed(job: Job) -> str:
     if "rate_seed" not in job.pairs:
         return "—"
     apart = matrix(job.pairs) - matrix(job.pairs, "rate_seed")
-    return difference(verdict(spread(apart[~np.isnan(apart).any(axis=1)])))
+    return difference(verdict(spread_of(apart)))
 
 
 def size(of: Verdict) -> str:
@@ -69,7 +70,8 @@ def decides(of: Verdict) -> str:
     if of.direction != "undecided":
         return ""
     if of.needed is None:
-        return "; more models would decide" if not np.isnan(of.change.low) else ""
+        more = "splits" if of.change.method.startswith("splits") else "models"
+        return f"; more {more} would decide" if not np.isnan(of.change.low) else ""
     bases, references = of.needed
     return f"; about {bases} bases × {references} references would decide"
 
