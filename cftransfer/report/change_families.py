@@ -64,7 +64,9 @@ def families(jobs: Jobs) -> list[Family]:
 def _by_model(pairs: pd.DataFrame, column: str = "rate") -> np.ndarray:
     """Return `columns.matrix`; of several splits, (splits, 1), the mean of each."""
     values = matrix(pairs, column)
-    return np.nanmean(values, axis=(1, 2))[:, None] if values.ndim == 3 else values
+    if values.ndim == 2:
+        return values
+    return np.array([np.nan if np.isnan(one).all() else np.nanmean(one) for one in values])[:, None]
 
 
 def between(job: Job, name: str) -> str:

@@ -25,7 +25,7 @@ from cftransfer.report.changes import severities
 from cftransfer.report.collect import Jobs, Line, commands, common
 from cftransfer.report.panels import Panel
 from cftransfer.report.place import REPORT
-from cftransfer.report.plans import HEADS, plans
+from cftransfer.report.plans import heads, plans
 from cftransfer.report.swept import differences
 from cftransfer.report.verdict_words import pooled, sentence
 from cftransfer.settings import flat
@@ -142,7 +142,7 @@ def write(jobs: Jobs, lines: Sequence[Line], figures: Mapping[str, Mapping[str, 
         figures={name: _inline(pictures["svg"].decode()) for name, pictures in figures.items()},
         severities=severities(jobs),
         panels=[(panel.experiment, *cells(panel, by_class(panel)), names(panel.jobs)) for panel in jobs.panels],
-        plan_heads=HEADS,
+        plan_heads=heads(jobs.jobs),
         plans=plans(names(jobs.jobs), jobs.jobs),
         curves=[(names(jobs.jobs)[index], *curve(job)) for index, job in enumerate(jobs.jobs) if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results} - {""}),
