@@ -18,8 +18,8 @@ def pool_splits(results: Sequence[Result], *, level: float = LEVEL) -> pd.DataFr
     """Return the rate over several splits of the rows, each with bases and references of its own, by group.
 
     Args:
-        results: two or more, one per split, with the same groups and numbers of bases and references; the i-th base, and
-            the j-th reference, of every split is trained from the same seed, or all from seeds of their own.
+        results: two or more, one per split, with the same groups and numbers of bases and references; the i-th base,
+            and the j-th reference, of every split is trained from the same seed, or all from seeds of their own.
         level: of the interval, between 0 and 1.
 
     Returns:
@@ -39,7 +39,8 @@ def pool_splits(results: Sequence[Result], *, level: float = LEVEL) -> pd.DataFr
         raise InputError("results: differ in their groups of references; ask the same groups on every split")
     rows = []
     for group in groups:
-        rates = [matrix(result.pairs[lambda pairs, name=group: pairs.group == name]) for result in results]
+        pairs = [result.pairs for result in results]
+        rates = [matrix(pd.DataFrame(one[one.group == group])) for one in pairs]
         if len({one.shape for one in rates}) > 1:
             raise InputError(f"results: group {group!r} differs in its numbers of models; take as many on every split")
         known = spread_over_splits(rates)
