@@ -2,6 +2,7 @@
 
 python benchmarks/coverage.py      two minutes; the table of docs/statistics.md
 python benchmarks/coverage.py --rounds 200
+python benchmarks/coverage.py --splits      one minute; the table of splits in docs/statistics.md
 
 Each cell draws `rounds` matrices bases × references of rates with the given mean. Bases alone, references alone, the
 pair alone (interaction), or bases and references (.7 : .7 : .14) make them vary; the margins are normal or Beta, and
@@ -14,13 +15,27 @@ import platform
 import numpy as np
 from scipy import stats
 
-from cftransfer.measuring.statistics import share_interval, two_way_interval
+from cftransfer.measuring.over_splits import spread_over_splits
+from cftransfer.measuring.statistics import share_interval, spread, student, two_way_interval
 
 MEANS = (0.5, 0.9, 0.97, 0.99)
 DESIGNS = ((2, 3), (5, 10), (10, 20), (20, 40))
 EFFECTS = {"both": (0.7, 0.7, 0.14), "bases": (1, 0, 0.1), "references": (0, 1, 0.1), "interaction": (0, 0, 1)}
 MARGINS = {"normal": 0.3, "Beta": 0.9}  # standard deviation of a rate, in units of 1 − mean; at most .1
 LEAST = 0.92
+SPLITS = (2, 3, 5, 10)
+# Standard deviations of split, base, reference and error within a split; then of what a seed does on all splits.
+KINDS = {
+    "0, per split": (0, 0.05, 0.05, 0.02, 0, 0),
+    ".013, per split": (0.013, 0.05, 0.05, 0.02, 0, 0),
+    ".027, per split": (0.027, 0.05, 0.05, 0.02, 0, 0),
+    ".055, per split": (0.055, 0.05, 0.05, 0.02, 0, 0),
+    ".15, per split": (0.15, 0.05, 0.05, 0.02, 0, 0),
+    "0, lasting": (0, 0, 0, 0.02, 0.05, 0.05),
+    ".013, half lasting": (0.013, 0.035, 0.035, 0.02, 0.035, 0.035),
+    ".027, half lasting": (0.027, 0.035, 0.035, 0.02, 0.035, 0.035),
+    ".08, lasting": (0.08, 0, 0, 0.02, 0.05, 0.05),
+}
 
 
 def drawn(rng: np.random.Generator, margin: str, mean: float, design: tuple[int, int], effects: tuple) -> np.ndarray:
@@ -50,11 +65,57 @@ def cell(margin: str, mean: float, design: tuple[int, int], effects: tuple, roun
     return both[0], both[2], both[1], both[3]
 
 
+def on_splits(rng: np.random.Generator, splits: int, sizes: tuple[float, ...]) -> np.ndarray:
+    """Return (splits, 5, 10) rates around .5."""
+    split, base, reference, error, same_base, same_reference = sizes
+    I, J = 5, 10
+    seeds = same_base * rng.normal(size=(I, 1)), same_reference * rng.normal(size=(1, J))
+    every = []
+    for _ in range(splits):
+        middle, bases = split * rng.normal(), base * rng.normal(size=(I, 1))
+        references, errors = reference * rng.normal(size=(1, J)), error * rng.normal(size=(I, J))
+        every.append(0.5 + middle + bases + references + errors + sum(seeds))
+    return np.stack(every)
+
+
+def half_widths(rates: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Return mean and half-width of ours, Student's over splits, pooled freedom, and the first split alone."""
+    S, mean = len(rates), float(rates.mean())
+    ours, one, over = (
+        student(spread_over_splits([*rates])),
+        two_way_interval(rates[0]),
+        spread(rates.mean((1, 2))[:, None]),
+    )
+    within = [spread(matrix) for matrix in rates]
+    of_models = np.sqrt(np.mean([known.error**2 for known in within]) / S)
+    freedom = S - 1 if over.error > of_models else S * np.mean([known.freedom for known in within])
+    pooled = stats.t.ppf(0.975, freedom) * max(over.error, of_models)
+    alone = stats.t.ppf(0.975, S - 1) * over.error
+    return ((mean, (ours.high - ours.low) / 2), (mean, alone), (mean, pooled), (one.mean, (one.high - one.low) / 2))
+
+
+def table_of_splits(rounds: int) -> None:
+    """Print how often intervals over splits of 5 × 10 models cover, and half their widths."""
+    print("| splits | vary by, seeds | this one | Student's over splits | pooled | one split | half-widths |")
+    print("|---|---|---|---|---|---|---|")
+    rng = np.random.default_rng(0)
+    for splits in SPLITS:
+        for kind, sizes in KINDS.items():
+            found = np.array([half_widths(on_splits(rng, splits, sizes)) for _ in range(rounds)])
+            covers = (np.abs(found[..., 0] - 0.5) <= found[..., 1]).mean(0)
+            shares, widths = (" | ".join(f"{share:.3f}" for share in covers), found[..., 1].mean(0))
+            print(f"| {splits} | {kind} | {shares} | {', '.join(f'{width:.3f}' for width in widths)} |")
+
+
 def main() -> None:
     """Print the table, and the cells that cover too seldom."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=1000, help="matrices per cell; 1,000 know .95 to within .014")
+    parser.add_argument("--splits", action="store_true", help="of intervals over splits of the rows")
     rounds = parser.parse_args().rounds
+    if parser.parse_args().splits:
+        table_of_splits(rounds)
+        return
     print(f"{rounds} rounds per cell, numpy {np.__version__}, Python {platform.python_version()}\n")
     print("| margin | mean | models | coverage before → now: both | bases | references | interaction | width, both |")
     print("|---|---|---|---|---|---|---|---|")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cftransfer.measuring.noisy_execution import noisy_execution
     from cftransfer.measuring.planning import plan
     from cftransfer.measuring.plausibility import plausibility
+    from cftransfer.measuring.pool_splits import pool_splits
     from cftransfer.measuring.result import Result
     from cftransfer.measuring.statistics import Variances
     from cftransfer.measuring.stored_logits import StoredLogits
@@ -54,6 +55,7 @@ _HOMES = {
     "noisy_execution": "measuring.noisy_execution",
     "plan": "measuring.planning",
     "plausibility": "measuring.plausibility",
+    "pool_splits": "measuring.pool_splits",
     "search": "searching.engine",
     "table": "data.own_data",
     "train": "models.training",
@@ -81,6 +83,7 @@ __all__ = [
     "noisy_execution",
     "plan",
     "plausibility",
+    "pool_splits",
     "search",
     "table",
     "train",

@@ -14,6 +14,7 @@ WHOLE: dict[str, tuple[int, int | None]] = {
     "samples": (1, None),
     "replicates.bases": (1, 1000),
     "replicates.references": (1, 1000),
+    "replicates.splits": (1, 100),  # more are not needed to know the variance between them
     "execution.draws": (1, 1000),
     "population.size": (1, 1000),
     "trainer.threads": (1, 1024),  # a process is seldom allowed more, and no machine has as many cores

@@ -17,7 +17,7 @@ from cftransfer.commands.plan import Plan, Training
 from cftransfer.data.dataset import Dataset
 from cftransfer.data.feature import Feature
 from cftransfer.data.pixels import PixelSpace
-from cftransfer.jobs import examples, extremes
+from cftransfer.jobs import examples, extremes, splits
 from cftransfer.jobs.base_by_base import AllBases, base_by_base
 from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.jobs.write import JobResult
@@ -30,6 +30,7 @@ from cftransfer.measuring.model_distance import mean_distances, model_distances
 from cftransfer.measuring.noisy_execution import invalidation
 from cftransfer.measuring.plausibility import plausible
 from cftransfer.measuring.reference_answers import OfEachBase
+from cftransfer.measuring.split_metrics import SplitAnswers, further_matrices
 from cftransfer.measuring.stage_seconds import Stopwatch
 from cftransfer.measuring.tails import tails
 from cftransfer.models import export as exported
@@ -59,7 +60,24 @@ CURVE = ["rate", "rate_low", "rate_high", "rate_conditional", "agreement", "foun
 
 
 def run(plan: Plan) -> JobResult:
-    """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found."""
+    """Measure on every split of the rows that the plan names, and return the one result of all."""
+    if not plan.further_splits:
+        return _on_split(plan)[0]
+    plans = [plan, *plan.further_splits]
+    results, answers = [], []
+    for number, one in enumerate(plans, 1):
+        log.info("split %d of %d: dataset.split_seed=%d", number, len(plans), one.split_seed)
+        result, said = _on_split(one)
+        results.append(result)
+        answers.append(said)
+    return splits.over_splits(results, answers, [one.split_seed for one in plans], plan.identity)
+
+
+def _on_split(plan: Plan) -> tuple[JobResult, SplitAnswers]:
+    """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found.
+
+    Return the result, and what its intervals are of.
+    """
     use(plan.hardware, images=isinstance(plan.dataset.space, PixelSpace))
     shared: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store, "hardware": plan.hardware}
     watch = Stopwatch()
@@ -82,7 +100,7 @@ def run(plan: Plan) -> JobResult:
     with watch.stage("asking", len(bases) * (1 if plan.nested else len(plan.reference_seeds))):
         asked = base_by_base(counterfactuals, transfers, group=len(plan.epochs) - 1)
     of_models, notes = _on_test_split(plan, bases, references)
-    metrics, tables, curve = _measured(plan, counterfactuals, asked, of_models)
+    metrics, tables, curve, matrices = _measured(plan, counterfactuals, asked, of_models)
     if isinstance(plan.dataset.space, PixelSpace):
         metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
     shown = examples.examples(searches, asked.first, plan.dataset)
@@ -92,7 +110,7 @@ def run(plan: Plan) -> JobResult:
         tables |= {
             name: examples.table(some, plan.dataset) for name, some in (("examples", shown), ("extremes", stable))
         }
-    return JobResult(
+    result = JobResult(
         metrics=metrics,
         tables=tables,
         curve=curve,
@@ -103,6 +121,7 @@ def run(plan: Plan) -> JobResult:
         notes=notes,
         seconds=watch.seconds(models_each=1 + len(same_spec)),
     )
+    return result, SplitAnswers(matrices, counterfactuals, asked.by_cap)
 
 
 def _references(
@@ -146,8 +165,8 @@ def _further_questions(
 
 def _measured(
     plan: Plan, counterfactuals: pd.DataFrame, asked: AllBases, of_models: OnTestSplit
-) -> tuple[dict[str, Any], dict[str, pd.DataFrame | pa.Table], pd.DataFrame | None]:
-    """Return metrics, tables, and of continued training the curve.
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame | pa.Table], pd.DataFrame | None, dict[str, np.ndarray]]:
+    """Return metrics, tables, of continued training the curve, and the matrices that the metrics' intervals are of.
 
     asked: of the references after each number of epochs; then, if asked, of those of other seeds alone.
     """
@@ -173,11 +192,13 @@ def _measured(
         tables["transfers_seed"] = asked.transfers[-1]
         pairs[-1]["rate_seed"] = rates.pairs(asked.counts[-1]).rate
         metrics |= rate_intervals.minus_seed(pairs[-1])
+    matrices = rate_intervals.matrices(counterfactuals, by_epoch[-1])
+    matrices |= further_matrices(counterfactuals, pairs[-1], asked.holds)
     if not plan.continued:
-        return metrics, tables, None
+        return metrics, tables, None, matrices
     joined = partial(_by_epoch, plan)
     curve = joined([pd.DataFrame([numbers])[CURVE] for numbers in measured])
-    return metrics, tables | {"transfers": joined(asked.transfers), "pairs": joined(pairs)}, curve
+    return metrics, tables | {"transfers": joined(asked.transfers), "pairs": joined(pairs)}, curve, matrices
 
 
 def _metrics(counterfactuals: pd.DataFrame, counts: Counts, pairs: pd.DataFrame) -> dict[str, Any]:

@@ -17,7 +17,7 @@ GROUPS = {
     "input": ("step", "rows", "distance_weight"),
     "paths": ("data", "store"),
     "wandb": ("mode", "project", "entity", "group", "tags", "notes", "finish_timeout"),
-    "replicates": ("bases", "references"),  # of transfer.py
+    "replicates": ("bases", "references", "splits"),  # of transfer.py
     "execution": ("sigma", "draws"),  # of transfer.py
     "population": ("pool", "size"),  # of train.py
 }

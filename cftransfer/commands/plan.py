@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from cftransfer import store
 from cftransfer.commands.hardware import hardware_of
 from cftransfer.commands.patch import base_spec, reference_spec, unread
+from cftransfer.commands.splits import by_split, check_splits, joined_identity
 from cftransfer.data.dataset import Dataset, load
 from cftransfer.data.other_table import other_rows
 from cftransfer.data.pixels import PixelSpace
@@ -47,10 +48,19 @@ class Plan:
     imported: str = ""  # what identifies the content of the files of counterfactuals that are imported
     noise: Noise | None = None  # with which counterfactuals are carried out once more
     plausibility: bool = False  # whether counterfactuals are held against the training rows of their target class
+    further_splits: "tuple[Plan, ...]" = ()  # the same on further splits of the rows
+
+    @property
+    def split_seed(self) -> int:
+        """The split of the rows that the plan is of."""
+        return int(self.base["dataset"]["split_seed"])
 
     @property
     def identity(self) -> dict[str, Any]:
         """The description of all that the job reads: its data set, the references' and files of counterfactuals."""
+        if self.further_splits:
+            every = [replace(self, further_splits=()), *self.further_splits]
+            return joined_identity({one.split_seed: one.identity for one in every})
         said = {**self.dataset.identity}
         if self.reference_dataset is not self.dataset:
             said |= {"notes": list(self.reference_dataset.notes), "shifted": self.reference_dataset.version}
@@ -105,6 +115,15 @@ def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
 
     typed: the names of the settings that the user, or the sweep, has given.
     """
+    configs = by_split(cfg)
+    first, *others = (_on_split(own, typed) for own in configs)
+    if others:
+        check_splits([first.dataset, *(other.dataset for other in others)])
+    return replace(first, further_splits=tuple(others))
+
+
+def _on_split(cfg: DictConfig, typed: Collection[str]) -> Plan:
+    """Return the plan of a config for the split of the rows that `dataset.split_seed` names."""
     bases, references = _replicates(cfg)
     _check_distances(cfg, typed)
     specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"

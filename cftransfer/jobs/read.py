@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from cftransfer.atomic import inside
+from cftransfer.columns import SPLIT
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.schema import (
     ELSEWHERE,
@@ -159,7 +160,7 @@ def read(folder: Path) -> Job | None:
         for name in ("examples", "extremes")
     )
     holds = _holds(folder, pairs)
-    accepted, sampling = (None, None) if holds is None else (accepted_by(holds), sampling_of(holds))
+    accepted, sampling = (None, None) if holds is None else (accepted_by(_of_all_splits(holds)), sampling_of(holds))
     return Job(folder, result, pairs, survivorship, curves, examples, extremes, accepted, sampling)
 
 
@@ -173,6 +174,13 @@ def _holds(folder: Path, pairs: pd.DataFrame) -> pd.DataFrame | None:
             f"holds.parquet cannot be read (it has {most:,} references, more than pairs); run the job again"
         )
     return holds
+
+
+def _of_all_splits(holds: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with a number of its own for each base of each split, since these are other models."""
+    if SPLIT not in holds:
+        return holds
+    return holds.assign(base=holds.groupby([SPLIT, "base"]).ngroup())
 
 
 def _plain(value: Any) -> Any:

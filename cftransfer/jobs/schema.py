@@ -178,7 +178,10 @@ class Result(BaseModel):
 
 def what(config: dict[str, Any]) -> str:
     """Return the resolved settings that make a job what it is, as text to compare."""
-    return json.dumps({name: part for name, part in config.items() if name not in ELSEWHERE}, sort_keys=True)
+    kept = {name: part for name, part in config.items() if name not in ELSEWHERE}
+    if isinstance(many := kept.get("replicates"), dict) and many.get("splits") == 1:  # as before there was the setting
+        kept["replicates"] = {name: value for name, value in many.items() if name != "splits"}
+    return json.dumps(kept, sort_keys=True)
 
 
 def read_result(folder: Path, name: str = RESULT, *, words: Callable[[Any], Any] = lambda content: content) -> Result:

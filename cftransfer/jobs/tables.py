@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cftransfer.columns import CONTROLS, PAIR
+from cftransfer.columns import CONTROLS, PAIR, SPLIT
 from cftransfer.jobs.schema import EXTRA_EPOCHS, INTERVAL_COLUMNS, MAX_NUMBER
 
 CELLS = 2**25  # of a table: 1,000 × 1,000 pairs have 1.2 × 10⁷
@@ -27,6 +27,7 @@ WHOLE = (
     "reference",
     "factual",
     EXTRA_EPOCHS,
+    SPLIT,
     "cap",
     "epoch",
     "example",
@@ -39,7 +40,7 @@ def check_table(name: str, table: pd.DataFrame) -> None:
     """Refuse a table that is not as jobs write it: KeyError or ValueError, naming the column."""
     if not table.columns.is_unique:
         raise ValueError("a column stands in it twice")
-    numbers = [*NUMBERS[name], *(more for more in (EXTRA_EPOCHS, "rate_seed") if more in table)]
+    numbers = [*NUMBERS[name], *(more for more in (SPLIT, EXTRA_EPOCHS, "rate_seed") if more in table)]
     if name == "examples" and "feature" in table:
         numbers += [*CARD]
     for column in numbers:
@@ -61,7 +62,17 @@ def check_table(name: str, table: pd.DataFrame) -> None:
 
 
 def check_pairs(pairs: pd.DataFrame, curve: Sequence[Mapping[str, Any]] | None) -> None:
-    """Refuse pairs that are not each base with each reference, or its own, at every age of the curve: ValueError."""
+    """Refuse pairs that are not each base with each reference, or its own, at every age of the curve: ValueError.
+
+    Of several splits, each has to be so.
+    """
+    if SPLIT in pairs and len(pairs):
+        parts = [part.drop(columns=SPLIT) for _, part in pairs.groupby(SPLIT)]
+        if len({len(part) for part in parts}) > 1:
+            raise ValueError("not the same pairs on each split")
+        for part in parts:
+            check_pairs(part, curve)
+        return
     ages = pairs[EXTRA_EPOCHS] if EXTRA_EPOCHS in pairs else pd.Series(0, pairs.index)
     nested = bool((pairs.base == pairs.reference).all())
     whole = ages.nunique() * pairs.base.nunique() * (1 if nested else pairs.reference.nunique())

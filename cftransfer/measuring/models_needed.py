@@ -8,6 +8,7 @@ from scipy import special
 from cftransfer.measuring.statistics import LEVEL, Variances, share_alike
 
 MOST = 2000  # bases or references; what needs more is not decided by models
+MOST_SPLITS = 100  # of one job
 
 
 class Models(NamedTuple):
@@ -35,6 +36,25 @@ def expected_half_width(variances: Variances, models: Models, *, level: float = 
     freedom = max(1 / sum((square / total) ** 2 / df for square, df in parts), min(I, J) - 1)
     scatter = 1.0 if assurance == 0.5 else np.sqrt(special.chdtri(freedom, 1 - assurance) / freedom)
     return float(special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(total / (I * J)) * scatter)
+
+
+def expected_over_splits(variances: Variances, models: Models, splits: int, *, level: float = LEVEL) -> float:
+    """Return half the width of the interval that two or more splits give, each with so many models of its own.
+
+    That of `over_splits.spread_over_splits`, for models whose rates have nothing in common over splits.
+    """
+    I, J = models
+    of_models = variances.base / I + variances.reference / J + variances.error / (I * J)
+    t = float(special.stdtrit(splits - 1, (1 + level) / 2))
+    parts = (variances.base, variances.reference, variances.error)
+    alone = expected_half_width(Variances(*(part / splits for part in parts)), models, level=level)
+    return max(t * float(np.sqrt((variances.split + of_models) / splits)), alone)
+
+
+def splits_needed(variances: Variances, models: Models, *, half_width: float, level: float = LEVEL) -> int | None:
+    """Return the fewest splits, two or more, whose interval is at most so wide on either side; None beyond 100."""
+    some = range(2, MOST_SPLITS + 1)
+    return next((S for S in some if expected_over_splits(variances, models, S, level=level) <= half_width), None)
 
 
 def models_needed(

@@ -8,12 +8,16 @@ import pandas as pd
 
 from cftransfer.errors import InputError
 from cftransfer.measuring.models_needed import (
+    MOST_SPLITS,
     Models,
     bound_half_width,
     expected_half_width,
+    expected_over_splits,
     models_for_bound,
     models_needed,
+    splits_needed,
 )
+from cftransfer.measuring.over_splits import spread_of
 from cftransfer.measuring.stage_seconds import Seconds
 from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances, spread
 from cftransfer.settings import check_float
@@ -35,6 +39,9 @@ class Plan:
     known, in words. half_width: as things are. one_more_base, one_more_reference,
     more_counterfactuals: with one base, one reference, or 1,000 counterfactuals per base more than there are; the last
     is None where counterfactuals are not known one by one, and all four are where variances alone are known.
+
+    Of several splits, models are those of each split as they are, and splits the fewest that `wanted` needs, None
+    beyond 100; one_more_split: the half-width with one split more.
     """
 
     wanted: float
@@ -45,13 +52,20 @@ class Plan:
     one_more_reference: float | None = None
     more_counterfactuals: float | None = None
     about_time: str = ""
+    one_more_split: float | None = None
+    splits: int | None = None
 
     def __str__(self) -> str:
         """Say it in two lines, or in one where there are no models yet."""
-        buys = [("one more base", self.one_more_base), ("one more reference", self.one_more_reference)]
+        buys = [("one more split", self.one_more_split), ("one more base", self.one_more_base)]
+        buys.append(("one more reference", self.one_more_reference))
         buys.append((f"{MORE:,} more counterfactuals", self.more_counterfactuals))
         said = ", ".join(f"{what} ±{width:.3f}" for what, width in buys if width is not None)
         now = f"now ±{self.half_width:.3f}; {said}\n" if self.half_width is not None else ""
+        if self.one_more_split is not None and self.models is not None:
+            each = f"{self.models.bases} bases × {self.models.references} references"
+            many = f"{self.splits} splits" if self.splits else f"more than {MOST_SPLITS} splits"
+            return f"{now}±{self.wanted:g}: {many}, each with {each}"
         if self.models is None:
             return f"{now}±{self.wanted:g} needs more than 2,000 models"
         return f"{now}±{self.wanted:g}: {self.models.bases} bases × {self.models.references} references{self.time}"
@@ -108,8 +122,13 @@ def plan(
 def plan_of(rates: np.ndarray, holds_vary: Sampling | None = None, **wanted: Any) -> Plan | None:
     """Return the plan from (I, J) rates, NaN for a base on which nothing was found; None where the design gives none.
 
+    (S, I, J) rates of several splits have a plan over splits, in which counterfactuals and seconds do not count.
+
     holds_vary: what counterfactuals add to the variances. wanted: half_width, level and seconds of `planned`.
     """
+    if rates.ndim == 3:
+        wanted.pop("seconds", None)
+        return _plan_over_splits(rates, **wanted)
     rates = rates[~np.isnan(rates).any(axis=1)]
     known = spread(rates)
     if known.variances is None:
@@ -117,6 +136,31 @@ def plan_of(rates: np.ndarray, holds_vary: Sampling | None = None, **wanted: Any
     sampling, counterfactuals = holds_vary or (None, 0)
     models = Models(*rates.shape)
     return planned(known.variances, models, sampling=sampling, counterfactuals=counterfactuals, **wanted)
+
+
+def _plan_over_splits(rates: np.ndarray, *, half_width: float = 0.03, level: float = LEVEL) -> Plan | None:
+    """Return the plan from (S, I, J) rates; None where bases and references do not cross, or nothing varies."""
+    check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
+    check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
+    known, models = spread_of(rates), Models(*rates.shape[1:])
+    if known.variances is None or known.splits < 2 or min(models) < 2 or known.error < ROUNDING:
+        return None
+
+    def width(splits: int = 0, bases: int = 0, references: int = 0) -> float:
+        many = Models(models.bases + bases, models.references + references)
+        assert known.variances is not None
+        return min(expected_over_splits(known.variances, many, known.splits + splits, level=level), 0.5)
+
+    return Plan(
+        wanted=half_width,
+        models=models,
+        seconds=None,
+        half_width=width(),
+        one_more_base=width(bases=1),
+        one_more_reference=width(references=1),
+        one_more_split=width(splits=1),
+        splits=splits_needed(known.variances, models, half_width=half_width, level=level),
+    )
 
 
 def planned(

@@ -14,11 +14,12 @@ from cftransfer.measuring.statistics import (
     Interval,
     bootstrap_interval,
     difference_interval,
-    product_interval,
+    product_values,
     rate_interval,
-    ratio_interval,
+    ratio_values,
     share_interval,
     two_way_interval,
+    with_values,
 )
 
 LENGTHS = ("distance_l2", "pixel_l2", "pixel_linf", "knn_distance", "lof")
@@ -32,28 +33,35 @@ def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
     means, the end-to-end rate is a product of two. rate_bootstrap: a check on the rate's interval. rate_minus_random:
     the rate less the random control of the same pairs, with its interval and the p of no difference.
     """
+    every = matrices(counterfactuals, counts)
+    rates = every.pop("rate")
+    rate = rate_interval(rates, found=int(counts.pairs.found.round().sum()))
+    known = {"rate": rate, "rate_bootstrap": bootstrap_interval(rates)}
+    known |= {name: share_interval(with_values(values)) for name, values in every.items()}
+    random = difference_interval(rates, every["control_random"])
+    return {"interval": rate.method} | ends(known) | difference("rate_minus_random", random)
+
+
+def matrices(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, np.ndarray]:
+    """Return by the name of a share the values (bases, references) whose mean it is, NaN for bases without any."""
     table, places = counts.pairs, _places(counts.pairs)
 
     def of(values: np.ndarray) -> np.ndarray:
         return values[places]
 
-    n, beside = table.found.to_numpy(), table[[name for name in (*CONTROLS, INVALIDATION) if name in table]]
+    beside = table[[name for name in (*CONTROLS, INVALIDATION) if name in table]]
     shares = table[["transferred", "agreement", "both"]].div(table.found, axis=0)  # NaN, without a warning, for 0 / 0
     rates, agreement, both = (of(shares[name].to_numpy()) for name in shares)
-    rate = rate_interval(rates, found=int(n.round().sum()))
     found = _found_by_base(counterfactuals, table)
-    known = {
-        "rate": rate,
-        "found": share_interval(found[~np.isnan(found)][:, None]),
-        "rate_bootstrap": bootstrap_interval(rates),
-        "agreement": _share(agreement),
-        "rate_conditional": ratio_interval(both, agreement),
-        "rate_end_to_end": product_interval(found, rates),
-        **{str(name): _share(of(column.to_numpy())) for name, column in beside.items()},
-        **{f"rate_to_{target}": ratio_interval(of(part), of(whole)) for target, part, whole in _by_target(counts)},
+    return {
+        "rate": rates,
+        "found": found[:, None],
+        "agreement": agreement,
+        "rate_conditional": ratio_values(both, agreement),
+        "rate_end_to_end": product_values(found, rates),
+        **{str(name): of(column.to_numpy()) for name, column in beside.items()},
+        **{f"rate_to_{target}": ratio_values(of(part), of(whole)) for target, part, whole in _by_target(counts)},
     }
-    random = difference_interval(rates, of(beside.control_random.to_numpy()))
-    return {"interval": rate.method} | ends(known) | difference("rate_minus_random", random)
 
 
 def ends(known: Mapping[str, Interval]) -> dict[str, float]:
@@ -97,20 +105,14 @@ def survivorship(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> pd.Data
     that survive a cap are those found within it, and they may be the easier ones. One row per cap; the last is the cap
     that was used, so its rate is the job's. by_cap: what `counts.by_cap` gives.
     """
-    table = by_cap.sort_values("cap", kind="stable")
-    caps = table.cap.unique()
-    places = _places(table.iloc[: len(table) // len(caps)])
-    every = (table.transferred / table.found).to_numpy().reshape(len(caps), -1)  # NaN for 0 / 0
     rows = []
-    for cap, shares in zip(caps.tolist(), every, strict=True):
-        early = counterfactuals.found & (counterfactuals.iterations <= cap)
-        within = by_factual(counterfactuals.assign(early=early), "early")
-        interval = rate_interval(shares[places], found=int(within.sum()))
+    for cap, (within, rates) in survived(counterfactuals, by_cap).items():
+        interval = rate_interval(rates, found=int(within.sum()))
         rows.append(
             {
                 "cap": cap,
                 "found": float(within.mean()),
-                "rate": float("nan") if np.isnan(shares).all() else float(np.nanmean(shares)),
+                "rate": float("nan") if np.isnan(rates).all() else float(np.nanmean(rates)),
                 "rate_low": interval.low,
                 "rate_high": interval.high,
             }
@@ -118,14 +120,22 @@ def survivorship(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> pd.Data
     return pd.DataFrame(rows)
 
 
+def survived(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> dict[int, tuple[pd.Series, np.ndarray]]:
+    """Return by cap which factuals have a counterfactual within it, and the rates (bases, references) of these."""
+    table = by_cap.sort_values("cap", kind="stable")
+    caps = table.cap.unique()
+    places = _places(table.iloc[: len(table) // len(caps)])
+    every = (table.transferred / table.found).to_numpy().reshape(len(caps), -1)  # NaN for 0 / 0
+    found = {}
+    for cap, shares in zip(caps.tolist(), every, strict=True):
+        early = counterfactuals.found & (counterfactuals.iterations <= cap)
+        found[cap] = by_factual(counterfactuals.assign(early=early), "early"), shares[places]
+    return found
+
+
 def _places(table: pd.DataFrame) -> np.ndarray:
     """Pairs → where in the table each cell of their matrix stands, as `columns.matrix` arranges them."""
     return matrix(table[PAIR].assign(rate=range(len(table)))).astype(int)
-
-
-def _share(values: np.ndarray) -> Interval:
-    """(I, J) shares → the interval of their mean, without the bases on which nothing was found."""
-    return share_interval(values[~np.isnan(values).any(axis=1)])
 
 
 def _found_by_base(counterfactuals: pd.DataFrame, table: pd.DataFrame) -> np.ndarray:

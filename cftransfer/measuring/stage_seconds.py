@@ -1,7 +1,7 @@
 """Seconds that a job took, by stage, and what other numbers of models would take on the same machine."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -63,6 +63,16 @@ class Seconds:
         every = asdict(self)
         units = (*UNITS.values(), "models_each")
         return {"seconds": {name: every[name] for name in UNITS}, "timed": {name: every[name] for name in units}}
+
+
+def together(parts: Sequence[Seconds]) -> Seconds:
+    """Return the sums of several measurements, such as those of a job's splits; None for a stage that none has."""
+    summed: dict[str, Any] = {}
+    for stage, unit in UNITS.items():
+        known = [took for one in parts if (took := getattr(one, stage)) is not None]
+        summed[stage] = sum(known) if known else None
+        summed[unit] = sum(getattr(one, unit) for one in parts)
+    return replace(parts[0], **summed)
 
 
 NOTHING_TIMED = Seconds(of_models=False)

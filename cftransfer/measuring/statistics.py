@@ -31,18 +31,23 @@ class Interval:
 
 @dataclass(frozen=True)
 class Variances:
-    """What one cell of a matrix owes to its base, to its reference, and to the two together; each at least 0."""
+    """What one cell of a matrix owes to its base, to its reference, and to the two together; each at least 0.
+
+    split: what it owes to the split of the rows; 0 where all cells are of one split.
+    """
 
     base: float
     reference: float
     error: float
+    split: float = 0.0
 
 
 @dataclass(frozen=True)
 class Spread:
     """How well models fix a mean: its standard error and degrees of freedom, NaN where the design gives none.
 
-    models: the number of those that vary, of the rarer kind; variances: None but for a design of bases × references.
+    models: the number of those that vary, of the rarer kind, splits among them; variances: None but for a design of
+    bases × references, or of several splits. splits: of the rows, how many there were.
     """
 
     mean: float
@@ -51,6 +56,7 @@ class Spread:
     models: int
     method: str
     variances: Variances | None = None
+    splits: int = 1
 
 
 def spread(values: np.ndarray) -> Spread:
@@ -93,7 +99,11 @@ def share_interval(values: np.ndarray, *, level: float = LEVEL) -> Interval:
     Jeffreys' bound says that at least a share b of all models do (one-sided, at `level`); what the others give lies
     between 0 and 1, hence the mean between m · b and m · b + 1 − b. n is the number of the rarer kind of model.
     """
-    known = spread(values)
+    return on_logit(spread(values), level)
+
+
+def on_logit(known: Spread, level: float = LEVEL) -> Interval:
+    """Return the interval of `share_interval` around a mean that models fix so well."""
     m = known.mean
     if np.isnan(known.error):
         return Interval(m, *NONE, known.method)
@@ -117,12 +127,20 @@ def ratio_interval(part: np.ndarray, whole: np.ndarray, *, level: float = LEVEL)
     The ratio of means is taken as linear in what a pair adds to it (the delta method): r + (part − r · whole) /
     mean(whole). NaN where the whole is nothing.
     """
-    kept = ~(np.isnan(part) | np.isnan(whole)).any(axis=1)
+    return share_interval(with_values(ratio_values(part, whole)), level=level)
+
+
+def ratio_values(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Shares `part` of shares `whole`, (I, J) both → (I, J) whose mean is mean(part) / mean(whole).
+
+    NaN for a base without shares, and everywhere where the whole is nothing.
+    """
+    kept, values = ~(np.isnan(part) | np.isnan(whole)).any(axis=1), np.full(part.shape, np.nan)
     part, whole = part[kept], whole[kept]
-    if not whole.size or whole.mean() < ROUNDING:
-        return Interval(float("nan"), *NONE, "")
-    ratio = part.mean() / whole.mean()
-    return share_interval(ratio + (part - ratio * whole) / whole.mean(), level=level)
+    if whole.size and whole.mean() >= ROUNDING:
+        ratio = part.mean() / whole.mean()
+        values[kept] = ratio + (part - ratio * whole) / whole.mean()
+    return values
 
 
 def product_interval(shares: np.ndarray, rates: np.ndarray, *, level: float = LEVEL) -> Interval:
@@ -131,14 +149,29 @@ def product_interval(shares: np.ndarray, rates: np.ndarray, *, level: float = LE
     A base without rates, on which nothing was found, adds to the mean and the error of the shares alone; one without a
     share does not count.
     """
-    shares, rates = shares[~np.isnan(shares)], rates[~np.isnan(shares)]
+    return share_interval(with_values(product_values(shares, rates)), level=level)
+
+
+def product_values(shares: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """shares: (I,) per base, rates: (I, J) → (I, J) whose mean is mean(shares) · mean(rates).
+
+    NaN for a base without a share, and everywhere where no base has rates.
+    """
+    counted, values = ~np.isnan(shares), np.full(rates.shape, np.nan)
+    shares, rates = shares[counted], rates[counted]
     known = ~np.isnan(rates).any(axis=1)
     if not known.any():
-        return Interval(float("nan"), *NONE, "")
+        return values
     share, rate = shares.mean(), rates[known].mean()
     if not known.all():  # the mean of the rates is over fewer bases, each of which weighs more in it
         rates = np.where(known[:, None], rate + (rates - rate) / known.mean(), rate)
-    return share_interval(share * rates + rate * (shares - share)[:, None], level=level)
+    values[counted] = share * rates + rate * (shares - share)[:, None]
+    return values
+
+
+def with_values(values: np.ndarray) -> np.ndarray:
+    """(I, J) → the rows that have no NaN: those of the bases on which something was found."""
+    return values[~np.isnan(values).any(axis=1)]
 
 
 def rate_interval(rates: np.ndarray, *, found: int, level: float = LEVEL) -> Interval:

@@ -21,8 +21,7 @@ def tails(pairs: pd.DataFrame, holds: pd.DataFrame, *, level: float = LEVEL) -> 
     rates = rates[~np.isnan(rates).any(1)]
     if rates.size == 0 or rates.shape[1] < 2:
         return {}
-    by_factual = holds.assign(all=holds.share == 1).groupby(["base", "factual"])["all"].mean()
-    over = share_interval(by_factual.groupby("base").mean().to_numpy()[:, None], level=level)
+    over = share_interval(accepted_by_all(holds).to_numpy()[:, None], level=level)
     return {
         "rate_all": over.mean,
         "rate_all_low": over.low,
@@ -30,6 +29,12 @@ def tails(pairs: pd.DataFrame, holds: pd.DataFrame, *, level: float = LEVEL) -> 
         "rate_p10": float(np.quantile(rates, 0.1, axis=1).mean()),
         "rate_min": float(rates.min(1).mean()),
     }
+
+
+def accepted_by_all(holds: pd.DataFrame) -> pd.Series:
+    """Return by base the share of found counterfactuals that all references accept; every factual weighs the same."""
+    by_factual = holds.assign(all=holds.share == 1).groupby(["base", "factual"])["all"].mean()
+    return by_factual.groupby("base").mean()
 
 
 def accepted_by(holds: pd.DataFrame) -> pd.DataFrame:

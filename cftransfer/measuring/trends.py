@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from cftransfer.measuring.over_splits import spread_of
 from cftransfer.measuring.statistics import (
     DRAWS,
     NONE,
@@ -16,9 +17,7 @@ from cftransfer.measuring.statistics import (
     Spread,
     Variances,
     change_interval,
-    spread,
     student,
-    two_way_interval,
 )
 
 Sharing = Literal["none", "bases", "models"]  # what the jobs of a trend have in common: nothing, bases, or all models
@@ -44,6 +43,8 @@ class Trend:
 def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharing = "none") -> Trend | None:
     """knob: (K,), rates: K matrices (I, J), none all NaN → a least-squares line; None with fewer than two knobs.
 
+    Jobs of several splits have (S, I, J), and intervals over splits and models.
+
     With equal matrices of at least two pairs and without gaps, every pair (i, j) has a slope of its own over the K
     jobs; the line's slope is their mean, and its interval theirs over bases and references. Bases that differ from job
     to job therefore count as such, and bases that stay the same cancel. Otherwise the line goes through one rate per
@@ -56,7 +57,7 @@ def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharin
     means = np.array([np.nanmean(matrix) for matrix in rates])
     paired = _paired(rates, sharing)
     if paired is not None:
-        known = spread(_slopes(x, paired))
+        known = spread_of(_slopes(x, paired))
         method = f"slopes of pairs, over {known.method}"
     elif sharing == "models":
         known = Spread(float(_slopes(x, means)), *NONE[:2], 1, "")
@@ -92,7 +93,8 @@ def band(
     x, means = np.asarray(knob, dtype=float), np.array([np.nanmean(matrix) for matrix in rates])
     weights, paired = _slope_weights(x), _paired(rates, sharing)
     if paired is not None:
-        return [two_way_interval(np.tensordot(1 / len(x) + (a - x.mean()) * weights, paired, axes=1)) for a in at]
+        places = [np.tensordot(1 / len(x) + (a - x.mean()) * weights, paired, axes=1) for a in at]
+        return [student(spread_of(values)) for values in places]
     line = _line_through(x, means)
     middle, freedom = means.mean(), len(x) - 2
     if freedom < 1 or sharing == "models":
@@ -114,7 +116,12 @@ def band(
 
 
 def reference_means(rates: np.ndarray) -> np.ndarray:
-    """(I, J) → (J,) the mean rate per reference; (I, 1) → (I,) where each base has a reference of its own."""
+    """(I, J) → (J,) the mean rate per reference; (I, 1) → (I,) where each base has a reference of its own.
+
+    Of several splits, (S, I, J), the mean over them.
+    """
+    if rates.ndim == 3:
+        return np.nanmean(rates, axis=0)[:, 0] if rates.shape[2] == 1 else np.nanmean(rates, axis=(0, 1))
     return rates[:, 0] if rates.shape[1] == 1 else np.nanmean(rates, axis=0)
 
 
@@ -145,15 +152,17 @@ def _slopes(x: np.ndarray, values: np.ndarray) -> np.ndarray:
 def _paired(rates: Sequence[np.ndarray], sharing: Sharing) -> np.ndarray | None:
     """Return (K, I, J) if every pair of models has a rate in every job, and there are several; else None.
 
+    Of several splits, (K, S, I, J).
+
     A base that found nothing in one job is left out of all of them, if it is the same base in all.
     """
     if len({matrix.shape for matrix in rates}) > 1:
         return None
     stacked = np.stack(rates)
-    gaps = np.isnan(stacked).any(axis=(0, 2))
+    gaps = np.isnan(stacked).any(axis=(*range(stacked.ndim - 2), stacked.ndim - 1))
     if sharing == "none" and gaps.any():
         return None
-    return stacked[:, ~gaps] if stacked[0, ~gaps].size > 1 else None
+    return stacked[..., ~gaps, :] if stacked[0][..., ~gaps, :].size > 1 else None
 
 
 def _explained(x: np.ndarray, references: Sequence[np.ndarray]) -> float:
@@ -216,12 +225,12 @@ def _bend(x: np.ndarray, paired: np.ndarray | None) -> float:
     line = np.column_stack([np.ones(len(x)), x])
     weights = x**2 - line @ np.linalg.lstsq(line, x**2, rcond=None)[0]
     bends = np.tensordot(weights / np.abs(weights).sum(), paired - paired.mean(0), axes=1)
-    return two_way_interval(np.where(np.abs(bends) < ROUNDING, 0.0, bends)).p
+    return student(spread_of(np.where(np.abs(bends) < ROUNDING, 0.0, bends))).p
 
 
 def _times(known: Spread, factor: float) -> Spread:
     """Return the spread of `factor` times what is known."""
     parts = known.variances
     if parts is not None:
-        parts = Variances(*(factor**2 * part for part in (parts.base, parts.reference, parts.error)))
-    return Spread(factor * known.mean, factor * known.error, known.freedom, known.models, known.method, parts)
+        parts = Variances(*(factor**2 * part for part in (parts.base, parts.reference, parts.error, parts.split)))
+    return replace(known, mean=factor * known.mean, error=factor * known.error, variances=parts)

@@ -66,7 +66,7 @@ def _needed(change: Spread, margin: float, level: float, tests: float) -> Models
     Half of the interval is then as wide as leaves `POWER` to the test, by normal quantiles. tests: by how many the p of
     no change is multiplied.
     """
-    if change.variances is None:
+    if change.variances is None or change.splits > 1:  # what varies by split, more models do not tell
         return None
     if change.error < ROUNDING:
         return models_for_bound((1 - _share_that_decides(abs(change.mean), margin)) / 2, level)

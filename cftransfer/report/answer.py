@@ -130,5 +130,6 @@ def _beside(job: Job) -> str:
     """Return further sentences on a single job: failed searches, and references of other seeds."""
     found: Any = job.metrics["found"]
     said = f" {percent(found)} of the searches found a counterfactual." if found < 1 else ""
-    against = {"undecided": "not shown to differ"}.get(word := against_seed(job), word)
+    (word,) = against_seed([job])
+    against = {"undecided": "not shown to differ"}.get(word, word)
     return said if against == "—" else f"{said} Against references that differ in their seed alone: {against}."

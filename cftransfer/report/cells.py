@@ -53,6 +53,7 @@ PAGE = {
     "5 nearest: of the class": ("knn_share", ""),
     "LOF": ("lof", ""),
     "pairs": ("pairs", ""),
+    "splits": ("splits", ""),
 }
 WHOLE_ZERO = re.compile(r"^([+-]?)0\.")  # .431, and not 10.431
 

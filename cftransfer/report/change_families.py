@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import special
 
 from cftransfer.columns import matrix
@@ -56,8 +57,16 @@ def families(jobs: Jobs) -> list[Family]:
         if EXTRA_EPOCHS in pairs:
             pairs = pairs[pairs[EXTRA_EPOCHS] == pairs[EXTRA_EPOCHS].max()]
         if "disagreement" in pairs and pairs.rate.notna().any():
-            found.append(Family(experiment_of(job), job, matrix(pairs), matrix(pairs, "disagreement")))
+            found.append(Family(experiment_of(job), job, _by_model(pairs), _by_model(pairs, "disagreement")))
     return sorted(found, key=lambda family: family.rate)
+
+
+def _by_model(pairs: pd.DataFrame, column: str = "rate") -> np.ndarray:
+    """Return `columns.matrix`; of several splits, (splits, 1), the mean of each."""
+    values = matrix(pairs, column)
+    if values.ndim == 2:
+        return values
+    return np.array([np.nan if np.isnan(one).all() else np.nanmean(one) for one in values])[:, None]
 
 
 def between(job: Job, name: str) -> str:

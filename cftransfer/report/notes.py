@@ -30,10 +30,26 @@ def notes(jobs: Jobs) -> list[str]:
     if many := sum(job.metrics["pairs"] == 1 for job in jobs.jobs):
         where = "" if many == len(jobs.jobs) else f"{many} of {len(jobs.jobs)} jobs: "
         found.append(f"{where}one pair of models; the interval is over its counterfactuals, not over models")
+    found += [_on_splits(name, job, several=len(jobs.jobs) > 1) for name, job in _of_splits(jobs.jobs)]
     if many := sum("n_proposals" in job.metrics for job in jobs.jobs):
         where = "" if many == len(jobs.jobs) else f"in {many} of {len(jobs.jobs)} jobs "
         found.append(f"{where}factuals have several counterfactuals; every factual weighs the same in all numbers")
     return found
+
+
+def _of_splits(some: Sequence[Job]) -> list[tuple[str, Job]]:
+    """Return the jobs of several splits, each with its name."""
+    named = zip(names(some), some, strict=True)
+    return [(name, job) for name, job in named if job.metrics.get("splits") is not None]
+
+
+def _on_splits(name: str, job: Job, *, several: bool) -> str:
+    """Return the number of a job's splits in words, and how far each factor moves the rate of one pair."""
+    varied = {part: job.metrics.get(f"rate_variance_{part}") for part in ("split", "base", "reference", "pair")}
+    sizes = ", ".join(f"{part} {max(size, 0.0) ** 0.5:.3f}" for part, size in varied.items() if size is not None)
+    said = f"{job.metrics['splits']} splits of the rows, each with its own models"
+    moved = f"; standard deviation of a pair's rate by {sizes}" if sizes else ""
+    return f"{f'job {name}: ' if several else ''}{said}{moved}"
 
 
 def data_notes(some: Sequence[Job]) -> list[str]:

@@ -27,7 +27,7 @@ from cftransfer.report.matrix import matrix
 from cftransfer.report.notes import data_notes, lacking, model_notes, names, notes
 from cftransfer.report.panels import Panel
 from cftransfer.report.place import REPORT
-from cftransfer.report.plans import HEADS, plans
+from cftransfer.report.plans import heads, plans
 from cftransfer.report.svg import inline, svg
 from cftransfer.report.swept import differences
 from cftransfer.report.trends_table import numbers, of_what
@@ -57,7 +57,7 @@ def write(jobs: Jobs, lines: Sequence[Line], pictured: Mapping[str, Mapping[str,
         sections=[_section(panel, jobs, lines, called) for panel in jobs.panels],
         figures={name: inline(one["svg"]) for name, one in pictured.items() if name not in OWN},
         severities=severities(jobs),
-        plans=_table("", ["job"], [*HEADS, "for ±.03", "in about"], plans(every, jobs.jobs)),
+        plans=_table("", ["job"], [*heads(jobs.jobs), "for ±.03", "in about"], plans(every, jobs.jobs)),
         curves=[(called[id(job)], _curve(job)) for job in jobs.jobs if job.result.curve],
         intervals=sorted({result.metrics["interval"] for result in results} - {""}),
         trends=[(of_what(line, jobs), sentence(line)) for line in lines],

@@ -15,7 +15,10 @@ from cftransfer.measuring.statistics import share_interval
 
 @dataclass(frozen=True)
 class Point:
-    """One place on the x-axis: the rates of its pairs (bases, references), their interval, and the mean controls."""
+    """One place on the x-axis: the rates of its pairs (bases, references), their interval, and the mean controls.
+
+    Of several splits, rates are (splits, bases, references).
+    """
 
     x: float
     rates: np.ndarray

@@ -6,7 +6,8 @@ import numpy as np
 
 from cftransfer.columns import matrix
 from cftransfer.jobs.read import Job
-from cftransfer.measuring.statistics import LEVEL, Spread, change_interval, spread
+from cftransfer.measuring.over_splits import spread_of
+from cftransfer.measuring.statistics import LEVEL, Spread, change_interval
 from cftransfer.measuring.trends import holm
 from cftransfer.measuring.verdicts import Direction, Verdict, verdict
 from cftransfer.report.collect import Line
@@ -68,7 +69,7 @@ def _minus_seed(job: Job) -> Spread | None:
     if "rate_seed" not in job.pairs:
         return None
     apart = matrix(job.pairs) - matrix(job.pairs, "rate_seed")
-    return spread(apart[~np.isnan(apart).any(axis=1)])
+    return spread_of(apart)
 
 
 def size(of: Verdict) -> str:
@@ -84,7 +85,8 @@ def decides(of: Verdict) -> str:
     if of.direction != "undecided":
         return ""
     if of.needed is None:
-        return "; more models would decide" if not np.isnan(of.change.low) else ""
+        more = "splits" if of.change.method.startswith("splits") else "models"
+        return f"; more {more} would decide" if not np.isnan(of.change.low) else ""
     bases, references = of.needed
     return f"; about {bases} bases × {references} references would decide"
 

@@ -23,7 +23,7 @@ MISTAKES = [
     ("counterfactual.constraints=boxes", "counterfactual.constraints=boxes: takes one of none, box, possible, action"),
     ("wandb.mode=on", "wandb.mode=on: takes one of online, offline, disabled"),
     ("replicates.bases=1001", "replicates.bases=1001: takes a whole number from 1 to 1000"),
-    ("replicates=3", "replicates=3: takes the keys bases, references"),
+    ("replicates=3", "replicates=3: takes the keys bases, references, splits"),
     ("execution=3", "execution=3: takes the keys sigma, draws"),
     ("execution.draws=0", "execution.draws=0: takes a whole number from 1 to 1000"),
     ("plausibility=yes_please", "plausibility=yes_please: takes one of true, false"),

@@ -1,0 +1,93 @@
+"""Intervals over splits of the rows as well as over models. docs/statistics.md says why, with simulated coverage.
+
+Within a split, bases and references cross as in `statistics`; no model of one split meets a model of another. Models of
+different splits share their seeds, though, and a seed may raise or lower its models' rates on every split.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import special
+
+from cftransfer.measuring.statistics import DRAWS, LEVEL, NONE, Interval, Spread, Variances, spread, with_values
+
+
+def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
+    """values: matrices (I, J), one per split, NaN rows for bases that have none → how well they fix the mean.
+
+    The mean is that of the splits' means. It errs by its splits and by its models, and the half-width of the interval
+    at `LEVEL` is the larger of two. Student's over the splits' means, with S − 1 degrees of freedom, holds whatever
+    splits vary by if models of different splits are independent. The other is √(h² + t²·v): h is the half-width of the
+    two-way interval of the matrix of means over splits, where a seed's effect on all splits counts; v is the part of
+    the splits alone in the variance of the mean, at least 0; t has S − 1 degrees of freedom. `freedom` is the number
+    with which Student's t gives that half-width.
+
+    Models vary by bases that have values on every split. A split without values is left out. With one pair of models a
+    split, splits alone vary. NaN for fewer than two splits with values.
+    """
+    stacked = np.stack([np.asarray(one, dtype=float) for one in values])
+    stacked = stacked[~np.isnan(stacked).all(axis=(1, 2))]
+    means, S = np.nanmean(stacked, axis=(1, 2)) if len(stacked) else np.empty(0), len(stacked)
+    if S < 2:
+        return Spread(float(means.mean()) if S else float("nan"), float("nan"), float("nan"), S, "")
+    mean, between = float(means.mean()), float(means.var(ddof=1)) / S
+    whole = stacked[:, ~np.isnan(stacked).any(axis=(0, 2))]
+    if whole[0].size < 2:
+        return Spread(mean, float(np.sqrt(between)), S - 1, S, "splits", Variances(0.0, 0.0, 0.0, split=S * between), S)
+    models = spread(whole.mean(0))
+    within, crossed = _variances(whole, S), _variances(whole - whole.mean(0), S - 1)
+    split = max(between - _of_mean(crossed, whole[0].shape) / S, 0.0)
+    t, t_models = (special.stdtrit(freedom, (1 + LEVEL) / 2) for freedom in (S - 1, models.freedom))
+    variance = max(between, models.error**2 + split)
+    half = np.sqrt(max(t**2 * between, (t_models * models.error) ** 2 + t**2 * split))
+    freedom = special.stdtridf((1 + LEVEL) / 2, half / np.sqrt(variance)) if variance > 0 else S - 1
+    parts = Variances(within.base, within.reference, within.error, split=S * split)
+    over = f"splits and {models.method}"
+    return Spread(mean, float(np.sqrt(variance)), float(freedom), min(S, models.models), over, parts, S)
+
+
+def spread_of(values: np.ndarray) -> Spread:
+    """values: (I, J) of one split, or (S, I, J) of several → how well they fix the mean; NaN rows are left out."""
+    return spread_over_splits([*values]) if values.ndim == 3 else spread(with_values(values))
+
+
+def _variances(whole: np.ndarray, splits: int) -> Variances:
+    """(S, I, J) → what a cell owes to its base, its reference and the two together, in the mean over so many splits.
+
+    With one base or one reference, all is owed to the models that vary.
+    """
+    (I, J), middle = whole.shape[1:], whole.mean(axis=(1, 2), keepdims=True)
+    rows, columns = whole.mean(2, keepdims=True) - middle, whole.mean(1, keepdims=True) - middle
+    ms_base, ms_reference = (
+        scale * float((part**2).sum()) / (splits * max(many - 1, 1))
+        for part, scale, many in ((rows, J, I), (columns, I, J))
+    )
+    if min(I, J) < 2:
+        return Variances(base=ms_base, reference=ms_reference, error=0.0)
+    ms_error = float(((whole - middle - rows - columns) ** 2).sum()) / (splits * (I - 1) * (J - 1))
+    return Variances(max(ms_base - ms_error, 0.0) / J, max(ms_reference - ms_error, 0.0) / I, ms_error)
+
+
+def _of_mean(parts: Variances, shape: tuple[int, ...]) -> float:
+    """Return the variance of the mean over a matrix of I × J cells of such parts."""
+    I, J = shape
+    return parts.base / I + parts.reference / J + parts.error / (I * J)
+
+
+def bootstrap_over_splits(values: Sequence[np.ndarray]) -> Interval:
+    """values: as in `spread_over_splits` → the percentile interval of the mean, as `bootstrap_interval` for one split.
+
+    Splits, bases and references are drawn with replacement, each on their own; a base or reference that is drawn is
+    drawn on every split. Bases without values on some split are left out.
+    """
+    stacked = np.stack(values)
+    stacked = stacked[~np.isnan(stacked).all(axis=(1, 2))]
+    whole = stacked[:, ~np.isnan(stacked).any(axis=(0, 2))] if len(stacked) else stacked
+    if len(whole) < 2 or not whole.size:
+        return Interval(float("nan"), *NONE, "")
+    rng = np.random.default_rng(0)  # the same matrices have the same interval
+    splits, bases, references = (rng.multinomial(n, [1 / n] * n, DRAWS) / n for n in whole.shape)
+    parts = zip(splits.T, whole, strict=True)
+    means = sum(share * np.einsum("di,ij,dj->d", bases, one, references) for share, one in parts)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(whole.mean()), float(low), float(high), float("nan"), "three-way bootstrap")
