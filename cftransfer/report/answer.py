@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,9 @@ def percent(share: float) -> str:
 
 def _rates(panel: Panel) -> list[Rate]:
     """Return the rate of each job that has one; jobs that differ in their seeds alone are one."""
-    named = panel.pooled().items() or [(panel.called(job), panel.points(job)[-1]) for job in panel.jobs]
-    return [_rate(name, point) for name, point in named if point.rated]
+    _, rows = panel.rows()
+    alone = replace(panel, replicates=()) if len(rows) < len(panel.jobs) else panel
+    return [_rate(alone.called(point.job), point) for _, point in rows if point.rated]
 
 
 def _rate(name: str, point: Point) -> Rate:

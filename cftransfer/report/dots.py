@@ -26,23 +26,24 @@ LONGEST = 60  # letters of a name
 
 def dots(axes: Axes, panel: Panel) -> None:
     """Draw the jobs of a panel without a knob from the top down: rate with 95 % interval, references, controls."""
-    points = [point for job in panel.jobs for point in panel.points(job)]
-    for row, point in enumerate(points):
+    keys, named = panel.rows()
+    for row, (name, point) in enumerate(named):
         _controls(axes, point, row)
         if point.rated:
             _rate(axes, point, row, label="transferability rate" if row == 0 else None)
-            says(axes, float(np.nanmean(point.rates)), row, f"{panel.called(point.job)}: {rate_of(point)}")
+            says(axes, float(np.nanmean(point.rates)), row, f"{name}: {rate_of(point)}")
         else:
             axes.text(0.5, row, "no counterfactuals found", ha="center", va="center", fontsize="small", color=GREY)
-    for name, (label, mark) in CONTROLS.items():
-        if any(name in point.controls for point in points):
+    for control, (label, mark) in CONTROLS.items():
+        if any(control in point.controls for _, point in named):
             axes.plot([], [], mark, color=GREY, markersize=5, label=label)
-    _frame(axes, panel)
+    _frame(axes, keys, [name for name, _ in named])
 
 
-def rows(panel: Panel) -> float:
+def height(panel: Panel) -> float:
     """Return how many inches high the rows of a panel are together."""
-    return 1.3 + 0.28 * min(len(panel.jobs), NAMED) + 0.04 * max(0, len(panel.jobs) - NAMED)
+    many = len(panel.rows()[1])
+    return 1.3 + 0.28 * min(many, NAMED) + 0.04 * max(0, many - NAMED)
 
 
 def _rate(axes: Axes, point: Point, row: int, *, label: str | None) -> None:
@@ -60,11 +61,11 @@ def _controls(axes: Axes, point: Point, row: int) -> None:
             axes.plot([point.controls[name]], [row], mark, color=GREY, markersize=5, alpha=0.9)
 
 
-def _frame(axes: Axes, panel: Panel) -> None:
-    named = range(0, len(panel.jobs), every(len(panel.jobs)))
-    axes.set_yticks(named, [shortened(panel.values(panel.jobs[row])) for row in named])
-    axes.set_ylim(len(panel.jobs) - 0.4, -0.6)
-    axes.set_ylabel(panel.keys)
+def _frame(axes: Axes, keys: str, names: Sequence[str]) -> None:
+    named = range(0, len(names), every(len(names)))
+    axes.set_yticks(named, [shortened(names[row]) for row in named])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_ylabel(keys)
     axes.set_xlabel("transferability rate")
     axes.set_xlim(-0.02, 1.02)
     bare(axes, grid="x")

@@ -84,7 +84,7 @@ def trend(
     """
     columns = min(len(jobs.panels), 2) if width is None else 1
     rows = -(-len(jobs.panels) // columns)
-    heights = [4.4 if panel.knob else dots.rows(panel) for panel in jobs.panels]
+    heights = [4.4 if panel.knob else dots.height(panel) for panel in jobs.panels]
     tall = [max(heights[row * columns : (row + 1) * columns]) for row in range(rows)]
     size = (width or (7.2 if columns == 1 else 11.0), sum(tall) + 0.2)
     figure = Figure(figsize=size, layout="constrained")

@@ -1,7 +1,7 @@
 """The jobs of one experiment as points: where each stands, what it is called, and which are one job done again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,14 @@ class Panel:
             for point in self.points(job)[-1:]:
                 together.setdefault(f"{at} {self.label(job)}".strip(), []).append(point)
         return {where: _as_one(points, self.replicates) for where, points in together.items() if len(points) > 1}
+
+    def rows(self) -> tuple[str, list[tuple[str, Point]]]:
+        """Return the points that have a row each, by their names, and what these are values of: replicates are one."""
+        places = {(self.label(job), str(job.settings.get(str(self.knob)))) for job in self.jobs}
+        if len(pooled := self.pooled()) < len(places):  # some job has no replicate
+            return self.keys, [(self.values(job), point) for job in self.jobs for point in self.points(job)[-1:]]
+        alone = replace(self, replicates=())
+        return alone.keys, [(alone.values(point.job), point) for point in pooled.values()]
 
     def _pooled(self, points: Sequence[Point]) -> list[Point]:
         """Return one point for the replicates of each place, in the order of their seeds."""

@@ -651,7 +651,7 @@ def test_jobs_of_a_sweep_that_never_began_are_counted(tmp_path, capsys):
     first, *printed = capsys.readouterr().out.splitlines()
     assert first == said
     assert f"{said}; the same command again makes the missing ones" in printed
-    assert page.index(said) < page.index("What was asked")
+    assert page.index(said) < page.index("What was compared")
 
 
 def test_notes_on_the_models_stand_under_the_table_and_on_the_page(tmp_path, capsys):

@@ -9,8 +9,10 @@ import pytest
 from test_collect import fail_job, write_job
 
 from cftransfer.report import report
+from cftransfer.report.answer import answer
 from cftransfer.report.cells import PAGE
 from cftransfer.report.collect import jobs
+from cftransfer.report.figures import trend
 from cftransfer.report.glossary import definition
 from cftransfer.report.tables import KEYS, TOPICS, WIDEST, first, rest
 
@@ -124,12 +126,21 @@ def test_the_page_needs_no_network_and_few_scripts():
     assert "@media print" in style
 
 
+def test_replicates_are_one_row_and_one_answer(tmp_path):
+    for job, (name, seed) in enumerate([("a", 0), ("a", 1), ("b", 0), ("b", 1)]):
+        rates = [[0.5 + 0.1 * seed, 0.5 + 0.1 * seed]] * 2
+        write_job(tmp_path / str(job), rates=rates, choices={"dataset": name}, overrides=[f"dataset={name}"], seed=seed)
+    (panel,) = jobs([tmp_path]).panels
+    (axes,) = trend(jobs([tmp_path]), []).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert [float(bars.lines[0].get_xdata()[0]) for bars in axes.containers] == pytest.approx([0.55, 0.55])
+    assert answer(panel, []).startswith("55 % of the counterfactuals held in each job")
+
+
 def test_words_have_a_row_each_with_their_names_on_the_left(tmp_path):
     for name in ("minimal", "sns"):
         choices = {"counterfactual": name}
         write_job(tmp_path / name, rates=[[0.5, 0.6]], choices=choices, overrides=[f"counterfactual={name}"])
-    from cftransfer.report.figures import trend
-
     (axes,) = trend(jobs([tmp_path]), []).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["minimal", "sns"]
     assert axes.get_ylabel() == "counterfactual"
