@@ -25,9 +25,11 @@ def changes(jobs: Jobs) -> Figure | None:
     kinds = list(dict.fromkeys(name for name, _ in known))
     if len(kinds) < KINDS:
         return None
+    every = pd.concat([rated(job) for _, job in known], ignore_index=True)
+    if every.empty:  # no job found anything
+        return None
     figure = Figure(figsize=(9.2, 5.2), layout="constrained")
     axes = figure.subplots()
-    every = pd.concat([rated(job) for _, job in known], ignore_index=True)
     for index, kind in enumerate(kinds):
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
         for place, job in enumerate(job for name, job in known if name == kind):
