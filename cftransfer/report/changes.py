@@ -20,7 +20,7 @@ KINDS = 2  # experiments from which on the figure is drawn
 
 
 def changes(jobs: Jobs) -> Figure | None:
-    """Return pairs (faint) and means of jobs by experiment, and a fitted curve; None with less than two experiments."""
+    """Return pairs (faint) and means of jobs by experiment, and a fitted curve; None without two of them, or a rate."""
     known = [(experiment_of(job), job) for job in jobs.jobs if "disagreement" in job.metrics]
     kinds = list(dict.fromkeys(name for name, _ in known))
     if len(kinds) < KINDS:

@@ -18,8 +18,8 @@ import notebook_page
 
 ROOT = Path(__file__).parents[2]
 PAPER = (
-    "*The paper* is F. Hüttemann, *Transferability of counterfactual examples across different models*, project report,\n"
-    "Ruhr-Universität Bochum (Responsible AI, B. Zafar); [its experiments and hypotheses](paper.md)."
+    "*The paper* is F. Hüttemann, *Transferability of counterfactual examples across different models*, project\n"
+    "report, Ruhr-Universität Bochum (Responsible AI, B. Zafar); [its experiments and hypotheses](paper.md)."
 )
 LINK = re.compile(r"(\]\()(?!\w+:|#)([^)\s#]+)((?:#[^)\s]*)?\))")
 
