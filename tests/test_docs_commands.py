@@ -42,7 +42,8 @@ def commands() -> list[str]:
 
 HERE = [line for line in commands() if not line.startswith(tuple(ELSEWHERE))]
 SLURM = [line for line in HERE if "hydra/launcher=slurm" in line]
-FEW = ["dataset=moons", "dataset.rows=100", "samples=10", "training.lr=0.01"]
+FEW = ["dataset=moons", "dataset.rows=100", "samples=10", "training.epochs=30", "training.lr=0.01"]
+NO_SEARCH = ["training.epochs=1", "replicates.bases=2", "replicates.references=2", "samples=50"]  # has no cap for debug
 SMALL = {  # what makes an option small; debug=fast does the rest. A long sweep has two of its values
     "sweep=methods": [*FEW, 'hydra.sweeper.params.counterfactual="minimal,sns_03"'],
     "sweep=techniques": [*FEW, 'hydra.sweeper.params.model="mlp,knn"'],
@@ -90,7 +91,7 @@ def typed(line: str, folder) -> list[str]:
     words = shlex.split(line)[1:]
     if words[0] == "transfer.py":
         words += [word for name, small in SMALL.items() if name in words for word in small]
-        words += [] if "debug=fast" in words else ["debug=fast"]
+        words += NO_SEARCH if "counterfactual=imported" in words else [] if "debug=fast" in words else ["debug=fast"]
     return words
 
 

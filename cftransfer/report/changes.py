@@ -20,14 +20,16 @@ KINDS = 2  # experiments from which on the figure is drawn
 
 
 def changes(jobs: Jobs) -> Figure | None:
-    """Return pairs (faint) and means of jobs by experiment, and a fitted curve; None with less than two experiments."""
+    """Return pairs (faint) and means of jobs by experiment, and a fitted curve; None without two of them, or a rate."""
     known = [(experiment_of(job), job) for job in jobs.jobs if "disagreement" in job.metrics]
     kinds = list(dict.fromkeys(name for name, _ in known))
     if len(kinds) < KINDS:
         return None
+    every = pd.concat([rated(job) for _, job in known], ignore_index=True)
+    if every.empty:  # no job found anything
+        return None
     figure = Figure(figsize=(9.2, 5.2), layout="constrained")
     axes = figure.subplots()
-    every = pd.concat([rated(job) for _, job in known], ignore_index=True)
     for index, kind in enumerate(kinds):
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
         for place, job in enumerate(job for name, job in known if name == kind):

@@ -63,7 +63,7 @@ def page(name: str) -> str:
             f"**Source:** {source}.\n",
             f"**Use it:** `python transfer.py counterfactual={name}`, or `{call}` in Python.\n",
             f"## How it searches\n\n::: cftransfer.counterfactuals.{name}.{name}\n    options:\n"
-            "      show_root_heading: false\n",
+            "      show_root_heading: false\n      show_root_toc_entry: false\n",
             f"## Settings\n\nKeys of `counterfactual.…`, and keywords of `cft.search`:\n\n{settings}",
             f"Other strengths have names of their own:\n\n{others}" if others else "",
             _costs(name),
