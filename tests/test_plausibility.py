@@ -128,6 +128,14 @@ def test_what_was_not_found_has_no_number_and_moves_no_other():
         assert [some[name][0], some[name][2]] == [every[name][0], every[name][2]]
 
 
+def test_a_base_that_found_nothing_of_a_target_beside_one_that_did():
+    x, y = clusters()
+    background = Background(torch.as_tensor(x), torch.as_tensor(y))
+    nothing, something = plausible([at([[0.8, 0.8]], found=[False]), at([[0.8, 0.8]])], background)
+    assert all(torch.isnan(nothing[name]).all() for name in COLUMNS)
+    assert [something[name].tolist() for name in COLUMNS] == [*of([[0.8, 0.8]], x, y).values()]
+
+
 def test_labels_in_the_bases_own_words():
     x, y = clusters()
     base = cft.Model(lambda x: x[:, 0] - 0.5, classes=["no", "yes"])

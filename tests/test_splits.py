@@ -205,11 +205,12 @@ def test_the_interval_covers_the_truth(splits, sizes):
 
 
 def test_a_trend_over_jobs_of_several_splits_has_an_interval_over_splits():
-    rates = drawn(np.random.default_rng(4), (4, 3, 5), split=0.1, base=0.05, error=0.001)
-    steps = [rates + 0.1 * at for at in range(3)]
+    rng = np.random.default_rng(4)
+    rates = drawn(rng, (4, 3, 5), split=0.1, base=0.05, error=0.001)
+    steps = [rates + 0.1 * at + rng.normal(0, 0.001, rates.shape) for at in range(3)]
     line = trend([0, 1, 2], steps, sharing="models")
-    assert line.slope == pytest.approx(0.1)
-    assert line.low == pytest.approx(0.1)  # what a split or a model adds everywhere cancels
+    assert line.slope == pytest.approx(0.1, abs=0.001)
+    assert line.low == pytest.approx(0.1, abs=0.002)  # effects of a split or a model at every step cancel
     steps[2][1] += 0.3  # one split that bends
     known = spread_of((steps[2] - steps[0]) / 2)
     over = trend([0, 1, 2], steps, sharing="models")

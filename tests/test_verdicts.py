@@ -102,6 +102,21 @@ def test_a_single_pair_decides_nothing_and_no_number_of_models_is_named():
     assert (alone.direction, alone.needed) == ("undecided", None)
 
 
+def test_an_undecided_trend_of_nested_models_names_bases():
+    """Each base has its own reference; so many bases as are named have an interval that decides, and no fewer."""
+    values = np.random.default_rng(0).normal(size=(8, 1))
+    mean, sd = 0.03, 0.1
+    found = verdict(spread(mean + sd * (values - values.mean()) / values.std(ddof=1)))
+    assert found.direction == "undecided"
+    bases, references = found.needed
+    assert references == 1
+    z, power = stats.norm.ppf([0.975, 0.8])
+    widest = max(mean * z / (z + power), z * (0.05 - mean) / (stats.norm.ppf(0.95) + power))
+    half = [stats.t.ppf(0.975, many - 1) * sd / np.sqrt(many) for many in (bases, bases - 1)]
+    assert half[0] <= widest * 1.2
+    assert half[1] > widest * 0.8
+
+
 def test_the_expected_width_is_that_of_the_mean_squares():
     # J σ_b² + σ_e² = .0254, I σ_r² + σ_e² = .0129; their sum less σ_e² over 50 pairs, at Satterthwaite's freedom.
     bases, references, error, total = 0.0254, 0.0129, 0.0004, 0.0379

@@ -83,6 +83,17 @@ def models_needed(
     return best
 
 
+def bases_needed(variance: float, *, half_width: float, level: float = LEVEL) -> Models | None:
+    """Return the fewest bases, each with its own reference, whose interval is at most so wide; None beyond `MOST`.
+
+    variance: of the rate, or of its change, over such pairs. half_width: above 0, in units of the rate.
+    """
+    for bases in range(2, MOST + 1):
+        if special.stdtrit(bases - 1, (1 + level) / 2) * np.sqrt(variance / bases) <= half_width:
+            return Models(bases, 1)
+    return None
+
+
 def bound_half_width(models: Models, level: float = LEVEL) -> float:
     """Return half the width of the bound that `statistics.share_interval` gives where all pairs have the same rate."""
     return (1 - share_alike(min(models), level)) / 2

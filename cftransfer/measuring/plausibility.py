@@ -76,6 +76,8 @@ def _columns(
     columns = {name: torch.full((len(search),), torch.nan, dtype=torch.double) for name in names}
     for target, factor in factors.items():
         every = (search.found & (search.target == target)).nonzero().flatten()
+        if not len(every):  # another base found some of this target; scikit-learn takes no empty array
+            continue
         for some in every.split(max(1, BLOCK // max(1, len(rows)))):
             points, own = search.counterfactual[some].flatten(1).double(), labels == target
             # Not by way of products, which may round equal rows apart where there are many columns.

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from cftransfer.measuring.models_needed import Models, models_for_bound, models_needed
+from cftransfer.measuring.models_needed import Models, bases_needed, models_for_bound, models_needed
 from cftransfer.measuring.statistics import LEVEL, ROUNDING, SIZE, Interval, Spread, change_interval, fewer_alike, tail
 
 MARGIN = 0.05  # of a rate: a smaller change matters to nobody who acts on an explanation
@@ -19,7 +19,7 @@ class Verdict:
 
     flat: smaller than `margin` either way (two one-sided tests at 1 − level; Schuirmann 1987), also where it differs
     from 0. falls, rises: it differs from 0 by the adjusted p. undecided: neither; `needed` are the bases and references
-    that would decide, None where the design does not say.
+    that would decide, with one reference if each base has its own; None where the design does not say.
     """
 
     direction: Direction
@@ -66,7 +66,8 @@ def _needed(change: Spread, margin: float, level: float, tests: float) -> Models
     Half of the interval is then as wide as leaves `POWER` to the test, by normal quantiles. tests: by how many the p of
     no change is multiplied.
     """
-    if change.variances is None or change.splits > 1:  # what varies by split, more models do not tell
+    nested = change.variances is None and change.method == "bases"
+    if (change.variances is None and not nested) or change.splits > 1:  # more models do not fix the part of splits
         return None
     if change.error < ROUNDING:
         return models_for_bound((1 - _share_that_decides(abs(change.mean), margin)) / 2, level)
@@ -76,7 +77,10 @@ def _needed(change: Spread, margin: float, level: float, tests: float) -> Models
     adjusted = float(special.ndtri(1 - (1 - level) / (2 * tests)))
     from_zero = abs(change.mean) * two_sided / (adjusted + power)
     from_margin = two_sided * _error_that_tells(abs(change.mean), margin, one_sided)
-    return models_needed(change.variances, half_width=max(from_zero, from_margin), level=level)
+    half_width = max(from_zero, from_margin)
+    if change.variances is None:
+        return bases_needed(change.error**2 * change.models, half_width=half_width, level=level)
+    return models_needed(change.variances, half_width=half_width, level=level)
 
 
 def _error_that_tells(size: float, margin: float, one_sided: float) -> float:

@@ -11,7 +11,8 @@ DEFINITIONS = {
     "end-to-end": "found × rate: failed searches count against it.",
     "− seed": "The rate minus that of the same counterfactuals on references which differ from the bases in their seed "
     "alone: a new architecture is also a new seed.",
-    "than seed alone": "The verdict on − seed: lower, higher, alike, or undecided, by the interval of this job alone.",
+    "than seed alone": "The verdict on − seed: lower, higher, alike, or undecided. p is adjusted for the "
+    "jobs of the table (Holm).",
     "− random": "The rate minus the control in random directions.",
     "random": f"Control. {SHARE}, of points as far from the factual as the counterfactual, in random directions.",
     "nearest": f"Control. {SHARE}, of the nearest training rows that the base puts in the target class.",
@@ -43,6 +44,7 @@ DEFINITIONS = {
     "LOF": "Local outlier factor among the training rows that are labelled with the target class: about 1 where a "
     "counterfactual lies as densely as its neighbours, larger for outliers.",
     "pairs": "Pairs of a base and a reference.",
+    "splits": "Splits of the rows into training and test rows, each with its own models.",
     "p": "Probability of a slope as steep as this one or steeper if there were none.",
     "p (Holm)": "p, adjusted for the number of trends in this report.",
     "p (bend)": "p of a parabola beyond the line.",

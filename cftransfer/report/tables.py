@@ -10,7 +10,7 @@ KEYS = 3  # settings that have a column each; of more, one column holds all
 WIDEST = 9  # columns of a table beside the names of its rows
 FIRST = ("rate", "− seed", "than seed alone", "found", "agreement", "random")
 TOPICS = {
-    "Searching and transferring": ("found", "agreement", "rate", "conditional", "end-to-end", "pairs"),
+    "Searching and transferring": ("found", "agreement", "rate", "conditional", "end-to-end", "pairs", "splits"),
     "Controls": ("− random", "random", "nearest", "prior", "− seed", "than seed alone"),
     "By target class": ("to class",),
     "What counterfactuals look like": (

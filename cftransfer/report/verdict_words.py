@@ -88,7 +88,8 @@ def decides(of: Verdict) -> str:
         more = "splits" if of.change.method.startswith("splits") else "models"
         return f"; more {more} would decide" if not np.isnan(of.change.low) else ""
     bases, references = of.needed
-    return f"; about {bases} bases × {references} references would decide"
+    models = f"{bases} bases" if references == 1 else f"{bases} bases × {references} references"
+    return f"; about {models} would decide"
 
 
 def bend(line: Line) -> str:

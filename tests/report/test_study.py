@@ -22,7 +22,7 @@ from cftransfer.report.study_running import Outcome, combined
 PARTS = {part.name: part for part in TABULAR_PARTS}
 
 
-def swept(folder, name, slope, *, searches=("",), noise=0.01, dataset="compas"):
+def swept(folder, name, slope, *, searches=("",), noise=0.03, dataset="compas"):
     """Jobs whose rates follow a line of `slope` per layer, and vary by `noise` around it; three for each search."""
     rng = np.random.default_rng(1)
     for search in searches:
