@@ -33,7 +33,7 @@ run: setup
 	$(BIN)/python transfer.py -m model.layers=2,4,8
 
 study: setup
-	$(BIN)/python -m cftransfer.report.study
+	$(BIN)/python -m cftransfer.report.study --readme README.md
 
 study-images: setup
 	$(BIN)/python -m cftransfer.report.study --study images

@@ -161,8 +161,8 @@ CHANGES = [
 
 @pytest.fixture(scope="module")
 def every_experiment(tmp_path_factory):
-    """The README's command for all kinds of change, on small models."""
-    assert ALL in README
+    """The command of docs/guides/changes.md for all kinds of change, on small models."""
+    assert ALL in (ROOT / "docs" / "guides" / "changes.md").read_text()
     folder = tmp_path_factory.mktemp("every")
     small = [word for word in SMALL if not word.startswith("training.epochs")] + ["training.epochs=8"]
     return folder, run_command(folder, *shlex.split(ALL)[1:], *small)

@@ -1,4 +1,4 @@
-"""The commands of docs/, as a user types them, on small models; README and docs/guides/your-table.md have their own.
+"""The commands of docs/, as a user types them, on small models; test_commands.py has README's, test_your_data.py a tour.
 
 `ELSEWHERE` names what other tests run, and what no test can: other machines, accounts, other people's packages.
 """
@@ -12,7 +12,7 @@ from conftest import ROOT, run_command
 from photos import put_cifar10, put_tree
 from pums import persons, put
 from tables import cancer
-from test_readme import COMMANDS as READMES
+from test_commands import ALL, MAIN
 
 ELSEWHERE = {  # the beginning of a command → the test, or the reason
     "python benchmarks/dice.py": "make others runs it beside DiCE",
@@ -32,11 +32,8 @@ def shell(text: str) -> list[str]:
 
 def commands() -> list[str]:
     every = [line for path in PAGES for line in shell(path.read_text(encoding="utf-8"))]
-    readmes = {shlex.join(words) for words in READMES}
     return [
-        line
-        for line in dict.fromkeys(every)
-        if line.startswith(("python ", "cftransfer ")) and shlex.join(shlex.split(line)) not in readmes
+        line for line in dict.fromkeys(every) if line.startswith(("python ", "cftransfer ")) and line not in (MAIN, ALL)
     ]
 
 
@@ -50,6 +47,7 @@ SMALL = {  # what makes an option small; debug=fast does the rest. A long sweep 
     "sweep=changes": ["samples=20", "training.epochs=3", 'hydra.sweeper.params.experiment="seed,optimizer"'],
     "sweep=audit": ["samples=20", "training.epochs=30", 'hydra.sweeper.params.experiment="seed,weight_noise"'],
     "dataset=image_folder": ["samples=8", "dataset.size=32"],
+    "dataset=imagenet_orange": ["samples=8", "dataset.size=32"],
     "dataset=cifar10_airplane": ["samples=8"],
     "dataset=table": ["samples=20", "training.epochs=20"],
     "replicates.bases=20": ["replicates.bases=2", "replicates.references=3"],
@@ -66,6 +64,7 @@ def folder(tmp_path_factory):
     put(folder / "data", persons(400))
     put_cifar10(folder / "data")
     put_tree(folder / "data" / "pets", positive="cat")
+    put_tree(folder / "data" / "imagenet")
     cancer().dropna().rename(columns={"diagnosis": "approved"}).to_csv(folder / "loans.csv", index=False)
     compas = cft.dataset("compas")
     points = compas.x_test[1:51].numpy()  # each row's neighbour stands for its counterfactual

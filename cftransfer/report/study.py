@@ -31,6 +31,7 @@ TABULAR_PARTS = (
         expects="the paper expects yes",
         expected=-1,
         unit="extra epochs",
+        reference="the base itself, 20 epochs later",
     ),
     Part(
         name="seed",
@@ -43,6 +44,7 @@ TABULAR_PARTS = (
         expected=-1,
         unit="hidden layers",
         overall_at=4,
+        reference="another seed",
     ),
     Part(
         name="more_layers",
@@ -53,6 +55,7 @@ TABULAR_PARTS = (
         asks="Does it matter how many layers the reference has more than the base?",
         expects="the paper leaves it open",
         unit="extra layers",
+        reference="another seed and 8 more layers",
     ),
     Part(
         name="more_features",
@@ -64,6 +67,7 @@ TABULAR_PARTS = (
         expects="the paper expects yes",
         expected=-1,
         unit="extra features per layer",
+        reference="another seed and 192 more features per layer",
     ),
     Part(
         name="confidence",
@@ -76,6 +80,7 @@ TABULAR_PARTS = (
         expects="not in the paper; we expect yes",
         expected=1,
         unit="confidence of the base",
+        reference="another seed, search until the base is 90 % sure",
     ),
 )
 
@@ -162,22 +167,26 @@ def command() -> None:
     )  # what an earlier study left is not mixed in
     parser.add_argument("--sweeps", type=Path, default=fresh, help="where the jobs go")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="where the page goes")
+    parser.add_argument("--readme", type=Path, help="a page to put the table of findings into, between its comments")
     options = parser.parse_intermixed_args()
     study = STUDIES[options.study]
     datasets = options.datasets.split(",") if options.datasets else study.datasets
     overrides = combined([*study.overrides, *options.overrides])
     with as_command("cftransfer.report.study"):
         outcomes = outcomes_of(study, datasets, overrides, options.sweeps)
-        print(plain(f"study: {write(outcomes, options.out, name=options.study)}"))
+        print(plain(f"study: {write(outcomes, options.out, name=options.study, readme=options.readme)}"))
 
 
-def write(outcomes: Sequence[Outcome], out: Path, *, name: str) -> Path:
-    """Write the page of the study `name`, and a figure per command, into `out`; return the page."""
+def write(outcomes: Sequence[Outcome], out: Path, *, name: str, readme: Path | None = None) -> Path:
+    """Write the page of the study `name`, and a figure per command, into `out`; return the page.
+
+    readme: another page to put the table of findings into.
+    """
     path, study = out / f"{name}.md", STUDIES[name]
     if name == "changes":
         write_changes(outcomes, path, study=study)
     else:
-        write_trends(outcomes, path, study=study)
+        write_trends(outcomes, path, study=study, readme=readme)
         if name == "tabular":
             write_why(outcomes, out / "why.md")
     return path

@@ -27,6 +27,7 @@ class Part:
     expects: whose question it is, and which answer they expect.
     unit: of the swept key, in words.
     overall_at: the value of the swept key at which this part answers the study's overall question; None without one.
+    reference: the kind of reference in words, for the table of findings; without it, the table leaves the part out.
     beside: data sets that are put on one figure with those of the study, by one command for all; without any, each data
     set has a command of its own.
     dataset: the only one of this part, whatever the study's are.
@@ -42,6 +43,7 @@ class Part:
     expected: int = 0
     unit: str = ""
     overall_at: float | None = None
+    reference: str = ""
     beside: tuple[str, ...] = ()
     dataset: str = ""
 

@@ -16,6 +16,7 @@ from cftransfer.report.figures import trend
 from cftransfer.report.panels import Panel
 from cftransfer.report.series_names import constraints_of, dataset_name, dataset_of, search_meaning, search_name
 from cftransfer.report.study_answers import Series, answer, change, evidence, overall, share, verdict
+from cftransfer.report.study_found import found_table, markdown, put_found
 from cftransfer.report.study_page import put_page
 from cftransfer.report.study_running import Outcome, Part, Study
 from cftransfer.report.verdict_words import direction
@@ -26,8 +27,11 @@ TRENDS += ["p of lack of fit (Holm)", "verdict"]
 COLUMNS = {head: (PAGE[head][0], "") for head in SHOWN}
 
 
-def write_trends(outcomes: Sequence[Outcome], path: Path, *, study: Study) -> None:
-    """Write the page of a study into `path`, and a figure per command beside it."""
+def write_trends(outcomes: Sequence[Outcome], path: Path, *, study: Study, readme: Path | None = None) -> None:
+    """Write the page of a study into `path`, and a figure per command beside it.
+
+    readme: another page, which gets the table of findings.
+    """
     found = [line for outcome in outcomes for line in outcome.lines]
     adjusted = iter(holm([line.trend.p for line in found]))  # words and titles go by the page's own p
     bends = iter(holm([line.trend.p_bend for line in found]))
@@ -35,6 +39,9 @@ def write_trends(outcomes: Sequence[Outcome], path: Path, *, study: Study) -> No
     for outcome in outcomes:
         lines = [judged(line, next(adjusted)) for line in outcome.lines]
         told.append(_told(replace(outcome, lines=lines), [next(bends) for _ in lines], path.parent))
+    findings = found_table(told)
+    if readme is not None:
+        put_found(readme, markdown(*findings))
     every = [(job, outcome.dataset) for outcome in outcomes for job in outcome.jobs.jobs]
     put_page(
         path,
@@ -47,6 +54,7 @@ def write_trends(outcomes: Sequence[Outcome], path: Path, *, study: Study) -> No
         answers=_answers(study, told),
         parts=[(part, [row for row in told if row["part"] == part]) for part in study.parts],
         told=told,
+        findings=findings,
         trends=len(found),
         trend_heads=TRENDS,
         images=_about([job for job, _ in every]),

@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from photos import put_cifar10
 from test_collect import write_job
 
+from cftransfer.errors import InputError
 from cftransfer.report.collect import jobs, judged, lines
 from cftransfer.report.figures import trend
 from cftransfer.report.study import STUDIES, TABULAR_PARTS, write
@@ -280,3 +281,33 @@ def test_the_study_of_changes_from_nothing(tmp_path):
     assert "Each family has 2 × 3 pairs" in audit
     beside = audit.partition("| the audit's family |")[2]
     assert len(re.findall(r"^\| \w+ \| [a-z ]+ \| [\d.]+ \| [\d.]+ \|", beside, re.MULTILINE)) == 9
+
+
+def test_the_table_of_findings_has_the_rates_of_the_jobs_in_percent(tmp_path):
+    outcome = swept(tmp_path / "a", "seed", {"none": -0.1, "possible": 0.0}, searches=("none", "possible"))
+    other = swept(tmp_path / "b", "more_layers", -0.1, searches=("none", "possible"))
+    readme = tmp_path / "README.md"
+    readme.write_text("Before.\n<!-- found: by make study -->\nold\n<!-- end of found -->\nAfter.\n")
+    page = write([outcome, other], tmp_path / "out", name="tabular", readme=readme).read_text()
+    rows = [row for row in readme.read_text().splitlines() if row.startswith("|")]
+    assert all(row in page for row in rows)
+    assert rows[0] == "| reference | COMPAS, free search | COMPAS, possible inputs only |"
+    assert rows[3] == "| the same, random points at the same distance | 50 % | 50 % |"
+    (first, last) = (line.points for line in (outcome.lines[0], other.lines[0]))
+    at_4, at_6 = first[1], last[2]  # the seed part at 4 layers, the other at the last value
+    for row, point in ((rows[2], at_4), (rows[4], at_6)):
+        assert row.split(" | ")[1] == f"{100 * point.rates.mean():.0f} % ({100 * point.low:.0f}–{100 * point.high:.0f})"
+    assert readme.read_text().startswith("Before.\n")
+    assert readme.read_text().endswith("After.\n")
+
+
+def test_a_readme_without_a_place_for_the_table_is_refused(tmp_path):
+    (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(InputError, match=r"has no comments <!-- found: … -->"):
+        write([swept(tmp_path / "a", "seed", 0.0)], tmp_path / "out", name="tabular", readme=tmp_path / "README.md")
+
+
+def test_the_readme_has_the_table_of_the_study():
+    readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/results/tabular.md"))
+    block = re.search(r"<!-- found: .*? -->\n\n(.*?)\n<!-- end of found -->", readme, re.DOTALL)[1]
+    assert block.strip() in page
