@@ -54,7 +54,7 @@ def checked(cfg):
         ("experiment=continued_training extra_epochs=2.5", "extra_epochs=2.5: takes a whole number"),
         ("experiment=continued_training reference.training.epochs=1", "changes nothing"),
         ("experiment=continued_training reference.training.epochs=0", "reference.training.epochs=0"),
-        ("training.epochs=5 reference.seeds=base +reference.training.epochs=3", "takes no fewer than training.epochs"),
+        ("training.epochs=5 reference.seeds=base +reference.training.epochs=3", "must be at least training.epochs"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_made(override, said, tmp_path):

@@ -33,7 +33,7 @@ def earlier_metric(job: RunningJob, metric: str, *, version: str | None = None) 
         result = read_result(job.folder, name)
         reason = _foreign(job, result, metric, version)
     except (InputError, OSError) as error:
-        reason = f"not written by cftransfer ({error})"
+        reason = f"invalid ({error})"
     if reason:
         if name == RESULT:
             _set_aside(job.folder, reason)
@@ -54,7 +54,7 @@ def _foreign(job: RunningJob, result: Result, metric: str, version: str | None) 
     if result.what != what(job.config):
         return OTHER
     if metric not in result.metrics or not result.files:
-        return f"not written by cftransfer (no {metric}, or no files)"
+        return f"invalid (no {metric}, or no files)"
     for file, written in result.files.items():
         if not as_written(job.folder, file, written):
             return f"damaged ({file} is missing or has changed)"

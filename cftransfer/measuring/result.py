@@ -161,7 +161,7 @@ class Result:
     def __getitem__(self, group: str) -> "Result":
         """Return the result of one group of references."""
         if group not in self.groups:
-            raise InputError(f"group {group!r}: was not asked; choose one of: {', '.join(self.groups)}")
+            raise InputError(f"group {group!r}: was not asked; there are: {', '.join(self.groups)}")
         table, apart = (
             None if one is None else one[one.group == group].reset_index(drop=True)
             for one in (self.table, self.distances)

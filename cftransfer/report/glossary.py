@@ -34,8 +34,8 @@ DEFINITIONS = {
     "accepted by all": "Share of found counterfactuals that every reference puts in the target class. It falls "
     "as references are added.",
     "least rate": "The lowest of a base's rates, averaged over bases. It falls as references are added.",
-    "lost to noise": "Each counterfactual is carried out several times with Gaussian noise (execution.sigma): the share "
-    "of these points that references do not put in the target class. Without noise it is 1 − rate.",
+    "lost to noise": "Each counterfactual is carried out several times with Gaussian noise (execution.sigma): the "
+    "share of these points that references do not put in the target class. Without noise it is 1 − rate.",
     "lost on the base": "The share of the noisy points that the base itself does not put in the target class. Without "
     "noise it is 0.",
     "5 nearest: L2": "Mean distance from a counterfactual to the 5 nearest training rows that are labelled with its "
