@@ -123,7 +123,7 @@ def job_folders(folders: Sequence[Path]) -> list[Path]:
 
 
 def _made(folder: Path) -> Iterator[Path]:
-    """Yield the folders below `folder` in which a job has begun or ended; W&B's own folders are skipped, being large.
+    """Yield the folders below `folder` in which a job has begun or ended; W&B's large folders are skipped.
 
     Folders without permission to read are included if they are named like a job, by a number.
     """

@@ -179,7 +179,7 @@ class Result(BaseModel):
 def what(config: dict[str, Any]) -> str:
     """Return the resolved settings that identify a job, as text to compare."""
     kept = {name: part for name, part in config.items() if name not in ELSEWHERE}
-    if isinstance(many := kept.get("replicates"), dict) and many.get("splits") == 1:  # jobs older than it lack it
+    if isinstance(many := kept.get("replicates"), dict) and many.get("splits") == 1:  # older jobs lack the key
         kept["replicates"] = {name: value for name, value in many.items() if name != "splits"}
     return json.dumps(kept, sort_keys=True)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cftransfer.measuring.statistics import LEVEL, NONE, Interval
 
-DRAWS = 10_000  # the audit's
+DRAWS = 10_000  # as in the audit
 
 
 def base_bootstrap_interval(values: np.ndarray, *, level: float = LEVEL) -> Interval:

@@ -16,7 +16,7 @@ from cftransfer.models.prediction import Asked, device_of, logits, number_of_cla
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.searching.distance import BLOCK, distance
 
-DRAWS = 5  # random directions per counterfactual; a pair's share of 1,000 is then known to within .01
+DRAWS = 5  # random directions per counterfactual; with 1,000, a pair's share is then known to within .01
 
 
 @dataclass(frozen=True)

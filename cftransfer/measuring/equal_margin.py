@@ -10,7 +10,7 @@ from cftransfer.measuring.rate_curve import bin_of, quantile_edges, shares_in
 from cftransfer.measuring.statistics import LEVEL, Interval, Spread, share_interval, spread, student
 
 BINS = 20
-LEAST = 0.5  # nothing is compared if less than this share of the other job's counterfactuals has margins of both jobs
+LEAST = 0.5  # nothing is compared if a smaller share of the other job's counterfactuals has common margins
 RAREST = 0.1  # a bin is left out if this job's share in it is below this fraction of the other job's share
 
 

@@ -23,7 +23,7 @@ from cftransfer.searching.distance import BLOCK
 from cftransfer.searching.row_random import normal, row_seeds
 from cftransfer.settings import check_float, check_int
 
-DRAWS = 20  # noisy points per counterfactual; a pair's share of 1,000 is then known to within .004
+DRAWS = 20  # noisy points per counterfactual; with 1,000, a pair's share is then known to within .004
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ def per_counterfactual(
     one-sided lower bound of that share among all models from which the references are independent draws, given the
     base; margin: the base's at x′; distance_l2: of x′ − x, in units of the input's range.
 
-    The bound holds for each counterfactual by itself. The one with the largest share of many has partly been lucky.
+    The bound holds for each counterfactual by itself. The largest of many shares is partly luck.
 
     transfers: of one group of references, each base × reference × factual once. level: between 0 and 1. interval: exact
     (Clopper and Pearson: the bound is too high in at most 1 − level of all cases) or jeffreys (in about 1 − level).

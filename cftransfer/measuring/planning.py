@@ -23,7 +23,7 @@ from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances, spread
 from cftransfer.settings import check_float
 
 MORE = 1000  # counterfactuals per base that `more_counterfactuals` adds
-ASSURANCE = 0.95  # of an interval at most `TOLERANCE` wider than wanted; it is within the wanted width in .9 of draws
+ASSURANCE = 0.95  # nominal, of a width within `TOLERANCE` of the wanted one; in simulations it is .9
 TOLERANCE = 0.15
 Sampling: TypeAlias = tuple[Variances, int]  # variances of one counterfactual's rate; counterfactuals per base
 
@@ -36,8 +36,8 @@ class Plan:
     above .5. models: the cheapest bases and references for `wanted`; None if more than 2,000 are needed. seconds: their
     time on this machine, None if unknown; about_time: the stages left out, or why they are unknown, in words.
     half_width: with the present models. one_more_base, one_more_reference, more_counterfactuals: with one base more,
-    one reference more, or 1,000 counterfactuals per base more. Without single counterfactuals there is no last one;
-    with variances alone there are none of the four.
+    one reference more, or 1,000 counterfactuals per base more. These four need models, and the last also needs single
+    counterfactuals; without them, None.
 
     For several splits, models are the present models of each split, and splits is the fewest that `wanted` needs, None
     beyond 100; one_more_split: the half-width with one split more.
@@ -88,7 +88,6 @@ def plan(
     of: Any, *, half_width: float = 0.03, level: float = LEVEL, seconds: tuple[float, float, float] | None = None
 ) -> Any:
     """Return how many bases and references an interval of the rate needs to be ± half_width.
-
 
     Args:
         of: a `Result`, from which the variances are estimated; or any rates, (bases, references); or, before there are

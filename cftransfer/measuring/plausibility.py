@@ -21,7 +21,6 @@ FACTOR_NEIGHBOURS = 20  # of lof (Breunig et al. 2000); scikit-learn's default
 def plausibility(found: Counterfactuals | Sequence[Counterfactuals], background: tuple[Any, Any]) -> pd.DataFrame:
     """Measure how near found counterfactuals on tables are to the training rows of their target class.
 
-
     Args:
         found: the result of `search` or `judge`, for one base or several.
         background: (x_train, y_train), inputs as `search` takes them and their labels.

@@ -35,7 +35,6 @@ def probits(x: np.ndarray, y: np.ndarray) -> Probits:
     If all rows at one of a column's two values have the same answer, a coefficient of ±∞ predicts them perfectly. They
     add nothing to the deviance, and the other coefficients are fitted to the remaining rows.
 
-
     Args:
         x: (m, n, p) float, without a constant.
         y: (m, n) bool; both answers occur in each pair.

@@ -151,7 +151,6 @@ class Result:
         plan is as good as the variances that these models give: plan from 5 × 10 or more.
         InputError unless two bases or more cross with two references or more.
 
-
         >>> print(result.plan(half_width=.05))  # doctest: +SKIP
         """
         return self._by_group(
@@ -185,7 +184,6 @@ class Result:
 
     def plot(self, ax: "Axes | None" = None, *, level: float = LEVEL) -> Any:
         """Draw every group's rate with its interval, beside its random control; return the artists by name.
-
 
         ax: matplotlib axes; new ones by default.
         """

@@ -59,7 +59,7 @@ WHOLE_ZERO = re.compile(r"^([+-]?)0\.")  # matches 0.431, not 10.431
 
 
 def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
-    """Return heads and rows of a job's curve, as `cells` does for jobs; denominators do not change with age."""
+    """Return heads and rows of a job's curve, one row per number of extra epochs, as `cells` does for jobs."""
     columns = {head: PAGE[head] for head in ("rate", "agreement", "conditional", "found", "reference accuracy")}
     pairs = job.pairs.assign(agreeing=job.pairs.found * job.pairs.agreement)
     tried = pairs.groupby(EXTRA_EPOCHS)[["found", "agreeing"]].sum().round().astype(int)

@@ -13,7 +13,7 @@ from cftransfer.report.panels import Point
 from cftransfer.report.study_running import Part
 from cftransfer.report.verdict_words import decides, margin
 
-YES = ("as expected", "falls", "rises")  # verdicts that answer yes, given the expected direction or if either counts
+YES = ("as expected", "falls", "rises")  # verdicts that answer yes; without an expected direction, either counts
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _replicates(point: Point, over: str) -> str:
 def against_seed(some: Sequence[Job]) -> list[str]:
     """Return for each job the verdict on its rate minus the rate on references that differ only in their seed.
 
-    "—" for a job without such references. The p are adjusted for the jobs of the table (Holm).
+    "—" for a job without such references. p is adjusted for the jobs of the table (Holm).
     """
     apart = [_minus_seed(job) for job in some]
     adjusted = holm([np.nan if one is None else change_interval(one).p for one in apart])
