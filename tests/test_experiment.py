@@ -133,12 +133,12 @@ def test_a_model_of_one_class_is_told_from_one_that_is_hardly_better():
     (note,) = say(torch.stack([all_one] * 5))
     assert "and 2 more;" in note
     (note,) = say(torch.stack([1 - right]))  # worse than one answer for all, and not one
-    assert note.startswith("bases are right on 0.00 of the test split, one answer for all rows on 0.60;")
+    assert note.startswith("bases are right on 0.00 of the test split, a constant answer on 0.60;")
     y = torch.tensor([0.0] * 60 + [1.0] * 40)
     by_one, by_three = torch.zeros(2, 100, dtype=torch.long)
     by_one[60], by_three[60:63] = 1, 1
     (note,) = say(torch.stack([by_one]), y=y)
-    assert note.startswith("bases are right on 0.61 of the test split, one answer for all rows on 0.60;")
+    assert note.startswith("bases are right on 0.61 of the test split, a constant answer on 0.60;")
     assert say(torch.stack([by_three]), y=y) == []
 
 

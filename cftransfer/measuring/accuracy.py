@@ -31,4 +31,4 @@ def learned_nothing(classes: Tensor, y: Tensor, seeds: Sequence[int], *, role: s
     most, right = y.long().bincount().max().item() / len(y), accuracy(classes, y)
     if right > most + LEARNED:
         return []
-    return [f"{role}s are right on {right:.2f} of the test split, one answer for all rows on {most:.2f}; {way_out}"]
+    return [f"{role}s are right on {right:.2f} of the test split, a constant answer on {most:.2f}; {way_out}"]

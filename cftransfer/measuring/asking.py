@@ -85,7 +85,7 @@ def ask(
     ]
     names = list(range(len(searches))) if seeds is None else list(seeds)
     if len(names) != len(searches):
-        raise InputError(f"seeds: has {len(names)} for {len(searches)} bases")
+        raise InputError(f"seeds: has {len(names)} for {len(searches)} bases; pass one per base")
     asked = {group: _askable(group, models, searches, nested=nested) for group, models in groups.items()}
     watch = Stopwatch()
     tables = transfer_tables(

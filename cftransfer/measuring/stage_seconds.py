@@ -50,7 +50,7 @@ class Seconds:
         """Return why there is no estimate, in words: the first stage with unknown seconds; None if all are known."""
         for stage, unit in UNITS.items():
             if (stage != "training" or self.of_models) and (getattr(self, stage) is None or not getattr(self, unit)):
-                return f"unknown, since {MADE[stage]} {'came from the store' if self.of_models else 'were there'}"
+                return f"unknown, since {MADE[stage]} {'came from the store' if self.of_models else 'existed before'}"
         return None
 
     def estimate(self, models: Models) -> float | None:

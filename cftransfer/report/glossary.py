@@ -16,7 +16,7 @@ DEFINITIONS = {
     "− random": "The rate minus the control in random directions.",
     "random": f"Control. {SHARE}, for points as far from the factual as the counterfactual, in random directions.",
     "nearest": f"Control. {SHARE}, for the nearest training rows that the base puts in the target class.",
-    "prior": "Control. Share expected from a random guess with the reference's own frequencies of classes.",
+    "prior": "Control. Share expected from a coin that shows each class as often as the reference predicts it.",
     "to class": "The rate of counterfactuals with this target class.",
     "distance L2": "Mean Euclidean distance between factual and counterfactual, each feature scaled to [0, 1].",
     "found before": "The found share before points were projected onto the constraint: integers may have fractions, "
