@@ -145,7 +145,7 @@ def logged_failure() -> Iterator[None]:
         _end_single_job()
         raise
     except KeyboardInterrupt:
-        log.error("interrupted; run the same command again to continue")
+        log.error("interrupted; the same command goes on where this one ended")
         sys.exit(130)
     except Exception as error:
         log.exception("failed")

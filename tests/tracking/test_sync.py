@@ -181,7 +181,7 @@ ODD = {
     "bad table": (
         {},
         lambda job: (job / "pairs.parquet").write_bytes(OTHER),
-        "pairs.parquet cannot be read (it is not",
+        "pairs.parquet cannot be read (it has changed since it was written",
     ),
     "many values": (
         {"files": {"pairs.parquet": digest(MANY)}},
