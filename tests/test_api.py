@@ -99,9 +99,9 @@ def test_three_steps_are_one(data, bases, references, result):
     assert str(steps) == str(result)
     tested = cft.measure(cft.ask(found, references, background=(data.x_train, data.y_train), test=data.x_test))
     pd.testing.assert_frame_equal(tested.pairs, result.pairs)
-    with pytest.raises(InputError, match="distances: are measured on test rows; give measure or ask test=x_test"):
+    with pytest.raises(InputError, match="distances: are measured on test rows; pass test=x_test to measure or ask"):
         steps.mean_distances()
-    with pytest.raises(InputError, match="measure: takes answers alone"):
+    with pytest.raises(InputError, match="measure: pass answers alone"):
         cft.measure(answers, test=data.x_test)
 
 
@@ -145,7 +145,7 @@ def test_tails_have_the_level_that_one_asks_for(result):
     far, near = result.mean_distances(0.99).loc[0], result.mean_distances(0.5).loc[0]
     assert far.disagreement_low < near.disagreement_low < near.disagreement_high < far.disagreement_high
     for wrong in (result.tails, result.mean_distances):
-        with pytest.raises(InputError, match="level=95: takes a number between 0 and 1"):
+        with pytest.raises(InputError, match="level=95: must be a number between 0 and 1"):
             wrong(95)
 
 
@@ -396,7 +396,7 @@ def test_classes_in_any_order_and_of_any_type(loans):
         (lambda x: cft.search(cft.Model(lambda x: ["a"] * len(x), output="labels"), x), "gives the label 'a'"),
         (lambda x: cft.judge(lambda x: x.sum(1), x, x[:3]), "counterfactuals: have shape (3, 4)"),
         (lambda _: cft.ask([], []), "found: is empty"),
-        (lambda _: cft.measure(lambda x: x.sum(1)), "takes answers alone, or bases, references and x"),
+        (lambda _: cft.measure(lambda x: x.sum(1)), "pass answers alone, or bases, references and x"),
         (lambda _: cft.train(cft.dataset("moons", rows=100), seeds=[-1]), "seeds=[-1]"),
         (lambda _: cft.train(cft.dataset("moons", rows=100), model="mlq"), "model._target_=mlq"),
         (lambda _: cft.dataset("moon"), "dataset._target_=moon"),
@@ -427,7 +427,7 @@ def test_nested_references_meet_their_own_base_alone(data, bases, references):
     result = cft.measure(cft.ask(found, references[:2], nested=True))
     assert list(result.pairs.base) == list(result.pairs.reference) == [0, 1]
     assert result.interval().method == "bases"
-    with pytest.raises(InputError, match="nested takes one per base, 2, and has 3"):
+    with pytest.raises(InputError, match="nested needs one per base, 2, and has 3"):
         cft.ask(found, references, nested=True)
 
 
@@ -538,7 +538,7 @@ def test_a_model_counts_once(data, bases, references):
 def test_arguments_that_would_be_ignored_are_refused(data, bases, references):
     found = cft.search(bases[0], data.x_test[:5], space=data.space)
     answers = cft.ask(found, references)
-    with pytest.raises(InputError, match="takes answers alone"):
+    with pytest.raises(InputError, match="pass answers alone"):
         cft.measure(answers, nested=True)
     with pytest.raises(InputError, match="are judged, not searched"):
         cft.measure(bases[0], references, data.x_test[:5], counterfactuals=found.counterfactual, lr=0.1)

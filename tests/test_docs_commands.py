@@ -1,4 +1,4 @@
-"""The commands of docs/, as a user types them, on small models; test_commands.py has README's, test_your_data.py a tour.
+"""The commands of docs/, as a user types them, on small models. test_commands.py has README's commands.
 
 `ELSEWHERE` names what other tests run, and what no test can: other machines, accounts, other people's packages.
 """

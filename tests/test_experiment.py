@@ -54,7 +54,7 @@ def checked(cfg):
         ("experiment=continued_training extra_epochs=2.5", "extra_epochs=2.5: takes a whole number"),
         ("experiment=continued_training reference.training.epochs=1", "changes nothing"),
         ("experiment=continued_training reference.training.epochs=0", "reference.training.epochs=0"),
-        ("training.epochs=5 reference.seeds=base +reference.training.epochs=3", "takes no fewer than training.epochs"),
+        ("training.epochs=5 reference.seeds=base +reference.training.epochs=3", "must be at least training.epochs"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_made(override, said, tmp_path):
@@ -133,12 +133,12 @@ def test_a_model_of_one_class_is_told_from_one_that_is_hardly_better():
     (note,) = say(torch.stack([all_one] * 5))
     assert "and 2 more;" in note
     (note,) = say(torch.stack([1 - right]))  # worse than one answer for all, and not one
-    assert note.startswith("bases are right on 0.00 of the test split, one answer for all rows on 0.60;")
+    assert note.startswith("bases are right on 0.00 of the test split, a constant answer on 0.60;")
     y = torch.tensor([0.0] * 60 + [1.0] * 40)
     by_one, by_three = torch.zeros(2, 100, dtype=torch.long)
     by_one[60], by_three[60:63] = 1, 1
     (note,) = say(torch.stack([by_one]), y=y)
-    assert note.startswith("bases are right on 0.61 of the test split, one answer for all rows on 0.60;")
+    assert note.startswith("bases are right on 0.61 of the test split, a constant answer on 0.60;")
     assert say(torch.stack([by_three]), y=y) == []
 
 

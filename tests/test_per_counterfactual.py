@@ -62,7 +62,10 @@ def test_the_exact_bound_is_too_high_as_seldom_as_it_says(many, share):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"level": 1}, "level=1: takes a number between 0 and 1"), ({"interval": "wald"}, "interval=wald: takes one of")],
+    [
+        ({"level": 1}, "level=1: must be a number between 0 and 1"),
+        ({"interval": "wald"}, "interval=wald: takes one of"),
+    ],
 )
 def test_what_no_bound_can_be_is_one_line(result, options, said):
     with pytest.raises(InputError, match=said) as raised:

@@ -154,7 +154,7 @@ def test_images_are_refused_by_the_library_and_left_out_of_a_job(caplog):
     cfg = composed("plausibility=true")
     with caplog.at_level("INFO"):
         assert _plausibility(cfg, SimpleNamespace(space=PixelSpace((1, 8, 8)))) is False
-    assert "plausibility=true: is of tables" in caplog.text
+    assert "plausibility=true: applies to tables only" in caplog.text
     assert _plausibility(cfg, SimpleNamespace(space=None)) is True
 
 

@@ -133,9 +133,7 @@ def test_killed_between_splits_and_run_again_the_result_is_that_of_an_undisturbe
     assert "searched" not in done.stderr.partition("split 1 of 3")[2].partition("split 2 of 3")[0]
     first, second = (json.loads((folder / "job" / "result.json").read_text()) for folder in (quiet, killed))
     assert {**first, "sweep": None} == {**second, "sweep": None}
-    assert (
-        "3 splits of the rows, each with models of its own; standard deviation of a pair's rate by split" in done.stdout
-    )
+    assert "3 splits of the rows, each with its own models; standard deviation of a pair's rate by split" in done.stdout
 
 
 def test_the_parts_of_the_variance_are_found_again():
@@ -243,7 +241,7 @@ def test_results_of_several_splits_are_pooled():
     assert row["rate"] == pytest.approx((one.rate + other.rate) / 2)
     assert row["splits"] == 2
     assert row["low"] <= row["rate"] <= row["high"]
-    with pytest.raises(InputError, match="results: has 1; takes two or more"):
+    with pytest.raises(InputError, match="results: has 1; pass two or more"):
         cft.pool_splits([one])
     fewer = cft.measure(line(-1.0), [line(-0.9), line(-1.1)], x, method="minimal")
     with pytest.raises(InputError, match="differs in its numbers of models"):

@@ -85,7 +85,7 @@ def test_a_measurement_has_seconds_of_searching_and_asking_for_all_of_its_groups
     assert judged.seconds.searching is None
     later = cft.measure(cft.ask([cft.search(base, x, method="minimal") for base in bases], {"c": groups["b"]}))
     assert (result + later).seconds.pairs == 16
-    assert later.seconds.missing() == "unknown, since the counterfactuals were there"
+    assert later.seconds.missing() == "unknown, since the counterfactuals existed before"
 
 
 def test_a_job_writes_its_seconds_and_null_for_what_came_from_the_store(tmp_path):

@@ -215,7 +215,7 @@ def test_the_order_of_rows_decides_nothing():
         assert (kept.transferred == other.transferred).all()
         assert kept.found.equals(other.found)
         assert (kept.transferred == np.delete(one.transferred, 7, axis=1)).all()
-    with pytest.raises(InputError, match="base 0 has not one answer of each reference"):
+    with pytest.raises(InputError, match="base 0 lacks one answer of each reference"):
         answers_by_base(counterfactuals, transfers.iloc[1:])
 
 

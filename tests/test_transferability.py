@@ -392,7 +392,7 @@ def test_the_metric_refuses_what_it_cannot_count():
     with pytest.raises(ValueError, match=r"base_pred: has shape \(1,\), not \(1, 2\)"):
         metric.update(torch.tensor([0]), two, torch.tensor([1]), torch.tensor([True]))
     for base in ([[0, 0]], [[1, 1]]):  # not moved to the target; there already
-        with pytest.raises(ValueError, match="found: says so of a row"):
+        with pytest.raises(ValueError, match="found: is true for a row"):
             metric.update(torch.tensor(base), two, torch.tensor([1]), torch.tensor([True]))
     assert int(metric.rows) == 0
 

@@ -1,4 +1,4 @@
-"""One job, from its plan to its result: the data flow of the whole project on one screen."""
+"""One job, from its plan to its result: the project's whole data flow on one screen."""
 
 import logging
 from collections.abc import Sequence
@@ -46,9 +46,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OnTestSplit:
-    """What models say of the test split; of references after each number of epochs.
+    """Accuracy of models on the test split, and distances between them; of references, after each number of epochs.
 
-    distances: one row per pair, as `model_distances` has them.
+    distances: one row per pair, from `model_distances`.
     """
 
     base_accuracy: float
@@ -60,7 +60,7 @@ CURVE = ["rate", "rate_low", "rate_high", "rate_conditional", "agreement", "foun
 
 
 def run(plan: Plan) -> JobResult:
-    """Measure on every split of the rows that the plan names, and return the one result of all."""
+    """Measure on every split of the rows that the plan names, and return one result for all splits."""
     if not plan.further_splits:
         return _on_split(plan)[0]
     plans = [plan, *plan.further_splits]
@@ -74,9 +74,9 @@ def run(plan: Plan) -> JobResult:
 
 
 def _on_split(plan: Plan) -> tuple[JobResult, SplitAnswers]:
-    """Train or fetch the bases, search on them, train or fetch the references, and ask these about what was found.
+    """Train or load the bases, search on them, train or load the references, and ask these about the counterfactuals.
 
-    Return the result, and what its intervals are of.
+    Return the result, and the input of its intervals.
     """
     use(plan.hardware, images=isinstance(plan.dataset.space, PixelSpace))
     shared: dict[str, Any] = {"dataset": plan.dataset, "store": plan.store, "hardware": plan.hardware}
@@ -127,7 +127,7 @@ def _on_split(plan: Plan) -> tuple[JobResult, SplitAnswers]:
 def _references(
     plan: Plan, bases: Sequence[Asked], shared: dict[str, Any], watch: Stopwatch
 ) -> Sequence[Sequence[Any]]:
-    """Return the references after each number of epochs; those that are made of the bases once."""
+    """Return the references after each number of epochs; references made from the bases have only one."""
     if plan.perturbed:
         how = plan.reference["perturbation"]
         seeds = plan.reference_seeds
@@ -153,7 +153,7 @@ def _searched(plan: Plan, bases: Sequence[Asked], shared: dict[str, Any], watch:
 def _further_questions(
     plan: Plan, bases: Sequence[Asked], searches: Sequence[Counterfactuals]
 ) -> list[dict[str, Tensor]]:
-    """Return for each base the columns of its counterfactuals that the job asks for beyond the usual ones."""
+    """Return, for each base, further columns of its counterfactuals, as the plan requests."""
     columns: list[dict[str, Tensor]] = [{} for _ in searches]
     if plan.plausibility:
         columns = plausible(searches, Background(plan.dataset.x_train, plan.dataset.y_train))
@@ -166,9 +166,9 @@ def _further_questions(
 def _measured(
     plan: Plan, counterfactuals: pd.DataFrame, asked: AllBases, of_models: OnTestSplit
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame | pa.Table], pd.DataFrame | None, dict[str, np.ndarray]]:
-    """Return metrics, tables, of continued training the curve, and the matrices that the metrics' intervals are of.
+    """Return metrics, tables, the curve of continued training, and the matrices from which intervals are computed.
 
-    asked: of the references after each number of epochs; then, if asked, of those of other seeds alone.
+    asked: answers of the references after each number of epochs, and last, with `plan.by_seed`, of other seeds alone.
     """
     by_epoch = asked.counts[: len(plan.epochs)]
     pairs = [
@@ -212,7 +212,7 @@ def _metrics(counterfactuals: pd.DataFrame, counts: Counts, pairs: pd.DataFrame)
 
 
 def _by_epoch(plan: Plan, tables: Sequence[Any]) -> Any:
-    """Return the tables of all epochs in one, whose first column says how many extra epochs the references had."""
+    """Return the tables of all epochs in one; its first column is the references' number of extra epochs."""
     extra = [epochs - plan.base["training"]["epochs"] for epochs in plan.epochs]
     if isinstance(tables[0], pa.Table):
         parts = zip(extra, tables, strict=True)
@@ -233,7 +233,7 @@ def _curves(plan: Plan) -> pd.DataFrame:
 def _on_test_split(
     plan: Plan, bases: Sequence[Asked], references: Sequence[Sequence[Any]]
 ) -> tuple[OnTestSplit, list[str]]:
-    """Return how often models are right and how far apart they are; and notes on those that have learned nothing."""
+    """Return the accuracy of models and their distances, and notes on models that have learned nothing."""
     x, y, names = plan.dataset.x_test, plan.dataset.y_test, plan.dataset.classes
     of_bases = [logits(model, x) for model in bases]
     of_references = [[_logits_of_each(model, x) for model in models] for models in references]
@@ -250,7 +250,7 @@ def _on_test_split(
 
 
 def _logits_of_each(model: Any, x: Tensor) -> list[Tensor]:
-    """Return what a reference says of x: one tensor, or one for each base where it is made of them."""
+    """Return a reference's logits of x: one tensor, or one per base if it is made from the bases."""
     return [logits(one, x) for one in (model.models if isinstance(model, OfEachBase) else [model])]
 
 
@@ -271,7 +271,7 @@ def _kept(plan: Plan) -> list[str]:
 
 
 def train(plan: Training) -> JobResult:
-    """Train, or fetch, the models of a pool."""
+    """Train, or load, the models of a pool."""
     use(plan.hardware, images=isinstance(plan.dataset.space, PixelSpace))
     trained(plan.spec, plan.seeds, dataset=plan.dataset, store=plan.store, hardware=plan.hardware)
     table = curves(plan.spec, plan.seeds, store=plan.store)
@@ -288,7 +288,7 @@ def train(plan: Training) -> JobResult:
 
 
 def export(plan: Training) -> None:
-    """Write the models of a pool into the folder `export`; those that the store lacks are trained first."""
+    """Write the models of a pool into the folder `export`; models that the store lacks are trained first."""
     if plan.export is None:
         raise ValueError("the plan has no folder to export to")
     models = trained(plan.spec, plan.seeds, dataset=plan.dataset, store=plan.store, hardware=plan.hardware)

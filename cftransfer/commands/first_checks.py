@@ -1,4 +1,4 @@
-"""Checks of a composed config that need no torch, whose import takes seconds."""
+"""Checks of a composed config without torch, because importing it takes seconds."""
 
 from typing import Any
 

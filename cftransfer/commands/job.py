@@ -1,4 +1,4 @@
-"""What a job needs besides its science: its folder, an earlier result, its log, its W&B run.
+"""The parts of a job besides its science: its folder, an earlier result, its log, its W&B run.
 
 Nothing heavy is imported here, so that --help is instant.
 """
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NO_MEMORY = re.compile("(?i)allocate memory|out of memory|storage size calculation overflowed")  # of torch's exceptions
-# Whole groups of the reference, by the place where they are put.
+NO_MEMORY = re.compile("(?i)allocate memory|out of memory|storage size calculation overflowed")  # in torch's messages
+# Groups that replace a whole part of the reference, by the place where they are put.
 REPLACED = tuple(f"{part}@reference.{part}" for part in ("model", "rows", "perturbation"))
 GROUPS = ("experiment", "dataset", "model", "training", "rows", "counterfactual", *REPLACED)
 
 
 def running_job(cfg: DictConfig, *, resolve: bool = True) -> RunningJob:
-    """Return what Hydra knows of the job that runs."""
+    """Return the running job as Hydra knows it."""
     hydra = HydraConfig.get()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=resolve)  # type: ignore[assignment]
     folder, chosen = Path(hydra.runtime.output_dir), hydra.runtime.choices
-    # An option goes by its group, or by the place that it is put in (model@reference.model).
+    # The key of an option is its group, or the place where it is put (model@reference.model).
     choices = {name.rpartition("@")[2]: chosen[name] for name in GROUPS if name in chosen}
     sweep = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else folder.parent
     in_sweep = hydra.mode == RunMode.MULTIRUN or (sweep / "multirun.yaml").exists()
@@ -45,7 +45,7 @@ def running_job(cfg: DictConfig, *, resolve: bool = True) -> RunningJob:
 
 
 class Job:
-    """A job that runs: `begin` it once its settings are checked, `finish` it with its result."""
+    """A running job: `begin` it once its settings are checked, `finish` it with its result."""
 
     def __init__(self, cfg: DictConfig, metric: str, stack: ExitStack) -> None:
         self.cfg, self.metric, self._stack = cfg, metric, stack
@@ -53,17 +53,17 @@ class Job:
 
     @property
     def typed(self) -> set[str]:
-        """The names of the settings that the user, or the sweep, has given."""
+        """The names of the settings given by the user or the sweep."""
         words: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task)  # type: ignore[assignment]  # formulas stay
         return {word.lstrip("+~").partition("=")[0] for word in words}
 
     def begin(self, version: str) -> None:
-        """Leave the job here if its folder has its result, of data of this version; else open its W&B run."""
+        """End the job here if its folder has its result for data of this version; open its W&B run if not."""
         from cftransfer.jobs.resume import earlier_metric
         from cftransfer.tracking import opened
 
         self._running = running_job(self.cfg)
-        code()  # as it is now; what is edited or committed during the job is not of it
+        code()  # read now, since edits and commits during the job do not change the running code
         if (earlier := earlier_metric(self._running, self.metric, version=version)) is not None:
             raise _AlreadyDone(earlier)
         self._run = self._stack.enter_context(opened(self._running))
@@ -78,7 +78,7 @@ class Job:
         self.value = result.metrics[self.metric]
 
 
-class _AlreadyDone(Exception):  # noqa: N818  (no error)
+class _AlreadyDone(Exception):  # noqa: N818  (not an error)
     """The job's folder has its result."""
 
     def __init__(self, value: float) -> None:
@@ -87,9 +87,9 @@ class _AlreadyDone(Exception):  # noqa: N818  (no error)
 
 
 def job(*, metric: str, models: str) -> Callable[[Callable[[DictConfig, Job], None]], Callable[[DictConfig], float]]:
-    """Decorate what a job does; it then returns `metric`, NaN if nothing was found, for sweepers that optimise it.
+    """Decorate a job's body; the job then returns `metric` for optimising sweepers, NaN if nothing was found.
 
-    models: the group of settings that says how many models there are.
+    models: the group of settings with the numbers of models.
     """
 
     def decorate(body: Callable[[DictConfig, Job], None]) -> Callable[[DictConfig], float]:
@@ -103,7 +103,7 @@ def job(*, metric: str, models: str) -> Callable[[Callable[[DictConfig, Job], No
             with logged_failure(), ExitStack() as stack:
                 check_names(cfg)
                 claim(Path(HydraConfig.get().runtime.output_dir))
-                # First: the result of other settings is set aside, also where those of this job are wrong.
+                # First, so that a result of other settings is set aside even if this job's settings are wrong.
                 if (value := earlier_metric(_as_typed(cfg), metric)) is None:
                     check_settings(cfg, models=models)
                     running = Job(cfg, metric, stack)
@@ -123,7 +123,7 @@ def job(*, metric: str, models: str) -> Callable[[Callable[[DictConfig, Job], No
 
 
 def _as_typed(cfg: DictConfig) -> RunningJob:
-    """Return the job, unresolved where a formula leads nowhere: its body will say so, and it has no result."""
+    """Return the job, unresolved if a formula cannot be looked up: the body then fails, and there is no result."""
     try:
         return running_job(cfg)
     except OmegaConfBaseException:
@@ -132,10 +132,10 @@ def _as_typed(cfg: DictConfig) -> RunningJob:
 
 @contextmanager
 def logged_failure() -> Iterator[None]:
-    """Log what ends the job before it ends: Hydra shows only a sweep's first failure, and only at its end.
+    """Log a job's failure before the job ends: Hydra shows only a sweep's first failure, and only at the sweep's end.
 
-    A mistake of the user is one line (and a traceback with hydra.verbose=true). A single job ends here and now, before
-    Hydra adds lines of its own; a sweep goes on.
+    A user's mistake is one line (and a traceback with hydra.verbose=true). A single job exits at once, before Hydra
+    adds lines of its own; a sweep goes on.
     """
     try:
         with _formulas_named(), _memory_named():
@@ -156,19 +156,21 @@ def logged_failure() -> Iterator[None]:
 
 @contextmanager
 def _formulas_named() -> Iterator[None]:
-    """Raise an InputError for a setting that is missing, or whose formula leads nowhere."""
+    """Raise an InputError for a setting that is missing, or has a formula that cannot be looked up."""
     try:
         yield
     except OmegaConfBaseException as error:
         key, reason = error.full_key or "the config", str(error).partition("\n")[0].rstrip(".")
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
-            raise InputError(f"{key}: is missing ({reason}); leave out what removes it, as ~{key}") from error
+            raise InputError(
+                f"{key}: is missing ({reason}); leave out the word that removes it, such as ~{key}"
+            ) from error
         raise InputError(f"{key}: cannot be looked up ({reason}); fix its formula, or give a value") from error
 
 
 @contextmanager
 def _memory_named() -> Iterator[None]:
-    """Raise an InputError that names the largest numbers typed where memory did not suffice."""
+    """Raise an InputError that names the largest numbers typed if memory did not suffice."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -177,9 +179,9 @@ def _memory_named() -> Iterator[None]:
         typed: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[assignment]
         numbers = {word: int(number) for word in typed if (number := word.partition("=")[2]).isdecimal()}
         largest = sorted(numbers, key=lambda word: -numbers[word])[:3]
-        reason = " ".join(str(error).split()) or "no more could be had"
+        reason = " ".join(str(error).split()) or "no more was available"
         raise InputError(
-            f"{', '.join(largest) or 'this job'}: takes more memory than there is ({reason}); take less"
+            f"{', '.join(largest) or 'this job'}: needs more memory than there is ({reason}); use smaller numbers"
         ) from error
 
 

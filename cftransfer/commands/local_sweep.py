@@ -58,7 +58,7 @@ def run_sweep(
     processes: int,
     memory_gb: float,
 ) -> list[JobReturn]:
-    """Run jobs, each a list of overrides; return what each job returned, NaN for a job without a result.
+    """Run jobs, each a list of overrides; return each job's value, NaN for a job without a result.
 
     first: the number of the first job. config: of the sweep. processes: jobs at a time. memory_gb: a process with more
     memory after a job is replaced.

@@ -1,4 +1,4 @@
-"""A composed config → everything that a job needs, checked, in the order in which the job will use it."""
+"""A composed config → everything that a job needs, checked, in the order in which the job uses it."""
 
 import logging
 from collections.abc import Collection
@@ -32,32 +32,32 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything a job needs, checked: nothing has been trained, searched or written when a bad setting is refused."""
+    """Everything a job needs, checked: a bad setting is refused before anything is trained, searched or written."""
 
     base: Spec
     reference: Spec
     base_seeds: list[int]
     reference_seeds: list[int]
-    nested: bool  # each base meets a reference of its own seed alone, instead of all references
+    nested: bool  # each base meets only the reference of its own seed
     search: dict[str, Any]
     samples: int | None
     dataset: Dataset
-    reference_dataset: Dataset  # the same, but for the training rows of rows=shift
+    reference_dataset: Dataset  # the same, except for the training rows of rows=shift
     store: Path
     hardware: Hardware
-    imported: str = ""  # what identifies the content of the files of counterfactuals that are imported
-    noise: Noise | None = None  # with which counterfactuals are carried out once more
-    plausibility: bool = False  # whether counterfactuals are held against the training rows of their target class
-    further_splits: "tuple[Plan, ...]" = ()  # the same on further splits of the rows
+    imported: str = ""  # identifies the content of imported files of counterfactuals
+    noise: Noise | None = None  # for carrying counterfactuals out roughly
+    plausibility: bool = False  # whether counterfactuals are compared with training rows of their target class
+    further_splits: "tuple[Plan, ...]" = ()  # the plans for further splits of the rows
 
     @property
     def split_seed(self) -> int:
-        """The split of the rows that the plan is of."""
+        """The seed of the plan's split of the rows."""
         return int(self.base["dataset"]["split_seed"])
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The description of all that the job reads: its data set, the references' and files of counterfactuals."""
+        """The description of all data that the job reads: its data set, the references', files of counterfactuals."""
         if self.further_splits:
             every = [replace(self, further_splits=()), *self.further_splits]
             return joined_identity({one.split_seed: one.identity for one in every})
@@ -70,37 +70,37 @@ class Plan:
 
     @property
     def version(self) -> str:
-        """The identity of all that the job reads, as `jobs.schema.version_of` has it."""
+        """The identity of all data that the job reads, from `jobs.schema.version_of`."""
         return version_of(self.identity)
 
     @property
     def continued(self) -> bool:
-        """Whether the references are the bases themselves, trained on."""
+        """Whether the references are the bases themselves, trained further."""
         return self.nested and at_epoch(self.reference, self.base["training"]["epochs"]) == self.base
 
     @property
     def epochs(self) -> list[int]:
-        """Epochs after which references are asked: once, or, of bases trained on, after every extra one."""
+        """Epochs after which references are asked: one number, or every extra epoch if bases are trained further."""
         first, last = (spec["training"]["epochs"] for spec in (self.base, self.reference))
         return list(range(first + 1, last + 1)) if self.continued else [last]
 
     @property
     def by_seed(self) -> bool:
-        """Whether references of the bases' own spec are to be asked too.
+        """Whether references of the bases' own spec are asked as well.
 
-        A new architecture is also a new seed: what would the seed alone have done to the same counterfactuals?
+        A new architecture is also a new seed, so the effect of the seed alone is measured on the same counterfactuals.
         """
         return not self.nested and not self.perturbed and self.reference != self.base
 
     @property
     def perturbed(self) -> bool:
-        """Whether the references are the bases themselves, with other weights."""
+        """Whether the references are the bases themselves, with changed weights."""
         return self.reference["perturbation"] != UNPERTURBED
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What train.py needs, checked: the models of one pool of one spec."""
+    """Everything train.py needs, checked: the models of one pool of one spec."""
 
     spec: Spec
     seeds: list[int]
@@ -111,9 +111,9 @@ class Training:
 
 
 def plan(cfg: DictConfig, *, typed: Collection[str] = ()) -> Plan:
-    """Return the plan of a composed config; InputError, naming the key, for what cannot be done.
+    """Return the plan of a composed config; InputError, naming the key, for settings that cannot run.
 
-    typed: the names of the settings that the user, or the sweep, has given.
+    typed: the names of the settings given by the user or the sweep.
     """
     configs = by_split(cfg)
     first, *others = (_on_split(own, typed) for own in configs)
@@ -127,13 +127,13 @@ def _on_split(cfg: DictConfig, typed: Collection[str]) -> Plan:
     bases, references = _replicates(cfg)
     _check_distances(cfg, typed)
     specs, nested = (base_spec(cfg), reference_spec(cfg)), cfg.reference.seeds == "base"
-    dataset = _dataset(cfg)  # late, since it may have to be downloaded
+    dataset = _dataset(cfg)  # late, since it may need a download
     reference_dataset = reference_data(cfg, dataset, specs)
     base = with_hashes(specs[0], dataset.model_version)
     reference = with_hashes(specs[1], reference_dataset.model_version)
     _check_models(base, reference, dataset, nested=nested)
     if any(name.startswith("dataset.features") for name in typed) and cfg.counterfactual.constraints != "actionable":
-        log.info("dataset.features: mutable and direction are kept under counterfactual.constraints=actionable alone")
+        log.info("dataset.features: mutable and direction matter only under counterfactual.constraints=actionable")
     base_seeds = member_seeds(cfg.seed, "base", bases)
     search = _search(cfg, base, dataset, base_seeds)
     if cfg.samples is not None and check_int("samples", cfg.samples) > len(dataset.x_test):
@@ -157,11 +157,11 @@ def _on_split(cfg: DictConfig, typed: Collection[str]) -> Plan:
 
 
 def plan_training(cfg: DictConfig) -> Training:
-    """Return the plan of a composed config of train.py; InputError, naming the key, for what cannot be done."""
+    """Return the plan of a composed config of train.py; InputError, naming the key, for settings that cannot run."""
     pool = check_choice("population.pool", cfg.population.pool)
     size = check_int("population.size", cfg.population.size)
     if cfg.export is not None and (not isinstance(cfg.export, str) or not cfg.export):
-        raise InputError(f"export={cfg.export}: takes a folder, or null")
+        raise InputError(f"export={cfg.export}: must be a folder, or null")
     seeds, spec, dataset = member_seeds(cfg.seed, pool, size), base_spec(cfg), _dataset(cfg)
     spec = with_hashes(spec, dataset.model_version)
     check_training(spec, dataset)
@@ -171,7 +171,7 @@ def plan_training(cfg: DictConfig) -> Training:
 
 
 def _noise(cfg: DictConfig, dataset: Dataset) -> Noise | None:
-    """Return the noise of a job, None for a sigma of 0."""
+    """Return the noise of a job, None if sigma is 0."""
     sigma, draws = cfg.execution.sigma, check_int("execution.draws", cfg.execution.draws)
     check_float("execution.sigma", sigma, inside="from 0, no noise, up to 1", among=lambda one: 0 <= one <= 1)
     return noise_on(dataset.space, cfg.counterfactual.constraints, sigma=sigma, draws=draws) if sigma else None
@@ -179,7 +179,7 @@ def _noise(cfg: DictConfig, dataset: Dataset) -> Noise | None:
 
 def _plausibility(cfg: DictConfig, dataset: Dataset) -> bool:
     if check_choice("plausibility", cfg.plausibility) and isinstance(dataset.space, PixelSpace):
-        log.info("plausibility=true: is of tables; left out for these images")
+        log.info("plausibility=true: applies to tables only; left out for these images")
         return False
     return bool(cfg.plausibility)
 
@@ -190,11 +190,11 @@ def _replicates(cfg: DictConfig) -> tuple[int, int]:
 
 
 def _check_distances(cfg: DictConfig, typed: Collection[str]) -> None:
-    """Check what says how far the reference is from the base (`extra_…`), and that the experiment reads it."""
+    """Check the distances of the reference from the base (`extra_…`), and that the experiment reads them."""
     for name in [str(name) for name in cfg if str(name).startswith("extra_")]:
         check_int(name, cfg[name], least=1)
         if unread(cfg, name) and name in typed:
-            raise InputError(f"{name}: nothing in this experiment's patch depends on it; choose another experiment")
+            raise InputError(f"{name}: this experiment's patch does not use it; choose another experiment")
 
 
 def _dataset(cfg: DictConfig) -> Dataset:
@@ -206,21 +206,21 @@ def reference_data(cfg: DictConfig, dataset: Dataset, specs: tuple[Spec, Spec]) 
     base, reference = (spec["rows"] for spec in specs)
     dataset_spec = specs[0]["dataset"]
     if base["_target_"] == "shift":
-        raise InputError("rows=shift: is for references alone, as in experiment=shift; dataset=… is the base's data")
+        raise InputError("rows=shift: is for references only, as in experiment=shift; dataset=… is the base's data")
     if reference["_target_"] != "shift":
         return dataset
     changed = reference.get("dataset")
     if not isinstance(changed, dict) or not changed:
-        takes = "takes the settings of dataset that are other than the base's"
+        takes = "must have the settings of dataset that differ from the base's"
         key = "path=other.csv" if dataset_spec["_target_"] == "table" else "states=[CA]"
-        raise InputError(f"reference.rows.dataset: {takes}, as in +reference.rows.dataset.{key}")
+        raise InputError(f"reference.rows.dataset: {takes}, such as +reference.rows.dataset.{key}")
     folder = Path(cfg.paths.data)
     if changed.get("_target_", dataset_spec["_target_"]) == "table" == dataset_spec["_target_"]:
         moved = _moved_to_file(dataset, dataset_spec, changed, folder)
     else:
         moved = shifted(dataset, load({**dataset_spec, **changed}, folder))
     if moved.model_version == dataset.model_version:
-        raise InputError("reference.rows.dataset: gives the base's own training rows; name another place or time")
+        raise InputError("reference.rows.dataset: gives the base's own training rows; choose another place or time")
     return moved
 
 
@@ -237,7 +237,7 @@ def _moved_to_file(dataset: Dataset, given: Spec, changed: Spec, folder: Path) -
 
 
 def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool) -> None:
-    """Refuse specs that cannot be trained, and a reference that would be its own base."""
+    """Refuse specs that cannot be trained, and a reference that equals its own base."""
     check_training(base, dataset)
     try:
         check_training(reference, dataset)
@@ -245,18 +245,18 @@ def _check_models(base: Spec, reference: Spec, dataset: Dataset, *, nested: bool
         raise InputError(f"reference.{error}") from error
     same = {**base, "training": reference["training"]} == reference
     if same and base != reference and fitted_in_one_go(base, dataset):
-        way_out = "choose a network, as in model=mlp, or another experiment"
+        way_out = "choose a network, such as model=mlp, or another experiment"
         name = base["model"]["_target_"].rpartition(".")[2]
         raise InputError(f"model={name}: is fitted without epochs, and reference.training changes nothing; {way_out}")
     _check_perturbation(base, reference, nested=nested)
     if nested and reference["training"]["epochs"] < base["training"]["epochs"]:
-        raise InputError("reference.training.epochs: with reference.seeds=base, takes no fewer than training.epochs")
+        raise InputError("reference.training.epochs: must be at least training.epochs with reference.seeds=base")
 
 
 def _check_perturbation(base: Spec, reference: Spec, *, nested: bool) -> None:
-    """Refuse changed weights of bases, and of references that are changed in more than that."""
+    """Refuse changed weights of bases, and references with changed weights and another change."""
     if base["perturbation"] != UNPERTURBED:
-        raise InputError("perturbation: is of references alone, as in experiment=weight_noise")
+        raise InputError("perturbation: is for references only, as in experiment=weight_noise")
     if reference["perturbation"] == UNPERTURBED:
         return
     check_perturbation(reference["perturbation"])
@@ -268,7 +268,7 @@ def _check_perturbation(base: Spec, reference: Spec, *, nested: bool) -> None:
 
 
 def _search(cfg: DictConfig, base: Spec, dataset: Dataset, seeds: list[int]) -> dict[str, Any]:
-    """Return the search's settings; refuse those that the method, or a model like the base, does not take."""
+    """Return the search's settings; refuse those that the method or the base's model does not accept."""
     settings: dict[str, Any] = OmegaConf.to_container(cfg.counterfactual, resolve=True)  # type: ignore[assignment]
     if "generating" in parameters("counterfactual", settings):
         for seed in seeds:

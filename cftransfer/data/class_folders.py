@@ -76,7 +76,7 @@ def _listed(place: Path) -> dict[str, list[Path]]:
             raise OSError(None, "holds no class folder")
         if strange := [name for name in (os.fsencode(folder.name) for folder in folders) if not _is_utf8(name)]:
             shown = strange[0].decode("utf-8", "backslashreplace")
-            raise OSError(None, f"has a class folder whose name is not UTF-8, {shown}; rename it")
+            raise OSError(None, f"has a class folder with a name that is not UTF-8, {shown}; rename it")
         found = {folder.name: _images_below(folder) for folder in folders}
         if empty := [name for name, images in found.items() if not images]:
             kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)

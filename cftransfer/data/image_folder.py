@@ -137,7 +137,7 @@ def _prepare(path: Path, draw: Callable[..., Task], tree: Tree, *, size: int, co
         skipped |= unreadable
     counts = zip(SPLITS, (train, len(files) - train), strict=True)
     taken = [f"{count:,} of {sum(map(len, tree[split].values())):,} {split} images" for split, count in counts]
-    about = f"{' and '.join(taken)}, whose shorter side has {shortest} pixels or more"
+    about = f"{' and '.join(taken)}, with a shorter side of {shortest} pixels or more"
     named = {
         "train": train,
         "labels": labels,

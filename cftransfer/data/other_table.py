@@ -26,7 +26,7 @@ OWN = ("path", "label", "positive", "weight", "missing", "max_rows", *READING)  
 
 
 class OtherRows(NamedTuple):
-    """rows: of the features, in original units; y, weight: (n,) float32, weight may be None; notes: sentences."""
+    """rows: of the features, in original units; y: (n,) float32; weight: (n,) float32 or None; notes: sentences."""
 
     rows: pd.DataFrame
     y: Tensor

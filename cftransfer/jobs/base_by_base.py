@@ -1,4 +1,4 @@
-"""The answers of references, counted and packed one base at a time: the long table of all is never in memory whole."""
+"""Answers of references, counted and packed one base at a time, so that all of them are never in memory together."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from cftransfer.measuring.per_counterfactual import bounded
 
 @dataclass(frozen=True, eq=False)
 class AllBases:
-    """What groups of references say of all bases.
+    """Answers of groups of references about the counterfactuals of all bases.
 
-    counts, transfers: of each group. by_cap, holds, first: what the functions of these names (`per_counterfactual`,
-    for holds) make of the transfers of one group.
+    counts, transfers: one per group. by_cap, holds, first: results of the functions of these names for one group's
+    transfers (holds: of `per_counterfactual`).
     """
 
     counts: list[Counts]
@@ -28,7 +28,7 @@ class AllBases:
 
 
 def base_by_base(counterfactuals: pd.DataFrame, tables: Iterable[Sequence[pd.DataFrame]], *, group: int) -> AllBases:
-    """Count and pack what `transfer_tables` yields. group: the one that by_cap, holds and first are of."""
+    """Count and pack the tables that `transfer_tables` yields. group: the one for by_cap, holds and first."""
     limits = caps(counterfactuals)
     counts, transfers, of_group = [], [], []
     for base, some in enumerate(tables):

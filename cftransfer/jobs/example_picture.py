@@ -1,4 +1,4 @@
-"""One picture per image example: factual, counterfactual and their magnified difference, with what both models say."""
+"""One picture per image example: factual, counterfactual and their magnified difference, with both models' answers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,26 +12,26 @@ from torch import Tensor
 from cftransfer.data.pixels import GREYS, PixelSpace
 from cftransfer.measuring.per_counterfactual import in_words
 
-SIDE = 224  # pixels of a panel at least; small images are enlarged by whole numbers, their pixels staying sharp
+SIDE = 224  # pixels of a panel at least; small images are enlarged by whole factors, so that pixels stay sharp
 GAP, LINE, LETTERS = 12, 17, 12  # pixels
-FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")  # Pillow's own lacks →, × and ∞
+FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")  # Pillow's own font lacks →, × and ∞
 LONGEST = 16  # letters of a class name that fit under a panel
 INK, GOOD, BAD = "#1d2733", "#1b7f3b", "#b3261e"
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def factor(x: Tensor, counterfactual: Tensor) -> int:
-    """Return by how much a difference may be magnified, of round numbers, so that ± ½ holds it."""
+    """Return the largest of FACTORS that keeps the magnified difference within ± ½."""
     largest = float((counterfactual - x).abs().max())
     fitting = [factor for factor in FACTORS if factor * largest <= 0.5]
     return fitting[-1] if fitting else 1
 
 
 def strip(x: Tensor, counterfactual: Tensor, told: Mapping[str, Any], *, binary: bool = True) -> np.ndarray:
-    """x, counterfactual: (channels, height, width) in [0, 1] → (·, ·, 3) bytes: three panels and their words.
+    """x, counterfactual: (channels, height, width) in [0, 1] → (·, ·, 3) bytes: three panels with captions.
 
-    The difference is grey where nothing changed, lighter or darker where a channel rose or fell.
-    binary: whether there are two classes, so that the one that is not the target has the rest of its probability.
+    The difference is grey where nothing changed, lighter where a channel rose, and darker where it fell.
+    binary: whether there are two classes, so that the class other than the target has the rest of the probability.
     """
     magnified = factor(x, counterfactual)
     difference = (0.5 + magnified * (counterfactual - x)).clamp(0, 1)
@@ -60,7 +60,7 @@ def strip(x: Tensor, counterfactual: Tensor, told: Mapping[str, Any], *, binary:
 
 
 def _verdict(told: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what one reference says, or on how many it holds, and the colour of it."""
+    """Return the answer of one reference, or the share of references that agree, and its colour."""
     if "share" in told:
         said = in_words(told["share"], told["n_references"], told["low"])
         return said, GOOD if told["side"] == "most" else BAD
@@ -68,9 +68,9 @@ def _verdict(told: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _said(told: Mapping[str, Any], where: str, *, binary: bool) -> list[str]:
-    """Return the class that base and reference, where one is meant, give to a point, with its probability.
+    """Return the class that the base and, if there is one, the reference give to a point, with its probability.
 
-    Of three classes or more, the target.
+    With three classes or more, the class is always the target.
     """
     lines = []
     for model in [model for model in ("base", "reference") if f"{model}_{where}" in told]:

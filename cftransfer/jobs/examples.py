@@ -1,4 +1,4 @@
-"""A few counterfactuals to look at: what changed, and what both models say of it.
+"""A few counterfactuals to look at: the changes, and the answers of both models.
 
 They are the first found in the table of transfers, some that transferred and some that did not: nobody picked them.
 """
@@ -18,12 +18,12 @@ from cftransfer.models.prediction import margin, predicted
 from cftransfer.searching.distance import distance
 from cftransfer.searching.engine import Counterfactuals
 
-EACH = 3  # that transferred, and that did not
+EACH = 3  # examples that transferred, and as many that did not
 
 
 @dataclass(frozen=True)
 class Example:
-    """x, counterfactual: (*input). told: what is known of it, by the names of docs/reference/output.md."""
+    """x, counterfactual: (*input). told: facts about the example, named as in docs/reference/output.md."""
 
     x: Tensor
     counterfactual: Tensor
@@ -36,14 +36,14 @@ def examples(searches: Sequence[Counterfactuals], transfers: pd.DataFrame, datas
 
 
 def first(transfers: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that `examples` shows; of the first rows of several tables, it shows those of all."""
+    """Return the rows that `examples` shows. Applied to the first rows of tables, it gives those of all."""
     tried = transfers[transfers.found]
     groups = [tried[tried.transferred], tried[~tried.transferred.astype(bool)]]
     return pd.concat([group.head(EACH) for group in groups])
 
 
 def table(some: Sequence[Example], dataset: Dataset) -> pd.DataFrame:
-    """Return one row per example, or, of a table's rows, one per example and changed feature: old and new in words."""
+    """Return one row per image example, or one per example and changed feature of a table, with old and new values."""
     rows = []
     for index, example in enumerate(some):
         told = {"example": index, **example.told}
@@ -56,13 +56,13 @@ def table(some: Sequence[Example], dataset: Dataset) -> pd.DataFrame:
 
 
 def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return the strips of examples by their names, such as 0-transferred; none for rows of tables."""
+    """Return the pictures of examples by name, such as 0-transferred; {} for tables."""
     words = ["transferred" if example.told["transferred"] else "not-transferred" for example in some]
     return strips(some, dataset, names=[f"{index}-{word}" for index, word in enumerate(words)])
 
 
 def strips(some: Sequence[Example], dataset: Dataset, *, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return a strip per example of images, (height, width, 3) bytes, by its name; none for rows of tables."""
+    """Return one picture per example, (height, width, 3) bytes, by name; {} for tables."""
     if not isinstance(dataset.space, PixelSpace):
         return {}
     binary = dataset.outputs == 1
@@ -89,7 +89,7 @@ def _example(search: Counterfactuals, row: dict, dataset: Dataset) -> Example:
         "reference_seed": row["reference_seed"],
         "from_class": dataset.classes[int(predicted(search.factual_logit[place : place + 1]))],
         "target_class": dataset.classes[row["target"]],
-        # All as the probability of the target class.
+        # Each as the probability of the target class.
         **{name: float(torch.sigmoid(one)) for name, one in margins.items()},
         "l2": float(distance(x[None], reached[None])),
         "linf": float(distance(x[None], reached[None], p=float("inf"))),

@@ -1,6 +1,6 @@
-"""The counterfactuals that hold on the most and on the fewest references, to look at: the rule picked them, nobody did.
+"""The counterfactuals that hold on the most and on the fewest references, chosen by this rule alone.
 
-Being picked for it, the first hold less often on other models than they did here, and the last more often.
+Because of this selection, on other references the first hold less often than on these, and the last more often.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from cftransfer.models.prediction import margin, predicted
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.searching.distance import distance
 
-EACH = 3  # of the most stable, and of the least
+EACH = 3  # of the most stable, and as many of the least stable
 
 
 def extremes(searches: Sequence[Counterfactuals], holds: pd.DataFrame, dataset: Dataset) -> list[Example]:
     """Return the EACH counterfactuals with the largest share of references, then the EACH with the smallest.
 
-    Among equals the lowest number of the factual comes first, then that of the base; a factual is shown once.
+    Ties are broken by the lower number of the factual, then of the base. A factual is shown once.
 
-    holds: what `measuring.per_counterfactual` gives. searches: the counterfactuals of each base.
+    holds: the table of `measuring.per_counterfactual`. searches: the counterfactuals of each base.
     """
     key = [name for name in counterfactual_key(holds) if name != "base"]
     shown: set[int] = set()
@@ -38,7 +38,7 @@ def extremes(searches: Sequence[Counterfactuals], holds: pd.DataFrame, dataset: 
 
 
 def pictures(some: Sequence[Example], dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return the strips of the extremes by their names, such as most-stable-0; none for rows of tables."""
+    """Return the pictures of the extremes by name, such as most-stable-0; {} for tables."""
     return strips(some, dataset, names=[f"{one.told['side']}-stable-{index}" for index, one in enumerate(some)])
 
 

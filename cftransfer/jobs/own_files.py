@@ -1,4 +1,4 @@
-"""Which files of a folder a job may replace: those that a job has written, never a user's own of the same names."""
+"""The files of a folder that a job may replace: files that a job has written, never a user's own of the same names."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from cftransfer.atomic import disk
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import DAMAGED, REPLACED, RESULT, read_result
 
-MARK = Path(".hydra", "begun")  # in each folder in which a job has begun, and had found no foreign file
+MARK = Path(".hydra", "begun")  # in each folder where a job has begun, after it found no foreign file
 TABLES = (
     "counterfactuals", "curves", "examples", "extremes", "holds", "pairs", "survivorship", "transfers",
     "transfers_seed",
@@ -17,7 +17,7 @@ PICTURES = "examples"  # the folder of pictures
 
 
 def claim(folder: Path) -> None:
-    """Mark a folder as a job's own; InputError where it has files of a job's names that no job has written."""
+    """Mark a folder as a job's own; InputError if it has files with a job's names that no job has written."""
     check(folder)
     with disk(folder / MARK):
         (folder / MARK).parent.mkdir(exist_ok=True, parents=True)
@@ -25,7 +25,7 @@ def claim(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """Raise the same InputError, and mark nothing."""
+    """Raise the InputError of `claim`, without marking the folder."""
     if (folder / MARK).exists() or any(_written(folder, name) for name in (RESULT, REPLACED)):
         return
     names = [RESULT, REPLACED, DAMAGED, FEATURES, *(f"{table}.parquet" for table in TABLES)]
@@ -34,14 +34,14 @@ def check(folder: Path) -> None:
 
 
 def refuse_foreign(files: list[Path]) -> None:
-    """Raise an InputError that names the first of `files`, if there is one."""
+    """Raise an InputError that names the first of `files`; do nothing if there are no files."""
     if files:
         way_out = "move it, or choose another folder (hydra.run.dir, hydra.sweep.dir, or --out of a report)"
         raise InputError(f"{files[0]}: cftransfer has not written this file, and would replace it; {way_out}")
 
 
 def earlier(folder: Path) -> set[str]:
-    """Return the names of the files that an earlier job, set aside for this one, has left."""
+    """Return the names of the files that an earlier job in this folder has left."""
     written = [_written(folder, name) for name in (RESULT, REPLACED, DAMAGED)]
     return {name for names in written for name in names if _is_a_jobs(name)}
 
@@ -54,7 +54,7 @@ def _written(folder: Path, result: str) -> list[str]:
 
 
 def _is_a_jobs(name: str) -> bool:
-    """Whether a job writes a file of that name: a result may be a stranger's, and name any file."""
+    """Whether a job writes files of this name: a result may be a stranger's, and name any file."""
     path = Path(name)
     if path.suffix == ".png":
         return path.parts == (PICTURES, path.name)

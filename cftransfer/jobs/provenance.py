@@ -1,4 +1,4 @@
-"""What is known about the job that runs: its folder, its settings, the code that it runs."""
+"""Facts about the running job: its folder, its settings, its code."""
 
 import functools
 import logging
@@ -17,10 +17,10 @@ PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job that runs, as its command knows it.
+    """A running job, as its command knows it.
 
     config: resolved. choices: the option of each group. overrides: the words typed. sweep: the folder of its sweep, as
-    one would type it.
+    a user would type it.
     """
 
     folder: Path
@@ -31,9 +31,9 @@ class RunningJob:
 
 
 def git_state(package: Path = PACKAGE) -> dict[str, Any] | None:
-    """Return the commit of the code that runs, and whether it has uncommitted changes.
+    """Return the commit of the running code, and whether it has uncommitted changes.
 
-    None where no repository tracks the package: installed below a user's repository, it is not of the user's commit.
+    None if no repository tracks the package: a package installed below a user's repository is not part of its commit.
     """
 
     def git(*words: str) -> str:
@@ -48,7 +48,7 @@ def git_state(package: Path = PACKAGE) -> dict[str, Any] | None:
         return None
 
 
-code = functools.cache(git_state)  # once per process, as modules are read once; edits during a job are not of it
+code = functools.cache(git_state)  # once per process: modules are imported once, so later edits do not change the code
 
 
 @functools.cache
@@ -58,6 +58,6 @@ def versions() -> dict[str, str]:
 
 
 def shown(path: Path) -> Path:
-    """Return a path as one would type it here."""
+    """Return a path as a user would type it here."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

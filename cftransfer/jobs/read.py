@@ -1,4 +1,4 @@
-"""A job's folder → what a report reads of it, checked: a job that cannot be read is named, and ends no report."""
+"""A job's folder → everything that a report reads, checked: an unreadable job is named, and the report goes on."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ from cftransfer.measuring.stage_seconds import Seconds
 from cftransfer.measuring.tails import accepted_by
 from cftransfer.settings import flat
 
-# Files and needed columns; more of pairs and examples are used where they are there.
+# Files and required columns; reports use more columns of pairs and examples if they are there.
 TABLES = {
     **NUMBERS,
     "curves": ("role", *NUMBERS["curves"]),
@@ -38,17 +38,16 @@ TABLES = {
 }
 EXAMPLES_CELLS = 2**20  # at most; a dozen examples of a table of 1,000 features have 2 × 10⁵
 PNG = b"\x89PNG\r\n\x1a\n"
-# What readers of Parquet raise for a damaged file; pyarrow's own errors are among them.
+# Errors that readers of Parquet raise for a damaged file; pyarrow's own errors are subclasses.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its folder, its `result.json`, and its tables but for the large ones.
+    """One job: its folder, its `result.json`, and its smaller tables.
 
-    examples, extremes: None where nothing was found, or the job is older than they are. accepted: what
-    `tails.accepted_by` makes of the job's `holds`, and sampling what `planning.sampling_of` does; None for a job that
-    is older than these.
+    examples, extremes: None if nothing was found, or if the job is older than these tables. accepted, sampling: the
+    results of `tails.accepted_by` and `planning.sampling_of` for the job's `holds`; None if the job is older than it.
     """
 
     folder: Path
@@ -63,9 +62,9 @@ class Job:
 
     @property
     def pictures(self) -> list[Path]:
-        """The pictures that the job has written, if its inputs are images; a page would pass on any other file.
+        """The pictures that the job has written, if its inputs are images. Any other file is left out of a page.
 
-        Those of examples have a number for a first name, those of extremes a word.
+        The names of examples begin with a number, the names of extremes with a word.
         """
         found = [self.folder / name for name in sorted(self.result.files) if name.endswith(".png")]
         return [path for path in found if is_picture(self.folder, path)]
@@ -77,7 +76,7 @@ class Job:
 
     @property
     def seconds(self) -> Seconds:
-        """What its stages took; of older jobs nothing is known."""
+        """The seconds of its stages; unknown for older jobs."""
         return Seconds(**self.result.seconds, **self.result.timed)
 
     @property
@@ -89,7 +88,7 @@ class Job:
 
 
 class _NoAliases(yaml.SafeLoader):
-    """YAML without `*this`: a few lines of them make a list of more words than memory holds, and Hydra writes none."""
+    """YAML without aliases (`*this`): a few lines of them expand to more words than memory holds; Hydra writes none."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -98,7 +97,7 @@ class _NoAliases(yaml.SafeLoader):
 
 
 def yaml_of(folder: Path, name: str) -> Any:
-    """Return what a YAML file of a job says, as typed: ${oc.env:…} is not looked up; InputError if it is unreadable."""
+    """Return the content of a job's YAML file, with ${oc.env:…} as typed; InputError if it is unreadable."""
     try:
         return yaml.load(text(folder, name), _NoAliases)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -106,14 +105,14 @@ def yaml_of(folder: Path, name: str) -> Any:
 
 
 def typed_words(overrides: Any) -> list[str]:
-    """Return overrides out of YAML as typed; TypeError for what is no list of words and numbers."""
+    """Return overrides out of YAML as typed; TypeError if they are not a list of words and numbers."""
     if not isinstance(overrides, list) or not all(isinstance(word, str | int | float) for word in overrides):
-        raise TypeError("its overrides are no list of words")
+        raise TypeError("its overrides are not a list of words")
     return [str(word) for word in overrides]
 
 
 def job_folders(folders: Sequence[Path]) -> list[Path]:
-    """Return every folder that Hydra made for a job, once, however often and by whatever name it is given."""
+    """Return every folder that Hydra made for a job, once, even if it is given several times or by several names."""
     found: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
@@ -124,9 +123,9 @@ def job_folders(folders: Sequence[Path]) -> list[Path]:
 
 
 def _made(folder: Path) -> Iterator[Path]:
-    """Yield the folders below `folder` in which a job has begun or ended; W&B's own, of many files, are not entered.
+    """Yield the folders below `folder` in which a job has begun or ended; W&B's large folders are skipped.
 
-    So are those that may not be looked into and have a job's name, which is a number.
+    Folders without permission to read are included if they are named like a job, by a number.
     """
     closed: list[OSError] = []
     for above, folders, files in os.walk(folder, onerror=closed.append):
@@ -138,7 +137,7 @@ def _made(folder: Path) -> Iterator[Path]:
 
 
 def read(folder: Path) -> Job | None:
-    """Return a job of transfer.py, or None for one of train.py; InputError, with the reason, for one that failed."""
+    """Return a job of transfer.py, or None for a job of train.py; InputError, with the reason, if the job failed."""
     if not os.access(folder, os.R_OK | os.X_OK):
         raise InputError("its folder cannot be read; change its permissions")
     if not (folder / RESULT).exists():
@@ -165,7 +164,7 @@ def read(folder: Path) -> Job | None:
 
 
 def _holds(folder: Path, pairs: pd.DataFrame) -> pd.DataFrame | None:
-    """Return on how many references each found counterfactual holds; None for older jobs."""
+    """Return the share of references that each found counterfactual holds on; None for older jobs."""
     if not (folder / "holds.parquet").exists():
         return None
     holds = table(folder, "holds", TABLES["holds"])
@@ -177,14 +176,14 @@ def _holds(folder: Path, pairs: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _of_all_splits(holds: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with a number of its own for each base of each split, since these are other models."""
+    """Return the table with one number per base of each split, since bases of different splits are different models."""
     if SPLIT not in holds:
         return holds
     return holds.assign(base=holds.groupby([SPLIT, "base"]).ngroup())
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` with all words in it, keys among them, made `plain`."""
+    """Return `value` with all words in it, including keys, made `plain`."""
     if isinstance(value, dict):
         return {plain(str(name)): _plain(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -193,10 +192,10 @@ def _plain(value: Any) -> Any:
 
 
 def is_picture(folder: Path, path: Path) -> bool:
-    """Whether a file of a job is a PNG of its own; a page, or W&B, would pass on what else it is."""
+    """Whether a file of a job is a PNG in its folder; a page or W&B would pass on any other file unseen."""
     try:
         return content(folder, path.relative_to(folder).as_posix()).startswith(PNG)
-    except (OSError, ValueError):  # one of a name that leads elsewhere
+    except (OSError, ValueError):  # a name that leads out of the folder
         return False
 
 
@@ -214,13 +213,13 @@ def table(
 ) -> pd.DataFrame:
     """Return a table of a job; InputError, with the reason, if it cannot be read or lacks one of `columns`.
 
-    cells: values that it has at most, of all columns. written: the digest that it has to have.
+    cells: the most values that it may have, over all columns. written: the digest that it must have.
     """
     path = folder / f"{name}.parquet"
     try:
         stored = content(folder, path.name, most=CELL * cells)
         if written not in (None, digest(stored)):
-            raise OSError("it is not as it was written")
+            raise OSError("it has changed since it was written")
         read = parquet(stored, cells)
         if absent := set(columns) - set(read.columns):
             raise KeyError(f"no {', '.join(sorted(absent))}")
@@ -232,9 +231,9 @@ def table(
 
 
 def long_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a job's counterfactuals, and what references answered; InputError, with the reason, without them.
+    """Return a job's counterfactuals and the references' answers; InputError, with the reason, if they are missing.
 
-    Of continued training, the answers are those after the last extra epoch.
+    With continued training, the answers are those after the last extra epoch.
     """
     counterfactuals = table(folder, "counterfactuals", ("base", "factual", "found", "margin", "distance_l2", "target"))
     answers = table(folder, "transfers", ("base", "reference", "factual", "found", "agreement", "transferred"))
@@ -244,7 +243,7 @@ def long_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def why_failed(folder: Path) -> str | None:
-    """Return what a job's log says of its end, "failed: …" or "interrupted", or None where it ended without a word."""
+    """Return how a job ended according to its log, "failed: …" or "interrupted"; None if the log does not say."""
     logs = [path.name for path in folder.glob("*.log") if inside(folder, path) and path.stat().st_size <= MAX_BYTES]
     try:
         said = [line for log in logs for line in text(folder, log).splitlines()]
@@ -259,5 +258,5 @@ def why_failed(folder: Path) -> str | None:
 
 
 def natural(folder: Path) -> tuple[str, int, str]:
-    """Return what sorts folders as people count: 9 before 10."""
+    """Return the key that sorts folders as people count: 9 before 10."""
     return str(folder.parent), int(folder.name) if folder.name.isdigit() else -1, folder.name

@@ -1,6 +1,6 @@
-"""Whether a job's folder has its result already, so that a sweep that is run again does only what is missing.
+"""Check whether a job's folder already has its result, so that a sweep that runs again does only the missing jobs.
 
-Nothing heavy is imported here: a finished job is passed over before it costs anything.
+Nothing heavy is imported here, so that skipping a finished job costs almost nothing.
 """
 
 import logging
@@ -18,13 +18,13 @@ OTHER, OTHER_DATA = "of other settings", "of other data"
 
 
 def earlier_metric(job: RunningJob, metric: str, *, version: str | None = None) -> float | None:
-    """Return a metric of this job's earlier result, and log that; None without one, or with one of another job.
+    """Return a metric of this job's earlier result, and log it; None if there is no result, or another job's.
 
-    A result of something else is renamed with a warning, so that it cannot pass for this job's if this job fails. So is
-    one whose tables are not as they were written. A renamed result that turns out to be this job's is named back.
+    A result of other settings is renamed with a warning, so that it cannot pass for this job's if this job fails. A
+    result with changed tables is renamed as well. A renamed result that turns out to be this job's is restored.
 
-    version: of the data, as `Dataset.version`. Without it, a result whose data came out of files is not taken: these
-    have to be read first, to know whether they are the same.
+    version: of the data, as `Dataset.version`. Without it, a result on data from files is not accepted, because the
+    files must first be read to know whether they have changed.
     """
     name = RESULT if os.path.lexists(job.folder / RESULT) else REPLACED
     if not os.path.lexists(job.folder / name):
@@ -33,7 +33,7 @@ def earlier_metric(job: RunningJob, metric: str, *, version: str | None = None) 
         result = read_result(job.folder, name)
         reason = _foreign(job, result, metric, version)
     except (InputError, OSError) as error:
-        reason = f"not one of ours ({error})"
+        reason = f"invalid ({error})"
     if reason:
         if name == RESULT:
             _set_aside(job.folder, reason)
@@ -44,7 +44,7 @@ def earlier_metric(job: RunningJob, metric: str, *, version: str | None = None) 
         with disk(job.folder / RESULT):
             (job.folder / REPLACED).replace(job.folder / RESULT)
     commit = (result.git or {"commit": ""})["commit"][:8] or "unknown code"
-    log.info("has its result already (of %s); delete its %s to do it again", commit, RESULT)
+    log.info("has its result already (of %s); delete its %s to run it again", commit, RESULT)
     value = result.metrics[metric]
     return float("nan") if value is None else float(value)
 
@@ -54,15 +54,15 @@ def _foreign(job: RunningJob, result: Result, metric: str, version: str | None) 
     if result.what != what(job.config):
         return OTHER
     if metric not in result.metrics or not result.files:
-        return f"not one of ours (no {metric}, or no files)"
+        return f"invalid (no {metric}, or no files)"
     for file, written in result.files.items():
         if not as_written(job.folder, file, written):
-            return f"without {file} as it was written"
+            return f"damaged ({file} is missing or has changed)"
     return OTHER_DATA if version not in (None, version_of(result.data)) else ""
 
 
 def _set_aside(folder: Path, reason: str) -> None:
-    name = REPLACED if reason in (OTHER, OTHER_DATA) else DAMAGED  # a damaged one is never named back
+    name = REPLACED if reason in (OTHER, OTHER_DATA) else DAMAGED  # a damaged result is never restored
     with disk(folder / RESULT):
         (folder / RESULT).replace(folder / name)
     log.warning(

@@ -1,7 +1,7 @@
 """`result.json`: the one model of it that every reader uses, since it may be older, damaged, or a stranger's.
 
-Fields that are unknown here are ignored. A field that is read must be of its kind: a wrong one would make a number
-wrong, or end a report on other jobs. Nothing heavy is imported, so that a finished job is passed over at once.
+Unknown fields are ignored. Known fields must have the right type, because a wrong value would make a number wrong, or
+end a report on other jobs. Nothing heavy is imported, so that finished jobs are skipped at once.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ from cftransfer.settings import flat
 RESULT = "result.json"  # written last: a job folder without it is a job that failed or still runs
 REPLACED = "result-replaced.json"  # an earlier result, of another job
 DAMAGED = "result-damaged.json"  # an earlier result that cannot be read, or has lost a table
-EXTRA_EPOCHS = "extra_epochs"  # the x-axis of continued training, whose jobs hold a whole curve each
-MAX_NUMBER = 2**64  # no setting, count or measure is larger, and its square can still be computed with
-MAX_BYTES = 2**24  # of a text or a picture of a job; those of the largest jobs have some 100 kB and 2 MB
-ELSEWHERE = ("paths", "wandb", "trainer", "export")  # settings that say where a job runs and lands, not what it is
+EXTRA_EPOCHS = "extra_epochs"  # the x-axis of continued training; one job holds the whole curve
+MAX_NUMBER = 2**64  # larger than any setting, count or measure; its square is still a finite float
+MAX_BYTES = 2**24  # of a job's text or picture; in the largest jobs they have some 100 kB and 2 MB
+ELSEWHERE = ("paths", "wandb", "trainer", "export")  # settings that do not change a job's results
 COUNTS = ("pairs", "n_searched", "n_tried", "n_agreeing", "n_to_0", "n_to_1")
 INTERVAL_COLUMNS = ("rate_low", "rate_high")
 RATES = ("found", "agreement", "rate", "rate_conditional", "rate_end_to_end", *INTERVAL_COLUMNS)
-LOSSES = ("train_loss", "test_loss")  # of train.py; those of a training that diverged are finite and no more
+LOSSES = ("train_loss", "test_loss")  # of train.py; after a training that diverged they are huge but finite
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value out of JSON is a number that can be computed with."""
+    """Whether a value out of JSON is a number within the range that is safe to compute with."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
@@ -47,11 +47,11 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, int | float) and not isinstance(value, bool):
             _number(value)
         if name.endswith("_target_") and not isinstance(value, str):
-            raise ValueError(f"{name} is no name")
+            raise ValueError(f"{name} is not a name")
     _number(config.get("seed", 0))
     for name in ("reference", "counterfactual", "wandb"):
         if not isinstance(config.get(name, {}), dict):
-            raise ValueError(f"{name} is no group of settings")
+            raise ValueError(f"{name} is not a group of settings")
     return config
 
 
@@ -66,7 +66,7 @@ def _metrics(metrics: dict[str, Any]) -> dict[str, Any]:
         lows += ["rate_minus_seed_low"] * ("rate_minus_seed" in metrics)
         wrong += [low for low in lows if not _has_both_ends(metrics, low)]
     if wrong:
-        raise ValueError(f"{', '.join(wrong[:3])}: of another kind than jobs write")
+        raise ValueError(f"{', '.join(wrong[:3])}: missing or of the wrong type")
     return metrics
 
 
@@ -107,9 +107,9 @@ class Git(TypedDict):
 
 
 class Data(TypedDict, total=False):
-    """What `Dataset.identity` says of the data.
+    """The data, as `Dataset.identity` describes it.
 
-    shifted: the identity of the references' data, where their rows are others; imported: that of files of
+    shifted: the identity of the references' data, if their rows differ. imported: the identity of the files of
     counterfactuals that were read.
     """
 
@@ -124,7 +124,7 @@ class Data(TypedDict, total=False):
 
 
 class StageSeconds(TypedDict, total=False):
-    """Wall time of a job's stages; null for a stage whose results came from the store."""
+    """Wall time of a job's stages; null for a stage with results from the store."""
 
     training: Amount | None
     searching: Amount | None
@@ -132,7 +132,7 @@ class StageSeconds(TypedDict, total=False):
 
 
 class Timed(TypedDict, total=False):
-    """The models trained, bases searched and pairs asked in these seconds; models_each: per reference."""
+    """The models trained, bases searched and pairs asked in these seconds; models_each: models per reference."""
 
     models: Many
     bases: Many
@@ -141,12 +141,12 @@ class Timed(TypedDict, total=False):
 
 
 def version_of(data: Mapping[str, Any]) -> str:
-    """Return the identity of all that a job reads, by which an earlier result is known to be of the same."""
+    """Return the identity of everything that a job reads, to check that an earlier result used the same data."""
     return "+".join(str(data[name]) for name in ("version", "shifted", "imported") if data.get(name))
 
 
 class Result(BaseModel):
-    """What a job has left in `result.json`; docs/reference/output.md says what each part is."""
+    """The content of a job's `result.json`; docs/reference/output.md explains each part."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -156,7 +156,7 @@ class Result(BaseModel):
     metrics: Annotated[dict[str, Any], AfterValidator(_metrics)]
     versions: dict[str, str]
     git: Git | None
-    curve: list[Point] = Field(default_factory=list, min_length=1)  # [] is the default alone: a job has a curve or none
+    curve: list[Point] = Field(default_factory=list, min_length=1)  # [] only by default: jobs without a curve omit it
     data: Data = Field(default_factory=Data)
     notes: list[str] = Field(default_factory=list)
     files: dict[str, str] = Field(default_factory=dict)
@@ -167,27 +167,27 @@ class Result(BaseModel):
 
     @property
     def rated(self) -> bool:
-        """Whether it is of transfer.py, whose jobs have a rate; those of train.py have none."""
+        """Whether the job is one of transfer.py: these have a rate, jobs of train.py do not."""
         return "rate" in self.metrics
 
     @property
     def what(self) -> str:
-        """The settings that make the job what it is."""
+        """The settings that identify the job."""
         return what(self.config)
 
 
 def what(config: dict[str, Any]) -> str:
-    """Return the resolved settings that make a job what it is, as text to compare."""
+    """Return the resolved settings that identify a job, as text to compare."""
     kept = {name: part for name, part in config.items() if name not in ELSEWHERE}
-    if isinstance(many := kept.get("replicates"), dict) and many.get("splits") == 1:  # as before there was the setting
+    if isinstance(many := kept.get("replicates"), dict) and many.get("splits") == 1:  # older jobs lack the key
         kept["replicates"] = {name: value for name, value in many.items() if name != "splits"}
     return json.dumps(kept, sort_keys=True)
 
 
 def read_result(folder: Path, name: str = RESULT, *, words: Callable[[Any], Any] = lambda content: content) -> Result:
-    """Return the result in a job's folder; InputError, with the reason, for one that no job has written.
+    """Return the result in a job's folder; InputError, with the reason, if no job has written it.
 
-    words: what is made of the JSON before it is checked.
+    words: applied to the JSON before it is checked.
     """
     try:
         return Result.model_validate(words(json.loads(text(folder, name))))
@@ -199,35 +199,35 @@ def read_result(folder: Path, name: str = RESULT, *, words: Callable[[Any], Any]
 
 
 def text(folder: Path, name: str) -> str:
-    """Return the text of a job's file; OSError as `content`."""
+    """Return the text of a job's file; raise OSError as `content` does."""
     return content(folder, name).decode("utf-8", errors="replace").replace("\r\n", "\n")
 
 
 def content(folder: Path, name: str, *, most: int = MAX_BYTES) -> bytes:
-    """Return the bytes of a job's file; OSError for one that leads elsewhere, or has more than `most`.
+    """Return the bytes of a job's file; OSError if it leads out of the folder or has more than `most` bytes.
 
-    The folder may be a stranger's: all that a view reads of it is read here, and nothing larger is.
+    The folder may be a stranger's, so views read all files through this function.
     """
     path = folder / name
     if not inside(folder, path):
-        raise OSError("it is no file in this folder")
+        raise OSError("it is not a file in this folder")
     if (size := path.stat().st_size) > most:
         raise OSError(f"it has {size:,} bytes, more than {most:,}")
     return path.read_bytes()
 
 
 def job_digest(overrides: Sequence[str]) -> str:
-    """Return 8 hex digits by which a sweep's multirun.yaml knows a job: those of its overrides."""
+    """Return 8 hex digits of a job's overrides, by which a sweep's multirun.yaml identifies the job."""
     return digest(json.dumps(list(overrides)).encode())[:8]
 
 
 def digest(content: bytes) -> str:
-    """Return what `result.json` keeps of each file, so that a damaged one is noticed."""
+    """Return the digest that `result.json` keeps of each file, so that damage is noticed."""
     return hashlib.sha256(content).hexdigest()
 
 
 def as_written(folder: Path, name: str, written: str) -> bool:
-    """Whether a file is in the job's folder, and has the digest that it was written with."""
+    """Whether a file is in the job's folder and has the digest that was written with it."""
     if not inside(folder, folder / name):
         return False
     with (folder / name).open("rb") as file:

@@ -1,4 +1,4 @@
-"""The results of a job on several splits of the rows → its one result, whose long tables have a column `split`."""
+"""The results of a job on several splits of the rows → one result; its long tables have a column `split`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-SHOWN = ("examples", "extremes")  # a few counterfactuals to look at: those of the first split
+SHOWN = ("examples", "extremes")  # a few counterfactuals to look at; the first split's are kept
 
 
 def over_splits(
@@ -26,8 +26,8 @@ def over_splits(
 ) -> JobResult:
     """Return the result of all splits.
 
-    answers: of each split, what its intervals are of. seeds: the split_seed of each. data: what identifies the data of
-    all.
+    answers: of each split, the input of its intervals. seeds: the split_seed of each. data: the identity of the data
+    of all splits.
     """
     by_name: dict[str, list[tuple[int, Any]]] = {}
     for seed, result in zip(seeds, results, strict=True):
@@ -54,7 +54,7 @@ def over_splits(
 
 
 def _joined(parts: Sequence[tuple[int, "pd.DataFrame | pa.Table"]]) -> "pa.Table":
-    """Return tables below each other, with the split of each in the first column."""
+    """Return tables stacked, with the split of each in the first column."""
     import pyarrow as pa
 
     with_split = []

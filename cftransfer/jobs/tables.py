@@ -1,4 +1,4 @@
-"""What a job's tables have to hold for a report; what is otherwise is named, and fails that job alone."""
+"""Checks of a job's tables before a report reads them; a failed check names the fault, and excludes that job alone."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ import pandas as pd
 from cftransfer.columns import CONTROLS, PAIR, SPLIT
 from cftransfer.jobs.schema import EXTRA_EPOCHS, INTERVAL_COLUMNS, MAX_NUMBER
 
-CELLS = 2**25  # of a table: 1,000 × 1,000 pairs have 1.2 × 10⁷
-CELL = 8  # bytes of a number, and more than those of a word that repeats
-# Numbers that a report reads of each table; of examples, a card has more.
+CELLS = 2**25  # most values of a table: 1,000 × 1,000 pairs have 1.2 × 10⁷
+CELL = 8  # bytes of a number; a word that repeats takes fewer
+# Numeric columns that a report reads of each table; the card of a table's example has more.
 NUMBERS = {
     "pairs": (*PAIR, "found", "agreement", "rate", *CONTROLS),
     "survivorship": ("cap", "found", *("rate", *INTERVAL_COLUMNS)),
@@ -33,13 +33,13 @@ WHOLE = (
     "example",
     "n_references",
 )  # numbers that count or name something
-UNBOUNDED = ("test_loss",)  # of a training that diverged
+UNBOUNDED = ("test_loss",)  # may be huge after a training that diverged
 
 
 def check_table(name: str, table: pd.DataFrame) -> None:
-    """Refuse a table that is not as jobs write it: KeyError or ValueError, naming the column."""
+    """Refuse a table that differs from the tables that jobs write: KeyError or ValueError, naming the column."""
     if not table.columns.is_unique:
-        raise ValueError("a column stands in it twice")
+        raise ValueError("two columns have the same name")
     numbers = [*NUMBERS[name], *(more for more in (SPLIT, EXTRA_EPOCHS, "rate_seed") if more in table)]
     if name == "examples" and "feature" in table:
         numbers += [*CARD]
@@ -52,19 +52,19 @@ def check_table(name: str, table: pd.DataFrame) -> None:
         if column not in UNBOUNDED and (table[column].abs() > MAX_NUMBER).any():
             raise ValueError(f"{column} holds a number above {MAX_NUMBER:.0e}")
     if name == "curves" and not pd.api.types.is_string_dtype(table.role):
-        raise ValueError("role holds no words")
+        raise ValueError("role does not hold words")
     if name == "extremes" and not table[["share", "low"]].map(lambda share: 0 <= share <= 1).all(axis=None):
         raise ValueError("share or low is not between 0 and 1")
     if name == "holds" and not (table.share.between(0, 1) & (table.n_references >= 1)).all():
         raise ValueError("share is not between 0 and 1, or n_references is below 1")
     if name == "examples" and table.transferred.dtype != np.dtype(bool):
-        raise ValueError("transferred holds something else than true and false")
+        raise ValueError("transferred holds values other than true and false")
 
 
 def check_pairs(pairs: pd.DataFrame, curve: Sequence[Mapping[str, Any]] | None) -> None:
-    """Refuse pairs that are not each base with each reference, or its own, at every age of the curve: ValueError.
+    """Refuse pairs that are incomplete: ValueError.
 
-    Of several splits, each has to be so.
+    At each number of extra epochs, each base meets each reference, or (nested) its own. This holds for every split.
     """
     if SPLIT in pairs and len(pairs):
         parts = [part.drop(columns=SPLIT) for _, part in pairs.groupby(SPLIT)]
@@ -85,9 +85,9 @@ def check_pairs(pairs: pd.DataFrame, curve: Sequence[Mapping[str, Any]] | None) 
 
 
 def parquet(content: bytes, cells: int = CELLS) -> pd.DataFrame:
-    """Return the table in a Parquet file; ValueError, before it is unfolded, for one of more than any job's.
+    """Return the table in a Parquet file; ValueError, before it is unpacked, if it is larger than any job's.
 
-    A few bytes may stand for many: values that repeat, and words that were compressed.
+    Repeated values and compressed words let a few bytes stand for many, so a small file may need much memory.
     """
     from pyarrow import parquet
 
@@ -100,7 +100,7 @@ def parquet(content: bytes, cells: int = CELLS) -> pd.DataFrame:
         raise ValueError(f"it has {many:,} bytes when unpacked, more than {CELL * cells:,}")
     words = {part.path_in_schema for _, part in parts if part.physical_type.endswith("BYTE_ARRAY")}
     fixed = {part.path_in_schema for _, part in parts if part.physical_type == "FIXED_LEN_BYTE_ARRAY"}
-    # What is kept once for many places could not be counted in these.
+    # Words in lists, and bytes of one length, may also stand for many values, but could not be counted.
     if strange := sorted(fixed | {name for name in words if "." in name}):
         raise ValueError(f"{strange[0]} holds words in lists, or bytes of one length, which jobs do not write")
     table = pd.read_parquet(io.BytesIO(content), read_dictionary=sorted(words))
@@ -110,7 +110,7 @@ def parquet(content: bytes, cells: int = CELLS) -> pd.DataFrame:
 
 
 def _unfolded(column: pd.Series, most: int) -> pd.Series:
-    """Return a column of words that are kept once each with every word in its place."""
+    """Return a column of dictionary-encoded words with every word in its place."""
     if not isinstance(column.dtype, pd.CategoricalDtype):
         return column
     words = column.cat.categories

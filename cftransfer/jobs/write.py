@@ -1,4 +1,4 @@
-"""A job's files. `result.json` is written last: a job folder without it is a job that failed, and reports name it."""
+"""A job's files. `result.json` is written last: a job folder without it belongs to a failed job, and reports say so."""
 
 import io
 import json
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """What a job leaves: metrics by name, tables by the name of their file, and, of continued training, the curve.
+    """A job's result: metrics by name, tables by the name of their file, and the curve of continued training.
 
-    A table is a DataFrame, or what `packed` makes of one.
+    A table is a DataFrame, or one that is `packed`.
 
-    pictures: (height, width, 3) bytes by name, of images. features: of a table, which become a file that can be edited
-    and given back. kept: files of the store that hold the counterfactuals. data: what identifies the data, and what of
-    it was taken, in words. notes: on the models, what a reader has to know. seconds: what the stages of transfer.py
-    took; no two runs have the same.
+    pictures: (height, width, 3) bytes by name, for images. features: of a table; written to a file that a user can edit
+    and give back. kept: files of the store that hold the counterfactuals. data: the identity of the data, and the part
+    of it that was used, in words. notes: warnings about the models for the reader. seconds: of the stages of
+    transfer.py; they differ between runs.
     """
 
     metrics: dict[str, Any]
@@ -78,7 +78,7 @@ def write(job: RunningJob, result: JobResult, *, wandb: str | None = None) -> No
 
 
 def packed(table: "pd.DataFrame | pa.Table") -> "pa.Table":
-    """Return a table as Parquet will have it: a fraction of the memory, and parts of it are joined without a copy."""
+    """Return a table in memory as Parquet stores it: it takes a fraction of the memory, and joins without a copy."""
     import pyarrow as pa
 
     return table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
@@ -106,7 +106,7 @@ def _contents(result: JobResult) -> dict[str, bytes]:
 
 
 def _json_values(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return `values` with null, which JSON has, for NaN, which it lacks."""
+    """Return `values` with null for NaN, which JSON lacks."""
     return {
         str(name): None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()
     }

@@ -1,11 +1,11 @@
-"""How often models are right, and which of them have learned nothing that a rate could be about."""
+"""The accuracy of models, and notes on models that have learned nothing, for which rates mean little."""
 
 from collections.abc import Sequence
 
 from torch import Tensor
 
-LEARNED = 0.02  # of accuracy above the most frequent class's share; with less, models have hardly learned
-NAMED = 3  # models that a note names; of more, it says how many
+LEARNED = 0.02  # accuracy above the share of the most frequent class; models with less have hardly learned
+NAMED = 3  # models that a note names; further models are only counted
 
 
 def accuracy(classes: Tensor, y: Tensor) -> float:
@@ -14,7 +14,7 @@ def accuracy(classes: Tensor, y: Tensor) -> float:
 
 
 def learned_nothing(classes: Tensor, y: Tensor, seeds: Sequence[int], *, role: str, names: Sequence[str]) -> list[str]:
-    """Return a note on the models that put all rows in one class, or else on models that are hardly better than that.
+    """Return a note on the models that put all rows in one class or, if there are none, on hardly better models.
 
     classes: (models, n) of models of these seeds, y: (n,). role: base or reference. names: of the classes.
     """
@@ -31,4 +31,4 @@ def learned_nothing(classes: Tensor, y: Tensor, seeds: Sequence[int], *, role: s
     most, right = y.long().bincount().max().item() / len(y), accuracy(classes, y)
     if right > most + LEARNED:
         return []
-    return [f"{role}s are right on {right:.2f} of the test split, one answer for all rows on {most:.2f}; {way_out}"]
+    return [f"{role}s are right on {right:.2f} of the test split, a constant answer on {most:.2f}; {way_out}"]

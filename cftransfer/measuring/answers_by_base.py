@@ -1,4 +1,4 @@
-"""A job's long tables as arrays, base by base: what was found on it, and what each reference said of it."""
+"""A job's long tables as arrays, base by base: the counterfactuals found on a base, and each reference's answers."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import pandas as pd
 from cftransfer.columns import counterfactual_key
 from cftransfer.errors import InputError
 
-KEPT = ("base", "factual", "proposal", "target", "margin", "distance_l2", "knn_distance")  # not lists of features
+KEPT = ("base", "factual", "proposal", "target", "margin", "distance_l2", "knn_distance")  # columns without lists
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class BaseAnswers:
 def answers_by_base(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> list[BaseAnswers]:
     """Return the answers for every base on which something was found, in the order of bases.
 
-    Each counterfactual counts as one, also where a factual has several.
+    Each counterfactual counts as one, even if a factual has several.
 
     Args:
         counterfactuals: as in `counterfactuals.parquet`.
-        transfers: as in `transfers.parquet`, of one group of references and one age of them.
+        transfers: as in `transfers.parquet`, of one group of references at one number of extra epochs.
 
     Raises:
-        InputError: for a reference that was not asked about all that was found on a base, or asked twice.
+        InputError: for a reference that lacks an answer about a counterfactual of a base, or has two.
     """
     key = counterfactual_key(counterfactuals)
     columns = [*key, "reference", "agreement", "transferred"]
@@ -47,9 +47,7 @@ def answers_by_base(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> l
             or (asked.reshape(shape) != found.factual.to_numpy()).any()
             or not len(part)
         ):
-            raise InputError(
-                f"transfers: base {base} has not one answer of each reference; pass one group of references"
-            )
+            raise InputError(f"transfers: base {base} lacks one answer of each reference; pass one group of references")
         agreement, transferred = (
             part[name].to_numpy(dtype=bool).reshape(shape) for name in ("agreement", "transferred")
         )

@@ -1,4 +1,4 @@
-"""References are asked about counterfactuals: answers, which `measure` makes rates of."""
+"""Ask references about counterfactuals; `measure` turns the answers into rates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ from cftransfer.searching.inputs import as_background
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What groups of references say of counterfactuals.
+    """Answers of groups of references about counterfactuals.
 
-    counterfactuals: one row per base × factual. transfers: one row per group × base × reference × factual. Where
-    factuals have several counterfactuals, each has a row, and a column `proposal` numbers them. settings: how the
-    counterfactuals were made, in words. distances: one row per group × base × reference, how far the two models are
-    from each other on test rows; None where no rows were given. seconds: that asking took.
+    counterfactuals: one row per base × factual. transfers: one row per group × base × reference × factual. If factuals
+    have several counterfactuals, each has a row, and a column `proposal` numbers them. settings: how the
+    counterfactuals were made, in words. distances: one row per group × base × reference, the distances between the two
+    models on test rows; None if no rows were given. seconds: wall time of asking.
     """
 
     counterfactuals: pd.DataFrame
@@ -50,19 +50,19 @@ def ask(
     """Ask references which class they give to the factuals and to the counterfactuals.
 
     Args:
-        found: what `search` or `judge` returned, of one base or of several.
+        found: the result of `search` or `judge`, for one base or several.
         references: models (`as_model`) or `StoredLogits`, or named groups of them, as in {"other seeds": [...]}.
         background: (x_train, y_train), for the control of the nearest training row; None leaves it out.
         test: test rows, in the form of `search`'s x, on which bases and references are compared for
-            `Result.distances`; None compares nothing. Give the whole test split: a few factuals are too few.
-        nested: whether each base has a reference of its own, reference i for base i; else every one meets every base.
-        seeds: what the bases are called in the tables; 0, 1, … by default.
+            `Result.distances`; None skips this. Give the whole test split: a few factuals are too few.
+        nested: whether each base has its own reference, reference i for base i; otherwise all meet all bases.
+        seeds: names of the bases in the tables; 0, 1, … by default.
 
     Returns:
-        Answers: two long tables (`measure` makes rates of them).
+        Answers: two long tables, from which `measure` computes rates.
 
     Raises:
-        InputError: for a reference that is a base or helped to search, has other classes, or cannot be asked.
+        InputError: for a reference that is a base, helped to search, has other classes, or cannot be asked.
 
     >>> import torch
     >>> from cftransfer import measure, search
@@ -75,7 +75,7 @@ def ask(
     """
     searches = [found] if isinstance(found, Counterfactuals) else list(found)
     if not searches:
-        raise InputError("found: is empty; takes what search or judge returned, of one base or more")
+        raise InputError("found: is empty; pass the result of search or judge, for one base or more")
     _check_bases(searches)
     groups = _groups(references)
     split = as_background(background, searches[0].space, classes=getattr(searches[0].base, "classes", None))
@@ -85,7 +85,7 @@ def ask(
     ]
     names = list(range(len(searches))) if seeds is None else list(seeds)
     if len(names) != len(searches):
-        raise InputError(f"seeds: has {len(names)} for {len(searches)} bases")
+        raise InputError(f"seeds: has {len(names)} for {len(searches)} bases; pass one per base")
     asked = {group: _askable(group, models, searches, nested=nested) for group, models in groups.items()}
     watch = Stopwatch()
     tables = transfer_tables(
@@ -98,7 +98,7 @@ def ask(
     )
     with watch.stage("asking", sum(len(models) * (1 if nested else len(searches)) for models in asked.values())):
         answered = [*tables]
-    by_group = zip(*answered, strict=True)  # a base's tables, of a group each → a group's tables, of a base each
+    by_group = zip(*answered, strict=True)  # tables by base and group → tables by group and base
     transfers = [table.assign(group=group) for group, some in zip(groups, by_group, strict=True) for table in some]
     counterfactuals = counterfactual_table(searches, names, nearest=nearest)
     answers = led(pd.concat(transfers, ignore_index=True), "group")
@@ -107,7 +107,7 @@ def ask(
 
 
 def _groups(references: Groups) -> dict[str, list[Any]]:
-    """Return named groups of references, whatever way they are given."""
+    """Return references as named groups, in whichever form they are given."""
     if isinstance(references, Mapping):
         groups = {str(name): list(_several(models)) for name, models in references.items()}
         if len(groups) < len(references):
@@ -116,9 +116,9 @@ def _groups(references: Groups) -> dict[str, list[Any]]:
         groups = {"references": list(_several(references))}
     for name, models in groups.items():
         if not models:
-            raise InputError(f"references {name!r}: there is none; takes a model or more")
+            raise InputError(f"references {name!r}: is empty; pass one model or more")
     if not groups:
-        raise InputError("references: there is none; takes a model, a list of models, or named groups")
+        raise InputError("references: is empty; pass a model, a list of models, or named groups")
     return groups
 
 
@@ -127,7 +127,7 @@ def _several(models: Any) -> Sequence[Any]:
 
 
 def _check_bases(searches: Sequence[Counterfactuals]) -> None:
-    """Refuse bases that are one model, that found nothing out, or whose classes differ."""
+    """Refuse bases that are the same model, have no rows, or differ in their classes."""
     if not len(searches[0]):
         raise InputError("found: has no rows; there is nothing to ask about")
     models = [search.base for search in searches if search.base is not None]
@@ -148,9 +148,9 @@ def _check_bases(searches: Sequence[Counterfactuals]) -> None:
 def _askable(
     group: str, models: Sequence[Any], searches: Sequence[Counterfactuals], *, nested: bool
 ) -> list[Asked | StoredLogits]:
-    """Return a group's models as they are asked; InputError for one that is a base, or has other classes than it."""
+    """Return a group's models, wrapped to be asked; InputError for a base, and for other classes than the base's."""
     if nested and len(models) != len(searches):
-        raise InputError(f"references {group!r}: nested takes one per base, {len(searches)}, and has {len(models)}")
+        raise InputError(f"references {group!r}: nested needs one per base, {len(searches)}, and has {len(models)}")
     base = searches[0].base
     asked: list[Asked | StoredLogits] = []
     for index, model in enumerate(models):
@@ -163,11 +163,11 @@ def _askable(
             raise InputError(f"{name}: is in the group already; a pair of models must not count twice")
         if any(search.base is not None and _same(one, search.base) for search in searches):
             raise InputError(
-                f"{name}: is a base itself, and would agree with itself; take models that were not searched"
+                f"{name}: is a base itself, and would agree with itself; pass models that were not searched on"
             )
         if any(_same(one, helper) for search in searches for helper in search.generating):
             raise InputError(
-                f"{name}: helped to search (`generating`), and would judge its own work; take another model"
+                f"{name}: helped to search (`generating`), and would judge its own work; pass another model"
             )
         if isinstance(base, Model) and (base.classes is not None or one.classes is not None):
             classes = base.classes or range(number_of_classes(searches[0].factual_logit))
@@ -181,5 +181,5 @@ def _askable(
 
 
 def _same(one: Asked, base: Asked) -> bool:
-    """Return whether two models are one: the same object, or two wrappings of it."""
+    """Return whether two models are the same: one object, or two wrappers of it."""
     return getattr(one, "origin", one) is getattr(base, "origin", base)

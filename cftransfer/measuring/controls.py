@@ -1,6 +1,6 @@
-"""What a transferability rate is to be compared with: the same question about points that are no counterfactuals.
+"""Controls for a transferability rate: the same question about points that are not counterfactuals.
 
-A rate of .6 says little by itself: a reference puts many points in the target class whatever the search did.
+A rate of .6 says little by itself: a reference puts many points in the target class, whatever the search did.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from cftransfer.models.prediction import Asked, device_of, logits, number_of_cla
 from cftransfer.searching.candidates import Counterfactuals
 from cftransfer.searching.distance import BLOCK, distance
 
-DRAWS = 5  # random directions per counterfactual; the share of a pair of 1,000 is then known to within .01
+DRAWS = 5  # random directions per counterfactual; with 1,000, a pair's share is then known to within .01
 
 
 @dataclass(frozen=True)
 class Nearest:
     """The training row nearest to each factual.
 
-    x_train: the training split, as the data set has it; index: (n,) int64, the rows; l2: (n,), NaN for none.
+    x_train: the training split of the data set; index: (n,) int64, rows of it; l2: (n,), NaN if there is no such row.
     """
 
     x_train: Tensor
@@ -32,10 +32,10 @@ class Nearest:
 
 
 def random_points(x: Tensor, reached: Tensor, *, generator: torch.Generator) -> Iterator[Tensor]:
-    """x, reached: (n, *input) → DRAWS times (n, *input): x, each displaced as far (L2) as `reached` is, anywhere.
+    """x, reached: (n, *input) → DRAWS times (n, *input): x, moved as far (L2) as `reached` is, in a random direction.
 
-    Directions are uniform on the sphere; a component that would leave the box [0, 1] is mirrored, which keeps the
-    length, and cut off only where neither side has room for it.
+    Directions are uniform on the sphere. A component that would leave the box [0, 1] is mirrored, which keeps the
+    length; it is clipped only if neither side has room for it.
     """
     length = (reached - x).flatten(1).norm(dim=1)
     for _ in range(DRAWS):
@@ -52,7 +52,7 @@ def random_share(search: Counterfactuals, references: Sequence[Asked]) -> Tensor
     for rows in torch.arange(len(search.factual)).split(rows_at_once(search.factual, numbers=BLOCK)):
         factual, reached, target = search.factual[rows], search.counterfactual[rows], search.target[rows]
         draws = random_points(factual, reached, generator=generator)
-        while some := list(islice(draws, rows_at_once(factual[None], numbers=BLOCK))):  # in one pass, as many as fit
+        while some := list(islice(draws, rows_at_once(factual[None], numbers=BLOCK))):  # as many as fit in one pass
             points = torch.cat(some)
             classes = [predicted(logits(reference, points)).view(len(some), -1) for reference in references]
             for each in zip(*classes, strict=True):
@@ -61,10 +61,9 @@ def random_share(search: Counterfactuals, references: Sequence[Asked]) -> Tensor
 
 
 def control_generator(search: Counterfactuals) -> torch.Generator:
-    """Return the stream of the random control: a hash of the factuals and counterfactuals themselves.
+    """Return the generator of the random control, seeded by a hash of the factuals and counterfactuals.
 
-    A stream seeded by a base's number would be that of any data drawn from the same small seed, and directions would
-    follow the rows.
+    A small seed, such as a base's number, may also have generated the data; then directions would depend on the rows.
     """
     content = hashlib.sha256(b"control_random")
     for part in (search.factual, search.counterfactual):
@@ -79,7 +78,7 @@ def nearest_rows(search: Counterfactuals, base: Asked, x_train: Tensor) -> Neare
     least = torch.full((len(search.factual),), float("inf"))
     for side in search.target.unique().tolist():
         candidates, asking = (classes == side).nonzero().flatten(), (search.target == side).nonzero().flatten()
-        # Distances of a few rows to some candidates at a time, since these may be many; or none.
+        # A few rows and candidates at a time, since there may be many; without candidates, none.
         for rows in asking.split(256) if len(candidates) else ():
             x = search.factual[rows].flatten(1).to(place)
             for some in candidates.split(rows_at_once(x_train, numbers=BLOCK)):
@@ -87,16 +86,16 @@ def nearest_rows(search: Counterfactuals, base: Asked, x_train: Tensor) -> Neare
                 closest, index = (answer.cpu() for answer in apart.min(1))
                 closer = closest < least[rows]
                 nearest[rows[closer]], least[rows[closer]] = some[index[closer]], closest[closer]
-    l2 = distance(search.factual, x_train[nearest])  # once more, since cdist rounds
+    l2 = distance(search.factual, x_train[nearest])  # recomputed, since cdist rounds
     return Nearest(x_train, nearest, l2.masked_fill(least.isinf(), float("nan")))
 
 
 def nearest_shares(
     searches: Sequence[Counterfactuals], nearest: Sequence[Nearest | None], reference: Asked
 ) -> list[Tensor]:
-    """Return (n,) per base: 1 where the reference puts the row of `nearest_rows` in the target class, else 0.
+    """Return (n,) per base: 1 if the reference puts the row of `nearest_rows` in the target class, 0 if not.
 
-    NaN where there is no row. A training row is asked about once, however many factuals it is nearest to.
+    NaN if there is no row. Each training row is asked about once, however many factuals it is nearest to.
     """
     shares = [torch.full((len(search),), torch.nan, dtype=torch.double) for search in searches]
     known = [(share, search, one) for share, search, one in zip(shares, searches, nearest, strict=True) if one]
@@ -114,10 +113,11 @@ def nearest_shares(
 
 
 def prior_share(target: Tensor, factual_logit: Tensor, *, once: Tensor | None = None) -> Tensor:
-    """Return (n,): the probability that a die gives the target class.
+    """Return (n,): the probability that a random guess gives the target class.
 
-    The die falls on a class as often as the reference does; factual_logit: (n,) or (n, K), its logits at the factuals.
-    once: (n,) bool, which entries to count, so that a factual with several counterfactuals counts once; all by default.
+    The guess is each class as often as the reference predicts it; factual_logit: (n,) or (n, K), the reference's logits
+    at the factuals. once: (n,) bool, the entries to count, so that a factual with several counterfactuals counts once;
+    all by default.
     """
     classes = predicted(factual_logit if once is None else factual_logit[once])
     shares = classes.bincount(minlength=number_of_classes(factual_logit)).double() / max(1, len(classes))

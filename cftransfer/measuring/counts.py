@@ -1,6 +1,6 @@
-"""Tables of transfers → sums by pair of models, of which `rates` makes every rate.
+"""Tables of transfers → sums by pair of models, from which `rates` computes every rate.
 
-A table of all bases need not be in memory: the sums of each base's rows, joined, are the sums of all.
+The table of all bases need not be in memory: the sums of each base's rows, joined, are the sums of all rows.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ CAPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 100
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What one group of references says, counted; every factual of a base counts one, however many proposals it has.
+    """Counted answers of one group of references; every factual of a base counts one, with one proposal or several.
 
-    pairs: one row per base × reference: how many counterfactuals were `found`, and of these with `agreement`,
-    `transferred`, and with `both`; the means of the controls, NaN where nothing was found, and of
-    `transferred_relaxed` and `invalidation`, where references were asked about it.
+    pairs: one row per base × reference: how many counterfactuals were `found`, and how many of these had `agreement`,
+    `transferred`, or did `both`; the means of the controls, NaN if nothing was found; and the means of
+    `transferred_relaxed` and `invalidation`, if references were asked about them.
     targets: one row per base × reference × target class: `found` and `transferred`.
     """
 
@@ -62,13 +62,13 @@ def joined(parts: Sequence[Counts]) -> Counts:
 
 
 def caps(counterfactuals: pd.DataFrame) -> list[int]:
-    """Return caps on iterations: some that are smaller than the largest that was needed, then that one."""
+    """Return caps on iterations: the CAPS below the largest number that was needed, then that number."""
     most = int(counterfactuals.iterations.max())
     return [*[cap for cap in CAPS if cap < most], most]
 
 
 def by_cap(counterfactuals: pd.DataFrame, transfers: pd.DataFrame, caps: Sequence[int]) -> pd.DataFrame:
-    """One row per base × reference × cap: counterfactuals `found` within so many iterations, and `transferred` of them.
+    """Return one row per base × reference × cap: how many were `found` within the cap, and how many `transferred`.
 
     Both tables are of one base; transfers has every reference's rows in the order of counterfactuals.
     """
@@ -85,7 +85,7 @@ def by_cap(counterfactuals: pd.DataFrame, transfers: pd.DataFrame, caps: Sequenc
 
 
 def held(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> pd.DataFrame:
-    """One row per found counterfactual: `n_references` that were asked, and on how many of them it `held`.
+    """Return one row per found counterfactual: `n_references`, and the number of these on which it `held`.
 
     Both tables are of one base, as in `by_cap`.
     """
@@ -96,9 +96,9 @@ def held(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> pd.DataFrame
 
 
 def weights(table: pd.DataFrame, by: Sequence[str], flags: np.ndarray) -> np.ndarray:
-    """Return (rows,) weights by which the rows of a factual with a flag count as one; 0 for the others.
+    """Return (rows,) weights with which the flagged rows of a factual count as one; 0 for the other rows.
 
-    by: the columns that tell bases, or pairs, apart. flags: (rows,) bool.
+    by: the columns that identify a base, or a pair. flags: (rows,) bool.
     """
     if "proposal" not in table:
         return flags.astype(float)
@@ -109,7 +109,7 @@ def weights(table: pd.DataFrame, by: Sequence[str], flags: np.ndarray) -> np.nda
 
 
 def means(counterfactuals: pd.DataFrame, columns: Sequence[str], flag: str = "found") -> pd.DataFrame:
-    """Return by base the means of columns over the rows with `flag`; every factual weighs the same."""
+    """Return, by base, the means of columns over the rows with `flag`; every factual has the same weight."""
     weight = weights(counterfactuals, ["base"], counterfactuals[flag].to_numpy())
     values = counterfactuals[list(columns)]
     values = values.astype(float) if "proposal" in counterfactuals else values
@@ -117,7 +117,7 @@ def means(counterfactuals: pd.DataFrame, columns: Sequence[str], flag: str = "fo
 
 
 def _means(values: pd.DataFrame, groups: np.ndarray, weight: np.ndarray) -> pd.DataFrame:
-    """Return a row per group: the means of the values that have a weight above 0."""
+    """Return a row per group: the weighted means of values, without values of weight 0."""
     kept = weight > 0
     values, groups, weight = values[kept], groups[kept], weight[kept, None]
     if (weight == 1).all():

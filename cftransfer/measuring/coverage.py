@@ -1,4 +1,4 @@
-"""How often an interval holds the truth, simulated with models that spread as those of a job do."""
+"""The coverage of an interval, simulated with models that vary as a job's models do."""
 
 from collections.abc import Callable
 
@@ -17,9 +17,9 @@ def coverage(
     mean: float = 0.0,
     rounds: int = ROUNDS,
 ) -> float:
-    """Return the share of simulated tables (bases, references) whose interval holds their true mean.
+    """Return the share of simulated tables (bases, references) for which the interval holds the true mean.
 
-    Every cell is the mean and a normal number for its base, one for its reference, and one of its own: the model of
+    Every cell is the mean plus a normal number for its base, one for its reference, and one of its own: the model of
     `statistics.spread`. The same arguments give the same share.
     """
     random, held = np.random.default_rng(0), 0

@@ -1,4 +1,4 @@
-"""Two jobs at equal margins: what of the difference between their rates remains."""
+"""Two jobs at equal margins: how much of the difference between their rates remains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from cftransfer.measuring.rate_curve import bin_of, quantile_edges, shares_in
 from cftransfer.measuring.statistics import LEVEL, Interval, Spread, share_interval, spread, student
 
 BINS = 20
-LEAST = 0.5  # share of the other job's counterfactuals with margins that both have, below which nothing is compared
-RAREST = 0.1  # of the other job's share of a bin, below which this job has too few there to stand for it
+LEAST = 0.5  # nothing is compared if a smaller share of the other job's counterfactuals has common margins
+RAREST = 0.1  # a bin is left out if this job's share in it is below this fraction of the other job's share
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class EqualMargin:
     """One job's rate at another's margins.
 
     common: the share of the other job's counterfactuals in bins of the margin that both jobs have. rate, difference: as
-    measured, over all margins. other, at_margins, remains: on the common bins, weighted as the other job's
-    counterfactuals are: the other's rate, this job's, and this job's minus the other's. The last three have a mean of
-    NaN if `common` is below one half.
+    measured, over all margins. other, at_margins, remains: the other job's rate, this job's, and their difference (this
+    minus other) in the common bins, weighted by the other job's counterfactuals. The last three have a mean of NaN if
+    `common` is below one half.
     """
 
     common: float
@@ -40,19 +40,19 @@ def at_equal_margin(
     bins: int = BINS,
     level: float = LEVEL,
 ) -> EqualMargin:
-    """Weight a job's counterfactuals so that their margins are spread as those of another job are.
+    """Weight a job's counterfactuals so that their margins are distributed as another job's margins are.
 
-    Bins of the margin have equally many of the other job's counterfactuals. A counterfactual of this job counts by how
-    many of the other's share its bin. Bins in which this job has less than a tenth of the other's share are left out
-    of both. Rates are ratios of means over pairs, linear in what a pair adds (the delta method); weights are taken as
-    given.
+    Each bin of the margin has equally many of the other job's counterfactuals. A counterfactual of this job is weighted
+    by the other job's share in its bin, relative to this job's. Bins in which this job has less than a tenth of the
+    other's share are left out of both. Rates are ratios of means over pairs, linearised (the delta method); weights are
+    taken as given.
 
     Args:
         answers: of this job.
         other: of the job with the margins.
-        same_bases: whether base i is the same model in both. The difference is then of pairs where both jobs have as
-            many; otherwise the errors of two independent means are added.
-        bins: at most so many.
+        same_bases: whether base i is the same model in both jobs. If so, and if both have equally many pairs, the
+            difference is taken pair by pair; otherwise the errors of two independent means are added.
+        bins: their largest number.
         level: of the intervals, between 0 and 1.
 
     Returns:
@@ -63,7 +63,7 @@ def at_equal_margin(
     own, aimed = (_by_bin(some, len(edges) - 1) for some in (places, others))
     both = (aimed > 0) & (own >= RAREST * aimed)
     common = float(aimed[both].sum() / aimed.sum())
-    weight = np.append(np.divide(aimed, own, out=np.zeros(len(own)), where=both), 0.0)  # the last: outside of all bins
+    weight = np.append(np.divide(aimed, own, out=np.zeros(len(own)), where=both), 0.0)  # the last: outside all bins
     here = _ratio(*shares_in(answers, [weight[place] for place in places]))
     there = _ratio(*shares_in(other, [np.append(both, False)[place].astype(float) for place in others]))
     measured, seen = (_ratio(*shares_in(some, [np.ones(len(one.found)) for one in some])) for some in (answers, other))
@@ -84,12 +84,12 @@ def _margins(answers: Sequence[BaseAnswers]) -> np.ndarray:
 
 
 def _by_bin(places: Sequence[np.ndarray], bins: int) -> np.ndarray:
-    """Return (bins,) the share of counterfactuals in each, bases weighing the same."""
+    """Return (bins,) the share of counterfactuals in each bin; bases weigh the same."""
     return np.mean([np.bincount(place[place >= 0], minlength=bins) / len(place) for place in places], axis=0)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """(I, J) both → (I, J) values whose mean is mean(part) / mean(whole), linear in what a pair adds."""
+    """part, whole: (I, J) → (I, J) values with the mean mean(part) / mean(whole), linear in each pair's part."""
     if not whole.mean() > 0:
         return np.full(part.shape, np.nan)
     ratio = part.mean() / whole.mean()

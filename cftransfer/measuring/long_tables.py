@@ -31,9 +31,9 @@ def counterfactual_table(
     nearest: Sequence[Nearest | None],
     more: Sequence[Mapping[str, Tensor]] = (),
 ) -> pd.DataFrame:
-    """One row per base × factual, or proposal for it.
+    """Return one row per base × factual, or per proposal if factuals have several.
 
-    nearest: what `controls.nearest_rows` gives for every base. more: further columns by name, (n,) each, of every base.
+    nearest: of every base, from `controls.nearest_rows`. more: of every base, further columns by name, (n,) each.
     """
     rows = [
         _counterfactual_rows(search, near, several=_several_each(searches)).assign(base=base, base_seed=seed)
@@ -55,16 +55,15 @@ def transfer_tables(
     nested: bool,
     noise: Noise | None = None,
 ) -> Iterator[list[pd.DataFrame]]:
-    """Yield for every base one table for each group of references: a row per reference × factual (or proposal for it).
+    """Yield, for every base, one table for each group of references: a row per reference × factual (or proposal).
 
-    A reference's rows stand in the order of those of `counterfactual_table`.
+    A reference's rows are in the order of `counterfactual_table`. `transferred` and the controls are missing if nothing
+    was found.
 
-    `transferred` and the controls are missing where nothing was found.
-
-    references: models by group (other seeds, or the ages of models that are trained on); those of every group meet the
-    same random points, which are drawn once. nearest: what `controls.nearest_rows` gives for every base.
-    nested: reference i is tried on the counterfactuals of base i alone; else every reference on those of every base.
-    noise: with which counterfactuals are carried out for the column `invalidation`; without it there is no such column.
+    references: models by group (other seeds, or models after each number of extra epochs). All groups meet the same
+    random points, which are drawn once. nearest: of every base, from `controls.nearest_rows`. nested: reference i meets
+    the counterfactuals of base i alone; otherwise every reference meets those of every base. noise: of the noisy
+    execution measured in the column `invalidation`; without it there is no such column.
     """
     several = _several_each(searches)
     every = reference_answers(searches, references, nearest=nearest, nested=nested, noise=noise)
@@ -81,12 +80,12 @@ def led(table: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 
 def _several_each(searches: Sequence[Counterfactuals]) -> bool:
-    """Return whether a factual has several proposals on any of the bases: the tables then number them."""
+    """Return whether a factual has several proposals on any of the bases; if so, the tables number them."""
     return any(bool(search.proposal.any()) for search in searches)
 
 
 def _numbered(search: Counterfactuals, rows: pd.DataFrame, *, several: bool) -> pd.DataFrame:
-    """Return the rows with the number of the factual of each, and of its proposal where factuals have several."""
+    """Return the rows with the number of the factual of each, and of its proposal if factuals have several."""
     columns = {"factual": search.rows.numpy(), **({"proposal": search.proposal.numpy()} if several else {})}
     return led(rows.assign(**columns), *columns)
 
@@ -130,7 +129,7 @@ def _transfer_rows(
     base: tuple[int, int],
     seeds: Sequence[int] | None,
 ) -> pd.DataFrame:
-    """base: its number and its seed. seeds: of all references; None for their numbers."""
+    """base: its number and its seed. seeds: of all references; None to use their numbers."""
     n, many = len(search), len(said)
     numbers = np.array([one.reference for one in said], dtype=NUMBER)
     target, found = search.target.repeat(many), search.found.repeat(many).numpy()
@@ -141,7 +140,7 @@ def _transfer_rows(
         "control_nearest": [one.nearest for one in said],
         "control_prior": [prior_share(search.target, one.factual_logit, once=once) for one in said],
     }
-    lost = [one.invalidation for one in said if one.invalidation is not None]  # of all, or of none
+    lost = [one.invalidation for one in said if one.invalidation is not None]  # all answers have it, or none
     before: dict[str, Any] = {}
     if search.relaxed_found is not None and any(one.relaxed is not None for one in said):
         relaxed = torch.cat([one.logit if one.relaxed is None else one.relaxed for one in said])
@@ -169,10 +168,10 @@ def _transfer_rows(
 
 
 def _known(values: Tensor, known: np.ndarray) -> pd.arrays.BooleanArray:
-    """Return values as a column in which those that are not known are missing."""
+    """Return values as a column in which the values that are not `known` are missing."""
     return pd.arrays.BooleanArray(values.numpy(), ~known)
 
 
 def _cells(logits: Tensor) -> Any:
-    """Return (n,) logits as a column of numbers, (n, K) as one of lists."""
+    """Return (n,) logits as a column of numbers, (n, K) logits as a column of lists."""
     return logits.numpy() if logits.dim() == 1 else list(logits.numpy())

@@ -1,4 +1,4 @@
-"""measure: search, ask and count in one call, or count answers that are there."""
+"""measure: search, ask and count in one call, or count existing answers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,22 +32,22 @@ def measure(
     """Measure how many counterfactuals of the bases the references agree with.
 
     Args:
-        bases: what `ask` returned, and nothing else is needed; or a base model, or a list of them.
+        bases: the result of `ask`, without further arguments; or a base model, or a list of base models.
         references: models, a list of them, or named groups (`ask`).
         x: (n, *input) factuals in [0, 1], or a DataFrame in original units (`search`).
-        counterfactuals: points made elsewhere, (n, *input) of one base or a list with those of every base; they are
-            judged (`judge`) and nothing is searched.
-        space: what inputs mean.
-        method: which search (`search`).
+        counterfactuals: points made elsewhere, (n, *input) for one base, or a list of such tensors, one per base; they
+            are judged (`judge`), and nothing is searched.
+        space: the features of the inputs, or their pixels.
+        method: the search method (`search`).
         constraints: none, box, possible or actionable.
         target: the class to aim at.
-        background: (x_train, y_train), for methods that look at it and for the control of the nearest row.
-        generating: other models for methods that search on several: a list, or a function of the base's number and of
-            how many.
+        background: (x_train, y_train), for methods that need it and for the control of the nearest row.
+        generating: further models, for methods that search on several: a list, or a function of the base's number and
+            the number of models.
         test: test rows on which bases and references are compared, for `Result.distances` (`ask`).
-        nested: whether each base has a reference of its own (`ask`).
-        seeds: what the bases are called in the tables.
-        settings: of the search method.
+        nested: whether each base has its own reference (`ask`).
+        seeds: names of the bases in the tables.
+        settings: options of the search method.
 
     Returns:
         Result: rates by group, with intervals over models.
@@ -69,20 +69,20 @@ def measure(
     if isinstance(bases, Answers):
         given = (references, x, counterfactuals, space, constraints, target, background, generating, test, seeds)
         if settings or nested or method != "gradient" or any(one is not None for one in given):
-            raise InputError("measure: takes answers alone, or bases, references and x")
+            raise InputError("measure: pass answers alone, or bases, references and x")
         return Result(bases.counterfactuals, bases.transfers, bases.settings, bases.distances, bases.seconds)
     if references is None or x is None:
-        raise InputError("measure: takes answers alone, or bases, references and x")
+        raise InputError("measure: pass answers alone, or bases, references and x")
     every = list(bases) if isinstance(bases, list | tuple) else [bases]
     watch = Stopwatch()
     if counterfactuals is not None:
         if settings or method != "gradient" or generating is not None:
             raise InputError(
-                "counterfactuals: are judged, not searched; method, generating and its settings go without"
+                "counterfactuals: are judged, not searched; leave out method, generating and the method's settings"
             )
         several = counterfactuals if isinstance(counterfactuals, list | tuple) else [counterfactuals]
         if len(several) != len(every):
-            raise InputError(f"counterfactuals: of {len(several)} bases, and there are {len(every)}")
+            raise InputError(f"counterfactuals: has {len(several)} entries for {len(every)} bases; pass one per base")
         judging = {"space": space, "target": target, "constraints": constraints}
         found = [judge(base, x, made, **judging) for base, made in zip(every, several, strict=True)]
     else:

@@ -1,4 +1,4 @@
-"""The named rates as a metric of torchmetrics. Jobs count by the same functions, and do not import so much for it."""
+"""The named rates as a torchmetrics metric. Jobs use the same functions, without importing torchmetrics."""
 
 import cftransfer.models.torchvision_repair  # noqa: F401  (before torchmetrics, which imports torchvision)
 
@@ -13,7 +13,7 @@ from cftransfer.settings import check_int
 
 
 def counted(target: Tensor, agreement: Tensor, transferred: Tensor, *, classes: int = 2) -> Tensor:
-    """Count found rows: (n,) each, of classes, and of 0 and 1 → (classes, 2, 2), by target, agreement and transfer."""
+    """(n,) found rows each, of classes and of 0 and 1 → counts (classes, 2, 2) by target, agreement and transfer."""
     cells = 4 * target.long() + 2 * agreement.long() + transferred.long()
     return torch.bincount(cells, minlength=4 * classes).view(classes, 2, 2)
 
@@ -36,7 +36,7 @@ def named_rates(cells: Tensor) -> dict[str, Tensor]:
 class TransferabilityRate(Metric):
     """The named rates of one pair of models, for any Lightning or torchmetrics code.
 
-    Counts alone are kept, and added over batches and processes: any split of the rows gives the same rates.
+    Only counts are kept, and added over batches and processes: any split of the rows gives the same rates.
 
     classes: their number, K ≥ 2.
 
@@ -64,8 +64,8 @@ class TransferabilityRate(Metric):
         """Count rows.
 
         base_pred, reference_pred: (n, 2) classes, 0, 1, …, that each model gives to the factual and to the
-        counterfactual; target: (n,) classes; found: (n,) bool. ValueError for other shapes and classes, and for a row
-        that is said to be found though the base puts its factual in the target class, or its counterfactual not.
+        counterfactual; target: (n,) classes; found: (n,) bool. ValueError for other shapes and classes, and for a found
+        row that the base does not move from another class into the target class.
         """
         rows = (len(target),)
         for name, given, shape in (
@@ -78,7 +78,7 @@ class TransferabilityRate(Metric):
                 raise ValueError(f"{name}: has shape {tuple(given.shape)}, not {shape}; predictions are (n, 2)")
         found, target = found.bool(), target.long()
         if (found & ((base_pred[:, 1] != target) | (base_pred[:, 0] == target))).any():
-            raise ValueError("found: says so of a row that the base does not move from another class to the target")
+            raise ValueError("found: is true for a row that the base does not move from another class to the target")
         if ((target < 0) | (target >= self.classes)).any():
             raise ValueError(f"target: has classes beyond 0 to {self.classes - 1}; classes=… says how many there are")
         agreement = base_pred[:, 0] == reference_pred[:, 0]
@@ -89,7 +89,7 @@ class TransferabilityRate(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Return found, rate, agreement, rate_conditional, rate_disagree, rate_end_to_end and rate_to_0 to rate_to_K−1.
 
-        NaN for a share of nothing.
+        Rates are in [0, 1], or NaN if they are shares of nothing.
         """
         cells = self.cells.double()
         found = cells.sum() / self.rows

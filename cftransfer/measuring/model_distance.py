@@ -1,4 +1,4 @@
-"""How far a reference is from its base: on one axis, whatever was changed between the two."""
+"""Distances between a reference and its base, on the same scale whatever was changed between the two."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from cftransfer.models.prediction import predicted
 
 
 class Seen(NamedTuple):
-    """What a model says of n inputs, once for all models that it is compared with.
+    """A model's answers for n inputs, computed once for all models that it is compared with.
 
-    classes: (n,). probabilities: (n,) of class 1, or (n, K), float64. logits: (n,), or (n, K) with a mean of 0 in each
-    row, since a shift of all logits changes no probability; float64.
+    classes: (n,). probabilities: (n,) of class 1, or (n, K), float64. logits: (n,), or (n, K) centred in each row, as a
+    shift of all logits changes no probability; float64.
     """
 
     classes: Tensor
@@ -24,7 +24,7 @@ class Seen(NamedTuple):
 
 
 def seen(logits: Tensor) -> Seen:
-    """logits: (n,) or (n, K) → what the distances need of them."""
+    """logits: (n,) or (n, K) → the quantities that the distances need."""
     exact = logits.double()
     if logits.dim() == 1:
         return Seen(predicted(logits), exact.sigmoid(), exact)
@@ -32,14 +32,14 @@ def seen(logits: Tensor) -> Seen:
 
 
 def disagreement(base: Seen, reference: Seen) -> Tensor:
-    """Return the share of inputs that the two put in different classes."""
+    """Return the share of inputs that the two models put in different classes."""
     return (base.classes != reference.classes).double().mean()
 
 
 def prob_difference(base: Seen, reference: Seen) -> Tensor:
     """Return the mean difference of probabilities, in [0, 1].
 
-    Of two classes |Δp|; of more half the sum of |Δp| over classes, the total variation, which is the same for two.
+    |Δp| for two classes; half the sum of |Δp| over classes (total variation) for more, which for two is also |Δp|.
     """
     apart = (base.probabilities - reference.probabilities).abs()
     return apart.mean() if apart.dim() == 1 else apart.sum(1).mean() / 2
@@ -58,9 +58,10 @@ MEASURES: Mapping[str, Callable[[Seen, Seen], Tensor]] = {
 
 
 def model_distances(bases: Sequence[Tensor], references: Sequence[Sequence[Tensor]], *, nested: bool) -> pd.DataFrame:
-    """One row per base × reference, with the distances of the two; nested: of base i with reference i alone.
+    """Return one row per base × reference, with their distances; nested: of base i with reference i alone.
 
-    bases: logits at the test split. references: of each the same, or one for each base where it is made of them.
+    bases: logits on the test split. references: for each reference, a list of its logits, or one entry per base if the
+    reference is made from the base.
     """
     known = [[seen(logits) for logits in some] for some in references]
     rows = [
@@ -77,7 +78,7 @@ def _distances(base: Seen, reference: Seen) -> dict[str, float]:
 
 
 def mean_distances(pairs: pd.DataFrame, *, level: float = LEVEL) -> dict[str, float]:
-    """Return the mean of each distance over pairs, and of `disagreement` its interval over models."""
+    """Return the mean of each distance over pairs, and for `disagreement` also its interval over models."""
     over = share_interval(matrix(pairs, "disagreement"), level=level)
     means = {name: float(pairs[name].mean()) for name in MEASURES}
     return means | {"disagreement_low": over.low, "disagreement_high": over.high}

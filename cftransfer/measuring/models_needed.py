@@ -1,4 +1,4 @@
-"""How many bases and references an interval needs to be as narrow as is wanted."""
+"""How many bases and references give an interval of a wanted width."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from scipy import special
 
 from cftransfer.measuring.statistics import LEVEL, Variances, share_alike
 
-MOST = 2000  # bases or references; what needs more is not decided by models
+MOST = 2000  # most bases or references; beyond that, models alone do not help
 MOST_SPLITS = 100  # of one job
 
 
@@ -19,10 +19,10 @@ class Models(NamedTuple):
 
 
 def expected_half_width(variances: Variances, models: Models, *, level: float = LEVEL, assurance: float = 0.5) -> float:
-    """Return half the width of the two-way interval that so many models give; with `assurance` it is no wider.
+    """Return half the expected width of the two-way interval; it is not exceeded with probability `assurance`.
 
-    The expected mean squares of `statistics.spread` give error and degrees of freedom; the error that is estimated
-    scatters around them like the root of a χ² over its degrees of freedom.
+    The expected mean squares of `statistics.spread` give the error and its degrees of freedom. The estimated error
+    scatters around it like the root of a χ² over its degrees of freedom.
     """
     I, J = models
     parts = (
@@ -39,9 +39,9 @@ def expected_half_width(variances: Variances, models: Models, *, level: float = 
 
 
 def expected_over_splits(variances: Variances, models: Models, splits: int, *, level: float = LEVEL) -> float:
-    """Return half the width of the interval that two or more splits give, each with so many models of its own.
+    """Return half the width of the interval over two or more splits, each with this many models of its own.
 
-    That of `over_splits.spread_over_splits`, for models whose rates have nothing in common over splits.
+    It is the interval of `over_splits.spread_over_splits`, if models of different splits are independent.
     """
     I, J = models
     of_models = variances.base / I + variances.reference / J + variances.error / (I * J)
@@ -52,7 +52,7 @@ def expected_over_splits(variances: Variances, models: Models, splits: int, *, l
 
 
 def splits_needed(variances: Variances, models: Models, *, half_width: float, level: float = LEVEL) -> int | None:
-    """Return the fewest splits, two or more, whose interval is at most so wide on either side; None beyond 100."""
+    """Return the fewest splits, two or more, with at most this half-width; None if 100 are not enough."""
     some = range(2, MOST_SPLITS + 1)
     return next((S for S in some if expected_over_splits(variances, models, S, level=level) <= half_width), None)
 
@@ -65,10 +65,10 @@ def models_needed(
     cost: tuple[float, float, float] = (2.0, 1.0, 0.0),
     assurance: float = 0.5,
 ) -> Models | None:
-    """Return the cheapest bases × references whose interval is at most so wide on either side; None beyond `MOST`.
+    """Return the cheapest bases × references with at most this half-width; None if `MOST` are not enough.
 
-    half_width: above 0, in units of the rate. cost: of a base, which is also searched on, of a reference, and of asking
-    one of the other; only their ratios matter.
+    half_width: above 0, in units of the rate. cost: of a base (including its search), of a reference, and of asking one
+    reference about one base; only their ratios matter.
     """
     if half_width <= 0:
         return None
@@ -84,7 +84,7 @@ def models_needed(
 
 
 def bases_needed(variance: float, *, half_width: float, level: float = LEVEL) -> Models | None:
-    """Return the fewest bases, each with its own reference, whose interval is at most so wide; None beyond `MOST`.
+    """Return the fewest bases, each with its own reference, with at most this half-width; None beyond `MOST`.
 
     variance: of the rate, or of its change, over such pairs. half_width: above 0, in units of the rate.
     """
@@ -95,12 +95,12 @@ def bases_needed(variance: float, *, half_width: float, level: float = LEVEL) ->
 
 
 def bound_half_width(models: Models, level: float = LEVEL) -> float:
-    """Return half the width of the bound that `statistics.share_interval` gives where all pairs have the same rate."""
+    """Return half the width of the bound that `statistics.share_interval` gives if all pairs have the same rate."""
     return (1 - share_alike(min(models), level)) / 2
 
 
 def models_for_bound(half_width: float, level: float = LEVEL) -> Models | None:
-    """Return the fewest bases and references whose bound is at most so wide on either side; None beyond `MOST`."""
+    """Return the fewest bases and references for a bound of at most this half-width; None beyond `MOST`."""
     for many in range(2, MOST + 1):
         if bound_half_width(Models(many, many), level) <= half_width:
             return Models(many, many)
@@ -108,12 +108,12 @@ def models_for_bound(half_width: float, level: float = LEVEL) -> Models | None:
 
 
 def _numbers() -> list[int]:
-    """Return the numbers of bases that are tried: all up to 40, then steps of a twentieth."""
+    """Return the numbers of bases to try: all up to 40, then steps of a twentieth."""
     return np.unique(np.concatenate([np.arange(2, 41), np.geomspace(40, MOST, 80)]).round().astype(int)).tolist()
 
 
 def _fewest(variances: Variances, bases: int, half_width: float, level: float, assurance: float) -> int | None:
-    """Return the fewest references, from 2 to `MOST`, with which so many bases give the wanted width."""
+    """Return the fewest references, from 2 to `MOST`, that give the wanted width with this many bases."""
 
     def enough(references: int) -> bool:
         models = Models(bases, references)

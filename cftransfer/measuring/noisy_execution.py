@@ -1,6 +1,7 @@
 """Noisy execution: a person carries x′ out only roughly, and the result may lose the target class.
 
-Pawelczyk et al. 2023 ("Probabilistically robust recourse") call the share that does the invalidation rate.
+The invalidation rate is the share of noisy points that lose it (Pawelczyk et al. 2023, "Probabilistically robust
+recourse").
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,16 +23,16 @@ from cftransfer.searching.distance import BLOCK
 from cftransfer.searching.row_random import normal, row_seeds
 from cftransfer.settings import check_float, check_int
 
-DRAWS = 20  # noisy points per counterfactual; the share of a pair of 1,000 is then known to within .004
+DRAWS = 20  # noisy points per counterfactual; with 1,000, a pair's share is then known to within .004
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """How roughly counterfactuals are carried out.
 
-    sigma: standard deviation of the noise on every feature, in units of its range, > 0. draws: noisy points for each
-    counterfactual. constraint: what these are projected onto. still: (columns,) bool, the columns of immutable
-    features, which stay as x′ has them; None where all move.
+    sigma: standard deviation of the noise on every feature, in units of its range, > 0. draws: noisy points per
+    counterfactual. constraint: noisy points are projected onto it. still: (columns,) bool, the columns of immutable
+    features, which get no noise; None if all features move.
     """
 
     sigma: float
@@ -48,9 +49,9 @@ def noise_on(
     draws: int = DRAWS,
     inputs: Tensor | None = None,
 ) -> Noise:
-    """Return the noise on counterfactuals that were found under the constraint of that name.
+    """Return the noise for counterfactuals that were found under the constraint of this name.
 
-    inputs: (n, *input), whose shape takes the place of a space for none and box, as in `constraint`.
+    inputs: (n, *input); their shape replaces the space for none and box, as in `constraint`.
     """
     kept = constraint(constraints, space, inputs=inputs)
     still = torch.from_numpy(~space.mutable) if isinstance(space, FeatureSpace) else None
@@ -60,10 +61,10 @@ def noise_on(
 def noisy_points(x: Tensor, reached: Tensor, noise: Noise) -> Iterator[Tensor]:
     """x, reached: (n, *input) → `draws` times (n, *input): x′ with Gaussian noise, projected onto the constraint.
 
-    The numbers belong to x′, and to no other row. They differ from those that trex and sns draw by the row's factual.
+    The noise depends on x′ alone, not on other rows. It differs from the noise of trex and sns, which depends on x.
     """
-    marked = torch.cat([reached.flatten(1), torch.ones(len(reached), 1)], 1)  # other seeds than x′ as a factual has
-    seeds, taken = row_seeds(marked), 2 * reached[:1].numel()  # `normal` takes two numbers for one
+    marked = torch.cat([reached.flatten(1), torch.ones(len(reached), 1)], 1)  # seeds differ if x′ is also a factual
+    seeds, taken = row_seeds(marked), 2 * reached[:1].numel()  # `normal` uses two random numbers per value
     for draw in range(noise.draws):
         step = noise.sigma * normal(seeds, *reached.shape[1:], first=draw * taken)
         moved = step if noise.still is None else step.masked_fill(noise.still, 0)
@@ -71,9 +72,9 @@ def noisy_points(x: Tensor, reached: Tensor, noise: Noise) -> Iterator[Tensor]:
 
 
 def invalidation(search: Counterfactuals, models: Sequence[Asked], noise: Noise) -> Tensor:
-    """Return (models, n) float64: the share of a counterfactual's noisy points that a model puts in other classes.
+    """Return (models, n) float64: the share of a counterfactual's noisy points that a model puts outside the target.
 
-    Other, that is, than the target. NaN where nothing was found. All models meet the same points.
+    NaN if nothing was found. All models meet the same points.
     """
     shares = torch.full((len(models), len(search)), torch.nan, dtype=torch.double)
     if not models:
@@ -93,10 +94,10 @@ def noisy_execution(
     """Ask models about counterfactuals that are carried out with some noise.
 
     A noisy point is x′ + N(0, sigma² I), projected onto the constraint that x′ was searched or judged under: `possible`
-    rounds it to what is possible, `box` clips it, `none` leaves it. Immutable features of the space get no noise.
+    rounds it to possible values, `box` clips it, `none` leaves it. Immutable features of the space get no noise.
 
     Args:
-        found: what `search` or `judge` returned, of one base or of several.
+        found: the result of `search` or `judge`, for one base or several.
         models: a model or a list of them (`as_model`): references, or the base itself (`found.base`).
         sigma: standard deviation of the noise, in units of a feature's range, above 0, up to 1.
         draws: noisy points for each counterfactual, 1 to 1,000.
@@ -106,7 +107,7 @@ def noisy_execution(
             `proposal`, and `invalidation`: the share of noisy points that the model does not put in the target class.
 
     Raises:
-        InputError: for another sigma or number of draws, for no model, and for one that cannot be asked or has other
+        InputError: for a sigma or draws out of range, for no model, and for a model that cannot be asked or has other
             classes than the base.
 
     >>> from cftransfer import search
@@ -122,7 +123,7 @@ def noisy_execution(
     searches = [found] if isinstance(found, Counterfactuals) else list(found)
     several = list(models) if isinstance(models, list | tuple) else [models]
     if not searches or not several:
-        raise InputError(f"{'found' if several else 'models'}: is empty; takes one or more")
+        raise InputError(f"{'found' if several else 'models'}: is empty; pass one or more")
     tables = []
     for base, search in enumerate(searches):
         made_under = search.settings.get("constraints", "box")
@@ -136,7 +137,7 @@ def noisy_execution(
 
 
 def _asked(models: Sequence[Any], search: Counterfactuals) -> list[Asked]:
-    """Return models as they are asked, with the base's classes in its order; InputError for a model of others."""
+    """Return models wrapped to be asked, with classes in the base's order; InputError for other classes."""
     known, have = getattr(search.base, "classes", None), number_of_classes(search.factual_logit)
     asked: list[Asked] = []
     for index, model in enumerate(models):
@@ -144,6 +145,6 @@ def _asked(models: Sequence[Any], search: Counterfactuals) -> list[Asked]:
         if known is not None or one.classes is not None:
             one = as_model(one, classes=tuple(known or range(have)))
         if len(search) and (here := number_of_classes(logits(one, search.factual[:1]))) != have:
-            raise InputError(f"models: number {index} has {here} classes, and the base {have}; take models of its kind")
+            raise InputError(f"models: number {index} has {here} classes, and the base {have}; pass others")
         asked.append(one)
     return asked

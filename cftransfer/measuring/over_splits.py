@@ -1,4 +1,4 @@
-"""Intervals over splits of the rows as well as over models. docs/statistics.md says why, with simulated coverage.
+"""Intervals over splits of the rows as well as over models. docs/statistics.md gives reasons and simulated coverage.
 
 Within a split, bases and references cross as in `statistics`; no model of one split meets a model of another. Models of
 different splits share their seeds, though, and a seed may raise or lower its models' rates on every split.
@@ -13,17 +13,20 @@ from cftransfer.measuring.statistics import DRAWS, LEVEL, NONE, Interval, Spread
 
 
 def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
-    """values: matrices (I, J), one per split, NaN rows for bases that have none → how well they fix the mean.
+    """values: matrices (I, J), one per split, with NaN rows for bases without values → the error of their mean.
 
-    The mean is that of the splits' means. It errs by its splits and by its models, and the half-width of the interval
-    at `LEVEL` is the larger of two. Student's over the splits' means, with S − 1 degrees of freedom, holds whatever
-    splits vary by if models of different splits are independent. The other is √(h² + t²·v): h is the half-width of the
-    two-way interval of the matrix of means over splits, where a seed's effect on all splits counts; v is the part of
-    the splits alone in the variance of the mean, at least 0; t has S − 1 degrees of freedom. `freedom` is the number
-    with which Student's t gives that half-width.
+    The mean is the mean of the splits' means. It varies with splits and with models, so the half-width of the interval
+    at `LEVEL` is the larger of two:
 
-    Models vary by bases that have values on every split. A split without values is left out. With one pair of models a
-    split, splits alone vary. NaN for fewer than two splits with values.
+    - Student's over the splits' means, with S − 1 degrees of freedom. It holds for any variation between splits if
+      models of different splits are independent.
+    - √(h² + t²·v), which also counts a seed's effect on all splits. h is the half-width of the two-way interval of the
+      matrix of means over splits; v is the splits' own part of the variance of the mean, at least 0; t has S − 1
+      degrees of freedom.
+
+    `freedom` is the number with which Student's t gives that half-width. Only bases with values on every split count as
+    models. A split without values is left out. With one pair of models per split, only splits vary. NaN for fewer than
+    two splits with values.
     """
     stacked = np.stack([np.asarray(one, dtype=float) for one in values])
     stacked = stacked[~np.isnan(stacked).all(axis=(1, 2))]
@@ -47,14 +50,14 @@ def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
 
 
 def spread_of(values: np.ndarray) -> Spread:
-    """values: (I, J) of one split, or (S, I, J) of several → how well they fix the mean; NaN rows are left out."""
+    """values: (I, J) of one split, or (S, I, J) of several → the error of their mean; NaN rows are left out."""
     return spread_over_splits([*values]) if values.ndim == 3 else spread(with_values(values))
 
 
 def _variances(whole: np.ndarray, splits: int) -> Variances:
-    """(S, I, J) → what a cell owes to its base, its reference and the two together, in the mean over so many splits.
+    """(S, I, J) → the variances of base, reference and error in a mean over this many splits.
 
-    With one base or one reference, all is owed to the models that vary.
+    With one base or one reference, all variance is attributed to the models that vary.
     """
     (I, J), middle = whole.shape[1:], whole.mean(axis=(1, 2), keepdims=True)
     rows, columns = whole.mean(2, keepdims=True) - middle, whole.mean(1, keepdims=True) - middle
@@ -69,7 +72,7 @@ def _variances(whole: np.ndarray, splits: int) -> Variances:
 
 
 def _of_mean(parts: Variances, shape: tuple[int, ...]) -> float:
-    """Return the variance of the mean over a matrix of I × J cells of such parts."""
+    """Return the variance of the mean over I × J cells with these components."""
     I, J = shape
     return parts.base / I + parts.reference / J + parts.error / (I * J)
 
@@ -77,15 +80,15 @@ def _of_mean(parts: Variances, shape: tuple[int, ...]) -> float:
 def bootstrap_over_splits(values: Sequence[np.ndarray]) -> Interval:
     """values: as in `spread_over_splits` → the percentile interval of the mean, as `bootstrap_interval` for one split.
 
-    Splits, bases and references are drawn with replacement, each on their own; a base or reference that is drawn is
-    drawn on every split. Bases without values on some split are left out.
+    Splits, bases and references are drawn independently, with replacement; a drawn base or reference is drawn on every
+    split. Bases without values on some split are left out.
     """
     stacked = np.stack(values)
     stacked = stacked[~np.isnan(stacked).all(axis=(1, 2))]
     whole = stacked[:, ~np.isnan(stacked).any(axis=(0, 2))] if len(stacked) else stacked
     if len(whole) < 2 or not whole.size:
         return Interval(float("nan"), *NONE, "")
-    rng = np.random.default_rng(0)  # the same matrices have the same interval
+    rng = np.random.default_rng(0)  # a fixed seed, so that equal matrices have equal intervals
     splits, bases, references = (rng.multinomial(n, [1 / n] * n, DRAWS) / n for n in whole.shape)
     parts = zip(splits.T, whole, strict=True)
     means = sum(share * np.einsum("di,ij,dj->d", bases, one, references) for share, one in parts)

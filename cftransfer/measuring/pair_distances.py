@@ -1,4 +1,4 @@
-"""How far each reference is from each base on test rows, for models in memory."""
+"""Distances between each reference and each base on test rows, for models in memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,18 +22,18 @@ def distances_on(
     seeds: Sequence[int],
     nested: bool,
 ) -> pd.DataFrame:
-    """One row per group × base × reference: `disagreement`, `prob_difference` and `logit_rmse` (`model_distance`).
+    """Return one row per group × base × reference: `disagreement`, `prob_difference` and `logit_rmse`.
 
-    NaN for stored logits, which cannot be asked. test: (n, *input) rows in [0, 1], or a DataFrame in original units.
-    seeds: what the bases are called. InputError for no row, and for a base that is not known.
+    `model_distance` defines them. NaN for stored logits, which cannot be asked. test: (n, *input) rows in [0, 1], or a
+    DataFrame in original units. seeds: names of the bases. InputError without rows, and for an unknown base.
     """
     boxed = searches[0].settings.get("constraints") != "none"
     x = as_inputs(test, searches[0].space, name="test", boxed=boxed)
     if not len(x):
-        raise InputError("test: has no rows; takes a test split, such as Dataset.x_test, or leave it out")
+        raise InputError("test: has no rows; pass a test split, such as Dataset.x_test, or leave it out")
     bases = [search.base for search in searches if search.base is not None]
     if len(bases) < len(searches):
-        raise InputError("test: takes counterfactuals that search or judge returned, whose base can be asked")
+        raise InputError("test: needs counterfactuals of search or judge, with a base that can be asked")
     of_bases = [logits(base, x) for base in bases]
     tables = []
     for group, models in groups.items():

@@ -1,4 +1,4 @@
-"""One counterfactual at a time: on how many references it holds, and on how many models like them it will at least."""
+"""One counterfactual at a time: how many references it holds on, and a lower bound for models like them."""
 
 from math import floor
 
@@ -15,16 +15,16 @@ ROUNDING = 1e-9
 def per_counterfactual(
     counterfactuals: pd.DataFrame, transfers: pd.DataFrame, *, level: float = LEVEL, interval: str = "exact"
 ) -> pd.DataFrame:
-    """One row per base × found counterfactual, in the order of `counterfactuals`.
+    """Return one row per base × found counterfactual, in the order of `counterfactuals`.
 
-    n_references: how many were asked; share: of them, those that put x′ in the target class, in [0, 1]; low: the
-    one-sided lower bound of that share among all models of which the references are independent draws, given the base;
-    margin: the base's at x′; distance_l2: of x′ − x, in units of the input's range.
+    n_references: how many were asked; share: the share of these that put x′ in the target class, in [0, 1]; low: the
+    one-sided lower bound of that share among all models from which the references are independent draws, given the
+    base; margin: the base's at x′; distance_l2: of x′ − x, in units of the input's range.
 
-    The bound holds for a counterfactual by itself. Of many, the one with the largest share has been lucky, too.
+    The bound holds for each counterfactual by itself. The largest of many shares is partly luck.
 
     transfers: of one group of references, each base × reference × factual once. level: between 0 and 1. interval: exact
-    (Clopper and Pearson: the bound is too high in at most 1 − level of all cases) or jeffreys (in about as many).
+    (Clopper and Pearson: the bound is too high in at most 1 − level of all cases) or jeffreys (in about 1 − level).
     InputError for another level or interval.
     """
     key = counterfactual_key(counterfactuals)
@@ -37,10 +37,10 @@ def per_counterfactual(
 def bounded(
     counterfactuals: pd.DataFrame, held: pd.DataFrame, *, level: float = LEVEL, interval: str = "exact"
 ) -> pd.DataFrame:
-    """Return `per_counterfactual` of answers that have been counted, as `counts.held` does for every base."""
+    """Return `per_counterfactual` from answers that have been counted, as `counts.held` counts them for every base."""
     check_choice("interval", interval, BOUNDS)
     if not 0 < level < 1:
-        raise InputError(f"level={level}: takes a number between 0 and 1")
+        raise InputError(f"level={level}: must be a number between 0 and 1")
     key = counterfactual_key(counterfactuals)
     known = [*key, "base_seed", "target", "margin", "distance_l2"]
     table = counterfactuals.loc[counterfactuals.found, known].merge(held, on=key, validate="one_to_one")

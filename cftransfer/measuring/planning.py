@@ -1,4 +1,4 @@
-"""How many models do I need? What one more base, one more reference, and more counterfactuals buy."""
+"""How many models are needed, and how much one more base, one more reference or more counterfactuals help."""
 
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -22,25 +22,24 @@ from cftransfer.measuring.stage_seconds import Seconds
 from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances, spread
 from cftransfer.settings import check_float
 
-MORE = 1000  # counterfactuals per base, of which it is said what they buy
-ASSURANCE = 0.95  # that the interval is at most `TOLERANCE` wider than was wanted; it then is in nine of ten draws
+MORE = 1000  # counterfactuals per base that `more_counterfactuals` adds
+ASSURANCE = 0.95  # nominal, of a width within `TOLERANCE` of the wanted one; in simulations it is .9
 TOLERANCE = 0.15
-Sampling: TypeAlias = tuple[Variances, int]  # of the rate of one counterfactual; how many each base has
+Sampling: TypeAlias = tuple[Variances, int]  # variances of one counterfactual's rate; counterfactuals per base
 
 
 @dataclass(frozen=True)
 class Plan:
     """Numbers of models, and the half-widths of the rate's interval that they give, in units of the rate.
 
-    Where all pairs have the same rate these are half-widths of the bound that `share_interval` gives. None is above .5.
+    If all pairs have the same rate, these are half-widths of the bound that `share_interval` gives. No half-width is
+    above .5. models: the cheapest bases and references for `wanted`; None if more than 2,000 are needed. seconds: their
+    time on this machine, None if unknown; about_time: the stages left out, or why they are unknown, in words.
+    half_width: with the present models. one_more_base, one_more_reference, more_counterfactuals: with one base more,
+    one reference more, or 1,000 counterfactuals per base more. These four need models, and the last also needs single
+    counterfactuals; without them, None.
 
-    models: the cheapest bases and references for `wanted`; None where the variances ask for more than 2,000. seconds:
-    what these take on this machine, None where it is not known; about_time: what they leave out, or why they are not
-    known, in words. half_width: as things are. one_more_base, one_more_reference,
-    more_counterfactuals: with one base, one reference, or 1,000 counterfactuals per base more than there are; the last
-    is None where counterfactuals are not known one by one, and all four are where variances alone are known.
-
-    Of several splits, models are those of each split as they are, and splits the fewest that `wanted` needs, None
+    For several splits, models are the present models of each split, and splits is the fewest that `wanted` needs, None
     beyond 100; one_more_split: the half-width with one split more.
     """
 
@@ -56,7 +55,7 @@ class Plan:
     splits: int | None = None
 
     def __str__(self) -> str:
-        """Say it in two lines, or in one where there are no models yet."""
+        """Return the plan in two lines, or in one if there are no models yet."""
         buys = [("one more split", self.one_more_split), ("one more base", self.one_more_base)]
         buys.append(("one more reference", self.one_more_reference))
         buys.append((f"{MORE:,} more counterfactuals", self.more_counterfactuals))
@@ -72,13 +71,13 @@ class Plan:
 
     @property
     def time(self) -> str:
-        """The estimated time in words, as it stands behind the models; "" where nothing is said of it."""
+        """The estimated time in words, to follow the models; "" if there is nothing to say about it."""
         if self.seconds is None:
             return f", time {self.about_time}" if self.about_time else ""
         return f", {self.seconds:,.0f} s{self.about_time and f' {self.about_time}'}"
 
     def timed(self, took: Seconds) -> "Plan":
-        """Return the plan with the time that its models take, from the seconds of other numbers of models."""
+        """Return the plan with the time for its models, estimated from the seconds of other numbers of models."""
         if self.models is None or self.seconds is not None:
             return self
         without = "" if took.of_models else "without training"
@@ -88,21 +87,21 @@ class Plan:
 def plan(
     of: Any, *, half_width: float = 0.03, level: float = LEVEL, seconds: tuple[float, float, float] | None = None
 ) -> Any:
-    """Say how many bases and references an interval of the rate needs to be ± half_width.
+    """Return how many bases and references an interval of the rate needs to be ± half_width.
 
     Args:
-        of: a `Result`, whose models show how much rates vary; rates, (bases, references), of anybody's; or `Variances`
-            of a base, a reference and a pair, each of a rate in [0, 1], before there are models.
+        of: a `Result`, from which the variances are estimated; or any rates, (bases, references); or, before there are
+            models, `Variances` of a base, a reference and a pair, each of a rate in [0, 1].
         half_width: wanted, in units of the rate, between 0 and 1.
         level: of the interval, between 0 and 1.
         seconds: of a base with its search, of a reference, and of asking it about one base's counterfactuals; the
-            cheapest numbers go by them. Without them a base costs as much as two references.
+            plan is the cheapest in these. Without them a base costs as much as two references.
 
     Returns:
         Plan: prints in two lines; of a result with several groups of references, a dict of plans by group.
 
     Raises:
-        InputError: for a number out of range, and where bases and references do not cross, two of each or more.
+        InputError: for a number out of range, and unless two bases or more cross with two references or more.
 
     >>> print(plan(Variances(base=0.004, reference=0.002, error=0.004), half_width=0.05, seconds=(4.0, 0.5, 0.02)))
     ±0.05: 12 bases × 19 references, 62 s
@@ -115,16 +114,15 @@ def plan(
     rates = np.asarray(of, dtype=float)
     found = plan_of(rates, **wanted) if rates.ndim == 2 else None
     if found is None:
-        raise InputError(f"of: has the shape {rates.shape}; takes rates of two bases or more by two references or more")
+        raise InputError(f"of: has the shape {rates.shape}; pass rates of two bases or more by two references or more")
     return found
 
 
 def plan_of(rates: np.ndarray, holds_vary: Sampling | None = None, **wanted: Any) -> Plan | None:
-    """Return the plan from (I, J) rates, NaN for a base on which nothing was found; None where the design gives none.
+    """Return the plan from (I, J) rates, NaN for a base on which nothing was found; None if the design gives none.
 
-    (S, I, J) rates of several splits have a plan over splits, in which counterfactuals and seconds do not count.
-
-    holds_vary: what counterfactuals add to the variances. wanted: half_width, level and seconds of `planned`.
+    (S, I, J) rates of several splits give a plan over splits, in which counterfactuals and seconds do not count.
+    holds_vary: the counterfactuals' part in the variances. wanted: half_width, level and seconds of `planned`.
     """
     if rates.ndim == 3:
         wanted.pop("seconds", None)
@@ -139,7 +137,7 @@ def plan_of(rates: np.ndarray, holds_vary: Sampling | None = None, **wanted: Any
 
 
 def _plan_over_splits(rates: np.ndarray, *, half_width: float = 0.03, level: float = LEVEL) -> Plan | None:
-    """Return the plan from (S, I, J) rates; None where bases and references do not cross, or nothing varies."""
+    """Return the plan from (S, I, J) rates; None if bases and references do not cross, or nothing varies."""
     check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
     check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
     known, models = spread_of(rates), Models(*rates.shape[1:])
@@ -173,18 +171,18 @@ def planned(
     counterfactuals: int = 0,
     seconds: tuple[float, float, float] | None = None,
 ) -> Plan:
-    """Plan from the variances of pairs' rates that so many models have given; None for no models yet.
+    """Return a plan from the variances of pairs' rates among these models; None if there are no models yet.
 
-    half_width: wanted, above 0. sampling: of one counterfactual, as `sampling_variances` gives; counterfactuals: how
-    many each base has. seconds: three, of a base with its search, of a reference, of asking one about the
-    counterfactuals of one base; without them a base costs as much as two references. InputError for a width, level or
-    seconds out of range.
+    half_width: wanted, above 0. sampling: of one counterfactual, from `sampling_variances`; counterfactuals: their
+    number per base. seconds: three, of a base with its search, of a reference, and of asking it about one base's
+    counterfactuals; without them a base costs as much as two references. InputError for a width, level or seconds out
+    of range.
     """
     check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
     check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
     if seconds is not None and (len(seconds) != 3 or not min(seconds) >= 0 < max(seconds[:2])):
         raise InputError(
-            f"seconds={seconds}: takes those of a base, of a reference, and of asking it, such as (2, 1, 0.1)"
+            f"seconds={seconds}: must be those of a base, of a reference, and of asking it, such as (2, 1, 0.1)"
         )
     alike = variances.base + variances.reference + variances.error < ROUNDING**2
 
@@ -219,22 +217,23 @@ def planned(
 
 
 def sampling_of(holds: pd.DataFrame) -> Sampling:
-    """Return `sampling_variances`, and how many factuals with counterfactuals a base has in the mean."""
+    """Return `sampling_variances`, and the mean number of factuals with counterfactuals per base."""
     many = holds.groupby("base").factual.nunique()
     return sampling_variances(holds), round(many.mean()) if len(many) else 0
 
 
 def sampling_variances(holds: pd.DataFrame) -> Variances:
-    """Return what a pair's rate would vary by, were it of one counterfactual of these: by its base's, and by chance.
+    """Return the variances of a pair's rate if it had a single counterfactual: by its base, and by chance.
 
     holds: one row per base × factual, with `share`, the share of `n_references` that the counterfactual holds on.
-    What a factual has in common on all bases is the same in every cell, and so in no variance between models; it is
-    left out. The base's part is that of the two-way table of bases and factuals, less what references leave open.
+
+    The effect of a factual on all bases is the same in every cell, so it adds no variance between models and is left
+    out. The base's part is that of the two-way table of bases and factuals, less the error from few references.
     """
     table = holds.groupby(["base", "factual"])[["share", "n_references"]].mean()
     bases = table.index.get_level_values("base").nunique()
     everywhere = table.share[table.groupby("factual").share.transform("size") == bases]
-    shares = everywhere.unstack("base").to_numpy()  # (factuals, bases), of factuals that all bases have one for
+    shares = everywhere.unstack("base").to_numpy()  # (factuals, bases), of factuals with counterfactuals on all bases
     references = float(table.n_references.mean())
     if min(shares.shape) < 2 or references < 2:
         return Variances(0.0, 0.0, 0.0)
@@ -245,7 +244,7 @@ def sampling_variances(holds: pd.DataFrame) -> Variances:
 
 
 def _with_more(variances: Variances, sampling: Variances, counterfactuals: int) -> Variances:
-    """Return the variances with `MORE` counterfactuals per base; those of models themselves stay."""
+    """Return the variances with `MORE` counterfactuals per base; the models' own variances stay."""
     less = 1 / counterfactuals - 1 / (counterfactuals + MORE)
     return replace(
         variances,

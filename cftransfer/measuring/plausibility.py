@@ -19,19 +19,19 @@ FACTOR_NEIGHBOURS = 20  # of lof (Breunig et al. 2000); scikit-learn's default
 
 
 def plausibility(found: Counterfactuals | Sequence[Counterfactuals], background: tuple[Any, Any]) -> pd.DataFrame:
-    """Say of found counterfactuals on tables how near they are to the training rows of their target class.
+    """Measure how near found counterfactuals on tables are to the training rows of their target class.
 
     Args:
-        found: what `search` or `judge` returned, of one base or of several.
+        found: the result of `search` or `judge`, for one base or several.
         background: (x_train, y_train), inputs as `search` takes them and their labels.
 
     Returns:
         DataFrame: one row per base × found counterfactual, with the numbers `base`, `factual` and `proposal`, and
             `knn_distance`, the mean L2 distance of x′ to its 5 nearest training rows with the target's label, in units
             of a feature's range;
-            `knn_share`, the share of its 5 nearest training rows, of any label, that have the target's;
-            `lof`, the local outlier factor among the distinct training rows with the target's label: about 1 inside of
-            them, larger for outliers.
+            `knn_share`, the share of the target's label among its 5 nearest training rows of any label;
+            `lof`, the local outlier factor among the distinct training rows with the target's label: about 1 among
+            these rows, larger for outliers.
 
     Raises:
         InputError: for images, and for a background that does not fit.
@@ -47,9 +47,9 @@ def plausibility(found: Counterfactuals | Sequence[Counterfactuals], background:
     """
     searches = [found] if isinstance(found, Counterfactuals) else list(found)
     if not searches:
-        raise InputError("found: is empty; takes what search or judge returned, of one base or more")
+        raise InputError("found: is empty; pass the result of search or judge, for one base or more")
     if searches[0].factual.dim() > 2:
-        raise InputError("found: holds images; plausibility is of tables")
+        raise InputError("found: holds images; plausibility is measured on tables only")
     classes = getattr(searches[0].base, "classes", None)
     split = needs(as_background(background, searches[0].space, classes=classes), "plausibility")
     tables = []
@@ -62,7 +62,7 @@ def plausibility(found: Counterfactuals | Sequence[Counterfactuals], background:
 
 
 def plausible(searches: Sequence[Counterfactuals], background: Background) -> list[dict[str, Tensor]]:
-    """Return for every base the columns of `plausibility` by name, (n,) float64 each, NaN where nothing was found."""
+    """Return for every base the columns of `plausibility` by name, (n,) float64 each, NaN if nothing was found."""
     rows, labels = unit(background.x).flatten(1).double(), background.y.long()
     aimed = sorted({target for search in searches for target in search.target[search.found].tolist()})
     factors = {target: _outlier_factor(rows[labels == target]) for target in aimed}
@@ -80,7 +80,7 @@ def _columns(
             continue
         for some in every.split(max(1, BLOCK // max(1, len(rows)))):
             points, own = search.counterfactual[some].flatten(1).double(), labels == target
-            # Not by way of products, which may round equal rows apart where there are many columns.
+            # Matrix products would be faster, but in many columns may round the distance of equal rows away from 0.
             apart = torch.cdist(points, rows, compute_mode="donot_use_mm_for_euclid_dist")
             columns["knn_distance"][some] = _mean_of_nearest(apart[:, own])
             columns["knn_share"][some] = _share_of_nearest(apart, own)
@@ -89,15 +89,14 @@ def _columns(
 
 
 def _mean_of_nearest(apart: Tensor) -> Tensor:
-    """apart: (n, rows) distances → (n,) the mean of the least; of all where there are fewer, NaN of none."""
+    """apart: (n, rows) distances → (n,) the mean of the nearest; of all rows if there are fewer, NaN without rows."""
     return apart.topk(min(NEIGHBOURS, apart.shape[1]), largest=False).values.mean(1)
 
 
 def _share_of_nearest(apart: Tensor, own: Tensor) -> Tensor:
     """apart: (n, rows), own: (rows,) bool → (n,) the share of the nearest rows that are own.
 
-    Where the last of the nearest are as far as other rows, all of these share the places that are left: the order of
-    rows decides nothing.
+    Rows that tie for the last places share these equally, so the order of rows does not matter.
     """
     count = min(NEIGHBOURS, apart.shape[1])
     last = apart.topk(count, largest=False).values[:, -1:]
@@ -108,14 +107,14 @@ def _share_of_nearest(apart: Tensor, own: Tensor) -> Tensor:
 
 
 def _outlier_factor(rows: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a function that gives the local outlier factor, (n,), of points among rows: minus scikit-learn's score.
+    """Return a function from points to their local outlier factor, (n,), among rows: minus scikit-learn's score.
 
-    Equal rows count once: the density around more than 20 of them is infinite, and the factor of a point nearby is
-    then above 10⁷. NaN where there are fewer than two.
+    Equal rows count once: more than 20 of them would have an infinite density, and points nearby a factor above 10⁷.
+    NaN if there are fewer than two distinct rows.
     """
     from sklearn.neighbors import LocalOutlierFactor
 
-    distinct = np.unique(rows.numpy(), axis=0)  # sorted, so that no order of the rows decides between equals
+    distinct = np.unique(rows.numpy(), axis=0)  # sorted, so that the order of rows does not break ties
     if len(distinct) < 2:
         return lambda points: torch.full((len(points),), torch.nan, dtype=torch.double)
     few = min(FACTOR_NEIGHBOURS, len(distinct) - 1)

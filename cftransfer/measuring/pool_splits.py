@@ -19,21 +19,21 @@ def pool_splits(results: Sequence[Result], *, level: float = LEVEL) -> pd.DataFr
 
     Args:
         results: two or more, one per split, with the same groups and numbers of bases and references; the i-th base,
-            and the j-th reference, of every split is trained from the same seed, or all from seeds of their own.
+            and the j-th reference, of every split is trained from the same seed, or each from a seed of its own.
         level: of the interval, between 0 and 1.
 
     Returns:
         DataFrame: one row per group: how many `splits`; `rate`, the mean of their rates; `low` and `high` of its
-        interval over splits and models; `over`, what that is over; and what a rate of one pair owes to its split, base
-        and reference, and to the two together (`variance_split`, `_base`, `_reference`, `_pair`; NaN where unknown).
+        interval over splits and models; `over`, the units of that interval; and the variances of a pair's rate due to
+        its split, base, reference and pair (`variance_split`, `_base`, `_reference`, `_pair`; NaN if unknown).
 
     Raises:
         InputError: for a single result, groups or numbers of models that differ, or a level out of range.
     """
     if len(results) < 2:
-        raise InputError(f"results: has {len(results)}; takes two or more, one per split")
+        raise InputError(f"results: has {len(results)}; pass two or more, one per split")
     if not 0 < level < 1:
-        raise InputError(f"level={level}: takes a number between 0 and 1")
+        raise InputError(f"level={level}: must be a number between 0 and 1")
     groups = results[0].groups
     if any(set(result.groups) != set(groups) for result in results):
         raise InputError("results: differ in their groups of references; ask the same groups on every split")
@@ -42,7 +42,7 @@ def pool_splits(results: Sequence[Result], *, level: float = LEVEL) -> pd.DataFr
         pairs = [result.pairs for result in results]
         rates = [matrix(pd.DataFrame(one[one.group == group])) for one in pairs]
         if len({one.shape for one in rates}) > 1:
-            raise InputError(f"results: group {group!r} differs in its numbers of models; take as many on every split")
+            raise InputError(f"results: group {group!r} differs in its numbers of models; use as many on every split")
         known = spread_over_splits(rates)
         interval = on_logit(known, level)
         row = dict(

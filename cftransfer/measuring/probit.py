@@ -1,23 +1,23 @@
-"""Probits of many pairs at once: maximum likelihood by Newton's method, and where the likelihood has no maximum."""
+"""Many probits fitted at once by maximum likelihood (Newton's method), with a check for likelihoods without maximum."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
-STEPS = 40  # of Newton's method; a probit that has a maximum takes about 6
-NEAR = 1e-4  # gain of a step from which on the step is the last: what is left is of the order of its square
-ROUNDING = 1e-9  # of a log-likelihood: a fall by less is none
-INSIDE = 35.0  # of a probit's index, up to which the functions below neither overflow nor lose their digits
-FAR = 30.0  # standard error per standard deviation of a column: a likelihood this flat has no maximum
-FLOOR = 1e-10  # information per row below which Newton's step would not be finite
+STEPS = 40  # of Newton's method; a probit with a maximum takes about 6
+NEAR = 1e-4  # a step with a smaller gain is the last; the remaining error is of the order of its square
+ROUNDING = 1e-9  # of a log-likelihood; a smaller fall does not count
+INSIDE = 35.0  # largest index of a probit; up to it, the functions below neither overflow nor lose digits
+FAR = 30.0  # standard error per standard deviation of a column; a flatter likelihood counts as having no maximum
+FLOOR = 1e-10  # least information per row, which keeps Newton's step finite
 
 
 @dataclass(frozen=True)
 class Probits:
     """m probits of p columns.
 
-    coefficients: (m, p), NaN where the column is constant or its coefficient unbounded, or the probit has no maximum.
+    coefficients: (m, p), NaN if the column is constant, its coefficient is unbounded, or the probit has no maximum.
     deviance: (m,) −2 times the supremum of the log-likelihood, NaN for a probit without a maximum. unbounded: (m, p)
     whether all rows at one of a column's two values have the same answer. separated: (m,) whether the likelihood has no
     maximum for another reason.
@@ -32,12 +32,12 @@ class Probits:
 def probits(x: np.ndarray, y: np.ndarray) -> Probits:
     """Fit P(y = 1) = Φ(a + x · b), one probit for each of m pairs.
 
-    Rows at one of the two values of a column that all have the same answer are predicted perfectly, at a coefficient
-    of ±∞: they add nothing to the deviance, and the other coefficients are those of the rows that are left.
+    If all rows at one of a column's two values have the same answer, a coefficient of ±∞ predicts them perfectly. They
+    add nothing to the deviance, and the other coefficients are fitted to the remaining rows.
 
     Args:
         x: (m, n, p) float, without a constant.
-        y: (m, n) bool, with both answers for each of m.
+        y: (m, n) bool; both answers occur in each pair.
 
     Returns:
         Probits.
@@ -56,17 +56,17 @@ def probits(x: np.ndarray, y: np.ndarray) -> Probits:
 
 
 def null_deviance(y: np.ndarray) -> np.ndarray:
-    """(m, n) bool → (m,) the deviance of a constant alone; 0 where all answers are the same."""
+    """(m, n) bool → (m,) the deviance of a constant alone; 0 if all answers are the same."""
     n, share = y.shape[1], y.mean(1)
     return 2 * n * (special.entr(share) + special.entr(1 - share))
 
 
 def _not_perfectly_predicted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (m, n) the rows that no two-valued column predicts perfectly, and (m, p) which columns predict some."""
+    """Return (m, n) the rows that no two-valued column predicts perfectly, and (m, p) the columns that predict some."""
     kept, unbounded = np.ones(y.shape, bool), np.zeros((len(x), x.shape[2]), bool)
     ends = [(x[..., column].min(), x[..., column].max()) for column in range(x.shape[2])]
     two_valued = [(column, values) for column, values in enumerate(ends) if np.isin(x[..., column], values).all()]
-    for _ in range(x.shape[2]):  # rows that one column takes away may leave another pure
+    for _ in range(x.shape[2]):  # rows that one column removes may leave equal answers in another
         before = int(kept.sum())
         for column, values in two_valued:
             for value in values:
@@ -109,7 +109,7 @@ def _maximum(
 def _uphill(
     rows: tuple[np.ndarray, np.ndarray, np.ndarray], at: np.ndarray, step: np.ndarray, before: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Take the step, halved where the likelihood would fall. rows: what `_at` takes first."""
+    """Take the step, halved while the likelihood would fall. rows: the first arguments of `_at`."""
     length = np.ones(len(at))
     for _ in range(10):
         after = _at(*rows, at + length[:, None] * step)

@@ -1,4 +1,4 @@
-"""Intervals over models of everything that a job says of its pairs: rates, their parts, controls, differences."""
+"""Intervals over models for all numbers that a job has of its pairs: rates, their parts, controls, differences."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -27,11 +27,12 @@ SHARES = ("knn_share", "invalidation_base")
 
 
 def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
-    """Return the 95 % intervals of a job's rates, `NAME_low` and `NAME_high`, and what that of the rate is over.
+    """Return the 95 % intervals of a job's rates, `NAME_low` and `NAME_high`, and the method of the rate's interval.
 
-    The found share's is over bases. Shares of a share (`rate_conditional`, the rates by target) are ratios of two
-    means, the end-to-end rate is a product of two. rate_bootstrap: a check on the rate's interval. rate_minus_random:
-    the rate less the random control of the same pairs, with its interval and the p of no difference.
+    The found share has an interval over bases. Shares of a share (`rate_conditional`, the rates by target) are ratios
+    of two means; the end-to-end rate is a product of two. rate_bootstrap: a check on the rate's interval.
+    rate_minus_random: the rate minus the random control of the same pairs, with its interval and the p of no
+    difference.
     """
     every = matrices(counterfactuals, counts)
     rates = every.pop("rate")
@@ -43,14 +44,14 @@ def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
 
 
 def matrices(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, np.ndarray]:
-    """Return by the name of a share the values (bases, references) whose mean it is, NaN for bases without any."""
+    """Return, by name of a share, the values (bases, references) that average to it, NaN for bases without any."""
     table, places = counts.pairs, _places(counts.pairs)
 
     def of(values: np.ndarray) -> np.ndarray:
         return values[places]
 
     beside = table[[name for name in (*CONTROLS, INVALIDATION) if name in table]]
-    shares = table[["transferred", "agreement", "both"]].div(table.found, axis=0)  # NaN, without a warning, for 0 / 0
+    shares = table[["transferred", "agreement", "both"]].div(table.found, axis=0)  # NaN for 0 / 0, without a warning
     rates, agreement, both = (of(shares[name].to_numpy()) for name in shares)
     found = _found_by_base(counterfactuals, table)
     return {
@@ -65,20 +66,20 @@ def matrices(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, np.ndar
 
 
 def ends(known: Mapping[str, Interval]) -> dict[str, float]:
-    """Return both ends of named intervals, as metrics are called."""
+    """Return both ends of named intervals, by the names of metrics."""
     return {f"{name}_{end}": getattr(of, end) for name, of in known.items() for end in ("low", "high")}
 
 
 def difference(name: str, of: Interval) -> dict[str, float]:
-    """Return a difference, its interval, and the p of none, as metrics are called."""
+    """Return a difference, its interval, and the p of no difference, by the names of metrics."""
     return {name: of.mean, **ends({name: of}), f"{name}_p": of.p}
 
 
 def base_intervals(counterfactuals: pd.DataFrame) -> dict[str, float]:
-    """Return the 95 % intervals, over bases, of means over what was found: `NAME_low`, `NAME_high`.
+    """Return the 95 % intervals, over bases, of means over found counterfactuals: `NAME_low`, `NAME_high`.
 
-    Of distances, plausibility, and noise on the base, as far as the table has them. Shares have the interval of a
-    share; lengths and outlier factors Student's, which ends at 0.
+    They cover distances, plausibility, and noise on the base, if the table has them. Shares have the interval of a
+    share; lengths and outlier factors have Student's, cut off at 0.
     """
     known = {}
     for name in [name for name in (*LENGTHS, *SHARES) if name in counterfactuals]:
@@ -89,9 +90,9 @@ def base_intervals(counterfactuals: pd.DataFrame) -> dict[str, float]:
 
 
 def minus_seed(table: pd.DataFrame) -> dict[str, Any]:
-    """Pairs with `rate_seed` → the mean of rate − rate_seed, with an interval over the differences of pairs.
+    """Return the mean over pairs of rate − rate_seed, with an interval over the differences of pairs.
 
-    Both rates of a pair are of the same counterfactuals, so that what is particular to a base cancels.
+    Both rates of a pair are about the same counterfactuals, so the particular effects of a base cancel.
     """
     over = difference_interval(matrix(table), matrix(table, "rate_seed"))
     seed = float(np.nanmean(matrix(table, "rate_seed"))) if table.found.any() else float("nan")
@@ -99,11 +100,11 @@ def minus_seed(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def survivorship(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> pd.DataFrame:
-    """Return found share and rate, with its 95 % interval, had the search been ended after fewer iterations.
+    """Return found share and rate, with its 95 % interval, as if the search had ended after fewer iterations.
 
-    A search that ends at its first success gives the same counterfactual under every cap that it stays below: the rows
-    that survive a cap are those found within it, and they may be the easier ones. One row per cap; the last is the cap
-    that was used, so its rate is the job's. by_cap: what `counts.by_cap` gives.
+    A search that ends at its first success gives the same counterfactual under every larger cap. The rows that survive
+    a cap are those found within it, and they may be the easier ones. One row per cap; the last is the cap that was
+    used, so its rate is the job's. by_cap: the table of `counts.by_cap`.
     """
     rows = []
     for cap, (within, rates) in survived(counterfactuals, by_cap).items():
@@ -121,7 +122,7 @@ def survivorship(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> pd.Data
 
 
 def survived(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> dict[int, tuple[pd.Series, np.ndarray]]:
-    """Return by cap which factuals have a counterfactual within it, and the rates (bases, references) of these."""
+    """Return, by cap, which factuals have a counterfactual within it, and the rates (bases, references) of these."""
     table = by_cap.sort_values("cap", kind="stable")
     caps = table.cap.unique()
     places = _places(table.iloc[: len(table) // len(caps)])
@@ -134,19 +135,19 @@ def survived(counterfactuals: pd.DataFrame, by_cap: pd.DataFrame) -> dict[int, t
 
 
 def _places(table: pd.DataFrame) -> np.ndarray:
-    """Pairs → where in the table each cell of their matrix stands, as `columns.matrix` arranges them."""
+    """Pairs → the row of the table for each cell of their matrix, as `columns.matrix` arranges them."""
     return matrix(table[PAIR].assign(rate=range(len(table)))).astype(int)
 
 
 def _found_by_base(counterfactuals: pd.DataFrame, table: pd.DataFrame) -> np.ndarray:
-    """Return (I,) the shares of factuals for which bases found one, of those not in their target class."""
+    """Return (I,) shares of factuals with a found counterfactual, among those not yet in their target class."""
     eligible = counterfactuals[counterfactuals.status != "in_target"]
     shares = eligible.groupby(["base", "factual"]).found.any().groupby("base").mean()
     return shares.reindex(np.unique(table.base)).to_numpy(dtype=float)
 
 
 def _by_target(counts: Counts) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-    """Yield each target class with the shares of pairs' counterfactuals that transferred to it, and that aim at it."""
+    """Yield each target class with the shares of pairs' counterfactuals that transfer to it and aim at it."""
     every = counts.pairs.set_index(PAIR)
     for target, some in counts.targets.groupby("target"):
         part = some.set_index(PAIR)[["found", "transferred"]].reindex(every.index).fillna(0)

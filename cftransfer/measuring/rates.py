@@ -1,7 +1,7 @@
 """Counts → rates. docs/reference/output.md describes every number, `rate_intervals` has their intervals over models.
 
 Every pair of a base and a reference weighs the same, however many counterfactuals its base found. So does every factual
-of a base: where several counterfactuals were found for it (column `proposal`), each counts one over their number.
+of a base: if several counterfactuals were found for it (column `proposal`), each counts one over their number.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from cftransfer.models.prediction import Asked, logits, predicted
 from cftransfer.searching.candidates import Counterfactuals
 
 PER_BASE = ["distance_l2", "distance_linf", "pixel_l2", "pixel_linf", "nearest_l2", "iterations", "margin"]
-PER_BASE += ["knn_distance", "knn_share", "lof", "invalidation_base"]  # where the job has them
+PER_BASE += ["knn_distance", "knn_share", "lof", "invalidation_base"]  # if the job has them
 ROUNDING = 1e-12  # of a share: less counts as nothing
 
 
 def pairs(counts: Counts) -> pd.DataFrame:
-    """One row per base × reference, over the counterfactuals found on the base.
+    """Return one row per base × reference, over the counterfactuals found on the base.
 
-    found: their number; agreement: share whose factual both models put in the same class; rate: share transferred;
-    rate_conditional: share transferred among those with agreement; controls: shares of control points that the
-    reference puts in the target class; invalidation, where there is noise: share of noisy counterfactuals that it puts
-    in other classes. NaN for a share of nothing.
+    found: their number; agreement: the share for which both models put the factual in the same class; rate: the share
+    transferred; rate_conditional: the share transferred among those with agreement; controls: the shares of control
+    points that the reference puts in the target class; invalidation, if there is noise: the share of noisy
+    counterfactuals that it puts in other classes. NaN for a share of nothing.
     """
     table = counts.pairs
     return table[PAIR].assign(
@@ -41,10 +41,10 @@ def pairs(counts: Counts) -> pd.DataFrame:
 
 
 def by_target(counts: Counts) -> pd.DataFrame:
-    """One row per target class: n_tried, the number of counterfactuals asked about, and their rate.
+    """Return one row per target class: n_tried, the number of counterfactuals asked about, and their rate.
 
-    A class's share among the found counterfactuals, and of these that transferred, is a mean over pairs: the rates of
-    all classes, weighed by these shares, add up to the rate.
+    A class's share among the found counterfactuals, and among those that transferred, is a mean over pairs. The rates
+    of all classes, weighted by these shares, add up to the rate.
     """
     every = counts.pairs.set_index(PAIR)
     rows = []
@@ -60,7 +60,7 @@ def rates(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
 
     Every pair weighs the same in all of them, so that the parts add up:
     rate = agreement · rate_conditional + (1 − agreement) · rate_disagree, and likewise over the targets. A factual that
-    was in its target class to begin with is not counted as searched.
+    was in its target class from the start does not count as searched.
     """
     table = counts.pairs
     agreement, rate, both = ((table[name] / table.found).mean() for name in ("agreement", "transferred", "both"))
@@ -91,12 +91,12 @@ def rates(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
 
 
 def _asked(table: pd.DataFrame) -> list[str]:
-    """Return the columns of shares that references were asked for beside the rate."""
+    """Return the columns of shares that references were asked about beside the rate."""
     return [name for name in (*CONTROLS, INVALIDATION) if name in table]
 
 
 def _number_of_classes(counterfactuals: pd.DataFrame) -> int:
-    """Return K: as many as a row has logits, two where it has one, or where none are known."""
+    """Return K, the number of logits of a row; 2 if a row has one logit, or if no logits are known."""
     return next((2 if np.ndim(logit) == 0 else len(logit) for logit in counterfactuals.get("factual_logit", ())), 2)
 
 
@@ -110,9 +110,9 @@ def _share(part: float, whole: float) -> float:
 
 
 def share_as_bytes(searches: Sequence[Counterfactuals], bases: Sequence[Asked]) -> float:
-    """Return the mean over bases of the share of found counterfactuals that survive being rounded to bytes.
+    """Return the mean over bases of the share of found counterfactuals that survive rounding to bytes.
 
-    Images are: what is scored are floats, what a file can hold are whole grey levels.
+    For images: the scored points are floats, but a file can hold only whole grey levels.
     """
     shares = []
     for search, base in zip(searches, bases, strict=True):
@@ -126,9 +126,9 @@ def share_as_bytes(searches: Sequence[Counterfactuals], bases: Sequence[Asked]) 
 
 
 def before_projection(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, float]:
-    """Return found share, distance and rate of where searches were before anything was projected; {} where nothing was.
+    """Return found share, distance and rate of the points before projection; {} if nothing was projected.
 
-    As after projection: distances are means over bases, rates over pairs.
+    As after projection, distances are means over bases, and rates means over pairs.
     """
     if "found_relaxed" not in counterfactuals:
         return {}

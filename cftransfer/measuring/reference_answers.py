@@ -1,4 +1,4 @@
-"""References are asked: once about the inputs that bases share, then about the counterfactuals of base after base."""
+"""Ask references: once about the inputs that bases share, then about the counterfactuals of each base in turn."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
@@ -14,7 +14,7 @@ from cftransfer.searching.candidates import Counterfactuals
 
 
 class OfEachBase(NamedTuple):
-    """A reference that is made of the bases: one model for each, which is asked about that base alone."""
+    """A reference that is made from the bases: one model for each base, which is asked about that base alone."""
 
     models: Sequence[Asked]
 
@@ -23,13 +23,13 @@ Reference: TypeAlias = Asked | StoredLogits | OfEachBase
 
 
 class ReferenceAnswers(NamedTuple):
-    """What a reference, `reference` of its group, says of the n counterfactuals of one base.
+    """The answers of a reference, `reference` of its group, about the n counterfactuals of one base.
 
-    factual_logit, logit, relaxed: (n,) or (n, K) logits at the factuals, at the counterfactuals, and at where these
-    were before projection; relaxed is None where nothing was projected, or the reference cannot be asked.
-    random, nearest: (n,) float64, what it says of the controls; NaN where it cannot be asked.
-    invalidation: (n,) float64, the share of noisy counterfactuals that it does not put in the target class, NaN where
-    it cannot be asked or nothing was found; None without noise.
+    factual_logit, logit, relaxed: (n,) or (n, K) logits at the factuals, at the counterfactuals, and at these before
+    projection; relaxed: None if nothing was projected, or if the reference cannot be asked.
+    random, nearest: (n,) float64, its answers about the controls; NaN if it cannot be asked.
+    invalidation: (n,) float64, the share of noisy counterfactuals that it does not put in the target class, NaN if it
+    cannot be asked or nothing was found; None without noise.
     """
 
     reference: int
@@ -49,10 +49,10 @@ def reference_answers(
     nested: bool,
     noise: Noise | None = None,
 ) -> Iterator[list[list[ReferenceAnswers]]]:
-    """Yield for every base the answers of each group of references; arguments as of `long_tables.transfer_tables`.
+    """Yield, for every base, the answers of each group of references; arguments as in `long_tables.transfer_tables`.
 
-    Models are asked one by one. Stacked ones are not faster: 80 MLPs of 4×64 answered 1,000 rows of COMPAS in 38 ms on
-    one thread, one by one in 39 ms, and in 31 ms where a pass had 4,096 rows. And stacked ones round otherwise.
+    Models are asked one by one, because stacking is not faster: on one thread, 80 MLPs of 4×64 answered 1,000 rows of
+    COMPAS in 38 ms stacked and in 39 ms one by one (31 ms with 4,096 rows a pass). Stacking also rounds differently.
     """
     shared = {
         (group, index, base): said
@@ -96,9 +96,9 @@ def _about_shared_inputs(
     nearest: Sequence[Nearest | None],
     bases: Sequence[int],
 ) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-    """Yield for each of `bases` a model's logits at the factuals, and its shares of `control_nearest`.
+    """Yield, for each of `bases`, a model's logits at the factuals, and its shares of `control_nearest`.
 
-    Factuals that are those of the first base as well are asked about once.
+    If a base has the factuals of the first base, its answers are reused.
     """
     if isinstance(model, OfEachBase):
         for base in bases:

@@ -1,4 +1,4 @@
-"""What came out of a measurement: long tables that answer when they are printed."""
+"""The result of a measurement: long tables, summarised when printed."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -32,10 +32,11 @@ class Result:
     """Transferability rates of groups of references, with intervals over models.
 
     counterfactuals: one row per base × factual. table: one row per group × base × reference × factual. settings: how
-    the counterfactuals were made. distances: one row per group × base × reference, how far the two models are from each
-    other on the test rows that `ask` got; None without them. seconds: the time of searching and asking.
-    docs/reference/output.md describes every column. Where factuals have several counterfactuals (column `proposal`),
-    each has a row in the tables, and every factual weighs the same in all rates.
+    the counterfactuals were made. distances: one row per group × base × reference, the distances between the two models
+    on the test rows given to `ask`; None without test rows. seconds: the time of searching and asking.
+
+    docs/reference/output.md describes every column. If factuals have several counterfactuals (column `proposal`), each
+    has a row in the tables, and every factual weighs the same in all rates.
     """
 
     counterfactuals: pd.DataFrame
@@ -53,7 +54,7 @@ class Result:
     def rate(self) -> float | dict[str, float]:
         """The mean over pairs of the share of found counterfactuals that the reference puts in the target class.
 
-        Equation 1 of the paper that the README names. With several groups of references, by group.
+        Equation 1 of the paper named in the README. A dict by group if there are several groups of references.
         """
         return self._by_group(
             {group: float(rates.rates(self.counterfactuals, count(some))["rate"]) for group, some in self._parts()}
@@ -61,20 +62,20 @@ class Result:
 
     @property
     def found(self) -> float:
-        """The share of factuals for which a counterfactual was found; those in their target class do not count."""
+        """The share of factuals for which a counterfactual was found; factuals in their target class do not count."""
         return float(rates.by_factual(self.counterfactuals[self.counterfactuals.status != "in_target"]).mean())
 
     @property
     def pairs(self) -> pd.DataFrame:
-        """One row per group × base × reference: `rates.pairs` has the columns; distances follow where there are any."""
+        """One row per group × base × reference: `rates.pairs` has the columns; distances follow if there are any."""
         table = self._joined(lambda some: rates.pairs(count(some)))
         return table if self.distances is None else table.merge(self.distances, "left", on=["group", *PAIR])
 
     @property
     def per_counterfactual(self) -> pd.DataFrame:
-        """One row per group × base × found counterfactual: on which share of the references it holds, and at least.
+        """One row per group × base × found counterfactual: the share of references that it holds on, and its bound.
 
-        `measuring.per_counterfactual` has the columns; bounds are exact, one-sided, and of level .95.
+        `measuring.per_counterfactual` describes the columns; bounds are exact, one-sided, and of level .95.
         """
         return self.held()
 
@@ -84,11 +85,11 @@ class Result:
 
     @property
     def accepted_by(self) -> pd.DataFrame:
-        """One row per group × k: the share of found counterfactuals that at least k of its references accept."""
+        """One row per group × k: the share of found counterfactuals that at least k references accept."""
         return self._joined(lambda some: accepted_by(per_counterfactual(self.counterfactuals, some)))
 
     def tails(self, level: float = LEVEL) -> pd.DataFrame:
-        """One row per group: how rates are spread over its references, as `tails.tails` has it.
+        """Return one row per group: the spread of rates over its references, as in `tails.tails`.
 
         rate_all with its interval over bases at a level between 0 and 1; rate_p10; rate_min. NaN for a group in which
         bases have one reference each.
@@ -101,13 +102,13 @@ class Result:
         return pd.DataFrame(rows)
 
     def mean_distances(self, level: float = LEVEL) -> pd.DataFrame:
-        """One row per group: the means over pairs of its distances, and an interval over models of `disagreement`.
+        """Return one row per group: the means over pairs of its distances, and `disagreement`'s interval over models.
 
-        level: between 0 and 1. NaN for a group that could not be asked; InputError where no test rows were given.
+        level: between 0 and 1. NaN for a group that could not be asked; InputError if no test rows were given.
         """
         _check_level(level)
         if self.distances is None:
-            raise InputError("distances: are measured on test rows; give measure or ask test=x_test")
+            raise InputError("distances: are measured on test rows; pass test=x_test to measure or ask")
         known = self.distances.dropna(subset=["disagreement"])
         parts = [(group, known[known.group == group]) for group in self.groups]
         rows = [{"group": group, **(mean_distances(part, level=level) if len(part) else {})} for group, part in parts]
@@ -133,23 +134,22 @@ class Result:
         return pd.DataFrame(rows, columns=SUMMARY)
 
     def interval(self, level: float = LEVEL) -> Interval | dict[str, Interval]:
-        """Return the interval of the rate over models, at a level between 0 and 1; with several groups, by group.
+        """Return the interval of the rate over models, at a level between 0 and 1; by group if there are several.
 
-        Crossed bases and references have a two-way random-effects interval, nested ones an interval over bases; a
-        single pair has Wilson's over its counterfactuals, and `method` says so.
+        Crossed bases and references have a two-way random-effects interval, nested ones an interval over bases. A
+        single pair has Wilson's interval over its counterfactuals, and `method` says so.
         """
         return self._by_group({group: self._interval(some, level) for group, some in self._parts()})
 
     def plan(
         self, half_width: float = 0.03, *, level: float = LEVEL, seconds: tuple[float, float, float] | None = None
     ) -> Plan | dict[str, Plan]:
-        """Return how many models an interval of the rate of ± `half_width` needs; with several groups, by group.
+        """Return how many models an interval of the rate of ± `half_width` needs; by group if there are several.
 
-        seconds: of one base with its search, of one reference, and of asking it about one base; the cheapest numbers go
-        by them. Without them the plan says what searching and asking would take, as they did here. The plan is as good
-        as the variances that these models give: plan from 5 × 10 or more.
-
-        InputError where bases and references do not cross, or there are fewer than two of either.
+        seconds: of one base with its search, of one reference, and of asking it about one base; the plan is the
+        cheapest in these. Without them the plan estimates the time of searching and asking from this measurement. The
+        plan is as good as the variances that these models give: plan from 5 × 10 or more.
+        InputError unless two bases or more cross with two references or more.
 
         >>> print(result.plan(half_width=.05))  # doctest: +SKIP
         """
@@ -169,7 +169,7 @@ class Result:
         return Result(self.counterfactuals, table, self.settings, apart, self.seconds)
 
     def __add__(self, other: "Result") -> "Result":
-        """Join references that were asked later, about the same counterfactuals; InputError for others."""
+        """Join references that were asked later; InputError if they were asked about other counterfactuals."""
         columns = [name for name in self.counterfactuals if name != "nearest_l2"]
         if not self.counterfactuals[columns].equals(other.counterfactuals.reindex(columns=columns)):
             raise InputError(
@@ -183,7 +183,7 @@ class Result:
         return Result(self.counterfactuals, table, self.settings, distances, self.seconds + other.seconds)
 
     def plot(self, ax: "Axes | None" = None, *, level: float = LEVEL) -> Any:
-        """Draw every group's rate with its interval, beside its random control; return what was drawn, by name.
+        """Draw every group's rate with its interval, beside its random control; return the artists by name.
 
         ax: matplotlib axes; new ones by default.
         """
@@ -225,7 +225,7 @@ class Result:
         )
 
     def __str__(self) -> str:
-        """Say in one screen what was searched, found and asked, and what came out."""
+        """Return the summary in one screen: method, found share, failures, and rates by group."""
         lines = self._lines(LEVEL)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         table = [
@@ -276,7 +276,7 @@ class Result:
         return [f"not found: {listed}"] if listed else []
 
     def _lines(self, level: float) -> list[list[str]]:
-        """Return the summary's cells in words, heads first."""
+        """Return the summary's cells as text, heads first."""
         rows = [["references", "pairs", "rate", f"{level:.0%} interval", "conditional", "random step"]]
         for row in self.summarised(level).to_dict("records"):
             low, high = row["low"], row["high"]
@@ -286,7 +286,7 @@ class Result:
         return rows
 
     def _joined(self, table: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-        """Return the tables that are made of each group's rows in one, whose first column is the group."""
+        """Return the tables of all groups in one; its first column is the group."""
         tables = [table(some).assign(group=group) for group, some in self._parts()]
         whole = pd.concat(tables, ignore_index=True)
         return whole[["group", *whole.columns.drop("group")]]
@@ -305,7 +305,7 @@ class Result:
         plan = plan_of(matrix(rates.pairs(count(some))), varied, **wanted)
         if plan is None:
             raise InputError(
-                f"group {group!r}: a plan needs two bases or more, and two references that all of them meet"
+                f"group {group!r}: a plan needs two bases or more, and two references or more that all of them meet"
             )
         return plan if self.seconds == NOTHING_TIMED else plan.timed(self.seconds)
 
@@ -315,7 +315,7 @@ class Result:
 
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
-        raise InputError(f"level={level}: takes a number between 0 and 1")
+        raise InputError(f"level={level}: must be a number between 0 and 1")
 
 
 def _latex(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Rates against how far references are from their bases: thirds of the pairs, and a curve through all of them."""
+"""Rates against the distance of references from their bases: thirds of the pairs, and a curve through all pairs."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ THIRDS = ("near", "middle", "far")
 
 
 def by_severity(pairs: pd.DataFrame) -> pd.DataFrame:
-    """One row per third of the pairs, from those that disagree least: how many, their mean disagreement and rate.
+    """Return one row per third of the pairs by disagreement, lowest first: number, mean disagreement and mean rate.
 
     Pairs of equal disagreement stay together; thirds without a pair are left out.
     """
@@ -25,8 +25,8 @@ def by_severity(pairs: pd.DataFrame) -> pd.DataFrame:
 def fraction_lost(disagreement: np.ndarray, rate: np.ndarray) -> tuple[float, float] | None:
     """Return scale and exponent of 1 − rate = scale · disagreement^exponent, fitted to the logarithms of pairs.
 
-    Models that agree everywhere lose nothing, so that the curve begins there. None where fewer than three pairs have
-    lost some counterfactuals, all disagree equally, or those that disagree more do not lose more.
+    The curve begins at 0, since models that agree everywhere lose nothing. None if fewer than three pairs have lost
+    counterfactuals, if all disagree equally, or if pairs that disagree more do not lose more.
     """
     lost = 1 - rate
     some = (lost > 0) & (disagreement > 0)

@@ -1,4 +1,4 @@
-"""The metrics of several splits of the rows → those of all: means over splits, intervals over splits and models."""
+"""The metrics of several splits of the rows → one set: means over splits, intervals over splits and models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from cftransfer.measuring.statistics import Variances, on_logit, student
 from cftransfer.measuring.tails import accepted_by_all
 
 COUNTED = ("pairs", "n_")  # metrics that are summed over splits; the others are averaged
-DERIVED = ("_low", "_high", "_p")  # of an interval, which is taken over splits
+DERIVED = ("_low", "_high", "_p")  # of an interval; recomputed over splits
 
 
 @dataclass(frozen=True, eq=False)
 class SplitAnswers:
-    """What the intervals of one split are of, and what those of several splits are made of.
+    """The input of one split's intervals, from which the intervals of several splits are computed.
 
-    matrices: by metric, values (bases, references) or (bases, 1) whose mean it is, NaN for bases without any.
-    counterfactuals, by_cap: what `rate_intervals.survivorship` takes.
+    matrices: by metric, values (bases, references) or (bases, 1) that average to it, NaN for bases without any.
+    counterfactuals, by_cap: the arguments of `rate_intervals.survivorship`.
     """
 
     matrices: dict[str, np.ndarray]
@@ -32,7 +32,7 @@ class SplitAnswers:
 
 
 def further_matrices(counterfactuals: pd.DataFrame, pairs: pd.DataFrame, holds: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the matrices of the metrics that are not shares of counts: distances, differences, and `rate_all`."""
+    """Return the matrices of metrics that are not shares of counts: distances, differences, and `rate_all`."""
     bases = range(pairs.base.nunique())
     rates = matrix(pairs)
     found = {
@@ -49,11 +49,11 @@ def further_matrices(counterfactuals: pd.DataFrame, pairs: pd.DataFrame, holds: 
 
 
 def metrics_over_splits(metrics: Sequence[dict[str, Any]], answers: Sequence[SplitAnswers]) -> dict[str, Any]:
-    """Return the metrics of a job of several splits, each by the name that it has on one.
+    """Return the metrics of a job of several splits, with the same names as those of one split.
 
     Means are over the splits that have a number; counts are sums. Intervals, and the p of differences, are over splits
-    and models (`over_splits`). splits: how many there are. rate_variance_split, _base, _reference, _pair: what a rate
-    of one pair owes to its split, its base, its reference, and the two together.
+    and models (`over_splits`). splits: their number. rate_variance_split, _base, _reference, _pair: the variances of a
+    pair's rate due to its split, its base, its reference, and the pair.
     """
     every = list(dict.fromkeys(name for one in metrics for name in one))
     known = {name: [one[name] for one in metrics if name in one] for name in every if name != "interval"}
@@ -73,9 +73,9 @@ def metrics_over_splits(metrics: Sequence[dict[str, Any]], answers: Sequence[Spl
 
 
 def curve_over_splits(curves: Sequence[pd.DataFrame], pairs: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the curve of continued training over splits: a row per number of extra epochs, as each split's has it.
+    """Return the curve of continued training over splits: one row per number of extra epochs, as for one split.
 
-    pairs: of each split, after every number of extra epochs, which the first column of both tables holds.
+    pairs: of each split, after every number of extra epochs. That number is the first column of both tables.
     """
     step, rows = str(curves[0].columns[0]), []
     for index, at in enumerate(curves[0][step]):
@@ -89,7 +89,7 @@ def curve_over_splits(curves: Sequence[pd.DataFrame], pairs: Sequence[pd.DataFra
 def survivorship_over_splits(answers: Sequence[SplitAnswers]) -> pd.DataFrame:
     """Return `rate_intervals.survivorship` over splits: means over them, with intervals over splits and models.
 
-    A split whose searches all ended within fewer iterations than a cap counts as it ended.
+    A split in which all searches ended within fewer iterations than a cap keeps its last values.
     """
     every = [survived(one.counterfactuals, one.by_cap) for one in answers]
     last = max(max(of_split) for of_split in every)
@@ -105,13 +105,13 @@ def survivorship_over_splits(answers: Sequence[SplitAnswers]) -> pd.DataFrame:
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """Return the mean of the values that are numbers, NaN where there are none."""
+    """Return the mean of the values that are numbers, NaN if there are none."""
     numbers = [value for value in values if not np.isnan(value)]
     return float(np.mean(numbers)) if numbers else float("nan")
 
 
 def _interval(name: str, values: Sequence[np.ndarray]) -> dict[str, float]:
-    """Return what belongs to an interval, as metrics are called: Student's of differences and lengths, else a share's.
+    """Return the metrics of an interval: Student's for differences and lengths, a share's for other metrics.
 
     values: of each split, (bases, references).
     """
@@ -125,7 +125,7 @@ def _interval(name: str, values: Sequence[np.ndarray]) -> dict[str, float]:
 
 
 def _by_metric(metrics: Sequence[dict[str, Any]], answers: Sequence[SplitAnswers]) -> dict[str, list[np.ndarray]]:
-    """Return the matrices of the splits by metric; where a split found nothing, its end-to-end rates are 0."""
+    """Return the matrices of the splits by metric; if a split found nothing, its end-to-end rates are 0."""
     matrices: dict[str, list[np.ndarray]] = {}
     for numbers, one in zip(metrics, answers, strict=True):
         for name, values in one.matrices.items():

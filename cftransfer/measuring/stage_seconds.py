@@ -1,4 +1,4 @@
-"""Seconds that a job took, by stage, and what other numbers of models would take on the same machine."""
+"""Seconds of a job by stage, and estimates for other numbers of models on the same machine."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -8,17 +8,17 @@ from typing import Any
 
 from cftransfer.measuring.models_needed import Models
 
-UNITS = {"training": "models", "searching": "bases", "asking": "pairs"}  # of each stage, what its seconds grow with
+UNITS = {"training": "models", "searching": "bases", "asking": "pairs"}  # each stage takes time in proportion to these
 MADE = {"training": "the models", "searching": "the counterfactuals", "asking": "the answers"}
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """Wall time by stage and how many models were trained, bases searched and pairs asked in it.
+    """Wall time by stage, and how many models were trained, bases searched and pairs asked in that time.
 
-    None and 0 for a stage whose results came from the store, or were made elsewhere. models_each: how many models are
-    trained for a reference, two where a job also asks references of the base's spec. of_models: whether models are
-    trained at all; where they are given, as to `measure`, an estimate is of searching and asking alone.
+    None and 0 for a stage with results from the store, or made elsewhere. models_each: models trained per reference;
+    two if a job also asks references of the base's spec. of_models: whether models are trained at all. If they are
+    given, as to `measure`, an estimate covers searching and asking alone.
     """
 
     training: float | None = None
@@ -33,7 +33,7 @@ class Seconds:
     def each(self) -> tuple[float, float, float] | None:
         """Return the seconds of a base with its search, of a reference, and of asking it about one base.
 
-        None where a stage is missing.
+        None if a stage is missing.
         """
         if self.missing() is not None:
             return None
@@ -42,15 +42,15 @@ class Seconds:
         return training + searching, self.models_each * training, asking
 
     def __add__(self, other: "Seconds") -> "Seconds":
-        """Return both, as of references that were asked later about the same counterfactuals: these count once."""
+        """Add the asking of `other`, later and about the same counterfactuals; the rest is counted once."""
         known = [one.asking for one in (self, other) if one.asking is not None]
         return replace(self, asking=sum(known) if known else None, pairs=self.pairs + other.pairs)
 
     def missing(self) -> str | None:
-        """Return why there is no estimate, in words: the first stage of which no seconds are known; None if all are."""
+        """Return why there is no estimate, in words: the first stage with unknown seconds; None if all are known."""
         for stage, unit in UNITS.items():
             if (stage != "training" or self.of_models) and (getattr(self, stage) is None or not getattr(self, unit)):
-                return f"unknown, since {MADE[stage]} {'came from the store' if self.of_models else 'were there'}"
+                return f"unknown, since {MADE[stage]} {'came from the store' if self.of_models else 'existed before'}"
         return None
 
     def estimate(self, models: Models) -> float | None:
@@ -59,14 +59,14 @@ class Seconds:
         return None if each is None else bases * each[0] + references * each[1] + bases * references * each[2]
 
     def written(self) -> dict[str, dict[str, Any]]:
-        """Return what `result.json` has of it: `seconds` by stage, and `timed`, what they are of."""
+        """Return the parts for `result.json`: `seconds` by stage, and `timed`, numbers of models, bases and pairs."""
         every = asdict(self)
         units = (*UNITS.values(), "models_each")
         return {"seconds": {name: every[name] for name in UNITS}, "timed": {name: every[name] for name in units}}
 
 
 def together(parts: Sequence[Seconds]) -> Seconds:
-    """Return the sums of several measurements, such as those of a job's splits; None for a stage that none has."""
+    """Return the sums of several measurements, such as a job's splits; None for a stage that no measurement has."""
     summed: dict[str, Any] = {}
     for stage, unit in UNITS.items():
         known = [took for one in parts if (took := getattr(one, stage)) is not None]
@@ -80,7 +80,7 @@ NOTHING_TIMED = Seconds(of_models=False)
 
 @dataclass
 class Stopwatch:
-    """Adds up the seconds of stages; what runs inside another stage counts to the inner one alone."""
+    """Adds up the seconds of stages; a stage inside another counts to the inner stage alone."""
 
     took: dict[str, float] = field(default_factory=dict)
     units: dict[str, int] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str, units: int) -> Iterator[None]:
-        """Count the time of the block, and that it made so many `UNITS` of its stage."""
+        """Add the time of the block to a stage, and `units` to the number of its `UNITS`."""
         began = time.perf_counter()
         self._inner.append(0.0)
         try:
@@ -101,12 +101,12 @@ class Stopwatch:
                 self._inner[-1] += whole
 
     def seconds(self, *, models_each: int = 1, of_models: bool = True) -> Seconds:
-        """Return what was counted."""
+        """Return the seconds and numbers so far."""
         training, searching, asking = (self.took.get(stage) for stage in UNITS)
         models, bases, pairs = (self.units.get(stage, 0) for stage in UNITS)
         return Seconds(training, searching, asking, models, bases, pairs, models_each, of_models)
 
 
 def timed(watch: Stopwatch | None, name: str, units: int) -> AbstractContextManager[None]:
-    """Return `watch.stage`, or nothing where nobody watches or nothing is to be made."""
+    """Return `watch.stage`, or a context that does nothing if there is no watch or nothing to make."""
     return watch.stage(name, units) if watch is not None and units else nullcontext()

@@ -1,4 +1,4 @@
-"""A model's answers that are there already, and stand for the model."""
+"""A model's existing answers, used in place of the model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,11 @@ from cftransfer.searching.candidates import Counterfactuals
 
 @dataclass(frozen=True, eq=False)
 class StoredLogits:
-    """What a reference said earlier, in the place of the reference itself.
+    """The earlier answers of a reference, in place of the reference itself.
 
     factual, counterfactual: (bases, n) logits of class 1, or (bases, n, K), of every base's factuals and
-    counterfactuals, entry by entry (`Counterfactuals`); of a single base also (n,) or (n, K). Neither a random nor a
-    nearest control of them.
+    counterfactuals, entry by entry (`Counterfactuals`); for a single base also (n,) or (n, K). There is no random and
+    no nearest control, since these need the model.
     """
 
     factual: Any
@@ -33,7 +33,7 @@ class StoredLogits:
             shape = tuple(given.shape)
             if shape != (bases, *wanted) and not (bases == 1 and shape == wanted):
                 takes = f"{(bases, *wanted)}" + (f" or {wanted}" if bases == 1 else "")
-                raise InputError(f"StoredLogits.{name}: has shape {shape} for {bases} bases; takes {takes}")
+                raise InputError(f"StoredLogits.{name}: has shape {shape} for {bases} bases; must be {takes}")
             if given.isnan().any():
                 raise InputError(f"StoredLogits.{name}: has logits that are not a number")
             parts.append(given if shape == wanted else given[base])

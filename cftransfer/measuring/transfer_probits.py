@@ -1,4 +1,4 @@
-"""Why a counterfactual transfers or not: a probit for each pair of models, and what is the same over pairs."""
+"""Why a counterfactual transfers or not: a probit for each pair of models, and effects over all pairs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from cftransfer.measuring.answers_by_base import BaseAnswers
 from cftransfer.measuring.probit import null_deviance, probits
 from cftransfer.measuring.statistics import LEVEL, Interval, ratio_interval, two_way_interval
 
-COLUMNS = {"margin": "margin", "distance": "distance_l2", "density": "knn_distance"}  # numbers, of counterfactuals
+COLUMNS = {"margin": "margin", "distance": "distance_l2", "density": "knn_distance"}  # numeric, of counterfactuals
 AGREEMENT, TARGET = "agreement", "target"  # 0 or 1, of a pair's counterfactuals
 
 
@@ -17,11 +17,11 @@ AGREEMENT, TARGET = "agreement", "target"  # 0 or 1, of a pair's counterfactuals
 class TransferProbits:
     """Probits of all pairs (I, J) of a job.
 
-    predictors: their names. deviations: what one standard deviation is, 1 for those that are 0 or 1.
-    coefficients: (I, J) by predictor; NaN where the pair has none. unbounded: (I, J) bool by predictor. explained:
-    (I, J) McFadden's share of the deviance; alone, beyond: by predictor, the share that it explains alone, and that is
-    lost without it. These are NaN where a pair is left out: in `alike`, (I, J) bool, all or none transferred; in
-    `separated` the probit has no maximum.
+    predictors: their names. deviations: their standard deviations; 1 for predictors that are 0 or 1.
+    coefficients: (I, J) by predictor; NaN if the pair has none. unbounded: (I, J) bool by predictor. explained: (I, J)
+    McFadden's share of the deviance; alone, beyond: by predictor, the share that it explains alone, and the share that
+    is lost without it. These are NaN if a pair is left out: alike, (I, J) bool, all or none transferred; separated,
+    (I, J) bool, the probit has no maximum.
     """
 
     predictors: tuple[str, ...]
@@ -40,7 +40,7 @@ class Effect:
     """One predictor over all pairs of a job, with intervals over models.
 
     coefficient: of the probit's index, per standard deviation, or from 0 to 1. alone, beyond: shares of the deviance.
-    pairs, unbounded: numbers of pairs with a coefficient, and with one that is not finite.
+    pairs, unbounded: numbers of pairs with a finite coefficient, and with an unbounded one.
     """
 
     name: str
@@ -56,9 +56,9 @@ def transfer_probits(answers: Sequence[BaseAnswers]) -> TransferProbits:
     """Fit, for each pair, a probit of "the reference puts x′ in the target class".
 
     Predictors: the base's margin at x′, the L2 distance, the density (the distance to the 5 nearest training rows of
-    the target class, where the table has it), each in standard deviations over all counterfactuals of the job; whether
-    base and reference agree at the factual; and the target class, where it varies (with K classes one column each but
-    for the lowest). A pair whose counterfactuals all transfer, or none, is left out.
+    the target class, if the table has it), each in standard deviations over all counterfactuals of the job; whether
+    base and reference agree at the factual; and the target class, if it varies (with K classes, one column for each
+    class except the lowest). A pair is left out if all of its counterfactuals transfer, or none.
     """
     targets = np.unique(np.concatenate([one.found.target.to_numpy() for one in answers]))[1:]
     numbers = [name for name, column in COLUMNS.items() if column in answers[0].found]
@@ -87,7 +87,7 @@ def transfer_probits(answers: Sequence[BaseAnswers]) -> TransferProbits:
 
 
 def effects(fitted: TransferProbits, *, level: float = LEVEL) -> list[Effect]:
-    """Return what each predictor does and explains, over the pairs that have a probit, with intervals over models."""
+    """Return each predictor's effect, over the pairs that have a probit, with intervals over models."""
     return [
         Effect(
             name=name,
@@ -105,8 +105,8 @@ def effects(fitted: TransferProbits, *, level: float = LEVEL) -> list[Effect]:
 def known_mean(values: np.ndarray, *, level: float = LEVEL) -> Interval:
     """(I, J), NaN for pairs without a value → the mean of the others, with an interval over models.
 
-    The mean is a ratio, of sum and number, and is linear in what a pair adds to it (the delta method): a pair without
-    a value adds the mean, and the others weigh the more.
+    The mean is the ratio of a sum and a number, linearised (the delta method): a pair without a value contributes the
+    mean, and the other pairs weigh more.
     """
     known = ~np.isnan(values)
     if not known.any():
@@ -130,7 +130,7 @@ def _design(one: BaseAnswers, scales: Mapping[str, tuple[float, float]], targets
 
 
 def _of_base(one: BaseAnswers, x: np.ndarray, many: int) -> dict[str, np.ndarray]:
-    """Fit the pairs of a base: (J,) and (J, p) arrays by what they are. x: (J, n, p)."""
+    """Fit the pairs of a base; return (J,) and (J, p) arrays by name. x: (J, n, p)."""
     pairs = len(x)
     alike = one.transferred.all(1) | ~one.transferred.any(1)
     told: dict[str, np.ndarray] = {

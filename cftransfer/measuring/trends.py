@@ -1,4 +1,4 @@
-"""Trends: a line through the rates of several jobs against what was swept, with its interval over models."""
+"""Trends: a line through the rates of several jobs against the swept knob, with its interval over models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from cftransfer.measuring.statistics import (
     student,
 )
 
-Sharing = Literal["none", "bases", "models"]  # what the jobs of a trend have in common: nothing, bases, or all models
+Sharing = Literal["none", "bases", "models"]  # jobs of a trend share nothing, their bases, or all models
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,22 @@ class Trend:
     intercept: float
     r2: float  # share of the variance of the references' mean rates that the line explains
     rho: float  # Spearman's, between the knob and the jobs' rates
-    p_permutation: float  # over references, given the bases; NaN where nothing may be exchanged
+    p_permutation: float  # over references, given the bases; NaN if nothing may be exchanged
     p_bend: float  # of a parabola beyond the line, two-sided; NaN with fewer than three places or without pairs
     change: Spread  # of the line, from the lowest to the highest place of the knob
     method: str
 
 
 def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharing = "none") -> Trend | None:
-    """knob: (K,), rates: K matrices (I, J), none all NaN → a least-squares line; None with fewer than two knobs.
+    """knob: (K,), rates: K matrices (I, J), no matrix all NaN → a least-squares line; None with fewer than two knobs.
 
     Jobs of several splits have (S, I, J), and intervals over splits and models.
 
-    With equal matrices of at least two pairs and without gaps, every pair (i, j) has a slope of its own over the K
-    jobs; the line's slope is their mean, and its interval theirs over bases and references. Bases that differ from job
-    to job therefore count as such, and bases that stay the same cancel. Otherwise the line goes through one rate per
-    job. sharing: what is the same in all jobs, and so what a permutation may exchange. Where it is one pair of models
-    throughout, jobs are repeated measures of it, and there is no interval.
+    If the matrices are equal in shape, have at least two pairs, and have no gaps, every pair (i, j) has its own slope
+    over the K jobs. The line's slope is their mean, and its interval is theirs over bases and references. Bases that
+    differ from job to job therefore add to the error, and bases that stay the same cancel. Otherwise the line goes
+    through one rate per job. sharing: models that the jobs share, which decide the exchanges of a
+    permutation test. If all jobs share one pair of models, they are repeated measures of it, and there is no interval.
     """
     x = np.asarray(knob, dtype=float)
     if len(np.unique(x)) < 2:
@@ -89,7 +89,7 @@ def trend(knob: Sequence[float], rates: Sequence[np.ndarray], *, sharing: Sharin
 def band(
     knob: Sequence[float], rates: Sequence[np.ndarray], at: Sequence[float], *, sharing: Sharing = "none"
 ) -> list[Interval]:
-    """Return the interval of the trend's line at every place in `at`; the unit is that of `trend`."""
+    """Return the interval of the trend's line at every place in `at`; the unit is the same as in `trend`."""
     x, means = np.asarray(knob, dtype=float), np.array([np.nanmean(matrix) for matrix in rates])
     weights, paired = _slope_weights(x), _paired(rates, sharing)
     if paired is not None:
@@ -116,9 +116,9 @@ def band(
 
 
 def reference_means(rates: np.ndarray) -> np.ndarray:
-    """(I, J) → (J,) the mean rate per reference; (I, 1) → (I,) where each base has a reference of its own.
+    """(I, J) → (J,) the mean rate per reference; (I, 1) → (I,) if each base has its own reference.
 
-    Of several splits, (S, I, J), the mean over them.
+    For several splits, (S, I, J), the mean over them.
     """
     if rates.ndim == 3:
         return np.nanmean(rates, axis=0)[:, 0] if rates.shape[2] == 1 else np.nanmean(rates, axis=(0, 1))
@@ -128,7 +128,7 @@ def reference_means(rates: np.ndarray) -> np.ndarray:
 def holm(p: Sequence[float]) -> list[float]:
     """Adjust the p of several tests, so that any false alarm among them has the stated probability (Holm 1979).
 
-    NaN, a test that was not made, stays NaN and does not count.
+    A test that was not made, NaN, stays NaN and does not count.
     """
     values = np.asarray(p, dtype=float)
     made = np.flatnonzero(~np.isnan(values))
@@ -139,22 +139,20 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _slope_weights(x: np.ndarray) -> np.ndarray:
-    """(K,) → the weights (K,) whose sum with K values is their least-squares slope."""
+    """(K,) → the weights (K,) with which K values add up to their least-squares slope."""
     return (x - x.mean()) / ((x - x.mean()) ** 2).sum()
 
 
 def _slopes(x: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(K,), (K, …) → (…) least-squares slopes; exactly 0 for what is flat but for rounding."""
+    """(K,), (K, …) → (…) least-squares slopes; exactly 0 for values that are flat up to rounding."""
     slopes = np.tensordot(_slope_weights(x), values - values.mean(0), axes=1)
     return np.where(np.abs(slopes) * np.ptp(x) < ROUNDING, 0.0, slopes)
 
 
 def _paired(rates: Sequence[np.ndarray], sharing: Sharing) -> np.ndarray | None:
-    """Return (K, I, J) if every pair of models has a rate in every job, and there are several; else None.
+    """Return (K, I, J) if every pair of models has a rate in every job, and there are several pairs; None if not.
 
-    Of several splits, (K, S, I, J).
-
-    A base that found nothing in one job is left out of all of them, if it is the same base in all.
+    For several splits, (K, S, I, J). If the jobs share bases, a base that found nothing in one job is left out of all.
     """
     if len({matrix.shape for matrix in rates}) > 1:
         return None
@@ -174,18 +172,20 @@ def _explained(x: np.ndarray, references: Sequence[np.ndarray]) -> float:
 
 
 def _permutation_p(x: np.ndarray, references: Sequence[np.ndarray], sharing: Sharing) -> float:
-    """K × (J,) mean rates per reference model → how often an exchange gives a slope at least as steep.
+    """K × (J,) mean rates per reference model → the share of exchanges that give a slope at least as steep.
 
-    Jobs with the same bases and other references: references change places between jobs. Jobs with the same models:
-    each reference's jobs are taken in order or in reverse order (neighbouring jobs may be alike, their order is not).
-    Jobs with bases of their own: nothing, since a job's references have its bases in common. The exchange itself counts
-    as one, so that p is never 0.
+    - Jobs with the same bases and different references: references change places between jobs.
+    - Jobs with the same models: each reference's jobs are taken in order or in reverse order. Neighbouring jobs may be
+      correlated, but the direction is exchangeable.
+    - Jobs with different bases: no test, since a job's references have its bases in common.
+
+    The observed order counts as one exchange, so p is never 0.
     """
     means = np.concatenate(references)
     J = len(references[0])
     if sharing == "none" or np.isnan(means).any() or {len(part) for part in references} != {J}:
         return float("nan")
-    rng = np.random.default_rng(0)  # the same rates have the same p
+    rng = np.random.default_rng(0)  # a fixed seed, so that equal rates have an equal p
     if sharing == "models":
         slopes = _slopes(x, np.stack(references))
         every = 2**J <= DRAWS
@@ -195,12 +195,12 @@ def _permutation_p(x: np.ndarray, references: Sequence[np.ndarray], sharing: Sha
         every, places = False, _slope_weights(np.repeat(x, J))
         drawn = np.abs(rng.permuted(np.tile(means - means.mean(), (DRAWS, 1)), axis=1) @ places)
         seen = abs((means - means.mean()) @ places)
-    as_steep = int((drawn >= seen - ROUNDING / np.ptp(x)).sum())  # rounding must not part an exchange from itself
+    as_steep = int((drawn >= seen - ROUNDING / np.ptp(x)).sum())  # rounding must not make the observed slope less steep
     return as_steep / len(drawn) if every else (as_steep + 1) / (len(drawn) + 1)
 
 
 def spearman(x: np.ndarray, means: np.ndarray) -> float:
-    """x, means: (K,) → the correlation of their ranks; NaN where all of one are the same."""
+    """x, means: (K,) → the correlation of their ranks; NaN if all of x or all means are equal."""
     if np.ptp(means) < ROUNDING or np.ptp(x) == 0:
         return float("nan")
     ranks = pd.DataFrame({"x": x, "means": means}).rank()
@@ -219,7 +219,7 @@ def _line_through(x: np.ndarray, y: np.ndarray) -> Spread:
 
 
 def _bend(x: np.ndarray, paired: np.ndarray | None) -> float:
-    """Return the p of what a parabola explains of pairs' rates (K, I, J) beyond their lines."""
+    """Return the p of a parabola, beyond the lines, in pairs' rates (K, I, J)."""
     if paired is None or len(np.unique(x)) < 3:
         return float("nan")
     line = np.column_stack([np.ones(len(x)), x])
@@ -229,7 +229,7 @@ def _bend(x: np.ndarray, paired: np.ndarray | None) -> float:
 
 
 def _times(known: Spread, factor: float) -> Spread:
-    """Return the spread of `factor` times what is known."""
+    """Return the spread of `factor` times the mean."""
     parts = known.variances
     if parts is not None:
         parts = Variances(*(factor**2 * part for part in (parts.base, parts.reference, parts.error, parts.split)))

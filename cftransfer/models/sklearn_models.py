@@ -31,7 +31,7 @@ class SklearnModel:
     """A classifier in place of a network: called with (n, *input_shape) in [0, 1], it gives (n,) logits.
 
     A logit is above 0 if `estimator` predicts class 1 (a tie, for example at a probability of .5, is class 0). It is
-    the log odds of the estimator's own probability, except for the SVM, whose logit is an uncalibrated distance. With
+    the log odds of the estimator's own probability, except for the SVM: its logit is an uncalibrated distance. With
     K ≥ 3 classes there are (n, K) logits; the largest belongs to the class that `estimator` predicts (a tie gives the
     lowest of the tied classes).
 

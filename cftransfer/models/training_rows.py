@@ -46,7 +46,7 @@ def bootstrap(y: Tensor, *, draw: int, random: Callable[[], np.random.Generator]
 
 
 def drop(y: Tensor, *, count: int, share: float | None, draw: int, random: Callable) -> TrainingRows:  # noqa: ARG001
-    """All rows except a `share` of them, in [0, 1), or except `count` rows if the share is None.
+    """All rows except a `share` of them, in [0, 1), or except `count` rows if `share=None`.
 
     A dropped row stays in its batch with a weight of 0.
     """

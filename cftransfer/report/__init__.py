@@ -20,12 +20,11 @@ def report(
 ) -> Path:
     """Print the table of the jobs under `folders`, write `report.html` and its figures into `out`; return the page.
 
-    out: the first folder by default. below: whether jobs in folders below `folders` count. margin: of the rate, up to
-    which a trend is flat, above 0 and below 1. then: called with what was read and fitted, for other views of the same
-    jobs.
-
-    Raises InputError for another margin, if there is no job at all, and for a folder in which the report would replace
-    a user's file.
+    out: the first folder by default. below: whether jobs in folders below `folders` count. margin: the change of the
+    rate below which a trend is flat, above 0 and below 1. then: called with the jobs and their trends, for other views
+    of them.
+    InputError for another margin, if there are no jobs, and for a folder in which the report would replace a user's
+    file.
     """
     from cftransfer.report import collect, figures, page, place, terminal
 
@@ -34,7 +33,7 @@ def report(
     jobs = collect.jobs(folders, below=below)
     lines = collect.lines(jobs, margin=margin)
     pictures = figures.pictures(jobs, lines)
-    path = page.write(jobs, lines, pictures, folder)  # first: by it the others are known to be a report's
+    path = page.write(jobs, lines, pictures, folder)  # first: the page marks the figures as a report's
     figures.save(pictures, folder)
     try:
         with printing(f"the results are on disk, and the report is {path}"):

@@ -1,4 +1,4 @@
-"""How many references accept the same counterfactual: what a person meets is one of them, not their mean."""
+"""How many references accept the same counterfactual: a person meets one of them, not their mean."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,19 +12,20 @@ from cftransfer.report.collect import Jobs
 from cftransfer.report.dots import evenly
 from cftransfer.report.knob import COLOURS, FAINT
 
-NAMED = 10  # jobs that have a colour and a name; of more, ten from the first to the last, and the others are thin
-MARKED = 30  # references up to which each k has a mark
-APART = 0.015  # of the x-axis, between the intervals of two jobs: else they lie over each other
-TICKED = 20  # references up to which each k has a tick
-WIDE = 24  # letters of a name from which on the legend has two columns
+NAMED = 10  # jobs with a colour and a name; if there are more, ten from the first to the last, and the rest are grey
+MARKED = 30  # with more references, points have no marks
+APART = 0.015  # of the x-axis, between the intervals of two jobs, which would otherwise overlap
+TICKED = 20  # with more references, not every k has a tick
+WIDE = 24  # letters; with longer names, the legend has two columns
 
 
 def accepted(jobs: Jobs) -> Figure | None:
     """Return a line per job: the share of found counterfactuals that at least k references accept, against k.
 
-    Jobs of other numbers of references stand against the share k/J. A job is left out if it found nothing or each base
-    met one reference, since there is one point; None if no job is left. Of up to ten jobs each has a colour, a name
-    and, beside k = J, the interval of `rate_all`; of more, ten have, and the lines of the others are thin and grey.
+    If jobs differ in their number of references, the x-axis is the share k/J. A job is left out if it found nothing, or
+    if each base met one reference, which would give a single point; None if no job is left. Up to ten jobs have a
+    colour, a name and, beside k = J, the interval of `rate_all`. If there are more jobs, ten have these, and the lines
+    of the others are thin and grey.
     """
     named = [
         (f"{panel.title if len(jobs.panels) > 1 else ''} {panel.called(job)}".strip(), job)
@@ -63,7 +64,7 @@ def accepted(jobs: Jobs) -> Figure | None:
 
 
 def _line(axes: Axes, job: Job, *, look: Mapping[str, Any], whole: bool) -> float:
-    """Draw a job's line and return where it ends. whole: whether all jobs have one number of references."""
+    """Draw a job's line and return its right end. whole: whether all jobs have the same number of references."""
     table = job.accepted
     assert table is not None
     x = table.k if whole else table.k / table.references
@@ -72,14 +73,14 @@ def _line(axes: Axes, job: Job, *, look: Mapping[str, Any], whole: bool) -> floa
 
 
 def _interval(axes: Axes, job: Job, x: float, *, colour: Any) -> None:
-    """Draw the interval of the share that all references accept, where the job has one."""
+    """Draw the interval of the share that all references accept, if the job has one."""
     low, high = (job.metrics.get(f"rate_all_{end}") for end in ("low", "high"))
     if low is not None and high is not None:
         axes.plot([x, x], [low, high], "-", marker="_", color=colour, markersize=6, linewidth=1.1, clip_on=False)
 
 
 def _frame(axes: Axes, many: set[int]) -> None:
-    """many: the numbers of references of the jobs."""
+    """Label the axes. many: the numbers of references of the jobs."""
     most = max(many)
     if len(many) == 1:
         axes.set_xlabel(f"k, of {most} references")

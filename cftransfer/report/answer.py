@@ -17,7 +17,7 @@ RANDOM = "control_random"
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate of the report, with its interval (NaN without one), and that of points in random directions."""
+    """A rate of the report, with its interval (NaN without one), and the control in random directions."""
 
     name: str
     mean: float
@@ -27,10 +27,10 @@ class Rate:
 
 
 def answer(panel: Panel, lines: Sequence[Line]) -> str:
-    """Return what the jobs of a panel found, in one or two sentences. lines: the trends of the panel."""
+    """Return the result of a panel in one or two sentences. lines: the trends of the panel."""
     rates = _rates(panel)
     if not rates:
-        return "No counterfactual was found, so that none can have held."
+        return "No counterfactual was found, so none can have held."
     if len(lines) == 1:
         return f"{_of_trend(lines[0])}{_random_points(rates)}."
     if len(rates) > 1:
@@ -41,13 +41,13 @@ def answer(panel: Panel, lines: Sequence[Line]) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in percent: 69 %; 99.6 % where whole percents would say all or none of what is not."""
+    """Return a share in percent, such as 69 %; one more digit (99.6 %) if rounding would give 0 % or 100 %."""
     whole = f"{100 * share:.0f}"
     return f"{100 * share:.1f} %" if whole in ("0", "100") and share not in (0, 1) else f"{whole} %"
 
 
 def _rates(panel: Panel) -> list[Rate]:
-    """Return the rate of each job that has one; jobs that differ in their seeds alone are one."""
+    """Return the rate of each job that has one; jobs that differ only in their seeds are pooled."""
     _, rows = panel.rows()
     alone = replace(panel, replicates=()) if len(rows) < len(panel.jobs) else panel
     return [_rate(alone.called(point.job), point) for _, point in rows if point.rated]
@@ -59,7 +59,7 @@ def _rate(name: str, point: Point) -> Rate:
 
 
 def _of_trend(line: Line) -> str:
-    """Return in words where a trend begins and ends, and the verdict on it."""
+    """Return in words the rates at both ends of a trend, and the verdict on it."""
     first, last = line.points[0], line.points[-1]
     ends = [percent(float(np.nanmean(point.rates))) for point in (first, last)]
     at = [f"{line.panel.knob} at {point.x:g}" for point in (first, last)]
@@ -69,7 +69,7 @@ def _of_trend(line: Line) -> str:
 
 def _word(line: Line) -> str:
     if np.isnan(line.verdict.change.low):
-        return "no interval says whether they differ"
+        return "without an interval, they are not shown to differ"
     return {
         "falls": "the rate falls",
         "rises": "the rate rises",
@@ -106,7 +106,7 @@ def _of_trends(lines: Sequence[Line]) -> str:
 
 
 def _interval(rate: Rate, panel: Panel) -> str:
-    """Return the interval of the only rate of a panel, with what it is over where that is not models."""
+    """Return the interval of a panel's only rate, with its unit if that is not models."""
     if math.isnan(rate.low):
         return ""
     of = "over replicates " if len(panel.jobs) > 1 else ""
@@ -124,7 +124,7 @@ def _random_points(rates: Iterable[Rate]) -> str:
         return ""
     least, most = percent(known[0]), percent(known[-1])
     many = most if least == most else f"{least.removesuffix(' %')} to {most}"
-    return f"; of random points as far away, {many}"
+    return f"; of random points at the same distance, {many}"
 
 
 def _beside(job: Job) -> str:

@@ -23,18 +23,19 @@ from cftransfer.report.projection import Plane
 
 ROLES = ("base", "reference")
 SIZE = (11.0, 7.0)  # inches
-LETTERS = 180  # of the caption, on a line of this width
-# A class each, in the order of COLOURS: light, so that markers stand out.
+LETTERS = 180  # of a line of the caption, at this size
+# One per class, in the order of COLOURS; light, so that markers stand out.
 FILLS = ("#d5e6f4", "#f8dfcd", "#d3ecd9", "#e8dcef", "#ebe6c8", "#f4d3dd")
-MARKERS = {True: ("o", "#111111", 26), False: ("X", "#ffd60a", 42)}  # black and yellow differ to every eye
+MARKERS = {True: ("o", "#111111", 26), False: ("X", "#ffd60a", 42)}  # black and yellow, for colour-blind readers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What is drawn of one job: n pairs of (n, columns) factuals and counterfactuals, and the two models.
+    """The drawn points of one job: n factuals and counterfactuals (n, columns), and the two models.
 
-    classes: (n,), the base's of the factuals; transferred: (n,) bool; every: the same of all found, drawn or not.
-    otherwise: how many of these each model puts in another class than the tables say, as one trained again might.
+    classes: (n,), the base's classes of the factuals; transferred: (n,) bool; every: as transferred, for all found
+    counterfactuals, drawn or not. otherwise: how many of all found each model puts in another class than the job's
+    tables say; a retrained model may differ.
     """
 
     dataset: Dataset
@@ -49,7 +50,7 @@ class Drawn:
 
 
 def picture(shown: Drawn, where: Plane) -> Figure:
-    """Return two panels, the base's regions and the reference's, with the same points in the same plane."""
+    """Return two panels, with the regions of the base and of the reference, and the same points in the same plane."""
     figure = Figure(figsize=SIZE, layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     regions = [where.regions(model) for model in shown.models]
@@ -60,14 +61,14 @@ def picture(shown: Drawn, where: Plane) -> Figure:
         axes.set_xlabel(where.labels[0], fontsize=9)
         axes.tick_params(labelsize=8)
     panels[0].set_ylabel(where.labels[1], fontsize=9)
-    figure.suptitle(f"{shown.dataset.name}: what the base finds, and what the reference says of it", fontsize=11)
+    figure.suptitle(f"{shown.dataset.name}: counterfactuals of the base, and the reference's answers", fontsize=11)
     legend(figure, panels)
     _below(figure, caption(shown, where, crossed=[classes.min() < classes.max() for classes in regions]))
     return figure
 
 
 def _below(figure: Figure, said: str) -> None:
-    """Put a caption below the key; the layout engine, which would put them over each other, gets what is left."""
+    """Put a caption below the key; the layout engine, which would make them overlap, gets the space above."""
     lines = "\n".join(textwrap.wrap(said, LETTERS))
     text = figure.text(0.007, 0.01, lines, fontsize=8, color=GREY, va="bottom", linespacing=1.25, in_layout=False)
     (key,) = figure.legends
@@ -82,19 +83,19 @@ def _below(figure: Figure, said: str) -> None:
 def caption(shown: Drawn, where: Plane, *, crossed: Sequence[bool]) -> str:
     """Return how the plane and the regions were made, how far they can be trusted, and how many points there are.
 
-    crossed: of base and reference, whether its boundary is in the picture.
+    crossed: for base and reference, whether the picture contains its boundary.
     """
     shares = [100 * where.share(model, shown.counterfactuals) for model in shown.models]
     counts = {kind: f"{(shown.transferred == kind).sum()} of {(shown.every == kind).sum():,}" for kind in (True, False)}
     without = " and ".join(f"of the {role}" for role, is_there in zip(ROLES, crossed, strict=True) if not is_there)
     other = "{} (base) and {} (reference)".format(*shown.otherwise)
     return (
-        f"{where.about}. Of the counterfactuals drawn, {shares[0]:.0f} % (base) and {shares[1]:.0f} % (reference) "
-        f"{where.checked}. {f'The boundary {without} does not cross the picture. ' if without else ''}"
+        f"{where.about}. {shares[0]:.0f} % (base) and {shares[1]:.0f} % (reference) of the counterfactuals drawn "
+        f"{where.checked}. {f'The boundary {without} lies outside the picture. ' if without else ''}"
         f"Drawn are the first {counts[True]} that transferred and the first {counts[False]} that did not: "
         "the rate cannot be read from the picture."
         + (
-            f" The models drawn differ from the job's: {other} of all found get another class."
+            f" The models drawn differ from the job's: {other} of all found counterfactuals get another class."
             if any(shown.otherwise)
             else ""
         )
@@ -105,7 +106,7 @@ def _regions(axes: Axes, where: Plane, classes: np.ndarray, *, names: Sequence[s
     fills = ListedColormap(FILLS[: len(names)])
     axes.imshow(classes, cmap=fills, vmin=0, vmax=len(names) - 1, extent=where.box, origin="lower", aspect="auto",
                 interpolation="nearest", zorder=0)  # fmt: skip
-    for number in np.unique(classes)[1:]:  # each class against those below it: every boundary is drawn once
+    for number in np.unique(classes)[1:]:  # each class against the lower ones, so that every boundary is drawn once
         edge = np.where(classes > number, np.nan, classes == number)
         axes.contour(*where.centres(), edge, levels=[0.5], colors=GREY, linewidths=0.8, zorder=1)
     for number, name in enumerate(names):
@@ -118,7 +119,7 @@ def _points(axes: Axes, shown: Drawn, where: Plane) -> None:
         axes.scatter(x, y, s=8, color=GREY, alpha=0.35, linewidths=0, zorder=2, label="training row")
     joined = np.stack([where.factuals, where.counterfactuals], axis=1)
     axes.add_collection(LineCollection(list(joined), colors=GREY, linewidths=0.6, alpha=0.8, zorder=3), autolim=False)
-    for number, name in enumerate(shown.dataset.classes):  # rings on top: where little has changed, both are seen
+    for number, name in enumerate(shown.dataset.classes):  # rings on top: close points both stay visible
         x, y = where.factuals[shown.classes == number].T
         axes.scatter(x, y, s=16, facecolors="none", edgecolors=COLOURS[number], linewidths=1.2, zorder=5,
                      label=f"factual, base's class: {name}")  # fmt: skip

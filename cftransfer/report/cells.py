@@ -1,4 +1,4 @@
-"""Tables of a report: metrics in columns, with their intervals, in words."""
+"""Tables of a report as text: metrics in columns, with their intervals."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.verdict_words import against_seed
 
-# Column heads, each with its metric and the metric that counts what the share is of.
+# Column heads, each with its metric, and with the count of the rows that the share is taken of.
 PRINTED = {
     "found": ("found", ""),
     "agreement": ("agreement", ""),
@@ -32,7 +32,7 @@ PAGE = {
     "random": ("control_random", "n_tried"),
     "nearest": ("control_nearest", "n_tried"),
     "prior": ("control_prior", "n_tried"),
-    "to class 0": ("rate_to_0", "n_to_0"),  # a further class has a column of its own (`by_class`)
+    "to class 0": ("rate_to_0", "n_to_0"),  # further classes get their own columns (`by_class`)
     "to class 1": ("rate_to_1", "n_to_1"),
     "distance L2": ("distance_l2", ""),
     "found before": ("found_relaxed", "n_searched"),
@@ -55,11 +55,11 @@ PAGE = {
     "pairs": ("pairs", ""),
     "splits": ("splits", ""),
 }
-WHOLE_ZERO = re.compile(r"^([+-]?)0\.")  # .431, and not 10.431
+WHOLE_ZERO = re.compile(r"^([+-]?)0\.")  # matches 0.431, not 10.431
 
 
 def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
-    """Return heads and rows of a job's curve, as `cells` does for jobs; denominators do not change with age."""
+    """Return heads and rows of a job's curve, one row per number of extra epochs, as `cells` does for jobs."""
     columns = {head: PAGE[head] for head in ("rate", "agreement", "conditional", "found", "reference accuracy")}
     pairs = job.pairs.assign(agreeing=job.pairs.found * job.pairs.agreement)
     tried = pairs.groupby(EXTRA_EPOCHS)[["found", "agreeing"]].sum().round().astype(int)
@@ -74,9 +74,9 @@ def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
 
 
 def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[list[tuple[str, str]]]]:
-    """Return heads, and rows of (text, what it is a share of), the settings that differ first.
+    """Return heads, and rows of (text, denominator), with the settings that differ first.
 
-    Columns for which no job has a number are left out. Last comes the verdict on the difference from the seed alone.
+    Columns without any numbers are left out. The verdict on the difference from the seed alone comes last.
     """
     settings = [name for name in (panel.knob, *panel.series, *panel.replicates) if name]
     settings = [name for name in settings if any(name in job.settings for job in panel.jobs)]
@@ -92,13 +92,13 @@ def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[st
 
 
 def printed_columns(panel: Panel) -> dict[str, tuple[str, str]]:
-    """Return the columns of the terminal; the end-to-end rate only where some search failed, else it is the rate."""
+    """Return the columns of the terminal, without the end-to-end rate if no search failed: it then equals the rate."""
     everywhere = all(job.metrics["found"] == 1 for job in panel.jobs)
     return {head: names for head, names in (PRINTED | SEED).items() if not (everywhere and head == "end-to-end")}
 
 
 def by_class(panel: Panel) -> dict[str, tuple[str, str]]:
-    """Return PAGE with a column for each target class, which has its name where there are more than two classes."""
+    """Return PAGE with a column for each target class, with the class's name if there are more than two classes."""
     known = [job.result.data.get("classes", []) for job in panel.jobs]
     shared = known[0] if all(classes == known[0] for classes in known) else []
     most = max([2, *map(len, known)])
@@ -115,14 +115,14 @@ def _to_class(number: int, classes: Sequence[str]) -> str:
 
 
 def _cell(metrics: Mapping[str, Any], name: str, counted: str) -> tuple[str, str]:
-    """Return a metric, with its 95 % interval where it has one, and what it is a share of."""
+    """Return a metric, with its 95 % interval if it has one, and its denominator."""
     value, signed = metrics.get(name), "minus" in name
     of = f"of {metrics[counted]:,}" if counted and value is not None else ""
     return f"{number(value, signed=signed)}{_interval(metrics, name, signed=signed)}", of
 
 
 def _interval(metrics: Mapping[str, Any], name: str, *, signed: bool) -> str:
-    """Return an interval as it stands behind its mean: (.656–.757), (−.010 to +.066), or nothing."""
+    """Return an interval to follow its mean, such as (.656–.757) or (−.010 to +.066); "" without one."""
     ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
     if None in ends:
         return ""
@@ -133,7 +133,7 @@ def _interval(metrics: Mapping[str, Any], name: str, *, signed: bool) -> str:
 
 
 def rate_of(point: Point) -> str:
-    """Return the mean rate of a point with its 95 % interval: 0.709 (.656–.757); "—" where nothing was found."""
+    """Return the mean rate of a point with its 95 % interval: 0.709 (.656–.757); "—" if nothing was found."""
     if not point.rated:
         return "—"
     ends: dict[str, float | None] = {"rate_low": None, "rate_high": None}
@@ -148,12 +148,12 @@ def or_dash(value: float, form: str) -> str:
 
 
 def text_of(value: Any) -> str:
-    """Return a setting in words."""
+    """Return a setting as text."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def number(value: Any, *, signed: bool = False) -> str:
-    """Return a metric in words, a count with its thousands apart; a dash for None."""
+    """Return a metric as text, with a thousands separator if it is a count; a dash for None."""
     if value is None:
         return "—"
     return f"{value:{'+' if signed else ''}.3f}" if isinstance(value, float) else f"{value:,}"

@@ -1,4 +1,4 @@
-"""Kinds of change between two models, each the job of one experiment: numbers for a page, and sentences about them."""
+"""Kinds of change between two models, each the job of one experiment: numbers and sentences for a page."""
 
 import json
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from cftransfer.measuring.trends import holm, spearman
 from cftransfer.report.collect import Jobs, experiment_of
 from cftransfer.spec import PARTS
 
-AT = 0.05  # disagreement at which a page says what the curve expects
-FEWEST = 5  # families from which on a rank correlation is said
+AT = 0.05  # a page gives the curve's expectation at this disagreement
+FEWEST = 5  # families that a rank correlation needs
 
 
 @dataclass(frozen=True)
 class Family:
     """The job of one kind of change.
 
-    rates, disagreements: (bases, references), or (bases, 1) where each base has a reference of its own.
+    rates, disagreements: (bases, references), or (bases, 1) if each base has its own reference.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Family:
 
     @property
     def said(self) -> str:
-        """The rate with its interval, in words."""
+        """The rate with its interval, as text."""
         return f"{self.rate:.3f} ({between(self.job, 'rate')})"
 
 
@@ -62,7 +62,7 @@ def families(jobs: Jobs) -> list[Family]:
 
 
 def _by_model(pairs: pd.DataFrame, column: str = "rate") -> np.ndarray:
-    """Return `columns.matrix`; of several splits, (splits, 1), the mean of each."""
+    """Return `columns.matrix`; for several splits, (splits, 1), the mean of each."""
     values = matrix(pairs, column)
     if values.ndim == 2:
         return values
@@ -70,13 +70,13 @@ def _by_model(pairs: pd.DataFrame, column: str = "rate") -> np.ndarray:
 
 
 def between(job: Job, name: str) -> str:
-    """Return the interval of a metric that is never below 0, in words; "—" where there is none."""
+    """Return the interval of a metric that is never below 0, as text; "—" without one."""
     low, high = job.metrics.get(f"{name}_low"), job.metrics.get(f"{name}_high")
     return "—" if low is None or high is None else f"{low:.3f}–{high:.3f}"
 
 
 def on_costs(some: Sequence[Family]) -> str:
-    """Which change costs most, and which least?"""
+    """Return a sentence on the changes that cost most and least."""
     most, least = some[0], some[-1]
     high, low = most.job.metrics.get("rate_high"), least.job.metrics.get("rate_low")
     apart = high is not None and low is not None and high < low
@@ -88,7 +88,7 @@ def on_costs(some: Sequence[Family]) -> str:
 
 
 def on_disagreement(some: Sequence[Family]) -> str:
-    """Does the rate follow how often the models disagree, over families and over pairs?"""
+    """Return sentences on whether the rate follows the models' disagreement, over families and over pairs."""
     curve = fitted(some)
     pairs = sum(int((~np.isnan(family.rates)).sum()) for family in some)
     said = "No curve fits: too few pairs lost counterfactuals, or those that disagree more do not lose more."
@@ -103,7 +103,7 @@ def on_disagreement(some: Sequence[Family]) -> str:
     rho, p = rank_correlation([family.disagreement for family in some], [family.rate for family in some])
     shown = "follows" if p < 1 - LEVEL else "is not shown to follow"
     weak = (
-        " As the families are not shown to follow it, do not predict from this curve."
+        " As the families are not shown to follow it, this curve should not be used for prediction."
         if curve and p >= 1 - LEVEL
         else ""
     )
@@ -114,7 +114,7 @@ def on_disagreement(some: Sequence[Family]) -> str:
 
 
 def on_seed(some: Sequence[Family]) -> str:
-    """What does another seed alone do, and which changes do more or less than that?"""
+    """Return sentences on the effect of another seed alone, and on the changes with higher and lower rates."""
     seed = next((family for family in some if family.name == "seed"), None)
     if seed is None:
         return "there is no job of experiment=seed to compare with."
@@ -124,17 +124,17 @@ def on_seed(some: Sequence[Family]) -> str:
     others = [family.name for family in some if family is not seed and family not in same]
     more = f" Not compared, because the bases are other models: {', '.join(others)}." if others else ""
     return (
-        f"another seed alone gives a rate of {seed.said} at a disagreement of {seed.disagreement:.3f} (as in brackets "
+        f"another seed alone gives a rate of {seed.said} at a disagreement of {seed.disagreement:.3f} (in brackets "
         f"for the others). Higher rates: {_listed(higher)}. Lower rates: {_listed(lower)}. "
         f"Not shown to differ: {_listed(alike)}.{more}"
     )
 
 
 def on_curve(some: Sequence[Family]) -> str:
-    """Do all families lie on one curve?"""
+    """Return a sentence on whether all families lie on one curve."""
     curve = fitted(some)
     if curve is None:
-        return "there is no curve to lie on."
+        return "no curve could be fitted."
     beside = [residual(family, curve) for family in some]
     above, below, _ = _sides(some, beside, [f"{interval.mean:+.3f}" for interval in beside])
     off = len(above) + len(below)
@@ -149,7 +149,7 @@ def on_curve(some: Sequence[Family]) -> str:
 
 
 def fitted(some: Sequence[Family]) -> tuple[float, float] | None:
-    """Return scale and exponent of the curve through the pairs of all families, None where there are too few."""
+    """Return scale and exponent of the curve through the pairs of all families, None if there are too few pairs."""
     rates = np.concatenate([family.rates.ravel() for family in some])
     apart = np.concatenate([family.disagreements.ravel() for family in some])
     return fraction_lost(apart[~np.isnan(rates)], rates[~np.isnan(rates)])
@@ -166,13 +166,13 @@ def residual(family: Family, curve: tuple[float, float]) -> Interval:
 
 
 def bases_of(family: Family) -> str:
-    """Return what decides the bases of a family: two families with the same have the same models as bases."""
+    """Return the settings that decide the bases of a family; families with equal settings have the same bases."""
     config = family.job.result.config
     return json.dumps([*(config.get(name) for name in (*PARTS, "seed")), len(family.rates)])
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Return Spearman's ρ of n ≥ 3 places and its two-sided p, by Student's approximation; NaN where all are equal."""
+    """Return Spearman's ρ of n ≥ 3 places and its two-sided p, by Student's approximation; NaN if all are equal."""
     rho = spearman(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
     freedom = len(x) - 2
     size = abs(rho) * np.sqrt(freedom / max(1 - rho**2, 1e-15))
@@ -182,9 +182,9 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, flo
 def _sides(
     some: Sequence[Family], found: Sequence[Interval], said: Sequence[str]
 ) -> tuple[list[str], list[str], list[str]]:
-    """Return the families whose mean is above 0, below 0, and not shown to differ from 0, by Holm's p.
+    """Return the families with a mean above 0, below 0, and not shown to differ from 0, by Holm's p.
 
-    said: words for each, which follow its name.
+    said: words that follow the name of each family.
     """
     above: list[str] = []
     below: list[str] = []

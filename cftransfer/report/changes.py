@@ -16,11 +16,11 @@ from cftransfer.report.collect import Jobs, experiment_of
 from cftransfer.report.frontier import COLOURS, MARKERS
 
 GREY = "#57646f"
-KINDS = 2  # experiments from which on the figure is drawn
+KINDS = 2  # experiments that the figure needs
 
 
 def changes(jobs: Jobs) -> Figure | None:
-    """Return pairs (faint) and means of jobs by experiment, and a fitted curve; None without two of them, or a rate."""
+    """Return pairs (faint) and means of jobs by experiment, and a fitted curve; None without two of them and a rate."""
     known = [(experiment_of(job), job) for job in jobs.jobs if "disagreement" in job.metrics]
     kinds = list(dict.fromkeys(name for name, _ in known))
     if len(kinds) < KINDS:
@@ -63,7 +63,7 @@ def changes(jobs: Jobs) -> Figure | None:
 
 
 def rated(job: Job) -> pd.DataFrame:
-    """Return the pairs of a job that have a rate, of continued training those after the last epoch."""
+    """Return the pairs of a job that have a rate; for continued training, the pairs after the last epoch."""
     pairs = job.pairs.dropna(subset=["rate"])
     return pairs[pairs[EXTRA_EPOCHS] == pairs[EXTRA_EPOCHS].max()] if EXTRA_EPOCHS in pairs else pairs
 
@@ -83,7 +83,7 @@ def severities(jobs: Jobs) -> list[tuple[str, list[tuple[str, int, float, float]
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """Name the experiments in the order of their first job's rate, as they stand above each other, then the lines."""
+    """Name the experiments by the rate of their first job, highest first as in the figure, then the lines."""
     marks = {str(bars.get_label()): bars[0] for bars in axes.containers if isinstance(bars, ErrorbarContainer)}
     every: dict[str, Any] = dict(sorted(marks.items(), key=lambda mark: -np.max(mark[1].get_ydata())))
     every |= {str(line.get_label()): line for line in axes.get_lines() if line not in marks.values()}

@@ -1,4 +1,4 @@
-"""Jobs → panels of points, what was swept over them, and their trends."""
+"""Jobs → panels of points, with the settings that were swept and their trends."""
 
 import json
 import shlex
@@ -19,17 +19,16 @@ from cftransfer.report.swept import REPLICATES, differences, swept
 from cftransfer.settings import check_float
 from cftransfer.spec import PARTS
 
-MANY = 4  # experiments with a job each, from which on they share a panel
+MANY = 4  # experiments with one job each; if there are as many or more, they share a panel
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """What a report is about.
+    """The jobs of a report.
 
-    failed: job folders without a result that can be read, with the reason. begun: jobs that have a folder, those of
-    train.py among them. never: jobs of sweeps that broke off before these began. copies: jobs that were run once more
-    with the same settings and data, and count once. earlier: jobs that an earlier sweep has left in the folder of a
-    later one.
+    failed: job folders without a readable result, with the reason. begun: the number of job folders, including jobs of
+    train.py. never: jobs that had not begun when their sweep broke off. copies: repeated runs with the same settings
+    and data, which count once. earlier: jobs of an earlier sweep in the folder of a later one.
     """
 
     panels: list[Panel]
@@ -41,15 +40,15 @@ class Jobs:
 
     @property
     def jobs(self) -> list[Job]:
-        """All jobs, panel by panel, each once: two sweeps may share one."""
+        """All jobs, panel by panel, each once, since two sweeps may share a job."""
         return list({id(job): job for panel in self.panels for job in panel.jobs}.values())
 
 
 @dataclass(frozen=True)
 class Line:
-    """The trend of one series, with its p adjusted for all the trends of the report (Holm), and the verdict by it.
+    """The trend of one series, with p adjusted for all trends of the report (Holm), and the verdict from that p.
 
-    Where the knob was swept by factors, the trend is one against its logarithm, and its slope is per doubling.
+    If the knob was swept by factors, the trend is against its logarithm, and the slope is per doubling.
     """
 
     panel: Panel
@@ -64,7 +63,7 @@ class Line:
 def jobs(folders: Sequence[Path], *, below: bool = True) -> Jobs:
     """Collect every job of transfer.py under `folders`; InputError, naming the folder or file, if there is none.
 
-    below: whether folders below them count; else each of them is one job's.
+    below: whether jobs in folders below them count; otherwise each folder is one job's.
     """
     done: list[Job] = []
     failed: dict[Path, str] = {}
@@ -80,7 +79,7 @@ def jobs(folders: Sequence[Path], *, below: bool = True) -> Jobs:
     if not done:
         lost = "".join(f"; failed: {folder} ({reason})" for folder, reason in failed.items())
         raise InputError(f"{', '.join(map(str, folders))}: holds no finished job of transfer.py{lost}")
-    once = {_identity(job): job for job in done}  # the last one counts
+    once = {_identity(job): job for job in done}  # the last run counts
     copies = len(done) - len(once)
     panels = _panels([_each_once(some, once) for some in sections(done)])
     done = list(once.values())
@@ -105,12 +104,12 @@ def _panels(sections: Sequence[list[Job]]) -> list[Panel]:
 
 
 def _identity(job: Job) -> str:
-    """Return what two runs of one job share: their settings and options, and the content of their data."""
+    """Return the text that two runs of one job share: their settings and options, and the version of their data."""
     return json.dumps([job.result.what, job.result.choices, version_of(job.result.data)], sort_keys=True)
 
 
 def _each_once(some: Sequence[Job], last: Mapping[str, Job]) -> list[Job]:
-    """Return the jobs, each as it was run last, and one for all that are the same job."""
+    """Return each job once, as its last run."""
     return list({identity: last[identity] for identity in map(_identity, some)}.values())
 
 
@@ -122,7 +121,7 @@ def experiment_of(job: Job) -> str:
 def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
     """Return the trend over the knob of every series that has one.
 
-    margin: of the rate, up to which a trend is flat. InputError for a margin that is not above 0 and below 1.
+    margin: the change of the rate below which a trend is flat. InputError unless it is above 0 and below 1.
     """
     check_float("margin", margin, inside="above 0 and below 1, such as .05", among=lambda one: 0 < one < 1)
     found = []
@@ -135,7 +134,7 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
             places = [panel.along(point.x) for point in rated]
             fitted = trend(places, [point.rates for point in rated], sharing=sharing)
             if fitted is not None:
-                if panel.replicates:  # whose rates stand where those of pairs do otherwise
+                if panel.replicates:  # the rates of replicates take the place of the rates of pairs
                     fitted = replace(fitted, method=fitted.method.replace("pairs, over bases", "replicates"))
                 found.append((panel, label, rated, fitted, sharing))
     adjusted = holm([fitted.p for *_, fitted, _ in found])
@@ -145,7 +144,7 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
 
 
 def judged(line: Line, p_holm: float) -> Line:
-    """Return a line among other trends, by whose number its p is adjusted, with the verdict that follows."""
+    """Return a line with p adjusted for another number of trends, and the verdict from that p."""
     return replace(line, p_holm=p_holm, verdict=verdict(line.trend.change, p=p_holm, margin=line.verdict.margin))
 
 
@@ -156,7 +155,7 @@ def common(some: Sequence[Job]) -> dict[str, Any]:
 
 
 def commands(some: Sequence[Job]) -> list[str]:
-    """Return the commands that made the jobs, as they were typed: one per sweep, one per job that was run alone."""
+    """Return the commands that made the jobs, as typed: one per sweep, and one per job that was run alone."""
     typed: dict[str, None] = {}
     sweeps = {folder: sweep_of(folder) for folder in {job.folder.resolve().parent for job in some}}
     for job in some:
@@ -166,33 +165,33 @@ def commands(some: Sequence[Job]) -> list[str]:
 
 
 def _jobs_of_sweeps(begun: Sequence[Path], folders: Sequence[Path]) -> dict[Path, list[str]]:
-    """Return the digests of the jobs of the last sweep in each folder of jobs, which its multirun.yaml has."""
+    """Return the digests of the jobs of the last sweep in each folder, from its multirun.yaml."""
     asked, found = {folder.resolve() for folder in folders}, {}
     for sweep in {job.resolve().parent for job in begun}:
         if asked & {sweep, *sweep.parents}:
             try:
                 found[sweep] = str.split(yaml_of(sweep, "multirun.yaml")["hydra"]["callbacks"]["output"]["jobs"])
-            except (InputError, KeyError, TypeError):  # no sweep, or of an earlier version
+            except (InputError, KeyError, TypeError):  # no sweep, or one of an earlier version
                 continue
     return found
 
 
 def _is_left_over(job: Job, sweeps: dict[Path, list[str]]) -> bool:
-    """Return whether a job is none of the last sweep in its folder.
+    """Return whether a job is not part of the last sweep in its folder.
 
-    What was typed last counts: the words of its result are those of the sweep that made it, in that one's order.
+    The overrides typed last decide: a result keeps the overrides of the sweep that made it, in that sweep's order.
     """
     if (known := sweeps.get(job.folder.resolve().parent)) is None:
         return False
     try:
         words = typed_words(yaml_of(job.folder, ".hydra/overrides.yaml"))
-    except (InputError, TypeError):  # without Hydra's own folder
+    except (InputError, TypeError):  # Hydra's own folder is missing
         words = job.result.overrides
     return job_digest(words) not in known
 
 
 def _side_by_side(some: list[Job]) -> Panel:
-    """Return one panel for many experiments with a job each: it tells apart changes, not values of one of them."""
+    """Return one panel for many experiments with one job each, which compares changes rather than values of a knob."""
     series = ["experiment", *(["dataset"] if len({_dataset(job) for job in some}) > 1 else [])]
     order = sorted(some, key=lambda job: (_dataset(job), natural(job.folder)))
     return Panel(", ".join(dict.fromkeys(map(experiment_of, order))), order, None, series)
@@ -204,7 +203,7 @@ def _dataset(job: Job) -> str:
 
 def _panel(experiment: str, some: list[Job]) -> Panel:
     knob, series = swept(some)
-    if knob is None and len(some) == 1:  # a single job stands where its experiment put it
+    if knob is None and len(some) == 1:  # a single job is placed at its experiment's own value
         knob = next((n for n, value in some[0].settings.items() if n.startswith("extra_") and is_number(value)), None)
     replicates = tuple(name for name in differences(some) if name in REPLICATES)
     panel = Panel(experiment, some, knob, series, replicates)
@@ -213,7 +212,7 @@ def _panel(experiment: str, some: list[Job]) -> Panel:
 
 
 def _sharing(points: Sequence[Point]) -> Sharing:
-    """Return what the jobs have in common: it decides what may be exchanged in a permutation."""
+    """Return the models that the jobs share, which decide the exchanges of a permutation test."""
 
     def same(*names: str) -> bool:
         return len({json.dumps([point.job.result.config.get(name) for name in names]) for point in points}) == 1

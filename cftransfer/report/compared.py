@@ -1,4 +1,4 @@
-"""What the jobs of a report compared, in words: what they did, not what their experiment is called."""
+"""The comparison that a report's jobs make, in words: from their settings, not from the name of their experiment."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ from cftransfer.jobs.read import Job
 from cftransfer.report.panels import Panel
 from cftransfer.settings import flat
 
-CHANGED = {"rows": "other training rows", "perturbation": "perturbed weights"}  # of a reference, in words
+CHANGED = {"rows": "other training rows", "perturbation": "perturbed weights"}  # patches of a reference, in words
 MODELS = {
     "mlp": "MLPs",
     "cnn": "CNNs",
@@ -17,11 +17,11 @@ MODELS = {
     "gradient_boosting": "gradient-boosted trees",
     "svm": "SVMs",
     "knn": "nearest neighbours",
-}  # options of conf/model, of which there are several
+}  # options of conf/model, in the plural
 
 
 def asked(panel: Panel) -> str:
-    """Return the question of a panel's jobs, how many there are, over which settings, and how much is in each."""
+    """Return the question of a panel's jobs, their number and settings, and the searches and pairs of each."""
     some = panel.jobs
     changed = f"models changed in one way each ({panel.experiment})"
     references = changed if "experiment" in panel.series else _all_references(some)
@@ -65,13 +65,13 @@ def _references(job: Job) -> str:
 
 
 def _searched(some: Sequence[Job]) -> str:
-    """Return which models were searched, and with which method, where all jobs share them and say so."""
+    """Return the kind of base models and the search method, each if all jobs share it."""
     models, methods = ({str(job.settings.get(name) or "") for job in some} for name in ("model", "counterfactual"))
     model = f" ({MODELS.get(name, name)})" if len(models) == 1 and (name := next(iter(models))) else ""
     return model + (f" with {name}" if len(methods) == 1 and (name := next(iter(methods))) else "")
 
 
 def _range(numbers: Iterable[int]) -> str:
-    """Return what the numbers have in common: 5, or from 4 to 50."""
+    """Return the range of the numbers in words: 5, or from 4 to 50."""
     known = sorted(set(numbers))
     return f"{known[0]:,}" if len(known) == 1 else f"from {known[0]:,} to {known[-1]:,}"

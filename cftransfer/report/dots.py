@@ -1,4 +1,4 @@
-"""The rates of jobs that differ in words: a row per job, its name on the left, its rate and interval on a line."""
+"""The rates of jobs without a knob: a row per job, with its name on the left, its rate and interval on a line."""
 
 import math
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ CONTROLS = {
     "control_nearest": ("nearest training row", "x"),
     "control_prior": ("coin with the reference's prior", "|"),
     "control_random": ("random direction", "+"),
-}  # what `pairs` calls it: its name and its mark
-NAMED = 60  # rows that have a name; of more, every second, third, …
+}  # column of `pairs`: its name and its mark
+NAMED = 60  # most rows with a name; if there are more rows, every second, third, … has one
 LONGEST = 60  # letters of a name
 
 
 def dots(axes: Axes, panel: Panel) -> None:
-    """Draw the jobs of a panel without a knob from the top down: rate with 95 % interval, references, controls."""
+    """Draw the jobs of a panel without a knob, from the top: rate with 95 % interval, references, controls."""
     keys, named = panel.rows()
     for row, (name, point) in enumerate(named):
         _controls(axes, point, row)
@@ -41,7 +41,7 @@ def dots(axes: Axes, panel: Panel) -> None:
 
 
 def height(panel: Panel) -> float:
-    """Return how many inches high the rows of a panel are together."""
+    """Return the height in inches of all rows of a panel."""
     many = len(panel.rows()[1])
     return 1.3 + 0.28 * min(many, NAMED) + 0.04 * max(0, many - NAMED)
 
@@ -80,12 +80,12 @@ def bare(axes: Axes, *, grid: Literal["x", "y"] = "y") -> None:
 
 
 def every(many: int) -> int:
-    """Return how many rows stand for one name, so that names can be read however many jobs there are."""
+    """Return n if every n-th row has a name, so that names stay readable with any number of jobs."""
     return -(-many // NAMED)
 
 
 def shortened(name: str) -> str:
-    """Return a name as long as a figure has room for."""
+    """Return a name, shortened to the room in a figure."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 

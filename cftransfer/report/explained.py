@@ -1,4 +1,4 @@
-"""The jobs of a study with what explains their transfers, by data set and constraint."""
+"""The jobs of a study with the explanation of their transfers, by data set and constraint."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ CONSTRAINTS = "counterfactual.constraints"
 
 @dataclass(frozen=True)
 class Explained:
-    """One job: its answers, and what explains them."""
+    """One job, with its answers and the effects that explain them."""
 
     part: str
     name: str
@@ -30,7 +30,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class Setting:
-    """The jobs on one data set under one constraint. seed: the job that the others are compared with, one of them."""
+    """The jobs on one data set under one constraint. seed: the one of them that the others are compared with."""
 
     dataset: str
     constraints: str
@@ -40,12 +40,12 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """What it is called on the page."""
+        """Its name on the page."""
         return f"{self.dataset}, {self.constraints}"
 
 
 def explained(outcomes: Sequence[Outcome]) -> tuple[list[Explained], list[str]]:
-    """Return the jobs with what explains them, and the names of those that cannot be."""
+    """Return the jobs with their explanations, and the names of jobs without answers to explain."""
     done, left_out = [], []
     for outcome in outcomes:
         for panel in outcome.jobs.panels:
@@ -66,7 +66,7 @@ def explained(outcomes: Sequence[Outcome]) -> tuple[list[Explained], list[str]]:
 
 
 def by_setting(read: Sequence[Explained]) -> list[Setting]:
-    """Return the jobs by data set and constraint, without those that repeat the one they are compared with."""
+    """Return the jobs by data set and constraint, without jobs that repeat the one they are compared with."""
     together: dict[tuple[str, str], list[Explained]] = {}
     for one in read:
         where = (str(one.job.settings.get("dataset")), str(one.job.settings.get(CONSTRAINTS)))
@@ -89,6 +89,6 @@ def _beside(one: Explained, seed: Explained) -> EqualMargin:
 
 
 def _bases_of(one: Explained) -> str:
-    """Return the settings that decide the bases: two jobs with the same have the same models as bases."""
+    """Return the settings that decide the bases; jobs with equal settings have the same bases."""
     config = one.job.result.config
     return json.dumps([*(config.get(name) for name in (*PARTS, "seed")), len(one.answers)], sort_keys=True)

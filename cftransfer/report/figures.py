@@ -1,4 +1,4 @@
-"""The figures of a report: the rate against what was swept, survivorship, and training curves."""
+"""The figures of a report: the rate against the swept setting, survivorship, training curves, and others."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from cftransfer.report.place import FIGURES
 from cftransfer.report.svg import svg
 from cftransfer.report.verdict_words import sentence
 
-rcParams["text.parse_math"] = False  # names of data and settings may hold dollars, and none of ours are formulas
+rcParams["text.parse_math"] = False  # names of data and settings may hold dollar signs; no text is a formula
 TITLES = {
     "trend": "Transferability rate of each job, with 95 % intervals and controls",
     "survivorship": "Found share and rate if searches had ended earlier",
@@ -36,7 +36,7 @@ TITLES = {
 
 
 def pictures(jobs: Jobs, lines: Sequence[Line]) -> dict[str, dict[str, bytes]]:
-    """Return each figure by its name, as {"png": …, "svg": …}."""
+    """Return each figure by name, as {"png": …, "svg": …}."""
     figures = {"trend": trend(jobs, lines), "survivorship": survivorship(jobs), "training": training(jobs)}
     for name, draw in (("frontier", frontier), ("matrix", matrix), ("changes", changes), ("accepted", accepted)):
         if made := draw(jobs):
@@ -45,7 +45,7 @@ def pictures(jobs: Jobs, lines: Sequence[Line]) -> dict[str, dict[str, bytes]]:
 
 
 def save(figures: Mapping[str, Mapping[str, bytes]], folder: Path) -> None:
-    """Write the pictures of each figure into `folder`, and remove those of an earlier report on other jobs."""
+    """Write the pictures of each figure into `folder`, and remove pictures that an earlier report left."""
     for name in FIGURES:
         for kind in ("png", "svg"):
             path = folder / f"{name}.{kind}"
@@ -65,7 +65,7 @@ def written(figure: Figure, path: Path) -> None:
 def _pictured(figure: Figure, name: str) -> dict[str, bytes]:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160)
-    figure.set_layout_engine("none")  # it is laid out once; the second picture is the first in another format
+    figure.set_layout_engine("none")  # the layout is computed once, so that both formats show the same picture
     return {"png": buffer.getvalue(), "svg": svg(figure, name, title=TITLES.get(name, name))}
 
 
@@ -80,7 +80,7 @@ def trend(
     """Return a panel per experiment: rates with 95 % intervals, a dot per reference, controls, the fitted line.
 
     Jobs without a knob have a row each. width: in inches; by default the width of a picture in a text. names: the
-    legend's names of series, in place of their labels; unit: the name of the x-axis, in place of its key.
+    legend's names of series, instead of their labels; unit: the name of the x-axis, instead of its key.
     """
     columns = min(len(jobs.panels), 2) if width is None else 1
     rows = -(-len(jobs.panels) // columns)
@@ -105,7 +105,7 @@ def trend(
 
 
 def survivorship(jobs: Jobs) -> Figure:
-    """Return found share and rate as they would be had every search been ended after fewer iterations."""
+    """Return found share and rate as if every search had ended after fewer iterations."""
     return _by_job(
         jobs,
         lambda job: job.survivorship,
@@ -134,7 +134,7 @@ def _by_job(
     columns: Mapping[str, str],
     logarithmic: bool,
 ) -> Figure:
-    """Return one panel per column of the jobs' tables, in which every job is a line, or one per role of its models."""
+    """Return one panel per column of the jobs' tables, with one line per job, or one per role of its models."""
     named = [(panel, job) for panel in jobs.panels for job in panel.jobs]
     figure = Figure(figsize=(6.4, 5.8 + 0.12 * min(len(named), LISTED)), layout="constrained")
     places = figure.subplots(len(columns), 1)
@@ -158,7 +158,7 @@ def _by_job(
         dots.bare(axes)
         if logarithmic and last >= 1:
             axes.set_xscale("log")
-            axes.set_xlim(0.9, 1.1 * last)  # also where there is nothing to draw
+            axes.set_xlim(0.9, 1.1 * last)  # also if there is nothing to draw
             axes.xaxis.set_major_formatter("{x:g}")
         if logarithmic:
             axes.set_ylim(-0.02, 1.02)
@@ -167,7 +167,7 @@ def _by_job(
 
 
 def legend(figure: Figure, places: Iterable[Axes]) -> None:
-    """One legend below all panels: what stands in several of them is said once."""
+    """Add one legend below all panels; an entry that several panels share appears once."""
     named: dict[str, Any] = {}
     for axes in places:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -1,4 +1,4 @@
-"""What it costs to transfer: the rate against the distance, of every method and strength."""
+"""The price of transfer: the rate against the distance, for every method and strength."""
 
 import json
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ COLOURS = (
 MARKERS = "oDs^vPX*<>pdhH"
 SMALL = 6  # inches
 LONGEST = 60  # letters of strengths in the legend
-FACTOR = 3  # of the largest distance to the least, from which on the axis is one of factors
-FOUND = 0.95  # share below which a point is hollow: its rate is of the easier factuals alone
+FACTOR = 3  # with a larger ratio of the largest distance to the smallest, the axis is logarithmic
+FOUND = 0.95  # below this found share a point is hollow: its rate covers only the easier factuals
 
 
 def frontier(jobs: Jobs, *, width: float | None = None) -> Figure | None:
-    """Return a panel per data set, a point per job with 95 % intervals on both axes; None where one search was used.
+    """Return a panel per data set, a point per job with 95 % intervals on both axes; None if all jobs search alike.
 
-    width: in inches; by default that of a picture in a text. Below `SMALL`, data sets stand below each other.
+    width: in inches; by default the width of a picture in a text. Below `SMALL`, data sets are stacked.
     """
     rated = [job for job in jobs.jobs if job.metrics["rate"] is not None and "distance_l2_low" in job.metrics]
     rated = [job for job in rated if "_target_" in job.result.config.get("counterfactual", {})]
@@ -65,7 +65,7 @@ def frontier(jobs: Jobs, *, width: float | None = None) -> Figure | None:
 
 
 def _ticks(least: float) -> list[float]:
-    """Return ticks from about the least rate to 1, where many points are."""
+    """Return ticks from about the lowest rate to 1, closer together if all rates are high."""
     step = 1 if least > 0.5 else 2  # tenths
     return [tenth / 10 for tenth in range(10, -1, -step) if tenth / 10 >= least - 0.1]
 
@@ -76,7 +76,7 @@ def method(job: Job) -> str:
 
 
 def _curve(axes: Axes, some: Sequence[Job], *, name: str, index: int) -> None:
-    """Draw the jobs of one method, joined in the order of their distance; the legend has their strengths in it."""
+    """Draw the jobs of one method, joined in the order of their distance; the legend lists their strengths."""
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
     some = sorted(some, key=lambda job: job.metrics["distance_l2"])
     at = np.array([[job.metrics["distance_l2"], job.metrics["rate"]] for job in some]).reshape(-1, 2)
@@ -106,7 +106,7 @@ def _ends(x: float, y: float) -> list[tuple[float, str]]:
 
 
 def _distances(axes: Axes) -> None:
-    """Scale the x-axis: by factors where distances differ much, so that near points stay apart, else from 0."""
+    """Scale the x-axis: logarithmic if distances differ much, so that near points stay apart; otherwise from 0."""
     there = np.concatenate([np.asarray(line.get_xdata(), dtype=float) for line in axes.get_lines()])
     if there.min() > 0 and there.max() > FACTOR * there.min():
         axes.set_xscale("log")
@@ -118,7 +118,7 @@ def _distances(axes: Axes) -> None:
 
 
 def _strengths(some: Sequence[Job]) -> str:
-    """Return the values of a method's settings that differ between its jobs, in the jobs' order; "" of a single job."""
+    """Return the values of a method's settings that differ between its jobs, in their order; "" for a single job."""
     settings = [job.result.config["counterfactual"] for job in some]
     names = [name for name in settings[0] if len({str(each.get(name)) for each in settings}) > 1]
     short = {"confidence": "p", "radius": "ε", "stability": "τ", "models": "k", "agree": "q", "delta": "δ"}

@@ -1,4 +1,4 @@
-"""The rates of jobs against the number that was swept: points with intervals, references, controls, fitted lines."""
+"""The rates of jobs against the swept number: points with intervals, references, controls, fitted lines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,9 +27,9 @@ CONTROLS: dict[str, tuple[str, LineStyle]] = {
     "control_nearest": ("nearest training row", "-."),
     "control_prior": ("coin with the reference's prior", ":"),
     "control_random": ("random direction", "--"),
-}  # what `pairs` calls it: its name and its line
-LISTED = 10  # series or jobs that a figure has in colour and names; the others are thin, and in the tables
-DENSE = 10  # places on an x-axis from which on intervals are drawn as a band instead of bars
+}  # column of `pairs`: its name and its line style
+LISTED = 10  # series or jobs with a colour and a name in a figure; the others are thin, and named in the tables
+DENSE = 10  # with more places on an x-axis, intervals are drawn as a band instead of bars
 
 
 def against_knob(
@@ -37,7 +37,7 @@ def against_knob(
 ) -> None:
     """Draw the series of a knob; if there are more than ten, ten evenly chosen ones, and the means of the others.
 
-    names: the legend's names of series, in place of their labels; unit: the name of the x-axis, in place of its key.
+    names: the legend's names of series, instead of their labels; unit: the name of the x-axis, instead of its key.
     """
     groups = {
         label: [replace(point, x=panel.along(point.x)) for point in points] for label, points in panel.groups().items()
@@ -45,7 +45,7 @@ def against_knob(
     every = [point for points in groups.values() for point in points]
     span = float(np.ptp([point.x for point in every])) or 1.0
     shown = [list(groups)[place] for place in evenly(len(groups), LISTED)]
-    aside = (np.arange(len(shown)) - (len(shown) - 1) / 2) * 0.02 * span  # else the bars of series hide each other
+    aside = (np.arange(len(shown)) - (len(shown) - 1) / 2) * 0.02 * span  # so that the bars of series do not overlap
     for label, points in groups.items():
         if label not in shown:
             rated = [point for point in points if point.rated]
@@ -89,7 +89,7 @@ def _bars(axes: Axes, points: list[Point], *, colour: str, label: str, aside: fl
 def _dense(axes: Axes, points: list[Point], *, colour: str, label: str, aside: float, span: float) -> None:  # noqa: ARG001 (as _bars)
     x = [point.x for point in points]
     means = [reference_means(point.rates) for point in points]
-    every = np.array(list(zip_longest(*means, fillvalue=np.nan)))  # jobs may have other numbers of pairs
+    every = np.array(list(zip_longest(*means, fillvalue=np.nan)))  # jobs may differ in their numbers of pairs
     axes.plot(x, every.T, "-", color=colour, alpha=0.25, linewidth=0.8)
     axes.fill_between(x, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.12, linewidth=0)
     axes.plot(x, [np.nanmean(point.rates) for point in points], "o-", color=colour, markersize=4, label=label)

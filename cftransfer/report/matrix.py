@@ -1,4 +1,4 @@
-"""Which techniques' counterfactuals hold on which (after Papernot, McDaniel, Goodfellow 2016, figure 3)."""
+"""Transferability between kinds of models (after Papernot, McDaniel, Goodfellow 2016, figure 3)."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from cftransfer.jobs.read import Job
 from cftransfer.report.collect import Jobs
 
-REFERENCE = "reference.model"  # what the option of the reference's model is called among a job's settings
-DARK = 0.55  # rate from which on letters are white
+REFERENCE = "reference.model"  # the key of the reference's model among a job's settings
+DARK = 0.55  # letters are white from this rate on
 
 
 def matrix(jobs: Jobs) -> Figure | None:

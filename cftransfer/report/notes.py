@@ -1,4 +1,4 @@
-"""What a reader has to know beside the numbers: which jobs count, and what is wrong with data or models."""
+"""Notes for the reader beside the numbers: which jobs count, and faults of data or models."""
 
 import os
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ def lacking(jobs: Jobs) -> str:
 
 
 def notes(jobs: Jobs) -> list[str]:
-    """Return what a reader has to know about which jobs count."""
+    """Return notes for the reader on the jobs that count."""
     found = []
     if jobs.copies:
         run = "1 job was" if jobs.copies == 1 else f"{jobs.copies} jobs were"
         found.append(f"{run} run again with the same settings and data; each job counts once")
     if jobs.earlier:
         left = ", ".join(folder.name for folder in jobs.earlier)
-        found.append(f"left by an earlier sweep in the same folder, and counted: {left}; remove what does not belong")
+        found.append(f"counted although an earlier sweep left them in the same folder: {left}; remove unwanted ones")
     if many := sum(job.metrics["pairs"] == 1 for job in jobs.jobs):
         where = "" if many == len(jobs.jobs) else f"{many} of {len(jobs.jobs)} jobs: "
         found.append(f"{where}one pair of models; the interval is over its counterfactuals, not over models")
@@ -44,7 +44,7 @@ def _of_splits(some: Sequence[Job]) -> list[tuple[str, Job]]:
 
 
 def _on_splits(name: str, job: Job, *, several: bool) -> str:
-    """Return the number of a job's splits in words, and how far each factor moves the rate of one pair."""
+    """Return the number of a job's splits in words, and the standard deviation of a pair's rate due to each factor."""
     varied = {part: job.metrics.get(f"rate_variance_{part}") for part in ("split", "base", "reference", "pair")}
     sizes = ", ".join(f"{part} {max(size, 0.0) ** 0.5:.3f}" for part, size in varied.items() if size is not None)
     said = f"{job.metrics['splits']} splits of the rows, each with its own models"
@@ -53,20 +53,20 @@ def _on_splits(name: str, job: Job, *, several: bool) -> str:
 
 
 def data_notes(some: Sequence[Job]) -> list[str]:
-    """Return the notes on the data of the jobs, each once, with the name of the data set where there are several."""
+    """Return the notes on the data of the jobs, each once, with the name of the data set if there are several."""
     found = [(str(job.settings.get("dataset")), note) for job in some for note in job.result.data.get("notes", [])]
     several = len({job.settings.get("dataset") for job in some}) > 1
     return list(dict.fromkeys(f"{name}: {note}" if several else note for name, note in found))
 
 
 def model_notes(some: Sequence[Job]) -> list[str]:
-    """Return the notes on the models of the jobs, each with the name of its job where there are several."""
+    """Return the notes on the models of the jobs, each with the name of its job if there are several."""
     named = zip(names(some), some, strict=True)
     return [f"job {name}: {note}" if len(some) > 1 else note for name, job in named for note in job.result.notes]
 
 
 def names(some: Sequence[Job]) -> list[str]:
-    """Return what to call each job: its folder, from where the folders part."""
+    """Return a name for each job: its folder, relative to the folder that all jobs share."""
     if len(some) == 1:
         return [plain(some[0].folder.name)]
     above = os.path.commonpath([job.folder.resolve() for job in some])

@@ -1,4 +1,4 @@
-"""report.html: first the answer and its figure, then what was compared, then the tables; it needs no other file."""
+"""report.html: first the answer and its figure, then the comparison, then the tables; it needs no other file."""
 
 import base64
 import hashlib
@@ -33,15 +33,15 @@ from cftransfer.report.swept import differences
 from cftransfer.report.trends_table import numbers, of_what
 from cftransfer.report.verdict_words import pooled, sentence
 
-FOLDED = 3  # failed jobs from which on they are folded
-WIDTHS = (12.3, 5.0)  # inches of a figure for a screen of 1280 px, and of the same one for 390 px
-OWN = ("trend", "frontier", "matrix")  # figures that each section has of its own jobs
+FOLDED = 3  # with this many failed jobs or more, they are folded
+WIDTHS = (12.3, 5.0)  # inches of a figure for a screen of 1280 px, and of the same figure for 390 px
+OWN = ("trend", "frontier", "matrix")  # figures that each section draws of its own jobs
 
 
 def write(jobs: Jobs, lines: Sequence[Line], pictured: Mapping[str, Mapping[str, bytes]], folder: Path) -> Path:
     """Write `report.html`, which needs no other file, into `folder`; return its path.
 
-    pictured: the figures of all jobs, by their names.
+    pictured: the figures of all jobs, by name.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cftransfer.report", "."), autoescape=True, undefined=jinja2.StrictUndefined
@@ -85,7 +85,7 @@ def write(jobs: Jobs, lines: Sequence[Line], pictured: Mapping[str, Mapping[str,
 
 
 def _section(panel: Panel, jobs: Jobs, lines: Sequence[Line], called: Mapping[int, str]) -> dict[str, Any]:
-    """Return what the page says of one panel: answer, figures, question and tables."""
+    """Return the page's content for one panel: answer, figures, question and tables."""
     own, place = [line for line in lines if line.panel is panel], jobs.panels.index(panel)
     alone, told = Jobs([panel], {}), answer(panel, own)
     trends = [figures.trend(alone, own, width=width) for width in WIDTHS]
@@ -111,18 +111,18 @@ def _section(panel: Panel, jobs: Jobs, lines: Sequence[Line], called: Mapping[in
 
 
 def _inline(drawn: Sequence[Figure], name: str, title: str) -> list[str]:
-    """Return figures as parts of the page, whose inner names differ."""
+    """Return figures as parts of the page, with ids that differ between figures."""
     return [inline(svg(figure, f"{name}-{number}", title=title)) for number, figure in enumerate(drawn)]
 
 
 def _failed(path: Path, reason: str) -> tuple[str, str, str]:
-    """Return of a failed job its folder's name, in one line why it failed, and its whole folder with what was typed."""
+    """Return the folder's name of a failed job, its reason in one line, and the whole folder with the typed words."""
     typed, _, why = reason.rpartition("; failed: ")
     return plain(path.name), why, f"{plain(str(path))}{': ' if typed else ''}{typed}"
 
 
 def _table(title: str, names: list[str], heads: list[str], rows: Sequence[Sequence[str]]) -> tables.Table:
-    """Return a table whose first cell of a row is its name."""
+    """Return a table in which the first cell of a row is the row's name."""
     return tables.Table(title, names, heads, [([name], [(cell, "") for cell in cells]) for name, *cells in rows])
 
 

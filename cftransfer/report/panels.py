@@ -1,4 +1,4 @@
-"""The jobs of one experiment as points: where each stands, what it is called, and which are one job done again."""
+"""The jobs of one experiment as points: their places, their names, and the jobs that repeat another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from cftransfer.measuring.statistics import share_interval
 class Point:
     """One place on the x-axis: the rates of its pairs (bases, references), their interval, and the mean controls.
 
-    Of several splits, rates are (splits, bases, references).
+    For several splits, rates are (splits, bases, references).
     """
 
     x: float
@@ -29,7 +29,7 @@ class Point:
 
     @property
     def rated(self) -> bool:
-        """Whether anything was found, and so can have transferred."""
+        """Whether any counterfactual was found, so that there is a rate."""
         return not bool(np.isnan(self.rates).all())
 
 
@@ -38,8 +38,8 @@ class Panel:
     """The jobs of one experiment, in the order of their knob.
 
     knob: the swept number on the x-axis, None without one; series: the other settings that differ between jobs;
-    replicates: seeds that do. Jobs that differ in these alone are one point: its pairs are the mean rates of the jobs.
-    sweep: what tells the panel from others of the same experiment, "" where there is one.
+    replicates: seeds that differ. Jobs that differ only in these are one point: its pairs are the mean rates of the
+    jobs. sweep: distinguishes the panel from others of the same experiment, "" if there is only one.
     """
 
     experiment: str
@@ -51,23 +51,23 @@ class Panel:
 
     @property
     def title(self) -> str:
-        """What to call the panel among others."""
+        """The panel's title among other panels."""
         many = self.experiment.count(", ") + 1
         name = f"{many} experiments" if "experiment" in self.series else self.experiment
         return " · ".join(part for part in (name, self.sweep) if part)
 
     @property
     def settings(self) -> list[str]:
-        """The settings that tell the jobs apart, the knob first."""
+        """The settings that differ between the jobs, the knob first."""
         return list(dict.fromkeys(name for name in (self.knob, *self.series, *self.replicates) if name))
 
     @property
     def keys(self) -> str:
-        """What the words of `values` are the values of: "dataset · model → reference.model"."""
+        """The keys of `values`: "dataset · model → reference.model"."""
         return " · ".join(" → ".join(map(self.short, together)) for together in self._together())
 
     def values(self, job: Job) -> str:
-        """Return the values that tell the job from the others, without their keys; its data set where there is none."""
+        """Return the values that distinguish the job, without their keys; its data set if there are none."""
         told = [
             " → ".join(str(job.settings.get(name, "—")) for name in together)
             for together in self._together()
@@ -76,25 +76,25 @@ class Panel:
         return " · ".join(told) or self.place(job)
 
     def called(self, job: Job) -> str:
-        """Return what to call a job where no axis or head says the keys: words alone, numbers with their names."""
+        """Return a name for a job where no axis or head shows the keys: words alone, numbers with their keys."""
         has_numbers = any(is_number(job.settings.get(name)) for name in self.settings)
         return self.place(job) if has_numbers else self.values(job)
 
     def short(self, name: str) -> str:
-        """Return the last word of a setting's name, or all of it where two settings of the panel share that word."""
+        """Return the last word of a setting's name, or the whole name if two settings of the panel share that word."""
         lasts = [other.rpartition(".")[2] for other in self.settings]
         last = name.rpartition(".")[2]
         return name if lasts.count(last) > 1 else last
 
     def _together(self) -> list[list[str]]:
-        """Return the settings that differ; a setting of the base stands together with the same one of the reference."""
+        """Return the settings that differ, each setting of the base grouped with the same setting of the reference."""
         pairs = [[name, f"reference.{name}"] for name in self.settings if f"reference.{name}" in self.settings]
         paired = {name: pair for pair in pairs for name in pair}
         return [list(pair) for pair in dict.fromkeys(tuple(paired.get(name, [name])) for name in self.settings)]
 
     @property
     def doubling(self) -> bool:
-        """Whether the knob was swept in steps that are more even as factors than as differences: 2, 4, 8."""
+        """Whether the steps of the knob are more even as factors than as differences: 2, 4, 8."""
         if self.knob is None or any(job.result.curve for job in self.jobs):
             return False
         places = np.unique([float(job.settings[self.knob]) for job in self.jobs])
@@ -104,19 +104,19 @@ class Panel:
         return bool(factors.max() / factors.min() < steps.max() / steps.min())
 
     def along(self, x: float) -> float:
-        """Return where a value of the knob stands on the x-axis, and in the trend: at its logarithm if doubling."""
+        """Return a knob's value as a place on the x-axis and in the trend: its logarithm if the knob doubles."""
         return float(np.log2(x)) if self.doubling else x
 
     def label(self, job: Job) -> str:
-        """Return what tells the job's series from the others, "" if there is one series."""
+        """Return the name of the job's series, "" if there is one series."""
         return " ".join(f"{self.short(name)}={job.settings[name]}" for name in self.series if name in job.settings)
 
     def replicate(self, job: Job) -> str:
-        """Return which replicate a job is, "" where none was done again."""
+        """Return the name of a job as a replicate, "" if there are no replicates."""
         return " ".join(f"{self.short(name)}={job.settings.get(name)}" for name in self.replicates)
 
     def place(self, job: Job) -> str:
-        """Return what tells the job from the others of its panel, in words."""
+        """Return a name that distinguishes the job within its panel."""
         own = self.knob in job.settings and self.knob not in self.series
         at = [f"{self.short(str(self.knob))}={job.settings[str(self.knob)]}"] if own else []
         return " ".join([*at, self.label(job), self.replicate(job)]).strip() or str(
@@ -131,7 +131,7 @@ class Panel:
         return {label: self._pooled(points) for label, points in groups.items()} if self.replicates else groups
 
     def pooled(self) -> dict[str, Point]:
-        """Return each point that stands for several replicates, by what tells it from the others."""
+        """Return each point that stands for several replicates, by its name."""
         if not self.replicates:
             return {}
         together: dict[str, list[Point]] = {}
@@ -142,7 +142,7 @@ class Panel:
         return {where: _as_one(points, self.replicates) for where, points in together.items() if len(points) > 1}
 
     def rows(self) -> tuple[str, list[tuple[str, Point]]]:
-        """Return the points that have a row each, by their names, and what these are values of: replicates are one."""
+        """Return the keys of the rows' names, and the points with a row each by name; replicates are one point."""
         places = {(self.label(job), str(job.settings.get(str(self.knob)))) for job in self.jobs}
         if len(pooled := self.pooled()) < len(places):  # some job has no replicate
             return self.keys, [(self.values(job), point) for job in self.jobs for point in self.points(job)[-1:]]
@@ -159,7 +159,7 @@ class Panel:
         return [_as_one(some, self.replicates) for _, some in sorted(places.items())]
 
     def points(self, job: Job) -> list[Point]:
-        """Return where a job stands: at one place, or, with a curve, at one for every extra epoch."""
+        """Return a job's points: one, or one for every extra epoch if it has a curve."""
         if self.knob == EXTRA_EPOCHS and job.result.curve:
             return [
                 _point(point[EXTRA_EPOCHS], pairs, point, job)
@@ -177,9 +177,9 @@ def _point(x: Any, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Poin
 
 
 def _as_one(points: Sequence[Point], replicates: Sequence[str]) -> Point:
-    """Return replicates as one point, whose interval is one of shares over them.
+    """Return replicates as one point, with a share's interval over them.
 
-    Jobs of every seed on every split share seeds and splits: they are a matrix, and not replicates of their own.
+    If every seed was run on every split, the jobs share seeds and splits, so they form a matrix of both.
     """
     rated = [point for point in points if point.rated]
     table = pd.DataFrame({name: [point.job.settings.get(name) for point in rated] for name in replicates})
@@ -195,5 +195,5 @@ def _as_one(points: Sequence[Point], replicates: Sequence[str]) -> Point:
 
 
 def last(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs whose references are as the job's settings say, leaving out those on the way there."""
+    """Return the pairs with references as the job's settings say, without earlier numbers of extra epochs."""
     return pairs[pairs[EXTRA_EPOCHS] == pairs[EXTRA_EPOCHS].max()] if EXTRA_EPOCHS in pairs else pairs

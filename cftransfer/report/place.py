@@ -1,4 +1,4 @@
-"""The files that a report writes into its folder: those of a user that have the same names are not replaced."""
+"""The files that a report writes into its folder; a user's files of the same names are not replaced."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ from cftransfer.jobs.own_files import refuse_foreign
 
 REPORT = "report.html"
 FIGURES = ("trend", "survivorship", "training", "frontier", "matrix", "changes", "accepted")  # each as PNG and SVG
-TITLE = b"<title>Transferability of counterfactuals"  # of every page that a report has written
+TITLE = b"<title>Transferability of counterfactuals"  # in every page that a report has written
 HEAD = 2**10  # bytes of a page that hold its title
 
 
 def check(folder: Path) -> None:
-    """Raise InputError for a folder with files of a report's names, unless the page there is a report's."""
+    """Raise InputError for a folder with files of a report's names, unless the page there is a report."""
     if _is_report(folder / REPORT):
         return
     names = [REPORT, *(f"{figure}.{kind}" for figure in FIGURES for kind in ("png", "svg"))]

@@ -1,4 +1,4 @@
-"""How many models the interval of a job's rate needs, and what more of each kind would buy."""
+"""How many models the interval of a job's rate needs, and how much more models of each kind would help."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from cftransfer.measuring.planning import MORE, plan_of
 from cftransfer.report.panels import last
 
 HEADS = ("interval now", "one more base", "one more reference", f"{MORE:,} more counterfactuals")
-SPLIT_HEAD = "one more split"  # where some job is of several
+SPLIT_HEAD = "one more split"  # if a job has several
 
 
 def heads(jobs: Sequence[Job]) -> tuple[str, ...]:
@@ -18,7 +18,7 @@ def heads(jobs: Sequence[Job]) -> tuple[str, ...]:
 
 
 def plans(names: Sequence[str], jobs: Sequence[Job]) -> list[list[str]]:
-    """Return a row for each job that has a plan: its name, half-widths, the models for what is wanted, their time."""
+    """Return a row for each job that has a plan: its name, half-widths, the models needed, and their time."""
     rows = []
     for name, job in zip(names, jobs, strict=True):
         took = job.seconds

@@ -1,4 +1,4 @@
-"""Two dimensions to draw inputs in, and the input that stands for any place there."""
+"""Two dimensions in which to draw inputs, and the input that any place in them stands for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from cftransfer.data.space import FeatureSpace
 from cftransfer.errors import InputError
 from cftransfer.models.prediction import Asked, logits, predicted
 
-ROWS = 1500  # embedded by t-SNE at most: it takes seconds
+ROWS = 1500  # most rows that t-SNE embeds, which takes seconds
 PIXELS = 400  # along each side
 AROUND = 0.06  # of a side's length, left free around the points
-OWN_COLOUR = "stand in the colour of their own class"
+OWN_COLOUR = "have the colour of their own class"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """Where points are drawn, and what colours a place.
+    """A plane with points drawn in it, and the inputs that colour its places.
 
-    factuals, counterfactuals: (n, 2); others: (k, 2), the training rows that colour their surroundings, if such do.
-    box: left, right, bottom and top of what is coloured.
-    stands_for: (m, 2) → (m, columns), the inputs whose class the places are coloured by.
-    under: (n, columns), the input that colours the place of each counterfactual, for a check of the picture.
-    about: how plane and regions were made; checked: what `under` says, where it has the counterfactual's class.
+    factuals, counterfactuals: (n, 2); others: (k, 2), training rows that colour their surroundings, if there are any.
+    box: left, right, bottom and top of the coloured part.
+    stands_for: (m, 2) → (m, columns), the inputs that give the places their class.
+    under: (n, columns), the input that colours the place of each counterfactual, to check the picture.
+    about: how plane and regions were made; checked: the meaning of a match between `under` and the counterfactual.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Plane:
         return left + inside * (right - left), bottom + inside * (top - bottom)
 
     def regions(self, model: Asked, *, pixels: int = PIXELS) -> np.ndarray:
-        """Return the class that `model` gives to what stands for each pixel: (rows from below, columns)."""
+        """Return the class that `model` gives to the input of each pixel: (rows from below, columns)."""
         x, y = np.meshgrid(*self.centres(pixels))
         places = np.stack([x.ravel(), y.ravel()], axis=1)
         return predicted(logits(model, self.stands_for(places))).numpy().reshape(x.shape)
 
     def share(self, model: Asked, counterfactuals: Tensor) -> float:
-        """Return the share of the counterfactuals that have the class that colours their place."""
+        """Return the share of the counterfactuals with the class that colours their place."""
         same = predicted(logits(model, counterfactuals)) == predicted(logits(model, self.under))
         return float(same.float().mean())
 
@@ -65,10 +65,10 @@ class Plane:
 def plane(projection: str, dataset: Dataset, *, factuals: Tensor, counterfactuals: Tensor) -> Plane:
     """Return the plane of `projection`, pca or tsne, for (n, columns) factuals and their counterfactuals.
 
-    PCA of two columns would only turn them: such a data set is shown as it is.
+    PCA would only rotate two columns, so such a data set is shown unprojected.
     """
     if dataset.x_train.shape[1] < 2:
-        raise InputError(f"dataset {dataset.name}: has one column; a picture of regions takes at least two")
+        raise InputError(f"dataset {dataset.name}: has one column; a picture of regions needs at least two")
     if projection == "tsne":
         return _tsne(dataset, factuals, counterfactuals)
     assert isinstance(dataset.space, FeatureSpace)
@@ -118,8 +118,8 @@ def _pca(dataset: Dataset, factuals: Tensor, counterfactuals: Tensor) -> Plane:
         under=stands_for(placed[1]),
         labels=(f"first component, {shares[0]:.0f} % of the variance", f"second component, {shares[1]:.0f} %"),
         about=f"PCA of the training split, {shares.sum():.0f} % of its variance; regions: the model's class of each "
-        "pixel's inverse projection, clipped to [0, 1]. What lies off this plane is not shown, so points may stand in "
-        "the other colour",
+        "pixel's inverse projection, clipped to [0, 1]. Parts of the data off this plane are not shown, so points may "
+        "have the other colour",
     )
 
 
@@ -131,7 +131,7 @@ def _tsne(dataset: Dataset, factuals: Tensor, counterfactuals: Tensor) -> Plane:
     placed = TSNE(2, init="pca", perplexity=perplexity, random_state=0).fit_transform(rows.numpy()).astype(float)
     near = NearestNeighbors(n_neighbors=1).fit(placed)
     each = slice(len(factuals), len(shown))
-    # The nearest of a counterfactual is itself, whose colour says nothing: the second is asked.
+    # The nearest point of a counterfactual is itself, with its own colour, so the second nearest is compared.
     second = NearestNeighbors(n_neighbors=2).fit(placed).kneighbors(placed[each])[1]
     own = np.arange(len(placed))[each]
     return Plane(

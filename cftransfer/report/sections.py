@@ -11,10 +11,10 @@ from cftransfer.report.swept import REPLICATES, differences
 
 
 def sections(done: Sequence[Job]) -> list[list[Job]]:
-    """Return the jobs of each sweep, in the order of the sweeps' folders; first come jobs that were run alone.
+    """Return the jobs of each sweep, in the order of the sweeps' folders; jobs that were run alone come first.
 
-    Sweeps are one section where their jobs differ together in nothing that one of them has not swept: more values of
-    the same settings, or other seeds. A job that two sweeps share is in both of them.
+    Sweeps are one section if their jobs together differ only in settings that at least one sweep has swept: more values
+    of the same settings, or other seeds. A job that two sweeps share is in both sections.
     """
     folders = {job.folder.resolve().parent for job in done}
     sweeps = [folder for folder in sorted(folders, key=natural) if sweep_of(folder)]
@@ -33,7 +33,7 @@ def sections(done: Sequence[Job]) -> list[list[Job]]:
 
 
 def told_apart(panels: Sequence[Panel]) -> list[Panel]:
-    """Return the panels, those of one experiment with what tells them apart: the settings swept, else a folder too."""
+    """Return the panels; those of one experiment are named by the settings swept and, if these agree, by folder."""
     found = []
     for panel in panels:
         others = [other for other in panels if other is not panel and other.experiment == panel.experiment]
@@ -46,7 +46,7 @@ def told_apart(panels: Sequence[Panel]) -> list[Panel]:
 
 
 def sweep_of(folder: Path) -> list[str]:
-    """Return the words of the sweep that landed in a folder, as typed; [] without one."""
+    """Return the words of the sweep that wrote into a folder, as typed; [] without one."""
     try:
         overrides = yaml_of(folder, "multirun.yaml")["hydra"]["overrides"]
         hydra = [word for word in typed_words(overrides["hydra"]) if word != "hydra.mode=MULTIRUN"]

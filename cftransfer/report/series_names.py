@@ -1,4 +1,4 @@
-"""Data sets and searches in words, for pages that a reader without the configs understands."""
+"""Data sets and searches in words, for pages that need no knowledge of the configs."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ SEARCHES = {
     "actionable": "actionable changes only",
 }
 MEANINGS = {
-    "none": "moves every feature freely, which is the paper's own search",
+    "none": "moves every feature freely; it is the paper's own search",
     "box": "keeps each feature within its range in the training data",
-    "possible": "ends only at inputs that can exist: within the ranges of the training data, whole numbers where the "
-    "feature has them, one category for each categorical feature",
+    "possible": "ends only at inputs that can exist: within the ranges of the training data, with whole numbers if the "
+    "feature has them, and one category for each categorical feature",
     "actionable": "ends only at inputs that can exist and that a person could reach",
 }  # of counterfactual.constraints
 
@@ -31,7 +31,7 @@ def dataset_name(key: str) -> str:
 
 
 def dataset_of(job: Job, otherwise: str) -> str:
-    """Return the name of the job's data set; that of the key `otherwise` for a job that does not say."""
+    """Return the name of the job's data set, or of the key `otherwise` if the job does not name one."""
     return dataset_name(str(job.settings.get("dataset", otherwise)))
 
 
@@ -46,5 +46,5 @@ def search_name(constraints: str) -> str:
 
 
 def search_meaning(constraints: str) -> dict[str, Any]:
-    """Return how a page introduces a search: its name, what it does, and the key that sets it."""
+    """Return a page's introduction of a search: its name, its meaning, and the key that sets it."""
     return {"name": search_name(constraints), "meaning": MEANINGS.get(constraints, ""), "key": constraints}

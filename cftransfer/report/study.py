@@ -1,7 +1,7 @@
 """python -m cftransfer.report.study: a study, from nothing to its page in docs/results.
 
-Runs the sweeps of every experiment on every data set, and writes down what came out: of the paper's two studies beside
-what the paper expected. Every number on a page comes from the jobs.
+Runs the sweeps of every experiment on every data set, and writes the results; for the paper's two studies, beside the
+paper's expectations. Every number on a page comes from the jobs.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from cftransfer.report.study_why import write_why
 
 BOX = "counterfactual.constraints=box"  # gradient search clipped to the features' ranges
 BOTH = "counterfactual.constraints=none,possible"  # the paper's own search, and possible inputs only
-MODELS = ("replicates.bases=20", "replicates.references=40")  # so many that most trends are decided
+MODELS = ("replicates.bases=20", "replicates.references=40")  # enough to decide most trends
 TABULAR_PARTS = (
     Part(
         name="continued_training",
@@ -50,9 +50,9 @@ TABULAR_PARTS = (
         name="more_layers",
         title="More layers",
         words="-m experiment=more_layers extra_layers=1,2,4,8",
-        question="The reference has 1 to 8 hidden layers more than the base's 4.",
+        question="The reference has 1 to 8 hidden layers more than the base, which has 4.",
         assumption="the rate may depend on the number of layers; the direction is left open",
-        asks="Does it matter how many layers the reference has more than the base?",
+        asks="Does the number of additional layers of the reference matter?",
         expects="the paper leaves it open",
         unit="extra layers",
         reference="another seed and 8 more layers",
@@ -61,7 +61,7 @@ TABULAR_PARTS = (
         name="more_features",
         title="More features per layer",
         words="-m experiment=more_features extra_features=16,64,192",
-        question="The reference has 16 to 192 features per hidden layer more than the base's 64.",
+        question="The reference has 16 to 192 features per hidden layer more than the base, which has 64.",
         assumption="the wider the reference, the fewer counterfactuals hold",
         asks="Do fewer counterfactuals hold on references with wider layers than the base?",
         expects="the paper expects yes",
@@ -73,10 +73,10 @@ TABULAR_PARTS = (
         name="confidence",
         title="Confidence of the search",
         words="-m sweep=confidence",
-        question="The models stay the same; the search goes on until the base gives the target class a "
+        question="The models stay the same; the search continues until the base gives the target class a "
         "probability of .5 to .9.",
         assumption="a counterfactual further beyond the boundary holds more often (not one of the paper's)",
-        asks="Do more counterfactuals hold if the search goes on until the base is more confident?",
+        asks="Do more counterfactuals hold if the search continues until the base is more confident?",
         expects="not in the paper; we expect yes",
         expected=1,
         unit="confidence of the base",
@@ -96,9 +96,9 @@ IMAGE_PARTS = (
         title="Model parameters, tables beside images",
         words="-m experiment=seed counterfactual.confidence=0.5,0.9",
         question="Base and reference differ only in the seed of their training. The search ends when the base gives "
-        "the target class a probability of .5, or goes on until .9.",
+        "the target class a probability of .5, or continues until .9.",
         assumption="a counterfactual further beyond the boundary holds more often (not one of the paper's)",
-        asks="Do more counterfactuals hold if the search goes on until the base is more confident?",
+        asks="Do more counterfactuals hold if the search continues until the base is more confident?",
         expects="not in the paper; we expect yes",
         expected=1,
         unit="confidence of the base",
@@ -146,7 +146,7 @@ STUDIES = {
     ),
     "changes": Study(
         title="What changed between the two models?",
-        about="Eleven kinds of change on one axis: how often the two models disagree. Then the kinds of change of a "
+        about="Eleven kinds of change on one axis, the disagreement of the two models. Then the kinds of change of a "
         "published audit, with its interval beside ours.",
         datasets=("compas", "acs_employment"),
         parts=CHANGES_PARTS,
@@ -156,18 +156,18 @@ STUDIES = {
 
 
 def command() -> None:
-    """Run the study and write its page; a mistake of the user is one line and exit status 1."""
+    """Run the study and write its page; a user's mistake is one line and exit status 1."""
     cores.wait_passively()
     parser = argparse.ArgumentParser(prog="python -m cftransfer.report.study", description=__doc__.partition("\n")[0])
-    parser.add_argument("overrides", nargs="*", help="settings for every job, as in replicates.bases=10")
-    parser.add_argument("--study", choices=STUDIES, default="tabular", help="which; its page has that name")
+    parser.add_argument("overrides", nargs="*", help="settings for every job, such as replicates.bases=10")
+    parser.add_argument("--study", choices=STUDIES, default="tabular", help="the study, and the name of its page")
     parser.add_argument("--datasets", help="options of conf/dataset, separated by commas, instead of the study's")
     fresh = (
         Path("multirun") / f"study-{time.strftime('%Y-%m-%d-%H-%M-%S')}"
-    )  # what an earlier study left is not mixed in
-    parser.add_argument("--sweeps", type=Path, default=fresh, help="where the jobs go")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="where the page goes")
-    parser.add_argument("--readme", type=Path, help="a page to put the table of findings into, between its comments")
+    )  # a new folder, so that an earlier study's jobs do not count
+    parser.add_argument("--sweeps", type=Path, default=fresh, help="folder for the jobs")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder for the page")
+    parser.add_argument("--readme", type=Path, help="a page that gets the table of findings, between its comments")
     options = parser.parse_intermixed_args()
     study = STUDIES[options.study]
     datasets = options.datasets.split(",") if options.datasets else study.datasets

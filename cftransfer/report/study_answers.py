@@ -13,14 +13,14 @@ from cftransfer.report.panels import Point
 from cftransfer.report.study_running import Part
 from cftransfer.report.verdict_words import decides, margin
 
-YES = ("as expected", "falls", "rises")  # answers to a question that expects this, or either direction
+YES = ("as expected", "falls", "rises")  # verdicts that answer yes; without an expected direction, either counts
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a figure: its data set and search in words, its points, and their trend, None if there is none.
+    """One line of a figure: its data set and search in words, its points, and their trend, None without one.
 
-    p_bend: of the trend's lack of fit, adjusted for all trends of the page (Holm); NaN where it was not tested.
+    p_bend: of the trend's lack of fit, adjusted for all trends of the page (Holm); NaN if it was not tested.
     """
 
     dataset: str
@@ -31,18 +31,18 @@ class Series:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The mean rates at the lowest and at the highest value; NaN where nothing was found."""
+        """The mean rates at the lowest and at the highest value; NaN if nothing was found."""
         first, last = (point.rates for point in (self.points[0], self.points[-1]))
         return _mean(first), _mean(last)
 
     @property
     def bends(self) -> bool:
-        """Whether the rates were shown to follow no line."""
+        """Whether the rates were shown not to follow a line."""
         return self.p_bend < 1 - LEVEL
 
 
 def verdict(line: Line | None, expected: int) -> str:
-    """Return how a trend stands to the one that was expected: +1 rising, -1 falling, 0 for either."""
+    """Return how a trend compares with the expected direction: +1 rising, -1 falling, 0 for either."""
     if line is None:
         return "no trend"
     if line.verdict.direction in ("flat", "undecided") or not expected:
@@ -64,7 +64,7 @@ def answer(part: Part, some: Sequence[Series]) -> str:
 
 
 def tally(verdicts: Sequence[str]) -> str:
-    """Return yes, no or undecided, and in how many cases where they differ."""
+    """Return yes, no or undecided, with the number of cases for each if they differ."""
     undecided = sum(one in ("undecided", "no trend") for one in verdicts)
     yes = sum(one in YES for one in verdicts)
     counts = {"yes": yes, "no": len(verdicts) - yes - undecided, "undecided": undecided}
@@ -85,7 +85,7 @@ def evidence(some: Sequence[Series]) -> list[str]:
 def overall(part: Part, some: Sequence[Series]) -> tuple[str, list[str]]:
     """Return whether counterfactuals transfer at all, more often than random changes, and the numbers by search.
 
-    Of every series, the point nearest to `part.overall_at` counts.
+    The point of each series that is nearest to `part.overall_at` counts.
     """
     at = part.overall_at or 0.0
     points = [min(one.points, key=lambda point: abs(point.x - at)) for one in some]
@@ -106,7 +106,7 @@ def signed(value: float) -> str:
 
 
 def share(value: float | None) -> str:
-    """Return a rate: .587; a dash where there is none."""
+    """Return a rate: .587; a dash without one."""
     return "—" if value is None or np.isnan(value) else f"{value:.3f}".removeprefix("0")
 
 
@@ -133,7 +133,7 @@ def _of_rate(point: Point) -> str:
 
 
 def _moves(known: Sequence[Line]) -> str:
-    """Return what the rate does in all the trends: one verb if they agree, the span of the changes if not."""
+    """Return the movement of the rate in all trends: one verb if they agree, the span of the changes if not."""
     directions = {line.verdict.direction for line in known}
     means = [line.verdict.change.mean for line in known]
     if directions == {"flat"}:

@@ -1,4 +1,4 @@
-"""The page on what changed between two models: every kind of change on one axis, and an audit's families."""
+"""The page on changes between two models: every kind of change on one axis, and an audit's families."""
 
 import io
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from cftransfer.report.changes import changes, severities
 from cftransfer.report.study_page import put_page
 from cftransfer.report.study_running import Outcome, Study
 
-AUDIT = "audit"  # the part of the study that has the audit's families
+AUDIT = "audit"  # the part of the study with the audit's families
 THEIRS = {
     "seed": "new initialization",
     "bootstrap": "bootstrap",
@@ -44,12 +44,12 @@ QUESTIONS = (
     ("Do all changes lie on one curve?", on_curve),
 )
 JOBS = ["experiment", "disagreement", "95 % interval", "rate", "95 % interval", "rate_all", "found"]
-FEW = LEVEL - 3 * (LEVEL * (1 - LEVEL) / ROUNDS) ** 0.5  # simulated coverage below this is no accident
+FEW = LEVEL - 3 * (LEVEL * (1 - LEVEL) / ROUNDS) ** 0.5  # lower simulated coverage is not due to chance
 
 
 @dataclass(frozen=True)
 class Beside:
-    """Two intervals of one family's rate, and how often each would hold the truth; None where nothing varies."""
+    """Two intervals of one family's rate, and the coverage of each; None if nothing varies."""
 
     family: Family
     ours: Interval
@@ -59,7 +59,7 @@ class Beside:
 
     @property
     def wider(self) -> float | None:
-        """How many times as wide our interval is."""
+        """The width of our interval, as a multiple of the audit's; None if that is 0."""
         narrow = self.theirs.high - self.theirs.low
         return (self.ours.high - self.ours.low) / narrow if narrow > 0 else None
 
@@ -104,7 +104,7 @@ def side_by_side(family: Family) -> Beside:
 
 
 def on_intervals(rows: Sequence[Beside]) -> str:
-    """Where is the audit's interval too narrow?"""
+    """Return a sentence on the families for which the audit's interval is too narrow."""
     known = [row for row in rows if None not in (row.wider, row.ours_covers, row.theirs_covers)]
     if not known:
         return "no family has two intervals to compare."
@@ -112,7 +112,7 @@ def on_intervals(rows: Sequence[Beside]) -> str:
     narrow = [row.family.name for row, covers in zip(known, theirs, strict=True) if covers < FEW]
     return (
         f"our interval is {wider.min():.1f} to {wider.max():.1f} times as wide as a bootstrap over bases. "
-        f"With models that spread as these do, the bootstrap, nominally {100 * LEVEL:.0f} %, "
+        f"With models that vary as these do, the bootstrap, nominally {100 * LEVEL:.0f} %, "
         f"covers the truth in {100 * theirs.min():.0f} to {100 * theirs.max():.0f} % of simulated studies, "
         f"ours in {100 * ours.min():.0f} to {100 * ours.max():.0f} %. "
         f"The bootstrap is too narrow for {len(narrow)} of {len(known)} families: {', '.join(narrow) or 'none'}."
@@ -120,7 +120,7 @@ def on_intervals(rows: Sequence[Beside]) -> str:
 
 
 def _told(outcome: Outcome, some: Sequence[Family], out: Path) -> dict[str, Any]:
-    """Return what the page says of one command, and put its figure beside the page."""
+    """Return the page's content for one command, and write its figure beside the page."""
     name = f"{outcome.dataset.replace(',', '-')}-{outcome.part.name}.png"
     figure, picture = changes(outcome.jobs), io.BytesIO()
     if figure is not None:

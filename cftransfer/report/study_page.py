@@ -1,4 +1,4 @@
-"""What the pages of all studies share: words that stay words, the machine, the code."""
+"""Parts that the pages of all studies share: escaped text, the machine, the code."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from cftransfer.report.study_running import Outcome
 
 
 def put_page(path: Path, outcomes: Sequence[Outcome], *, template: str, **values: Any) -> None:
-    """Write a page in Markdown: a template's text with these values, and how long the outcomes took on what."""
+    """Write a page in Markdown: a template with these values, the commits, the machine, and the outcomes' minutes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cftransfer.report", "."),
         undefined=jinja2.StrictUndefined,
@@ -36,7 +36,7 @@ def put_page(path: Path, outcomes: Sequence[Outcome], *, template: str, **values
 
 
 def escaped(value: Any) -> Any:
-    """Return words so that Markdown takes them for words, with no tag, link, cell or code of their own."""
+    """Return text escaped for Markdown, so that it makes no tag, link, cell or code."""
     if not isinstance(value, str):
         return value
     for sign, instead in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("[", "\\["), ("`", "'")):

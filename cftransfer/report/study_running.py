@@ -1,4 +1,4 @@
-"""A study's commands: what each is called, and what running it gave."""
+"""A study's commands: their names, their runs, and their results."""
 
 import re
 import shlex
@@ -14,23 +14,23 @@ from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, plain
 from cftransfer.report.collect import Jobs, Line, jobs, lines
 
-TRAINED = re.compile(r" training \d+ models? ")  # of a job's log: one pass
+TRAINED = re.compile(r" training \d+ models? ")  # a line of a job's log; each is one training pass
 
 
 @dataclass(frozen=True)
 class Part:
     """One experiment of a study.
 
-    assumption: the trend that the paper assumes; without it, no trend is looked for.
-    asks: the same as a question. Its answer is "yes" if the rate goes in the direction `expected`: +1 up, -1 down, 0
-    either way.
-    expects: whose question it is, and which answer they expect.
+    assumption: the trend that the paper assumes; without it, no trend is tested.
+    asks: the assumption as a question. Its answer is "yes" if the rate goes in the direction `expected`: +1 up, -1
+    down, 0 either way.
+    expects: the source of the question, and the answer expected there.
     unit: of the swept key, in words.
     overall_at: the value of the swept key at which this part answers the study's overall question; None without one.
-    reference: the kind of reference in words, for the table of findings; without it, the table leaves the part out.
-    beside: data sets that are put on one figure with those of the study, by one command for all; without any, each data
-    set has a command of its own.
-    dataset: the only one of this part, whatever the study's are.
+    reference: the kind of reference in words, for the table of findings; without it, the table omits the part.
+    beside: data sets in the same figure as the study's, with one command for all; without them, each data set has its
+    own command.
+    dataset: this part's only data set, instead of the study's.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Part:
 class Study:
     """One page.
 
-    about: what was asked and on what, in a sentence or two. overrides: of all its commands. overall: the question that
-    one of its parts answers for all, and the answer that the paper expects. at_once: commands that run in parallel.
+    about: the question and the data, in a sentence or two. overrides: of all its commands. overall: the question that
+    a single part answers for all, and the answer that the paper expects. at_once: commands that run in parallel.
     """
 
     title: str
@@ -67,9 +67,9 @@ class Study:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one command of a study gave, and what it took: seconds of wall time, training passes, searches.
+    """The result of one command of a study, with its seconds of wall time, training passes, and searches.
 
-    began: when, in seconds of time.perf_counter().
+    began: the start, in seconds of time.perf_counter().
     """
 
     part: Part
@@ -91,12 +91,12 @@ def datasets_of(part: Part, datasets: Sequence[str]) -> list[str]:
 
 
 def combined(overrides: Sequence[str]) -> list[str]:
-    """Return the settings without those that a later one of the same key replaces."""
+    """Return the settings; of several with the same key, only the last."""
     return list({word.partition("=")[0]: word for word in overrides}.values())
 
 
 def outcomes_of(study: Study, datasets: Sequence[str], overrides: Sequence[str], sweeps: Path) -> list[Outcome]:
-    """Run all commands of a study, `study.at_once` at a time; the first failure ends it after those that have begun."""
+    """Run all commands of a study, `study.at_once` at a time; after a failure, no further commands begin."""
     commands = [(part, dataset) for part in study.parts for dataset in datasets_of(part, datasets)]
     with ThreadPoolExecutor(study.at_once) as pool:
         running = [pool.submit(outcome_of, part, dataset, overrides, sweeps) for part, dataset in commands]
@@ -108,7 +108,7 @@ def outcomes_of(study: Study, datasets: Sequence[str], overrides: Sequence[str],
 
 
 def outcome_of(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -> Outcome:
-    """Run one command of a study, its jobs under `sweeps`; dataset: one, or several separated by commas."""
+    """Run one command of a study, with its jobs under `sweeps`; dataset: one, or several separated by commas."""
     place = sweeps / dataset.replace(",", "-") / part.name
     words = combined([*shlex.split(part.words), f"dataset={dataset}", *overrides])
     command, started = [*typed_command("transfer"), *words], time.perf_counter()

@@ -33,7 +33,7 @@ def write_trends(outcomes: Sequence[Outcome], path: Path, *, study: Study, readm
     readme: another page, which gets the table of findings.
     """
     found = [line for outcome in outcomes for line in outcome.lines]
-    adjusted = iter(holm([line.trend.p for line in found]))  # words and titles go by the page's own p
+    adjusted = iter(holm([line.trend.p for line in found]))  # p adjusted for this page's trends decide its words
     bends = iter(holm([line.trend.p_bend for line in found]))
     told = []
     for outcome in outcomes:
@@ -64,7 +64,7 @@ def write_trends(outcomes: Sequence[Outcome], path: Path, *, study: Study, readm
 
 
 def _about(every: Sequence[Job]) -> dict[str, str]:
-    """Return which images were taken of each data set of images, in words."""
+    """Return the images that were taken from each data set of images, in words."""
     told = {dataset_of(job, ""): job.result.data.get("about", "") for job in every}
     return {dataset: about for dataset, about in told.items() if about}
 
@@ -76,7 +76,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _elapsed(outcomes: Sequence[Outcome]) -> float:
-    """Return the minutes from the first command's begin to the last one's end; commands may overlap."""
+    """Return the minutes from the first command's start to the last command's end; commands may overlap."""
     return (max(o.began + o.seconds for o in outcomes) - min(o.began for o in outcomes)) / 60
 
 
@@ -96,7 +96,7 @@ def _answers(study: Study, told: Sequence[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _told(outcome: Outcome, bends: Sequence[float], out: Path) -> dict[str, Any]:
-    """Return what the page says of one outcome, and put its figure beside the page. bends: p of each line's bend."""
+    """Return the page's content for one outcome, and write its figure beside the page. bends: p of each line's bend."""
     (panel,) = outcome.jobs.panels
     name = f"{outcome.dataset.replace(',', '-')}-{outcome.part.name}"
     series = _series(outcome, panel, bends)
@@ -128,7 +128,7 @@ def _told(outcome: Outcome, bends: Sequence[float], out: Path) -> dict[str, Any]
 
 
 def _series(outcome: Outcome, panel: Panel, bends: Sequence[float]) -> dict[str, Series]:
-    """Return the lines of the figure by their label; without a knob, every job is one of its own."""
+    """Return the lines of the figure by their label; without a knob, every job is a line."""
     groups = panel.groups() if panel.knob else {panel.label(job): panel.points(job) for job in panel.jobs}
     lines = {line.label: (line, bend) for line, bend in zip(outcome.lines, bends, strict=True)}
     told = {}
@@ -141,7 +141,7 @@ def _series(outcome: Outcome, panel: Panel, bends: Sequence[float]) -> dict[str,
 
 
 def _legend(one: Series, series: dict[str, Series]) -> str:
-    """Return what tells a series from the others of its figure: its data set, its search, or both."""
+    """Return a name that distinguishes a series within its figure: its data set, its search, or both."""
     datasets, searches = ({getattr(other, name) for other in series.values()} for name in ("dataset", "search"))
     said = [one.dataset] * (len(datasets) > 1) + [one.search] * (len(searches) > 1)
     return ", ".join(said) or "transferability rate"

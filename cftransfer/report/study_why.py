@@ -24,8 +24,8 @@ AXES = ("margin", "distance_l2")
 def write_why(outcomes: Sequence[Outcome], path: Path) -> None:
     """Write the page into `path`, and a figure per data set and constraint beside it.
 
-    Jobs without long tables, or on which no base found anything, are named on the page; no page is written if no job
-    of another seed is left.
+    The page names jobs without long tables, and jobs in which no base found anything. No page is written if no job of
+    another seed is left.
     """
     read, left_out = explained(outcomes)
     settings = by_setting(read)
@@ -46,7 +46,7 @@ def write_why(outcomes: Sequence[Outcome], path: Path) -> None:
 
 
 def _told(setting: Setting, p: dict[int, float], out: Path) -> dict[str, Any]:
-    """Return what the page says of a setting, and put its figure beside the page."""
+    """Return the page's content for a setting, and write its figure beside the page."""
     curves = [
         Curves(one.part, one.name, one is setting.seed, {axis: rate_curve(one.answers, axis) for axis in AXES})
         for one in setting.jobs
@@ -77,7 +77,7 @@ def _told(setting: Setting, p: dict[int, float], out: Path) -> dict[str, Any]:
 
 
 def _bins(own: Curves, axis: str) -> list[str]:
-    """Return the rate in every bin, with its interval, and where the bin is."""
+    """Return the rate in every bin, with its interval, and the place of the bin."""
     rates = [
         f"{point.rate:.2f} ({point.rate_low:.2f}–{point.rate_high:.2f}) at {point.x:.2g}"
         for point in own.tables[axis].itertuples()
@@ -100,7 +100,7 @@ def _effect(effect: Effect, fitted: TransferProbits) -> list[str]:
 
 
 def _where_they_disagree(one: Explained) -> str:
-    """Return which share of the counterfactuals whose factual gets two different classes transferred."""
+    """Return the rate among counterfactuals for which the two models put the factual in different classes."""
     said = np.concatenate([own.transferred[~own.agreement] for own in one.answers])
     return f"{said.mean():.3f}" if len(said) else ""
 

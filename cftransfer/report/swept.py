@@ -1,4 +1,4 @@
-"""What was swept over some jobs: which settings differ, and which of them is the number on the x-axis."""
+"""The swept settings of some jobs: those that differ, and the one that is the number on the x-axis."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
 
-REPLICATES = ("seed", "dataset.split_seed")  # what differs by them is the same job done again
+REPLICATES = ("seed", "dataset.split_seed")  # jobs that differ only in these repeat the same job
 
 
 def differences(some: Sequence[Job]) -> list[str]:
@@ -18,15 +18,15 @@ def differences(some: Sequence[Job]) -> list[str]:
 
 
 def swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
-    """Return the number on the x-axis, a typed one if there is any, and the other settings that differ between jobs.
+    """Return the number on the x-axis (a typed one is preferred), and the other settings that differ between jobs.
 
-    A setting that moves along with another one does not count: an experiment's patch computes `reference.model.layers`
+    A setting that follows from another one does not count: an experiment's patch computes `reference.model.layers`
     from `extra_layers`, and an option brings its own settings (`dataset` brings `dataset.rows`).
     """
     some = list(done)
     results, every, differ = [job.result for job in some], [job.settings for job in some], differences(some)
     words = [override.lstrip("+~").partition("=")[0] for result in results for override in result.overrides]
-    typed = {word.rpartition("@")[2] for word in words}  # model@reference.model is called reference.model
+    typed = {word.rpartition("@")[2] for word in words}  # model@reference.model becomes reference.model
     options = {name for name in differ if name in results[0].choices}
     kept: list[str] = []
     for name in sorted(differ, key=lambda name: name not in typed):
@@ -34,7 +34,7 @@ def swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
             kept.append(name)
     kept = [name for name in kept if name not in REPLICATES]
     numbers = [n for n in kept if all(is_number(settings.get(n)) for settings in every)]
-    numbers.sort(key=lambda name: not name.startswith("extra_"))  # how far the reference is from the base comes first
+    numbers.sort(key=lambda name: not name.startswith("extra_"))  # distances of the reference from the base come first
     if all(result.curve for result in results):
         return EXTRA_EPOCHS, kept
     knob = numbers[0] if numbers else None
@@ -42,17 +42,17 @@ def swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
 
 
 def _dependent(name: str, options: set[str], typed: set[str]) -> bool:
-    """Whether a setting that nobody typed may be a consequence of one that somebody did.
+    """Whether a setting that was not typed may be a consequence of a typed one.
 
-    A patch is, and what belongs to an option that differs; options themselves, and the input's step and rows in the
-    search, where data sets differ, since these choose their own.
+    A setting of the patch may be, and a setting that belongs to an option that differs, but not the option itself. If
+    data sets differ, any setting may be, since data sets choose the search's step and their rows.
     """
     chosen = "dataset" in typed & options
     return name.startswith("reference.") or name.partition(".")[0] in options - {name} or chosen
 
 
 def _follows(name: str, others: Sequence[str], every: Sequence[dict[str, Any]]) -> bool:
-    """Whether the values of `others` fix the value of `name`."""
+    """Whether the values of `others` determine the value of `name`."""
     together = {(*(_value(settings, other) for other in others), _value(settings, name)) for settings in every}
     return len(together) == len({values[:-1] for values in together})
 

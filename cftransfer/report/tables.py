@@ -1,4 +1,4 @@
-"""The tables of a report's page: the rate first, then all numbers by topic, each table as narrow as a screen."""
+"""The tables of a report's page: the rate first, then all numbers by topic, each table no wider than a screen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from cftransfer.report.cells import by_class, cells, text_of
 from cftransfer.report.panels import Panel
 
-KEYS = 3  # settings that have a column each; of more, one column holds all
-WIDEST = 9  # columns of a table beside the names of its rows
+KEYS = 3  # settings that have a column each; if there are more, one column holds all
+WIDEST = 9  # columns of a table, without the names of its rows
 FIRST = ("rate", "− seed", "than seed alone", "found", "agreement", "random")
 TOPICS = {
     "Searching and transferring": ("found", "agreement", "rate", "conditional", "end-to-end", "pairs", "splits"),
     "Controls": ("− random", "random", "nearest", "prior", "− seed", "than seed alone"),
     "By target class": ("to class",),
-    "What counterfactuals look like": (
+    "Counterfactuals": (
         "distance L2", "L2 per pixel", "L∞", "found as bytes", "5 nearest: L2", "5 nearest: of the class", "LOF",
     ),
     "Before projection onto the constraint": ("found before", "L2 before", "rate before"),
@@ -26,8 +26,8 @@ TOPICS = {
 class Table:
     """A table of the page.
 
-    names: the heads of the columns that name a row; heads: those of its numbers; rows: names of a row, and its cells,
-    each a number in words and what it is a share of.
+    names: heads of the columns that name a row; heads: of its numbers; rows: names of a row, and its cells, each a
+    number as text and the denominator of the share.
     """
 
     title: str
@@ -37,12 +37,12 @@ class Table:
 
 
 def first(panel: Panel) -> Table:
-    """Return the table that a reader needs: each job with its rate and interval, and what to read the rate beside."""
+    """Return the reader's first table: each job with its rate and interval, and the numbers to compare it with."""
     return _table(panel, "", FIRST)
 
 
 def rest(panel: Panel, folders: Sequence[str]) -> list[Table]:
-    """Return all numbers of the jobs, a table per topic, of many columns several. folders: what to call the jobs."""
+    """Return all numbers of the jobs, one or more tables per topic. folders: names of the jobs."""
     _, heads, _ = _all(panel)
     found = [_table(panel, topic, [head for head in heads if _topic(head) == topic]) for topic in TOPICS]
     names, named = _names(panel)
@@ -51,7 +51,7 @@ def rest(panel: Panel, folders: Sequence[str]) -> list[Table]:
 
 
 def settings(differ: tuple[list[str], list[list[str]]]) -> list[Table]:
-    """Return the settings that differ, as heads and rows whose first cell names the job, in narrow tables."""
+    """Return the settings that differ in narrow tables. differ: heads, and rows that begin with the job's name."""
     heads, rows = differ
     if not heads:
         return []
@@ -78,7 +78,7 @@ def _settings(panel: Panel) -> list[str]:
 
 
 def _names(panel: Panel) -> tuple[list[str], list[list[str]]]:
-    """Return the heads of what names a job, and the names of each job."""
+    """Return the heads of a job's names, and the names of each job."""
     keys = _settings(panel)
     if not keys or len(keys) > KEYS:
         return [panel.keys if keys else "data set"], [[panel.values(job)] for job in panel.jobs]
@@ -91,7 +91,7 @@ def _topic(head: str) -> str:
 
 
 def _parts(table: Table) -> list[Table]:
-    """Return a table as several of at most `WIDEST` columns each; none without columns."""
+    """Return a table as several of at most `WIDEST` columns each; [] without columns."""
     starts = range(0, len(table.heads), WIDEST)
     return [
         Table(

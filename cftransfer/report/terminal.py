@@ -14,11 +14,11 @@ from cftransfer.report.notes import lacking, model_notes, notes
 from cftransfer.report.trends_table import of_what
 from cftransfer.report.verdict_words import pooled, sentence
 
-PRINTED_NOTES = 5  # on models, in the terminal; the page has all
+PRINTED_NOTES = 5  # notes on models in the terminal; the page has all of them
 
 
 def show(jobs: Jobs, lines: Sequence[Line]) -> None:
-    """Print one row per job, then the trends and the jobs that failed."""
+    """Print one row per job, then the trends, failed jobs and notes."""
     console = Console(markup=False, highlight=False, soft_wrap=True)
     if missing := lacking(jobs):
         console.print(missing, style="red")
@@ -32,7 +32,7 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         for row in rows:
             printed.add_row(*(Text(number) for number, _ in row))
         natural = Measurement.get(console, console.options.update(max_width=10_000), printed).maximum
-        console.width = max(natural, console.width)  # a pipe has no width to cut the table to
+        console.width = max(natural, console.width)  # so that a pipe, which has no width, does not cut the table
         console.print(printed)
     for text in [text for panel in jobs.panels for text in pooled(panel)]:
         console.print(text)
@@ -41,7 +41,7 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
     for folder, reason in jobs.failed.items():
         console.print(f"failed: {plain(str(folder))} ({reason})", style="red")
     if missing:
-        console.print(f"{missing}; the same command again makes the missing ones")
+        console.print(f"{missing}; the same command again runs the missing ones")
     for note in notes(jobs):
         console.print(plain(note))
     _show_model_notes(console, model_notes(jobs.jobs))

@@ -5,18 +5,18 @@ import math
 from cftransfer.report.cells import or_dash
 from cftransfer.report.collect import Jobs, Line
 
-RANKED = 5  # points of a trend from which on a rank correlation says something
+RANKED = 5  # points that a rank correlation needs
 
 
 def of_what(line: Line, jobs: Jobs) -> str:
-    """Return which series a trend is of, in words that follow its name; "" where a report has one."""
+    """Return the series of a trend, in words that follow the trend's name; "" if a report has one series."""
     parts = [line.panel.title if len(jobs.panels) > 1 else "", line.label]
     named = " ".join(part for part in parts if part)
     return f" of {named}" if named else ""
 
 
 def numbers(line: Line) -> list[tuple[str, str]]:
-    """Return the columns of the table of trends: each with its head."""
+    """Return the columns of the table of trends: head and number of each."""
     fitted = line.trend
     ranked = len(line.points) >= RANKED
     return [

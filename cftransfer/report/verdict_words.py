@@ -1,4 +1,4 @@
-"""Verdicts in words: what the terminal, the page, W&B and the results pages say of a trend or a difference."""
+"""Verdicts in words, for the terminal, the page, W&B and the results pages."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ DIFFERENCE: dict[Direction, str] = {"falls": "lower", "rises": "higher", "flat":
 
 
 def sentence(line: Line) -> str:
-    """Return a trend in words: verdict, change over the swept range with its interval, and what would decide."""
+    """Return a trend in words: verdict, change over the swept range with its interval, and models that would decide."""
     first, last = (f"{point.x:g}" for point in (line.points[0], line.points[-1]))
     change = f"{size(line.verdict)} from {first} to {last} {line.panel.knob}"
     if np.isnan(line.verdict.change.low):
@@ -26,7 +26,7 @@ def sentence(line: Line) -> str:
 
 
 def direction(of: Verdict) -> str:
-    """Return the verdict on a trend, with the margin where it depends on it."""
+    """Return the verdict on a trend, with the margin if it depends on it."""
     return f"flat, less than ±{margin(of)} either way" if of.direction == "flat" else of.direction
 
 
@@ -37,13 +37,13 @@ def difference(of: Verdict) -> str:
 
 
 def pooled(panel: Panel) -> list[str]:
-    """Return in words the rates of jobs that were done again with other seeds."""
+    """Return in words the pooled rates of jobs that were repeated with other seeds."""
     over = " and ".join(panel.replicates)
     return [f"{f'{where}: ' if where else ''}{_replicates(point, over)}" for where, point in panel.pooled().items()]
 
 
 def _replicates(point: Point, over: str) -> str:
-    """Return in words how many replicates have a rate, and their mean with its interval, where there is one."""
+    """Return in words how many replicates have a rate, and their mean with its interval, if there is one."""
     if not point.rated:
         return f"replicates over {over} found nothing"
     said = f"{point.rates.size} replicate{'s' * (point.rates.size > 1)} over {over}, rate {np.mean(point.rates):.3f}"
@@ -53,9 +53,9 @@ def _replicates(point: Point, over: str) -> str:
 
 
 def against_seed(some: Sequence[Job]) -> list[str]:
-    """Return of each job the verdict on its rate less that of references which differ in their seed alone.
+    """Return for each job the verdict on its rate minus the rate on references that differ only in their seed.
 
-    "—" for a job without such references. The p are adjusted for the jobs of the table (Holm).
+    "—" for a job without such references. p is adjusted for the jobs of the table (Holm).
     """
     apart = [_minus_seed(job) for job in some]
     adjusted = holm([np.nan if one is None else change_interval(one).p for one in apart])
@@ -81,7 +81,7 @@ def size(of: Verdict) -> str:
 
 
 def decides(of: Verdict) -> str:
-    """Return how many models would decide what is undecided; "" for the rest."""
+    """Return how many models would decide an undecided verdict; "" for other verdicts."""
     if of.direction != "undecided":
         return ""
     if of.needed is None:
@@ -93,11 +93,11 @@ def decides(of: Verdict) -> str:
 
 
 def bend(line: Line) -> str:
-    """Return a warning where the rates follow no line."""
+    """Return a warning if the rates do not follow a line."""
     p = line.trend.p_bend
     return f"; it bends (p = {p:.2g}), so read the points" if p < 1 - LEVEL else ""
 
 
 def margin(of: Verdict) -> str:
-    """Return the margin as it is written: .05."""
+    """Return the margin as text: .05."""
     return f"{of.margin:.3g}".removeprefix("0")

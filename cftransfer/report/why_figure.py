@@ -15,7 +15,7 @@ LABELS = {"margin": "base's margin at x′ (mean of a bin)", "distance_l2": "dis
 
 @dataclass(frozen=True)
 class Curves:
-    """One job's curves by the column on their x-axis. part: its experiment; seed: whether it is the job of `seed`."""
+    """One job's curves by the column on their x-axis. part: its experiment; seed: whether its experiment is `seed`."""
 
     part: str
     name: str
@@ -24,7 +24,7 @@ class Curves:
 
 
 def why_figure(curves: Sequence[Curves]) -> Figure:
-    """Return a panel per column; a colour per experiment, a marker per job of it, an interval for the seed job's."""
+    """Return a panel per column; a colour per experiment, a marker per job of it, an interval for the seed job."""
     axes_of = list(curves[0].tables)
     figure = Figure(figsize=(10.4, 5.0 + 0.17 * -(-len(curves) // 4)), layout="constrained")
     places = figure.subplots(1, len(axes_of), sharey=True, squeeze=False).flatten()
@@ -55,7 +55,7 @@ def why_figure(curves: Sequence[Curves]) -> Figure:
 
 def _line(axes: Axes, one: Curves, column: str, *, colour: str, marker: str) -> None:
     table = one.tables[column]
-    table = table[table.x > 0]  # the axis is one of factors
+    table = table[table.x > 0]  # the axis is logarithmic
     style: dict[str, Any] = {
         "color": "black" if one.seed else colour,
         "marker": marker,

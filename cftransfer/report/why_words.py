@@ -1,4 +1,4 @@
-"""What decides whether a counterfactual transfers, in three sentences, and numbers with their intervals."""
+"""Three sentences on the causes of transfer, and numbers with their intervals."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,13 +16,13 @@ WORDS = {
     "agreement": "the agreement of the two models on the factual",
     "target": "the target class",
 }
-SEARCHES = ("seed", "confidence")  # parts in which base and reference differ in the seed alone
+SEARCHES = ("seed", "confidence")  # parts in which base and reference differ only in the seed
 UNKNOWN = Interval(*(float("nan"),) * 4, "")
-BOTH_SIGNS = 0.1  # share of pairs with either sign, from which on a coefficient is said to change its sign
+BOTH_SIGNS = 0.1  # least share of pairs with either sign if a coefficient is said to change its sign
 
 
 def in_short(settings: Sequence[Setting], p: Mapping[int, float]) -> list[str]:
-    """Return three sentences: what explains most, what the margin does, what remains at equal margin."""
+    """Return three sentences: on the best predictor, on the margin, and on the rates at equal margins."""
     return [_most(settings), _margin(settings), _remains(settings, p)]
 
 
@@ -59,24 +59,24 @@ def _most(settings: Sequence[Setting]) -> str:
             f"{_signs(name, some)}"
         )
     if not said:
-        return "No pair of models has a probit, so that nothing is said of a single pair."
+        return "No pair of models has a probit, so nothing can be said about single pairs."
     return f"Within a pair of models, {'; '.join(said)}."
 
 
 def _signs(name: str, some: Sequence[Setting]) -> str:
-    """Say that a coefficient changes its sign from pair to pair, where it does in all settings."""
+    """Return a clause that a coefficient changes its sign from pair to pair, if it does in all settings; "" if not."""
     every = [setting.seed.fitted.coefficients[name] for setting in some]
     shares = [float((values > 0).sum() / max((~np.isnan(values)).sum(), 1)) for values in every]
     if not all(BOTH_SIGNS <= share <= 1 - BOTH_SIGNS for share in shares):
         return ""
     low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
     positive = f"{low} %" if low == high else f"{low} to {high} %"
-    which = "which class transfers better" if name == "target" else "its sign"
+    which = "the class that transfers better" if name == "target" else "its sign"
     return f"; {which} changes from pair to pair (the coefficient is above 0 in {positive} of the pairs)"
 
 
 def _margin(settings: Sequence[Setting]) -> str:
-    """Say how the rate goes with the margin over all searches of a setting, and what the margin explains in a pair."""
+    """Return how the rate follows the margin over all searches of a setting, and the margin's share within a pair."""
     said = []
     for setting in settings:
         points = [

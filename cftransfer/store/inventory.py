@@ -89,7 +89,7 @@ def damaged(store: Path) -> dict[Path, str]:
 def leftovers(store: Path) -> list[Path]:
     """Return damaged artifacts that were moved aside, and files left by killed jobs.
 
-    The latter are partial files, training curves without a model, and locks, unchanged for `ABANDONED` seconds.
+    Killed jobs leave partial files, training curves without a model, and locks, unchanged for `ABANDONED` seconds.
     """
     rest = [path for pattern in LEFTOVERS for path in sorted(store.glob(pattern)) if _abandoned(path)]
     rest += sorted((store / DAMAGED).rglob("*.safetensors"))

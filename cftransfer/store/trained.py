@@ -113,7 +113,7 @@ def _fit(kept: StoredModels, missing: Mapping[int, Sequence[int]], dataset: Data
         model = fresh.fit(split_of(dataset, training_rows(dataset, kept.spec.get("rows", ALL_ROWS), seed=seed)))
         content = packed(model, again=again, name=settings["_target_"])
         state = {"skops": content, "curve": curve_row(model, dataset)}
-        for epoch in epochs:  # one, unless a caller asks for several ages, which such a model lacks
+        for epoch in epochs:  # one, unless a caller passes several ages, which such a model lacks
             kept.save(state, seed, epoch, population=[seed], resumable=True)
 
 

@@ -72,7 +72,7 @@ def intervals_and_controls() -> Iterable[Row]:
     split = (_data().x_train, _data().y_train)
     result = cft.measure(cft.ask(list(_found()), list(_models()[2:5]), background=split))
     controls = result.summary[["control_random", "control_nearest", "control_prior"]]
-    yield equal("controls that are no number", 0, int(controls.isna().to_numpy().sum()))
+    yield equal("controls that are not a number", 0, int(controls.isna().to_numpy().sum()))
     yield equal("interval over bases × references", 1, "bases × references" in result.interval().method)  # type: ignore[union-attr]
     single = cft.measure(cft.ask(_found()[0], _models()[2])).interval()
     yield equal("a single pair's says that it is of one pair", 1, "one pair" in single.method)  # type: ignore[union-attr]

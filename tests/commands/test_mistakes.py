@@ -28,7 +28,7 @@ MISTAKES = [
     (["wandb.mode=${wandb.mode}"], "wandb.mode: cannot be looked up (Recursive interpolation"),
     (["dataset.noise=${nope}"], "dataset.noise: cannot be looked up (Interpolation key 'nope' not found)"),
     (["~paths"], "paths: is missing"),
-    (["model.width=10000000", "model.layers=2"], "model.width=10000000, "),  # and: takes more memory than there is
+    (["model.width=10000000", "model.layers=2"], "model.width=10000000, "),  # and: needs more memory than there is
     (["paths.store=3"], "paths.store=3: takes a folder"),
     (["wandb=3"], "wandb=3: must name one option of conf"),
 ]
@@ -92,7 +92,7 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
     assert [result["config"]["model"]["layers"] for result in results(tmp_path)] == [1, 2]
     assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0; failed: .*\)", done.stdout)
     said = "2 of 3 jobs have a result; 1 failed or did not end"
-    assert f"{said}; the same command again makes the missing ones\n" in done.stdout
+    assert f"{said}; the same command again runs the missing ones\n" in done.stdout
     page = next(tmp_path.rglob("report.html")).read_text()
     assert said in page
     assert "model.layers=0" in page
@@ -106,7 +106,7 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
         (["model.layres=4,8"], "model.layres: no such key"),
         (["model.layers=0,-1"], "model.layers=0: takes a whole number"),
         (["experiment=glob(x*)"], "no job was run"),
-        (["+extra_layers=1,2", "dataset=moons"], "extra_layers: nothing in this experiment's patch depends on it"),
+        (["+extra_layers=1,2", "dataset=moons"], "extra_layers: this experiment's patch does not use it"),
     ],
     ids=["option", "key", "value", "glob", "unread"],
 )

@@ -37,7 +37,7 @@ def test_oranges_against_the_rest(folder):
     assert data.x_train.dtype == torch.uint8
     assert (data.y_train.mean(), data.y_test.mean()) == (0.5, 0.5)
     assert data.classes == ("other", "orange")
-    assert data.about == ("48 of 60 train images and 24 of 30 val images, whose shorter side has 48 pixels or more")
+    assert data.about == ("48 of 60 train images and 24 of 30 val images, with a shorter side of 48 pixels or more")
 
 
 def test_each_image_is_its_own_files_with_its_own_label(tmp_path):
@@ -240,7 +240,7 @@ def test_a_class_folder_whose_name_is_not_utf_8_is_named(folder):
     shutil.copytree(place / "n01", place / os.fsdecode(b"d\xfcg"))
     with pytest.raises(InputError) as raised:
         orange(folder)
-    assert r"/train: has a class folder whose name is not UTF-8, d\xfcg; rename it" in str(raised.value)
+    assert r"/train: has a class folder with a name that is not UTF-8, d\xfcg; rename it" in str(raised.value)
     assert str(raised.value).isprintable()
 
 

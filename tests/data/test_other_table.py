@@ -110,7 +110,7 @@ def test_the_same_rows_in_a_second_file_train_the_base_again_under_a_key_of_thei
     label = [ours.classes[int(one)] for one in ours.y_train]
     rows.assign(diagnosis=label).to_csv("same.csv", index=False)
     said = refused(path="same.csv")
-    assert said == "reference.rows.dataset: gives the base's own training rows; name another place or time"
+    assert said == "reference.rows.dataset: gives the base's own training rows; choose another place or time"
 
 
 def test_empty_cells_weights_and_a_draw_are_as_the_settings_say(files):

@@ -63,7 +63,7 @@ def test_an_odd_result_is_none(job, caplog, change):
     path.write_text(change if isinstance(change, str) else json.dumps(good | change))
     assert metric_of(job) is None
     assert not path.exists()
-    assert "is not one of ours" in caplog.text
+    assert "is invalid" in caplog.text
 
 
 def test_a_result_that_is_no_file_of_the_folder_is_none(job, tmp_path_factory):

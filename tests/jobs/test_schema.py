@@ -84,5 +84,5 @@ def test_no_other_file_is_read_in_its_place(tmp_path):
     read(elsewhere)
     (job := tmp_path / "job").mkdir()
     (job / "result.json").symlink_to(elsewhere / "result.json")
-    with pytest.raises(InputError, match="it is no file in this folder"):
+    with pytest.raises(InputError, match="it is not a file in this folder"):
         read_result(job)

@@ -274,5 +274,5 @@ def test_the_export_is_no_part_of_a_key(tmp_path):
     assert plans[0].spec == plans[1].spec
     assert [plan.export for plan in plans] == [None, Path("x")]
     assert what({"seed": 0, "export": "x"}) == what({"seed": 0})
-    with pytest.raises(InputError, match=r"export=3: takes a folder, or null"):
+    with pytest.raises(InputError, match=r"export=3: must be a folder, or null"):
         plan_training(composed(f"paths.store={tmp_path}", "export=3", name="train"))

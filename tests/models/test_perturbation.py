@@ -92,5 +92,5 @@ def test_noise_that_goes_to_nothing_leaves_a_rate_of_one(tmp_path):
 def test_patches_that_do_not_go_together_are_one_line(word, said, tmp_path):
     with pytest.raises(InputError, match=said):
         plan_of(composed(*SMALL, "experiment=weight_noise", f"paths.store={tmp_path}", word))
-    with pytest.raises(InputError, match="perturbation: is of references alone"):
+    with pytest.raises(InputError, match="perturbation: is for references only"):
         plan_of(composed(*SMALL, "perturbation=weight_noise", f"paths.store={tmp_path}"))

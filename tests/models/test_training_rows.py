@@ -208,8 +208,8 @@ def test_shift_is_of_another_data_set_and_of_references_alone(tmp_path):
     assert torch.equal(plan.dataset.x_test, plan.reference_dataset.x_test)
     assert plan.base["data"] != plan.reference["data"]
     for wrong, said in (
-        (words, "reference.rows.dataset: takes the settings"),
-        ([*SMALL, "rows=shift", f"paths.store={tmp_path}"], "rows=shift: is for references alone"),
+        (words, "reference.rows.dataset: must have the settings"),
+        ([*SMALL, "rows=shift", f"paths.store={tmp_path}"], "rows=shift: is for references only"),
     ):
         with pytest.raises(InputError, match=said):
             plan_of(composed(*wrong))

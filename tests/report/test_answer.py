@@ -36,10 +36,10 @@ def test_one_job_says_its_rate_interval_and_control(tmp_path):
     write_job(tmp_path / "0", rates=[[0.6, 0.7], [0.7, 0.8]])
     with_metrics(tmp_path / "0", rate_low=0.61, rate_high=0.77, found=1.0)
     with_pairs(tmp_path / "0", control_random=0.13)
-    told = "70 % (95 % interval 61 to 77) of the counterfactuals held; of random points as far away, 13 %."
+    told = "70 % (95 % interval 61 to 77) of the counterfactuals held; of random points at the same distance, 13 %."
     assert answered(tmp_path) == told
     page = report([tmp_path]).read_text()
-    assert page.index(told) < page.index("<svg") < page.index("What was compared") < page.index("<table")
+    assert page.index(told) < page.index("<svg") < page.index("The comparison") < page.index("<table")
 
 
 def test_failed_searches_and_one_pair_are_said(tmp_path):

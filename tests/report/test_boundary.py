@@ -165,8 +165,8 @@ def test_one_column_has_no_plane(flat_data):
 def test_the_caption_says_what_is_not_there(at_home):
     pair, where = shown("sweep/0")
     said = boundary.caption(pair, where, crossed=[True, False])
-    assert "100 % (base) and 100 % (reference) stand in the colour" in said
-    assert "The boundary of the reference does not cross the picture" in said
+    assert "100 % (base) and 100 % (reference) of the counterfactuals drawn have the colour" in said
+    assert "The boundary of the reference lies outside the picture" in said
     failed = len(pair.every) - pair.every.sum()
     assert f"{failed} of {failed} that did not" in said
 

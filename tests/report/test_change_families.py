@@ -103,7 +103,7 @@ def test_all_families_lie_on_the_curve_that_they_were_made_of_and_one_moved_away
 
 def test_what_falls_with_the_disagreement_is_said_to_follow_it(some):
     assert "the mean rate of 6 families follows their mean disagreement: Spearman's ρ is -" in on_disagreement(some)
-    assert "do not predict" not in on_disagreement(some)
+    assert "used for prediction" not in on_disagreement(some)
     assert "Spearman" not in on_disagreement(some[:3])
 
 
@@ -161,4 +161,4 @@ def test_a_curve_that_families_are_not_shown_to_follow_comes_with_a_warning(tmp_
         put_job(tmp_path / str(number), f"kind{number}", rates=mean - 8 * (apart - apart.mean()), apart=apart)
     said = on_disagreement(families(jobs([tmp_path])))
     assert "is not shown to follow" in said
-    assert said.endswith("do not predict from this curve.")
+    assert said.endswith("this curve should not be used for prediction.")

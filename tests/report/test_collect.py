@@ -650,8 +650,8 @@ def test_jobs_of_a_sweep_that_never_began_are_counted(tmp_path, capsys):
     page, said = report([tmp_path]).read_text(), "2 of 5 jobs have a result; 1 failed or did not end, 2 never began"
     first, *printed = capsys.readouterr().out.splitlines()
     assert first == said
-    assert f"{said}; the same command again makes the missing ones" in printed
-    assert page.index(said) < page.index("What was compared")
+    assert f"{said}; the same command again runs the missing ones" in printed
+    assert page.index(said) < page.index("The comparison")
 
 
 def test_notes_on_the_models_stand_under_the_table_and_on_the_page(tmp_path, capsys):
@@ -711,7 +711,7 @@ def test_jobs_of_an_earlier_sweep_in_the_same_folder_are_marked(tmp_path, capsys
     assert ([folder.name for folder in collected.earlier], collected.never) == (["1", "2"], 2)
     report([tmp_path])
     said = capsys.readouterr().out
-    assert "left by an earlier sweep in the same folder, and counted: 1, 2;" in said
+    assert "counted although an earlier sweep left them in the same folder: 1, 2;" in said
     assert said.startswith("1 of 3 jobs have a result; 2 never began")
 
 

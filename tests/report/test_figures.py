@@ -334,7 +334,7 @@ def test_seeds_crossed_with_splits_share_them_and_are_no_replicates_of_their_own
     assert over.high - over.low > 2 * (naive.high - naive.low)
     assert f"interval over replicates {over.low:.3f} to {over.high:.3f}" in said
     assert said.startswith("6 replicates over ")
-    assert "Where jobs are replicates, a point is their mean" in report([tmp_path]).read_text()
+    assert "If jobs are replicates, a point is their mean" in report([tmp_path]).read_text()
 
 
 def test_replicates_without_a_rate_are_said_to_have_none(tmp_path):

@@ -84,10 +84,10 @@ def test_one_search_has_no_frontier(tmp_path):
 def test_the_page_has_the_frontier_and_a_later_report_without_one_removes_it(methods):
     report([methods])
     assert (methods / "frontier.png").stat().st_size > 10_000
-    assert "What it costs to transfer" in (methods / "report.html").read_text()
+    assert "The price of transfer" in (methods / "report.html").read_text()
     report([methods / "2"], out=methods)
     assert not (methods / "frontier.png").exists()
-    assert "What it costs to transfer" not in (methods / "report.html").read_text()
+    assert "The price of transfer" not in (methods / "report.html").read_text()
 
 
 @pytest.fixture

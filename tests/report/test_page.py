@@ -100,7 +100,7 @@ def test_failures_stand_after_the_answer_in_a_line_each_and_are_folded_from_thre
         fail_job(tmp_path / f"lost{job}", ["samples=5", f"model.layers=-{job}"])
         (tmp_path / f"lost{job}" / "transfer.log").write_text(f"1 failed: model.layers=-{job}: takes more\n")
     text = report([tmp_path]).read_text()
-    assert text.index('class="answer"') < text.index('id="failed"') < text.index("What was compared")
+    assert text.index('class="answer"') < text.index('id="failed"') < text.index("The comparison")
     assert "<code>lost1</code> model.layers=-1: takes more</summary>" in text
     assert Tables(text).within["model.layers=-1: takes more"] == ("details",) * (2 if many > 2 else 1)
 

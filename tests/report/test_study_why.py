@@ -109,7 +109,7 @@ def test_the_first_three_sentences_answer(tmp_path, outcomes):
     write_why(outcomes, tmp_path / "why.md")
     most, margin, remains = (tmp_path / "why.md").read_text().split("\n")[2:5]
     assert most.startswith("Within a pair of models, the target class explains most")
-    assert "which class transfers better changes from pair to pair" in most
+    assert "the class that transfers better changes from pair to pair" in most
     assert re.search(r"the rate goes from 0\.\d\d \(margin 0\.0\d+\) to 1\.00 \(margin 6\) on compas, none", margin)
     assert "; 0 of 1 are shown to differ (p below .05, Holm)." in remains
     assert "2 further jobs have too few margins in common with seed." in remains

@@ -177,11 +177,11 @@ ODD = {
     "no project": ({"config": {"wandb": {"mode": "offline"}}}, nothing, "wandb.project"),
     "odd table": ({"files": {"pairs.parquet": digest(b"x")}}, odd_table, "pairs.parquet cannot be read"),
     "no files": ({"files": 3}, nothing, "result.json cannot be read"),
-    "no table": ({}, lambda job: (job / "pairs.parquet").unlink(), "pairs.parquet cannot be read (it is no file"),
+    "no table": ({}, lambda job: (job / "pairs.parquet").unlink(), "pairs.parquet cannot be read (it is not a file"),
     "bad table": (
         {},
         lambda job: (job / "pairs.parquet").write_bytes(OTHER),
-        "pairs.parquet cannot be read (it is not",
+        "pairs.parquet cannot be read (it has changed since it was written",
     ),
     "many values": (
         {"files": {"pairs.parquet": digest(MANY)}},
