@@ -51,7 +51,6 @@ SMALL = {  # what makes an option small; debug=fast does the rest. A long sweep 
     "sweep=audit": ["samples=20", "training.epochs=30", 'hydra.sweeper.params.experiment="seed,weight_noise"'],
     "dataset=image_folder": ["samples=8", "dataset.size=32"],
     "dataset=cifar10_airplane": ["samples=8"],
-    "dataset=imagenet_orange": ["samples=8", "dataset.size=32"],
     "dataset=table": ["samples=20", "training.epochs=20"],
     "replicates.bases=20": ["replicates.bases=2", "replicates.references=3"],
     "replicates.splits=5": ["replicates.bases=2", "replicates.references=3"],
@@ -67,7 +66,6 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     put(folder / "data", persons(400))
     put_cifar10(folder / "data")
-    put_tree(folder / "data" / "imagenet")
     put_tree(folder / "data" / "pets", positive="cat")
     cancer().dropna().rename(columns={"diagnosis": "approved"}).to_csv(folder / "loans.csv", index=False)
     compas = cft.dataset("compas")
