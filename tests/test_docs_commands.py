@@ -51,6 +51,7 @@ SMALL = {  # what makes an option small; debug=fast does the rest. A long sweep 
     "dataset=cifar10_airplane": ["samples=8"],
     "dataset=table": ["samples=20", "training.epochs=20"],
     "replicates.bases=20": ["replicates.bases=2", "replicates.references=3"],
+    "replicates.splits=5": ["replicates.bases=2", "replicates.references=3"],
     "replicates.bases=36": ["replicates.bases=2", "replicates.references=3"],
 }
 

@@ -162,7 +162,7 @@ def _plane(base: Any, reference: Any = None, *, shade: bool = False, shaded: Any
 
 
 def _rows(reference: Any, found: Any, *, holds: bool) -> list[int]:
-    """Return the found counterfactuals that the reference accepts, or rejects: first those of which it is surest."""
+    """Return the found counterfactuals that the reference accepts, or rejects, the surest ones first."""
     with torch.no_grad():
         margins = reference(found.counterfactual) * (2 * torch.as_tensor(found.target) - 1)
     surest = margins.abs().argsort(descending=True).tolist()

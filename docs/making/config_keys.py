@@ -15,7 +15,7 @@ from signatures import annotations
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
-GROUPS = {  # in the order of the page, with what each is about
+GROUPS = {  # in the order of the page, with the heading of each
     "": "The commands",
     "dataset": "Data sets",
     "input": "Inputs",
@@ -33,7 +33,7 @@ GROUPS = {  # in the order of the page, with what each is about
     "hydra/launcher": "Launchers",
 }
 HYDRAS_OWN = ("hydra/job_logging", "hydra/hydra_logging")  # formats of log lines, as Python's logging takes them
-KINDS = {  # of keys whose default does not show their type
+KINDS = {  # of keys with a default that does not show the type
     "export": "folder or null",
     "samples": "whole number or null",
     "trainer.threads": "whole number or null",
@@ -63,7 +63,7 @@ def options(group: str) -> list[Path]:
 
 
 def about(path: Path) -> str:
-    """Return what an option is: the comment at the top of its file."""
+    """Return the description of an option: the comment at the top of its file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     lines = lines[1:] if lines[0].startswith("# @package") else lines
     told = []
@@ -158,7 +158,7 @@ def _leaves(node: Any, path: tuple[str, ...], above: tuple[Any, ...] = ()) -> li
 
 
 def _reason(lines: list[str], mark: Any) -> str:
-    """Return the comment that follows a place on its line, with the lines that go on below; else the one above it."""
+    """Return the comment that follows a place on its line, with the lines that go on below, or the comment above it."""
     number = mark.line
     line = lines[number]
     beside = re.search(r"\s#\s(.*)$", line[mark.column :])

@@ -1,4 +1,4 @@
-"""What mkdocs calls: pages that are made, and links that lead from docs/ to other files of the repository."""
+"""Hooks of mkdocs: pages that are made, and links that lead from docs/ to other files of the repository."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The page of each search method: its equation, source, settings, and what it costs on the frontier of docs/methods.md.
+"""The page of each search method: its equation, source, settings, and its cost on the frontier of docs/methods.md.
 
 Equation and source stand in the module's docstring, below these two words; mkdocstrings puts in the function's.
 """
