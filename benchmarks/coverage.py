@@ -24,7 +24,7 @@ EFFECTS = {"both": (0.7, 0.7, 0.14), "bases": (1, 0, 0.1), "references": (0, 1, 
 MARGINS = {"normal": 0.3, "Beta": 0.9}  # standard deviation of a rate, in units of 1 − mean; at most .1
 LEAST = 0.92
 SPLITS = (2, 3, 5, 10)
-# Standard deviations of split, base, reference and error within a split; then of what a seed does on all splits.
+# Standard deviations of split, base, reference and error within a split; then of a seed's effect on all splits.
 KINDS = {
     "0, per split": (0, 0.05, 0.05, 0.02, 0, 0),
     ".013, per split": (0.013, 0.05, 0.05, 0.02, 0, 0),

@@ -156,7 +156,7 @@ _forked = ExitStack()
 
 @cache
 def forked():
-    """What runs a command in a fork of a process that has imported everything; one for all tests of a worker."""
+    """A function that runs a command in a fork of a process with all imports; one for all tests of a worker."""
     return _forked.enter_context(forking(environment(), timeout=300))
 
 

@@ -59,7 +59,7 @@ def forking(environment: dict[str, str], *, timeout: float) -> Iterator[Run]:
 
 
 def serve(wire: socket.socket) -> dict | None:
-    """Fork for each command that is asked for; return the command in the fork, None in the server at its end."""
+    """Fork for each requested command; return the command in the fork, None in the server at its end."""
     with wire.makefile("rw") as lines:
         for line in lines:
             pid = os.fork()
@@ -95,7 +95,7 @@ def become(asked: dict) -> None:
 
 
 def import_everything() -> None:
-    """Import what the commands import, and nothing that a fork would share or lose.
+    """Import the modules of the commands, and nothing that a fork would share or lose.
 
     W&B is left out: its temporary folder, made when it is imported, would go with the first fork that ends.
     """

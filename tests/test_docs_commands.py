@@ -1,6 +1,7 @@
 """The commands of docs/, as a user types them, on small models. test_commands.py has README's commands.
 
-`ELSEWHERE` names what other tests run, and what no test can: other machines, accounts, other people's packages.
+`ELSEWHERE` names commands that other tests run, and commands that no test can run: they need other machines, accounts
+or packages.
 """
 
 import re
@@ -41,7 +42,7 @@ HERE = [line for line in commands() if not line.startswith(tuple(ELSEWHERE))]
 SLURM = [line for line in HERE if "hydra/launcher=slurm" in line]
 FEW = ["dataset=moons", "dataset.rows=100", "samples=10", "training.epochs=30", "training.lr=0.01"]
 NO_SEARCH = ["training.epochs=1", "replicates.bases=2", "replicates.references=2", "samples=50"]  # has no cap for debug
-SMALL = {  # what makes an option small; debug=fast does the rest. A long sweep has two of its values
+SMALL = {  # settings that make an option small; debug=fast does the rest. A long sweep has two of its values
     "sweep=methods": [*FEW, 'hydra.sweeper.params.counterfactual="minimal,sns_03"'],
     "sweep=techniques": [*FEW, 'hydra.sweeper.params.model="mlp,knn"'],
     "sweep=changes": ["samples=20", "training.epochs=3", 'hydra.sweeper.params.experiment="seed,optimizer"'],

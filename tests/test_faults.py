@@ -23,7 +23,7 @@ def needs_root(test):
 
 
 def survived(topic: str) -> list[re.Match]:
-    """Do the faults of a topic; return the rows of its table, of which every number is the same: all were survived."""
+    """Do the faults of a topic; return the rows of its table, after checking that all faults were survived."""
     words = [sys.executable, ROOT / "tests" / "faults.py", "--only", topic]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     print(done.stdout)

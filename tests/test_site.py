@@ -24,7 +24,7 @@ FILES = sorted(
     for path in config_keys.CONF.rglob("*.yaml")
     if path.parent.relative_to(config_keys.CONF).as_posix() not in config_keys.HYDRAS_OWN
 )
-HYDRAS = ("hydra.mode", "hydra.sweeper.params.")  # what a named sweep gives to Hydra
+HYDRAS = ("hydra.mode", "hydra.sweeper.params.")  # the settings that a named sweep gives to Hydra
 INDEX = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 QUESTIONS = (
     "What is a pair?",

@@ -152,7 +152,7 @@ def test_splits_that_differ_by_a_constant_alone_have_students_interval():
 
 
 def test_the_same_matrix_on_every_split_has_the_interval_of_one():
-    """What seeds do on all splits is not averaged away by more splits of the same models' seeds."""
+    """An effect of seeds on all splits is not averaged away by more splits with the same seeds."""
     rates = np.random.default_rng(1).normal(0.5, 0.1, (4, 6))
     known, one = spread_over_splits([rates] * 5), two_way_interval(rates)
     over = student(known)

@@ -1,4 +1,4 @@
-"""Seconds by stage, and what other numbers of models would take."""
+"""Seconds by stage, and the estimate for other numbers of models."""
 
 import numpy as np
 import pytest

@@ -123,7 +123,7 @@ def _uphill(
 def _at(
     design: np.ndarray, sign: np.ndarray, kept: np.ndarray, at: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (m,) log-likelihoods, (m, 1 + p) gradients and (m, 1 + p, 1 + p) informations."""
+    """Return (m,) log-likelihoods, (m, 1 + p) gradients and (m, 1 + p, 1 + p) information matrices."""
     index = np.clip((design @ at[..., None])[..., 0], -INSIDE, INSIDE)
     scaled = special.erfcx(-sign * index / np.sqrt(2))  # Φ(t) = erfcx(−t / √2) · exp(−t² / 2) / 2
     log = np.log(scaled / 2) - 0.5 * index**2

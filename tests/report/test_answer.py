@@ -151,7 +151,7 @@ def sweep(folder, key, values, **more):
 
 def test_each_sweep_has_a_section_and_a_job_of_two_sweeps_is_in_both_and_counts_once(tmp_path):
     sweep(tmp_path / "a", "layers", (2, 4, 8))
-    sweep(tmp_path / "b", "width", (16, 32, 64))  # of which layers 4 and width 64 is a job of both
+    sweep(tmp_path / "b", "width", (16, 32, 64))  # the job with layers 4 and width 64 is in both
     collected = jobs([tmp_path])
     assert [(panel.knob, len(panel.jobs)) for panel in collected.panels] == [("model.layers", 3), ("model.width", 3)]
     assert [panel.title for panel in collected.panels] == ["seed · layers", "seed · width"]

@@ -294,7 +294,7 @@ def test_a_report_is_a_page_pictures_and_a_table(tmp_path, capsys):
     fail_job(tmp_path / "3", ["model.layers=<16>"])
     page = report([tmp_path])
     text = page.read_text()
-    assert text.count("<svg") == 4  # of which the first one is there for wide and for narrow screens
+    assert text.count("<svg") == 4  # the first figure is there for wide and for narrow screens
     assert "slope" in text
     assert "model.layers=&lt;16&gt;" in text  # typed words are text, not markup
     assert 'src="' not in text  # it needs no other file

@@ -20,7 +20,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 class Tables(HTMLParser):
-    """The tables of a page: the numbers of cells in their rows; and what is open where a text stands."""
+    """The tables of a page: the numbers of cells in their rows; and the elements that are open at each text."""
 
     def __init__(self, text):
         super().__init__()

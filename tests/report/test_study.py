@@ -24,7 +24,7 @@ PARTS = {part.name: part for part in TABULAR_PARTS}
 
 
 def swept(folder, name, slope, *, searches=("",), noise=0.03, dataset="compas"):
-    """Jobs whose rates follow a line of `slope` per layer, and vary by `noise` around it; three for each search."""
+    """Three jobs for each search; their rates follow a line of `slope` per layer and vary by `noise` around it."""
     rng = np.random.default_rng(1)
     for search in searches:
         for layers in (2, 4, 6):
@@ -175,7 +175,7 @@ def test_the_page_says_what_the_jobs_say(tmp_path):
 
 
 def test_answers_go_by_the_p_of_the_page(tmp_path):
-    """Beside many other trends, a p of .03 is no finding, and no answer may say otherwise."""
+    """Beside many other trends, a p of .03 is not a finding, and no answer may say otherwise."""
     outcome = swept(tmp_path, "seed", -0.1)
     line = judged(replace(outcome.lines[0], trend=replace(outcome.lines[0].trend, p=0.03)), 0.03)
     assert line.verdict.direction == "falls"

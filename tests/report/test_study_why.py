@@ -51,7 +51,7 @@ def put_tables(folder, *, seed, by_target, by_margin=1.0, beyond=0.0, ages=()):
 
 
 def outcome(folder, name, settings, **tables):
-    """A part of a study whose jobs have these settings: the words typed, by the keywords of `write_job`."""
+    """A part of a study with jobs of these settings: the words typed, by the keywords of `write_job`."""
     rates = np.full((BASES, REFERENCES), 0.5)
     for job, (typed, how) in enumerate(settings.items()):
         write_job(
