@@ -98,14 +98,14 @@ def check_int(name: str, value: Any, *, least: int | None = None, most: int | No
         or (most is not None and int(value) > most)
     ):
         limits = f"≥ {least}" if most is None else f"from {least} to {most}"
-        raise InputError(f"{name}={value}: takes a whole number {limits}")
+        raise InputError(f"{name}={value}: must be a whole number {limits}")
     return int(value)
 
 
 def check_float(name: str, value: Any, *, inside: str, among: Callable[[float], bool]) -> float:
     """Return `value` if it is a number with among(value), otherwise raise an InputError that says `inside`."""
     if isinstance(value, bool) or not isinstance(value, Real) or not among(float(value)):
-        raise InputError(f"{name}={value}: takes a number {inside}")
+        raise InputError(f"{name}={value}: must be a number {inside}")
     return float(value)
 
 
@@ -117,5 +117,5 @@ def check_choice(name: str, value: Any, choices: Sequence[Any] | None = None) ->
     choices = CHOICES[name] if choices is None else choices
     if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
         listed = ", ".join(choice if isinstance(choice, str) else json.dumps(choice) for choice in choices)
-        raise InputError(f"{name}={value}: takes one of {listed}")
+        raise InputError(f"{name}={value}: must be one of {listed}")
     return value

@@ -93,7 +93,7 @@ def target_function(part: str, settings: Mapping[str, Any]) -> Callable[..., Any
     """Return the function that `settings._target_` names; InputError unless it belongs to the part."""
     name = settings.get("_target_")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f"{part}._target_={name}: takes one of the names of {part}s: {', '.join(_names(part))}")
+        raise InputError(f"{part}._target_={name}: must be one of the names of {part}s: {', '.join(_names(part))}")
     function = _function(part, name)
     if TAKES[part] not in inspect.signature(function).parameters:
         raise InputError(f"{part}._target_={name}: makes no {part}; {part}=… takes an option of conf/{part}")

@@ -151,9 +151,9 @@ def test_a_model_of_three_classes_is_asked_for_the_target():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"sigma": 0}, "sigma=0: takes a number above 0, up to 1"),
-        ({"sigma": 1.5}, "sigma=1.5: takes a number above 0, up to 1"),
-        ({"sigma": 0.1, "draws": 0}, "draws=0: takes a whole number from 1 to 1000"),
+        ({"sigma": 0}, "sigma=0: must be a number above 0, up to 1"),
+        ({"sigma": 1.5}, "sigma=1.5: must be a number above 0, up to 1"),
+        ({"sigma": 0.1, "draws": 0}, "draws=0: must be a whole number from 1 to 1000"),
     ],
 )
 def test_mistakes_are_one_line(settings, said):
@@ -239,7 +239,7 @@ def test_a_jobs_invalidation_is_that_of_its_counterfactuals_on_its_models(tmp_pa
 
 @pytest.mark.parametrize("sigma", ["-0.1", "1.5", "little", "null", "true"])
 def test_a_sigma_that_is_none_ends_a_job_before_it_begins(sigma, tmp_path):
-    with pytest.raises(InputError, match=r"^execution.sigma=.*: takes a number from 0, no noise, up to 1"):
+    with pytest.raises(InputError, match=r"^execution.sigma=.*: must be a number from 0, no noise, up to 1"):
         plan_of(composed(*SMALL, f"execution.sigma={sigma}", f"paths.store={tmp_path}"))
 
 

@@ -64,7 +64,7 @@ def test_the_exact_bound_is_too_high_as_seldom_as_it_says(many, share):
     ("options", "said"),
     [
         ({"level": 1}, "level=1: must be a number between 0 and 1"),
-        ({"interval": "wald"}, "interval=wald: takes one of"),
+        ({"interval": "wald"}, "interval=wald: must be one of"),
     ],
 )
 def test_what_no_bound_can_be_is_one_line(result, options, said):
@@ -170,7 +170,7 @@ def test_one_for_each_in_order_is_as_without_numbers():
 @pytest.mark.parametrize(
     ("factual", "said"),
     [
-        ([0, 1], "factual: takes the row of x of each of the 3 counterfactuals, as whole numbers"),
+        ([0, 1], "factual: must be the row of x of each of the 3 counterfactuals, as whole numbers"),
         ([0.0, 1.0, 0.5], "as whole numbers"),
         ([0, 2, 1], "factual: has 2 in row 1, and x the rows 0 to 1"),
         ([0, 1, -1], "factual: has -1 in row 2"),

@@ -95,11 +95,11 @@ def test_a_patch_moves_the_reference_alone():
         (["+reference.modle.layers=6"], "reference.modle: no such key"),
         (["+reference.model.layers=4"], "changes nothing"),
         (["reference.seeds=base"], "reference.seeds=base"),
-        (["reference.seeds=both"], "takes one of reference, base"),
+        (["reference.seeds=both"], "must be one of reference, base"),
         (["+reference.dataset.split_seed=1"], "reference.dataset"),
-        (["+reference.model=cnn"], "reference.model=cnn: takes keys of model"),
+        (["+reference.model=cnn"], "reference.model=cnn: must be keys of model"),
         (["reference=null"], "reference=None: must be a mapping"),
-        (["~reference.seeds"], "reference.seeds=None: takes one of"),
+        (["~reference.seeds"], "reference.seeds=None: must be one of"),
     ],
 )
 def test_a_patch_that_would_give_a_meaningless_rate_is_refused(overrides, said):
@@ -142,7 +142,7 @@ def test_a_setting_that_its_target_does_not_take_is_named():
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "4", None, True])
 def test_whole_numbers_are_whole_and_in_range(value):
-    with pytest.raises(InputError, match=r"model.layers=.*: takes a whole number ≥ 1"):
+    with pytest.raises(InputError, match=r"model.layers=.*: must be a whole number ≥ 1"):
         check_int("model.layers", value, least=1)
 
 

@@ -88,8 +88,8 @@ def test_a_single_pair_on_each_split_has_students_interval_over_splits(tmp_path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("replicates.splits=0", "replicates.splits=0: takes a whole number from 1 to 100"),
-        ("replicates.splits=101", "replicates.splits=101: takes a whole number from 1 to 100"),
+        ("replicates.splits=0", "replicates.splits=0: must be a whole number from 1 to 100"),
+        ("replicates.splits=101", "replicates.splits=101: must be a whole number from 1 to 100"),
         ("replicates.splits=2 ~dataset.split_seed", "replicates.splits=2: dataset=moons has one fixed split; leave"),
         ("replicates.splits=2 +dataset.test_path=x.csv", "replicates.splits=2: dataset=moons has one fixed split; lea"),
         ("replicates.splits=2 counterfactual=imported", "replicates.splits=2: files of counterfactuals are of one"),

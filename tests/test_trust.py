@@ -73,7 +73,7 @@ class Planted:
 def test_a_config_chooses_among_this_packages_functions_alone(part, name):
     with pytest.raises(
         InputError,
-        match=rf"^{part}\._target_=.*: (takes one of the names|no such (dataset|model|counterfactual)|makes no)",
+        match=rf"^{part}\._target_=.*: (must be one of the names|no such (dataset|model|counterfactual)|makes no)",
     ):
         call_target(part, {} if name is None else {"_target_": name}, "true")
 

@@ -46,10 +46,10 @@ def check_settings(cfg: DictConfig, *, models: str) -> None:
     checked(OmegaConf.to_container(cfg.wandb, resolve=True))
     for name, path in cfg.paths.items():
         if not isinstance(path, str) or not path:
-            raise InputError(f"paths.{name}={path}: takes a folder")
+            raise InputError(f"paths.{name}={path}: must be a folder")
     for name, value in sorted(leaves(cfg), key=lambda leaf: leaf[0].startswith("reference.")):  # references last
         if isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:  # also false for nan
-            raise InputError(f"{name}={value}: takes a finite number, of at most 2^64")
+            raise InputError(f"{name}={value}: must be a finite number, of at most 2^64")
         _check_value(cfg, name, value)
     _check_top_level(cfg)
 

@@ -16,7 +16,7 @@ def base_spec(cfg: DictConfig) -> Spec:
     """Return the spec of the base models from a composed config."""
     for part in PARTS:
         if not isinstance(cfg[part], DictConfig):
-            raise InputError(f"{part}={cfg[part]}: takes an option of conf/{part}")
+            raise InputError(f"{part}={cfg[part]}: must be an option of conf/{part}")
     try:
         return {part: OmegaConf.to_container(cfg[part], resolve=True, throw_on_missing=True) for part in PARTS}
     except MissingMandatoryValue as error:
@@ -40,7 +40,7 @@ def reference_spec(cfg: DictConfig) -> Spec:
     merged = _merged_strictly(base, patch)
     for part in PARTS:
         if not isinstance(merged[part], dict):
-            raise InputError(f"reference.{part}={merged[part]}: takes keys of {part}, as in reference.{part}.…=…")
+            raise InputError(f"reference.{part}={merged[part]}: must be keys of {part}, as in reference.{part}.…=…")
     if patch and merged == base and not (_replaces(patch, "model") and seeds == "reference"):
         raise InputError(f"reference={json.dumps(patch)}: changes nothing; for other seeds alone use experiment=seed")
     if not patch and seeds == "base":

@@ -56,7 +56,7 @@ class OutputFolder(Callback):
             refuse(f"hydra.sweep.subdir={subdir}: leads out of the sweep's folder; choose a subfolder")
         many = config.hydra.sweeper.get("max_batch_size")
         if many is not None and many < 1:
-            refuse(f"hydra.sweeper.max_batch_size={many}: takes a whole number ≥ 1, the jobs at a time")
+            refuse(f"hydra.sweeper.max_batch_size={many}: must be a whole number ≥ 1, the jobs at a time")
         tasks = OmegaConf.to_container(config.hydra.overrides, resolve=False)["task"]  # type: ignore[index, call-overload]
         for word in tasks:
             if word.startswith("sweep=") and "," in word:

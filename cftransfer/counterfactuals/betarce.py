@@ -121,4 +121,4 @@ def agreeing(models: int, *, delta: float, credibility: float) -> int:
     most, wanted = tail ** (1 / (models + 1)), ceil(log(tail) / log(delta)) - 1
     way_out = f"counterfactual.models={wanted} reaches it" if wanted <= GENERATING else "lower it, or the credibility"
     said = f"{models} models that all agree show no more at a credibility of {credibility}"
-    raise InputError(f"counterfactual.delta={delta}: takes at most {most:.3f}; {said}; {way_out}")
+    raise InputError(f"counterfactual.delta={delta}: must be at most {most:.3f}; {said}; {way_out}")

@@ -87,14 +87,14 @@ def _check(states: Sequence[str], year: int, horizon: str) -> None:
     from folktables.load_acs import state_list
 
     if isinstance(states, str) or not isinstance(states, Sequence) or not states:
-        raise InputError(f"dataset.states={states}: takes a list of states, as in dataset.states=[NY]")
+        raise InputError(f"dataset.states={states}: must be a list of states, as in dataset.states=[NY]")
     for state in states:
         check_choice("dataset.states", state, state_list)
         if list(states).count(state) > 1:
             raise InputError(f"dataset.states=[{','.join(states)}]: has {state} more than once")
     if not isinstance(year, int) or year not in YEARS:
         since = "in 2019 the Census replaced RELP by RELSHIPP, which folktables' ACSEmployment does not know"
-        raise InputError(f"dataset.year={year}: takes a whole number from {YEARS[0]} to {YEARS[-1]}; {since}")
+        raise InputError(f"dataset.year={year}: must be a whole number from {YEARS[0]} to {YEARS[-1]}; {since}")
     check_choice("dataset.horizon", horizon)
 
 

@@ -48,7 +48,7 @@ def folder_name(key: str, value: Any, *, among: Collection[str] = ()) -> str:
         return str(value)
     which = f"for the folder {meant[0]}, put it" if meant else "put a name that reads as a number, true or null"
     way_out = f"""{which} in quotes: '{key}="{meant[0] if meant else "1e3"}"'"""
-    raise InputError(f"{key}={value}: takes the name of a folder; {way_out}")
+    raise InputError(f"{key}={value}: must be the name of a folder; {way_out}")
 
 
 def _read_as(name: str, value: Any) -> bool:

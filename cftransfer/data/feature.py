@@ -46,12 +46,12 @@ class Feature:
             ("scale", self.scale, ("linear", "log1p")),
         ):
             if value not in known:
-                raise InputError(f"{named}{word}={value}: takes one of {', '.join(known)}")
+                raise InputError(f"{named}{word}={value}: must be one of {', '.join(known)}")
         if not isinstance(self.mutable, bool | np.bool_):
-            raise InputError(f"{named}mutable={self.mutable}: takes true or false")
+            raise InputError(f"{named}mutable={self.mutable}: must be true or false")
         for word, number in (("low", self.low), ("high", self.high)):
             if isinstance(number, bool) or not isinstance(number, int | float | np.number):
-                raise InputError(f"{named}{word}={number}: takes a number")
+                raise InputError(f"{named}{word}={number}: must be a number")
         if self.kind in ("continuous", "integer") and self.categories:
             raise InputError(f"{named}kind={self.kind} takes no categories; binary, ordinal and categorical do")
         different = len({spelled(category) for category in self.categories})

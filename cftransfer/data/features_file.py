@@ -59,5 +59,5 @@ def read_features(path: Path) -> dict[str, dict[str, Any]]:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise InputError(f"dataset.features={path}: cannot be read ({reason})") from error
     if not isinstance(content, dict) or not all(isinstance(settings, dict) for settings in content.values()):
-        raise InputError(f"dataset.features={path}: takes a line per feature, as in age: {{kind: integer}}")
+        raise InputError(f"dataset.features={path}: must have a line per feature, as in age: {{kind: integer}}")
     return {str(name): settings for name, settings in content.items()}

@@ -61,7 +61,7 @@ def infer(table: pd.DataFrame, given: Mapping[str, Mapping[str, Any]] | Sequence
     settings of unknown columns, unknown settings, and columns that cannot be features.
     """
     if not isinstance(given, Mapping) and not all(isinstance(feature, Feature) for feature in given):
-        raise InputError("dataset.features: takes a YAML file, settings by column, or features")
+        raise InputError("dataset.features: must be a YAML file, settings by column, or features")
     known = given if isinstance(given, Mapping) else {feature.name: settings_of(feature) for feature in given}
     for name, settings in known.items():
         if name not in table:

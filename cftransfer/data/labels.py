@@ -58,7 +58,7 @@ def labels(values: pd.Series, positive: Any = None) -> Labels:
     wanted = list(positive) if isinstance(positive, Sequence) and not isinstance(positive, str) else [positive]
     known = {spelled(value): value for value in different}
     if not wanted:
-        raise InputError("dataset.positive=[]: takes a value, a list of values or a threshold, or null")
+        raise InputError("dataset.positive=[]: must be a value, a list of values or a threshold, or null")
     if strange := [value for value in wanted if spelled(value) not in known]:
         raise InputError(f"dataset.positive={strange[0]}: no row of column {name} has it; {_listed(different)}")
     chosen = {spelled(value) for value in wanted}

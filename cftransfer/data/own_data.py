@@ -120,7 +120,7 @@ def _rows(source: Any, reading: Mapping[str, Any], missing_values: Sequence[str]
     if isinstance(source, str | Path):
         return read_table(Path(source), **reading, missing_values=missing_values)
     if not isinstance(source, pd.DataFrame):
-        raise InputError(f"table: takes a path or a DataFrame, not {type(source).__name__}")
+        raise InputError(f"table: must be a path or a DataFrame, not {type(source).__name__}")
     rows = source.reset_index(drop=True).set_axis([str(name) for name in source.columns], axis=1)
     if not rows.columns.is_unique:
         raise InputError(f"table: has the column {rows.columns[rows.columns.duplicated()][0]!r} twice; rename one")

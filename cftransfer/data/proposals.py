@@ -36,7 +36,7 @@ def read_proposals(
     """
     check_choice("counterfactual.units", units)
     if index is not None and (not isinstance(index, str) or not index):
-        raise InputError(f"counterfactual.index={index}: takes the name of a column, or null")
+        raise InputError(f"counterfactual.index={index}: must be the name of a column, or null")
     named = f"counterfactual.path={path}: "
     suffix = Path(path).suffix
     if suffix not in FRAMES + ARRAYS:

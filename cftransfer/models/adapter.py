@@ -64,9 +64,9 @@ class Model:
             ("takes", self.takes, ("tensor", "array", "frame")),
         ):
             if value not in allowed:
-                raise InputError(f"Model({name}={value}): takes one of {', '.join(allowed)}")
+                raise InputError(f"Model({name}={value}): must be one of {', '.join(allowed)}")
         if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
-            raise InputError(f"Model(classes={list(self.classes)}): takes two different classes or more")
+            raise InputError(f"Model(classes={list(self.classes)}): must be two different classes or more")
 
     @property
     def differentiable(self) -> bool:

@@ -26,7 +26,7 @@ def cnn(*, layers: int = 4, width: int = 16, input_shape: tuple[int, ...], outpu
     check_int("model.layers", layers)
     check_int("model.width", width)
     if len(input_shape) != 3:
-        raise InputError(f"model=cnn: takes images, not inputs of shape {input_shape}; use model=mlp")
+        raise InputError(f"model=cnn: needs images, not inputs of shape {input_shape}; use model=mlp")
     channels, side = input_shape[0], min(input_shape[1:])
     large = side >= PIXELS and width >= CHANNELS
     stride = 1

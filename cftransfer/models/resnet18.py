@@ -38,7 +38,7 @@ def resnet18(*, weights: str | None = None, input_shape: tuple[int, ...], output
 
     if len(input_shape) != 3 or input_shape[0] != 3:
         raise InputError(
-            f"model=resnet18: takes images of three channels, not inputs of shape {input_shape}; use model=mlp"
+            f"model=resnet18: needs images of three channels, not inputs of shape {input_shape}; use model=mlp"
         )
     network = resnet.ResNet(resnet.BasicBlock, [2, 2, 2, 2], num_classes=outputs, norm_layer=group_norm)
     if weights is not None:

@@ -92,7 +92,7 @@ def _seeds(seeds: Iterable[int]) -> list[int]:
     except TypeError:
         numbers = []
     if not numbers or min(numbers) < 0 or any(isinstance(seed, bool) for seed in seeds):
-        raise InputError(f"seeds={seeds}: takes a list of whole numbers ≥ 0, at least one")
+        raise InputError(f"seeds={seeds}: must be a list of whole numbers ≥ 0, at least one")
     return numbers
 
 

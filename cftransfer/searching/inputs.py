@@ -54,7 +54,7 @@ def as_background(
     if background is None or isinstance(background, Background):
         return background
     if not isinstance(background, tuple | list) or len(background) != 2:
-        raise InputError("background: takes the training split as a pair, (x_train, y_train)")
+        raise InputError("background: must be the training split as a pair, (x_train, y_train)")
     x, y = background
     rows = x if isinstance(x, Tensor) and x.dtype == torch.uint8 else as_inputs(x, space, name="background")
     labels = np.asarray(y)

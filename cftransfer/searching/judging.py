@@ -75,7 +75,7 @@ def _numbers(factual: Any, many: int, factuals: int) -> Tensor:
     """Return the number of the factual of each point, (many,) int64; InputError outside 0 … factuals − 1."""
     numbers = np.asarray(factual.detach().cpu() if isinstance(factual, Tensor) else factual)
     if numbers.shape != (many,) or (many and numbers.dtype.kind not in "iu"):
-        raise InputError(f"factual: takes the row of x of each of the {many} counterfactuals, as whole numbers")
+        raise InputError(f"factual: must be the row of x of each of the {many} counterfactuals, as whole numbers")
     if (wrong := np.flatnonzero((numbers < 0) | (numbers >= factuals))).size:
         raise InputError(f"factual: has {numbers[wrong[0]]} in row {wrong[0]}, and x the rows 0 to {factuals - 1}")
     return torch.from_numpy(numbers.astype(np.int64))

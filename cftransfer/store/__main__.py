@@ -144,7 +144,7 @@ def _measured(text: str, units: Mapping[str, float], example: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(\w?)", text)
     if not match or match[2] not in units:
         some = " ".join(units).strip()
-        raise argparse.ArgumentTypeError(f"{text}: takes a number and one of {some}, as in {example}")
+        raise argparse.ArgumentTypeError(f"{text}: must be a number and one of {some}, as in {example}")
     return float(match[1]) * units[match[2]]
 
 

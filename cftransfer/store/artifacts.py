@@ -42,7 +42,7 @@ def prepare(folder: str | Path) -> Path:
     A read-only store serves its artifacts. InputError for a folder that cannot be used.
     """
     if not folder:
-        raise InputError(f"paths.store={folder}: takes a folder")
+        raise InputError(f"paths.store={folder}: must be a folder")
     store = Path(folder)
     try:
         if store.is_dir() and os.access(store, os.R_OK | os.X_OK) and not os.access(store, os.W_OK):

@@ -48,7 +48,7 @@ def checked(settings: Any) -> dict[str, Any]:
     most = f"> 0 and ≤ {DAY} (a day)"
     check_float("wandb.finish_timeout", seconds, inside=most, among=lambda seconds: 0 < seconds <= DAY)
     if not isinstance(settings.get("notes"), str | None):
-        raise InputError(f"wandb.notes={settings['notes']}: takes a sentence, or null")
+        raise InputError(f"wandb.notes={settings['notes']}: must be a sentence, or null")
     words = {name: names.word(f"wandb.{name}", settings.get(name)) for name in ("entity", "group")}
     return {**settings, **words, "project": names.project(_source("project", project), project)}
 

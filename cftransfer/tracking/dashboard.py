@@ -22,7 +22,7 @@ def dashboard(*, project: str, entity: str | None, knob: str, name: str, dry_run
     entity = names.word("--entity", entity, otherwise="")
     if not KNOB.fullmatch(knob) or knob.rpartition(".")[2] == "value":
         raise InputError(
-            f"--knob {knob}: takes the name of a setting that is a number, as model.layers or extra_layers"
+            f"--knob {knob}: must be the name of a setting that is a number, as model.layers or extra_layers"
         )
     try:
         from wandb_workspaces import workspaces

@@ -64,7 +64,7 @@ def tags(config: Settings, choices: Settings) -> list[str]:
     own = [job_type(choices), choices.get("dataset"), choices.get("counterfactual")]
     given = config["wandb"].get("tags") or []
     if not isinstance(given, list) or not all(isinstance(tag, str) and 0 < len(tag) <= LONGEST_TAG for tag in given):
-        raise InputError(f"wandb.tags={given}: takes words of at most {LONGEST_TAG} letters, as in wandb.tags=[a,b]")
+        raise InputError(f"wandb.tags={given}: must be words of at most {LONGEST_TAG} letters, as in wandb.tags=[a,b]")
     return list(dict.fromkeys(str(tag) for tag in [*own, *given] if tag))
 
 
@@ -77,7 +77,7 @@ def word(key: str, value: Any, *, otherwise: str = ", or null") -> str | None:
     if text is None:
         return None
     if not isinstance(text, str) or not 0 < len(text.strip()) <= LONGEST_WORD:
-        raise InputError(f"{key}={value}: takes a word of at most {LONGEST_WORD} letters{otherwise}")
+        raise InputError(f"{key}={value}: must be a word of at most {LONGEST_WORD} letters{otherwise}")
     return text.strip()
 
 
@@ -85,7 +85,7 @@ def project(key: str, value: Any) -> str:
     """Return the name of a project; InputError, naming `key`, for a name that W&B would refuse or replace."""
     name = word(key, value, otherwise="")
     if name is None or set(REFUSED) & set(name):
-        raise InputError(f"{key}={value}: takes a word, without any of {' '.join(REFUSED)}")
+        raise InputError(f"{key}={value}: must be a word, without any of {' '.join(REFUSED)}")
     return name
 
 

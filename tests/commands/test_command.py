@@ -88,8 +88,8 @@ def test_the_key_inside_a_mapping_is_named():
 
 def test_causes_are_searched():
     wrapped = RuntimeError("wrapped")
-    wrapped.__cause__ = InputError("samples=0: takes a whole number ≥ 1")
-    assert one_line(wrapped) == "samples=0: takes a whole number ≥ 1"
+    wrapped.__cause__ = InputError("samples=0: must be a whole number ≥ 1")
+    assert one_line(wrapped) == "samples=0: must be a whole number ≥ 1"
 
 
 def test_a_file_is_named(tmp_path):

@@ -69,8 +69,8 @@ def test_local_processes_give_the_numbers_of_the_basic_launcher(basic, tmp_path)
 @pytest.mark.parametrize(
     ("word", "line"),
     [
-        ("hydra.launcher.processes=0", "hydra.launcher.processes=0: takes a whole number ≥ 1"),
-        ("hydra.launcher.memory_gb=0", "hydra.launcher.memory_gb=0: takes a number > 0"),
+        ("hydra.launcher.processes=0", "hydra.launcher.processes=0: must be a whole number ≥ 1"),
+        ("hydra.launcher.memory_gb=0", "hydra.launcher.memory_gb=0: must be a number > 0"),
         (
             "hydra.sweeper.max_batch_size=4",
             "hydra.sweeper.max_batch_size=4: hydra/launcher=local has no batches; hydra.launcher.processes=4 sets",
@@ -86,7 +86,9 @@ def test_settings_that_the_local_launcher_cannot_follow_are_named(word, line):
 def test_no_job_at_a_time_is_refused(tmp_path):
     done = run_command(tmp_path, "transfer.py", "-m", "hydra.sweeper.max_batch_size=0", *PLAIN)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("transfer.py: hydra.sweeper.max_batch_size=0: takes a whole number")
+    assert done.stderr.splitlines()[-1].startswith(
+        "transfer.py: hydra.sweeper.max_batch_size=0: must be a whole number"
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -200,7 +202,7 @@ def test_jobs_do_not_land_outside_their_sweep(tmp_path, subdir):
 def test_where_no_job_has_a_result_their_reasons_are_said(tmp_path):
     done = run_command(tmp_path, "transfer.py", "-m", "hydra/launcher=local", *PLAIN, "model.layers=0", IN)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: takes a whole number ≥ 1"
+    assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: must be a whole number ≥ 1"
 
 
 def test_a_job_that_died_in_its_imports_is_named_with_its_last_words(tmp_path):
@@ -219,7 +221,7 @@ def test_train_names_the_jobs_that_failed(tmp_path):
     words = ["-m", "hydra/launcher=local", "training.epochs=1", "wandb=disabled", "model.layers=0,1", IN]
     done = run_command(tmp_path, "train.py", "hydra/job_logging=disabled", *words)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: takes a whole number ≥ 1"
+    assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: must be a whole number ≥ 1"
     assert (tmp_path / "sweep" / "1" / "result.json").exists()
 
 
@@ -231,7 +233,7 @@ def test_a_job_that_failed_without_its_hydra_folder_is_named(launcher, tmp_path)
     assert done.returncode == 1
     assert len(metrics(tmp_path)) == 1
     assert (tmp_path / "sweep" / "report.html").exists()
-    assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: takes a whole number ≥ 1"
+    assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: must be a whole number ≥ 1"
 
 
 @pytest.mark.slow
@@ -319,7 +321,7 @@ def test_settings_of_a_task_that_make_no_sense_are_refused(monkeypatch):
     monkeypatch.setattr("shutil.which", str)
     with pytest.raises(InputError, match=r"hydra.launcher.timeout_min=1: SLURM would stop a job 60 s before"):
         slurm_task.check(SimpleNamespace(jobs_per_task=1, timeout_min=1, signal_delay_s=60))
-    with pytest.raises(InputError, match=r"hydra.launcher.jobs_per_task=0: takes a whole number ≥ 1"):
+    with pytest.raises(InputError, match=r"hydra.launcher.jobs_per_task=0: must be a whole number ≥ 1"):
         slurm_task.check(SimpleNamespace(jobs_per_task=0, timeout_min=2, signal_delay_s=60))
     slurm_task.check(SimpleNamespace(jobs_per_task=9, timeout_min=2, signal_delay_s=60))
 

@@ -17,9 +17,9 @@ def good_job(tmp_path_factory):
 MISTAKES = [
     (["model.layres=4"], "model.layres: no such key"),
     (["layers=4"], "layers: no such key"),
-    (["model.layers=0"], "model.layers=0: takes a whole number ≥ 1"),
+    (["model.layers=0"], "model.layers=0: must be a whole number ≥ 1"),
     (["dataset=nope"], f"dataset=nope: no such option; there are: {DATASETS}"),
-    (["counterfactual.iterations=-1"], "counterfactual.iterations=-1: takes a whole number ≥ 0"),
+    (["counterfactual.iterations=-1"], "counterfactual.iterations=-1: must be a whole number ≥ 0"),
     (["+reference.model.layres=8"], "reference.model.layres: no such key"),
     (["reference.seeds=base"], "reference.seeds=base: without a patch"),
     (["paths.store=/dev/null"], "paths.store=/dev/null: cannot be used"),
@@ -29,7 +29,7 @@ MISTAKES = [
     (["dataset.noise=${nope}"], "dataset.noise: cannot be looked up (Interpolation key 'nope' not found)"),
     (["~paths"], "paths: is missing"),
     (["model.width=10000000", "model.layers=2"], "model.width=10000000, "),  # and: needs more memory than there is
-    (["paths.store=3"], "paths.store=3: takes a folder"),
+    (["paths.store=3"], "paths.store=3: must be a folder"),
     (["wandb=3"], "wandb=3: must name one option of conf"),
 ]
 KINDS = (
@@ -87,7 +87,7 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
     small = [word for word in SMALL if not word.startswith("model.layers")]
     done = run_command(tmp_path, "transfer.py", "-m", *small, "model.layers=0,1,2")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "transfer.py: model.layers=0: takes a whole number ≥ 1"
+    assert done.stderr.splitlines()[-1] == "transfer.py: model.layers=0: must be a whole number ≥ 1"
     assert "Traceback" not in done.stderr
     assert [result["config"]["model"]["layers"] for result in results(tmp_path)] == [1, 2]
     assert re.search(r"failed: multirun/\S+/0 \(.*model.layers=0; failed: .*\)", done.stdout)
@@ -104,7 +104,7 @@ def test_a_sweep_goes_on_past_a_failing_job_and_names_it(tmp_path):
     [
         (["dataset=nope,moons"], f"dataset=nope: no such option; there are: {DATASETS}"),
         (["model.layres=4,8"], "model.layres: no such key"),
-        (["model.layers=0,-1"], "model.layers=0: takes a whole number"),
+        (["model.layers=0,-1"], "model.layers=0: must be a whole number"),
         (["experiment=glob(x*)"], "no job was run"),
         (["+extra_layers=1,2", "dataset=moons"], "extra_layers: this experiment's patch does not use it"),
     ],

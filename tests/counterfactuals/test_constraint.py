@@ -175,7 +175,7 @@ def test_of_images_whole_grey_levels_are_possible_to_the_last_bit(name):
 
 def test_an_unknown_constraint_is_named():
     with pytest.raises(
-        InputError, match=r"counterfactual.constraints=likely: takes one of none, box, possible, actionable"
+        InputError, match=r"counterfactual.constraints=likely: must be one of none, box, possible, actionable"
     ):
         constraint("likely", PixelSpace((3, 4, 4)))
 

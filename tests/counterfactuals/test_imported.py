@@ -320,13 +320,13 @@ MISTAKES = {
     "units of the other": (lambda t: t,
         {"units": "unit"}, "these columns are those of counterfactual.units=original"),
     "units unknown": (lambda t: t,
-        {"units": "dollars"}, "counterfactual.units=dollars: takes one of original, unit"),
+        {"units": "dollars"}, "counterfactual.units=dollars: must be one of original, unit"),
     "units not said": (lambda t: t,
         {"units": "???"}, "counterfactual.units: is missing; takes original or unit"),
     "path not said": (lambda t: t,
         {"path": "???"}, "counterfactual.path: is missing; takes the path of a file"),
     "index a number": (lambda t: t,
-        {"index": 3}, "counterfactual.index=3: takes the name of a column, or null"),
+        {"index": 3}, "counterfactual.index=3: must be the name of a column, or null"),
 }  # fmt: skip
 
 

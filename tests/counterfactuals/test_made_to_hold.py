@@ -274,7 +274,7 @@ def test_betarce_wants_as_many_models_as_the_beta_quantile_says(models, delta, c
     if enough:
         assert agreeing(models, delta=delta, credibility=credibility) == enough[0]
         return
-    with pytest.raises(InputError, match=rf"counterfactual\.delta={delta}: takes at most") as raised:
+    with pytest.raises(InputError, match=rf"counterfactual\.delta={delta}: must be at most") as raised:
         agreeing(models, delta=delta, credibility=credibility)
     wanted = int(str(raised.value).split("counterfactual.models=")[1].split()[0])
     assert agreeing(wanted, delta=delta, credibility=credibility) == wanted

@@ -118,7 +118,10 @@ def test_a_search_without_constraints_may_leave_the_box(trained_models, compas):
 
 def test_constraints_are_named_in_every_mistake(compas):
     for settings, said in (
-        ({**SETTINGS, "constraints": "likely"}, "counterfactual.constraints=likely: takes one of none, box, possible"),
+        (
+            {**SETTINGS, "constraints": "likely"},
+            "counterfactual.constraints=likely: must be one of none, box, possible",
+        ),
         ({name: value for name, value in SETTINGS.items() if name != "constraints"}, "constraints: is missing"),
     ):
         with pytest.raises(InputError, match=said):

@@ -197,7 +197,7 @@ def test_a_class_may_be_called_by_a_number(tmp_path):
     data = image_folder(tmp_path, root="digits", positive=1, size=16, corrupt="refuse", split_seed=0)
     assert data.classes == ("not 1", "1")
     for root in (None, "", True):
-        with pytest.raises(InputError, match=f"dataset.root={root}: takes the name of a folder"):
+        with pytest.raises(InputError, match=f"dataset.root={root}: must be the name of a folder"):
             image_folder(tmp_path, root=root, positive="1", size=16, corrupt="refuse", split_seed=0)
 
 
@@ -209,7 +209,7 @@ def test_a_class_whose_name_reads_as_a_number_true_or_null_is_named_with_its_quo
     with pytest.raises(InputError) as raised:
         image_folder(tmp_path, positive=read, **settings)
     way_out = f"""for the folder {typed}, put it in quotes: 'dataset.positive="{typed}"'"""
-    assert str(raised.value) == f"dataset.positive={read}: takes the name of a folder; {way_out}"
+    assert str(raised.value) == f"dataset.positive={read}: must be the name of a folder; {way_out}"
     assert image_folder(tmp_path, positive=read_as(f'"{typed}"'), **settings).classes == (f"not {typed}", typed)
     assert image_folder(tmp_path, positive=7, **settings).classes == ("not 7", "7")
 

@@ -231,8 +231,8 @@ def test_an_ordered_category_is_ordinal_in_its_order():
         ({"kind": "binary", "categories": ["x", "y", "z"]}, "takes two categories, and has 3"),
         ({"kind": "categorical", "categories": ["x", "x", "y"]}, "takes two different categories"),
         ({"kind": "categorical", "categories": ["1", 1.0, "y"]}, "takes two different categories"),
-        ({"kind": "numeric"}, "kind=numeric: takes one of continuous, integer"),
-        ({"direction": "upwards"}, "direction=upwards: takes one of any, up, down"),
+        ({"kind": "numeric"}, "kind=numeric: must be one of continuous, integer"),
+        ({"direction": "upwards"}, "direction=upwards: must be one of any, up, down"),
         ({"kind": "continuous", "categories": ["x", "y"]}, "takes no categories"),
         ({"colour": 3}, "no such key; dataset.features.b has: kind, low, high"),
         ({"low": 9, "high": 1}, "are not a range"),
@@ -500,7 +500,7 @@ def test_arrays_are_scaled_by_the_training_rows_or_taken_in_the_unit_box():
 
 @pytest.mark.parametrize("value", ["no", "off", None, 0, 1])
 def test_mutable_is_true_or_false_and_no_word(value):
-    with pytest.raises(cft.InputError, match="takes true or false"):
+    with pytest.raises(cft.InputError, match="must be true or false"):
         cft.Feature(name="b", kind="continuous", mutable=value)
 
 
@@ -562,9 +562,9 @@ def test_intervals_of_pandas_are_words(tmp_path):
     ("text", "said"),
     [
         ("b: {mutable: false}\nb: {direction: up}\n", "b stands in it twice"),
-        ("b: {mutable: no}\n", "mutable=no: takes true or false"),
-        ("b: 3\n", "takes a line per feature"),
-        ("b: {low: abc}\n", "low=abc: takes a number"),
+        ("b: {mutable: no}\n", "mutable=no: must be true or false"),
+        ("b: 3\n", "must have a line per feature"),
+        ("b: {low: abc}\n", "low=abc: must be a number"),
     ],
 )
 def test_a_wrong_file_of_features_is_one_line(text, said, tmp_path):
@@ -601,9 +601,9 @@ def test_codes_with_leading_zeros_are_words_and_levels_of_two_cases_are_remarked
     ("settings", "said"),
     [
         ({"drop": ["y"]}, "dataset.drop=y: names the label"),
-        ({"positive": []}, "dataset.positive=[]: takes a value"),
+        ({"positive": []}, "dataset.positive=[]: must be a value"),
         ({"positive": ">1.2.3"}, "no row of column y has it"),
-        ({"features": ["a"]}, "dataset.features: takes a YAML file"),
+        ({"features": ["a"]}, "dataset.features: must be a YAML file"),
     ],
 )
 def test_settings_that_cannot_be_are_one_line(settings, said):
@@ -615,7 +615,7 @@ def test_labels_of_odd_types_are_one_line_or_right():
     assert cft.table(category, label="y").classes == ("b", "g")
     infinite = rows().assign(y=np.where(rows().index == 3, np.inf, rows().y.astype(float)))
     assert error(infinite).startswith("column y: infinite label (1 of 200 cells, first in row 3)")
-    with pytest.raises(cft.InputError, match="takes a path or a DataFrame, not NoneType"):
+    with pytest.raises(cft.InputError, match="must be a path or a DataFrame, not NoneType"):
         cft.table(None, label="y")
 
 

@@ -180,9 +180,9 @@ def test_an_unknown_category_is_named():
 @pytest.mark.parametrize(
     ("about", "said"),
     [
-        ({"kind": "integr"}, "kind=integr: takes one of continuous, integer, binary, ordinal, categorical"),
-        ({"kind": "integer", "direction": "upwards"}, "direction=upwards: takes one of any, up, down"),
-        ({"kind": "continuous", "scale": "log"}, "scale=log: takes one of linear, log1p"),
+        ({"kind": "integr"}, "kind=integr: must be one of continuous, integer, binary, ordinal, categorical"),
+        ({"kind": "integer", "direction": "upwards"}, "direction=upwards: must be one of any, up, down"),
+        ({"kind": "continuous", "scale": "log"}, "scale=log: must be one of linear, log1p"),
         ({"kind": "continuous", "categories": ("a", "b")}, "takes no categories"),
         ({"kind": "categorical"}, "takes two different categories or more"),
         ({"kind": "ordinal", "categories": ("a", "a", "b")}, "takes two different categories or more"),

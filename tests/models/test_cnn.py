@@ -86,9 +86,9 @@ def test_rows_of_a_batch_do_not_meet(model):
 
 
 def test_tables_are_refused():
-    with pytest.raises(InputError, match="model=cnn: takes images"):
+    with pytest.raises(InputError, match="model=cnn: needs images"):
         build(CNN, input_shape=(14,), seed=0)
-    with pytest.raises(InputError, match="model=resnet18: takes images"):
+    with pytest.raises(InputError, match="model=resnet18: needs images"):
         build(RESNET, input_shape=(1, 8, 8), seed=0)
 
 

@@ -96,10 +96,10 @@ def test_settings_that_change_nothing_are_no_part_of_a_key():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"optimizer": "lbfgs"}, "training.optimizer=lbfgs: takes one of adam, sgd"),
-        ({"weight_decay": -1}, "training.weight_decay=-1: takes a number ≥ 0"),
-        ({"label_smoothing": 1.0}, "training.label_smoothing=1.0: takes a number from 0 up to, not including, 1"),
-        ({"dropout": 1}, "model.dropout=1: takes a number from 0 up to, not including, 1"),
+        ({"optimizer": "lbfgs"}, "training.optimizer=lbfgs: must be one of adam, sgd"),
+        ({"weight_decay": -1}, "training.weight_decay=-1: must be a number ≥ 0"),
+        ({"label_smoothing": 1.0}, "training.label_smoothing=1.0: must be a number from 0 up to, not including, 1"),
+        ({"dropout": 1}, "model.dropout=1: must be a number from 0 up to, not including, 1"),
     ],
 )
 def test_settings_that_are_not_possible_are_one_line(settings, said):

@@ -60,7 +60,7 @@ def test_what_has_no_weights_is_one_line():
         perturbed(torch.nn.Linear(2, 1), {**LEFT_OUT, "share": 0.5}, seed=0)
     for settings, said in (
         (noise(-1), "perturbation.epsilon=-1"),
-        (noise(1, "l2"), "perturbation.norm=l2: takes one of linf"),
+        (noise(1, "l2"), "perturbation.norm=l2: must be one of linf"),
     ):
         with pytest.raises(InputError, match=said):
             perturbed(NETWORK, settings, seed=0)

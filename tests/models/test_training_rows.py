@@ -133,11 +133,11 @@ def test_models_of_all_rows_keep_their_keys():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (rule("drop", count=320, share=None), "rows.count=320: takes a whole number from 0 to 319"),
-        (rule("drop", count=1, share=1.0), "rows.share=1.0: takes a number from 0 up to, not including, 1"),
+        (rule("drop", count=320, share=None), "rows.count=320: must be a whole number from 0 to 319"),
+        (rule("drop", count=1, share=1.0), "rows.share=1.0: must be a number from 0 up to, not including, 1"),
         (rule("part", share=0.0), "rows.share=0: leaves no row"),
-        (rule("label_noise", share=2), "rows.share=2: takes a number from 0 to 1"),
-        (rule("bootstrap", draw=-1) | {"draw": -1}, "rows.draw=-1: takes a whole number ≥ 0"),
+        (rule("label_noise", share=2), "rows.share=2: must be a number from 0 to 1"),
+        (rule("bootstrap", draw=-1) | {"draw": -1}, "rows.draw=-1: must be a whole number ≥ 0"),
         (rule("bootstrap", share=0.1), "rows.share: no such key"),
         (rule("boot"), "rows._target_=boot: no such rows"),
     ],

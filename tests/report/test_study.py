@@ -226,7 +226,7 @@ def test_a_command_that_fails_ends_the_study_with_its_reason(tmp_path):
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("cftransfer.report.study: python transfer.py -m experiment=continued_training dataset=moons")
-    assert "model.layers=0: takes a whole number" in line
+    assert "model.layers=0: must be a whole number" in line
 
 
 @pytest.mark.long

@@ -35,7 +35,7 @@ def test_a_number_is_a_word_and_blanks_around_one_are_no_part_of_it():
 
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), 86_401, "60", True])
 def test_a_job_waits_for_its_upload_for_a_day_at_most(seconds):
-    with pytest.raises(InputError, match=r"^wandb\.finish_timeout=.*: takes a number > 0 and ≤ 86400"):
+    with pytest.raises(InputError, match=r"^wandb\.finish_timeout=.*: must be a number > 0 and ≤ 86400"):
         connection.checked({**SETTINGS, "finish_timeout": seconds})
     assert connection.checked({**SETTINGS, "finish_timeout": 86_400})
 

@@ -257,8 +257,8 @@ def test_a_key_that_is_refused_is_said_before_anything_is_trained(folder, server
 
 
 BAD = [
-    ({}, ["wandb.group=[a]"], "wandb.group=['a']: takes a word"),
-    ({"WANDB_MODE": "garbage"}, [], "WANDB_MODE=garbage: takes one of online, offline, disabled"),
+    ({}, ["wandb.group=[a]"], "wandb.group=['a']: must be a word"),
+    ({"WANDB_MODE": "garbage"}, [], "WANDB_MODE=garbage: must be one of online, offline, disabled"),
     ({"WANDB_INIT_TIMEOUT": "abc"}, ["wandb=offline"], "WANDB_INIT_TIMEOUT: Input should be"),
 ]
 
