@@ -40,7 +40,8 @@ def found_table(told: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return the table in Markdown."""
-    return "".join(f"| {' | '.join(row)} |\n" for row in (heads, ["---"] * len(heads), *rows))
+    lines = [f"| {' | '.join(row)} |" for row in (heads, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(heads)}", *lines[1:], ""])
 
 
 def put_found(readme: Path, table: str) -> None:

@@ -334,7 +334,7 @@ def test_a_positive_class_that_does_not_exist_is_named_with_those_that_do(folder
 
 @pytest.mark.parametrize("change", [{"size": 7}, {"corrupt": "ignore"}, {"split_seed": -1}], ids=str)
 def test_an_impossible_setting_is_named(folder, change):
-    with pytest.raises(InputError, match=f"dataset.{next(iter(change))}={next(iter(change.values()))}: takes"):
+    with pytest.raises(InputError, match=f"dataset.{next(iter(change))}={next(iter(change.values()))}: must be"):
         orange(folder, **change)
 
 
