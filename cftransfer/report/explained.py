@@ -10,7 +10,8 @@ from cftransfer.jobs.read import Job, long_tables
 from cftransfer.measuring.answers_by_base import BaseAnswers, answers_by_base
 from cftransfer.measuring.equal_margin import EqualMargin, at_equal_margin
 from cftransfer.measuring.transfer_probits import Effect, TransferProbits, effects, transfer_probits
-from cftransfer.report.study_running import Outcome
+from cftransfer.report.series_names import dataset_name, search_name
+from cftransfer.report.study_running import Outcome, Part
 from cftransfer.spec import PARTS
 
 CONSTRAINTS = "counterfactual.constraints"
@@ -41,7 +42,7 @@ class Setting:
     @property
     def name(self) -> str:
         """Its name on the page."""
-        return f"{self.dataset}, {self.constraints}"
+        return f"{dataset_name(self.dataset)}, {search_name(self.constraints)}"
 
 
 def explained(outcomes: Sequence[Outcome]) -> tuple[list[Explained], list[str]]:
@@ -50,9 +51,7 @@ def explained(outcomes: Sequence[Outcome]) -> tuple[list[Explained], list[str]]:
     for outcome in outcomes:
         for panel in outcome.jobs.panels:
             for job in panel.jobs:
-                knob = str(panel.knob).rpartition(".")[2]
-                at = f"{knob}={job.settings[panel.knob]}" if panel.knob in job.settings else ""
-                name = at if knob == outcome.part.name else f"{outcome.part.name} {at}".strip()
+                name = _name(outcome.part, job, panel.knob)
                 try:
                     answers = answers_by_base(*long_tables(job.folder))
                 except InputError:
@@ -63,6 +62,14 @@ def explained(outcomes: Sequence[Outcome]) -> tuple[list[Explained], list[str]]:
                 fitted = transfer_probits(answers)
                 done.append(Explained(outcome.part.name, name, job, answers, fitted, effects(fitted)))
     return done, left_out
+
+
+def _name(part: Part, job: Job, knob: str | None) -> str:
+    """Return the job in words: the swept value with its unit; the part's title without one."""
+    at = f"{job.settings[knob]} {part.unit}" if knob in job.settings else ""
+    if part.name == "seed":
+        return f"another seed, {at}" if at else "another seed"
+    return at or part.title.lower()
 
 
 def by_setting(read: Sequence[Explained]) -> list[Setting]:

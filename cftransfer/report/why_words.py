@@ -22,8 +22,8 @@ BOTH_SIGNS = 0.1  # least share of pairs with either sign if a coefficient is sa
 
 
 def in_short(settings: Sequence[Setting], p: Mapping[int, float]) -> list[str]:
-    """Return three sentences: on the best predictor, on the margin, and on the rates at equal margins."""
-    return [_most(settings), _margin(settings), _remains(settings, p)]
+    """Return three sentences: on the margin, on the best predictor within a pair, on the rates at equal margins."""
+    return [_margin(settings), _most(settings), _remains(settings, p)]
 
 
 def cell(of: Interval) -> str:
@@ -44,23 +44,42 @@ def _point(value: float) -> str:
     return f"{value:.3f}".removeprefix("0") if value < 1 else "1.000"
 
 
+def _margin(settings: Sequence[Setting]) -> str:
+    """Return how often counterfactuals with the smallest and with the largest margins of all searches transfer."""
+    least, most = [], []
+    for setting in settings:
+        points = [
+            point
+            for one in setting.jobs
+            if one.part in SEARCHES
+            for point in rate_curve(one.answers)[["x", "rate"]].dropna().to_numpy().tolist()
+        ]
+        least.append(min(points)[1])
+        most.append(max(points)[1])
+    return (
+        f"**Beyond the boundary, counterfactuals transfer.** With the largest margins of all searches, {_range(most)} "
+        f"of them hold; with the smallest, {_range(least)}."
+    )
+
+
 def _most(settings: Sequence[Setting]) -> str:
+    """Return which predictor explains most within a pair of models, beside the margin."""
     tops: dict[str, list[Setting]] = {}
     for setting in settings:
         known = [effect for effect in setting.seed.effects if not np.isnan(effect.beyond.mean)]
         if known:
             tops.setdefault(max(known, key=lambda effect: effect.beyond.mean).name, []).append(setting)
+    if not tops:
+        return "No pair of models has a probit, so nothing can be said about single pairs."
     said = []
     for name, some in tops.items():
-        beyond = [_effect(setting, name).beyond for setting in some]
-        shares = ", ".join(f"{cell(of)} on {setting.name}" for of, setting in zip(beyond, some, strict=True))
-        said.append(
-            f"{WORDS.get(name, name)} explains most: without it, a probit explains less of the deviance, by {shares}"
-            f"{_signs(name, some)}"
-        )
-    if not said:
-        return "No pair of models has a probit, so nothing can be said about single pairs."
-    return f"Within a pair of models, {'; '.join(said)}."
+        shares = _range([_effect(setting, name).beyond.mean for setting in some])
+        where = "" if len(tops) == 1 else f" on {' and on '.join(setting.name for setting in some)}"
+        beside = [] if name == "margin" else [_effect(setting, "margin").beyond.mean for setting in some]
+        margin = [share for share in beside if not np.isnan(share)]
+        than = f", and the margin {_range(margin)}" if margin else ""
+        said.append(f"{WORDS.get(name, name)} explains {shares} of the deviance{where}{than}{_signs(name, some)}")
+    return f"**Within a pair of models and one search**, {'; '.join(said)}."
 
 
 def _signs(name: str, some: Sequence[Setting]) -> str:
@@ -72,24 +91,7 @@ def _signs(name: str, some: Sequence[Setting]) -> str:
     low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
     positive = f"{low} %" if low == high else f"{low} to {high} %"
     which = "the class that transfers better" if name == "target" else "its sign"
-    return f"; {which} changes from pair to pair (the coefficient is above 0 in {positive} of the pairs)"
-
-
-def _margin(settings: Sequence[Setting]) -> str:
-    """Return how the rate follows the margin over all searches of a setting, and the margin's share within a pair."""
-    said = []
-    for setting in settings:
-        points = [
-            point
-            for one in setting.jobs
-            if one.part in SEARCHES
-            for point in rate_curve(one.answers)[["x", "rate"]].dropna().to_numpy().tolist()
-        ]
-        (low, least), (high, most) = min(points), max(points)
-        said.append(f"from {least:.2f} (margin {low:.2g}) to {most:.2f} (margin {high:.2g}) on {setting.name}")
-    known = [share for setting in settings if not np.isnan(share := _effect(setting, "margin").beyond.mean)]
-    own = f", while within one search the margin explains {_range(known)} of the deviance of a pair" if known else ""
-    return f"From the smallest margins of all searches to the largest, the rate goes {', '.join(said)}{own}."
+    return f"; {which} changes from pair to pair (its coefficient is positive in {positive} of them)"
 
 
 def _effect(setting: Setting, name: str) -> Effect:
@@ -100,23 +102,23 @@ def _effect(setting: Setting, name: str) -> Effect:
 
 
 def _remains(settings: Sequence[Setting], p: Mapping[int, float]) -> str:
-    every = [(f"{one.name} on {setting.name}", apart) for setting in settings for one, apart in setting.remains]
+    """Return how many jobs are shown to differ from another seed at its margins, and which differs most."""
+    every = [(f"{one.name}, on {setting.name}", apart) for setting in settings for one, apart in setting.remains]
     known = [(name, apart) for name, apart in every if not np.isnan(apart.remains.mean)]
     apart_margins = len(every) - len(known)
     jobs = f"{apart_margins} further job{' has' if apart_margins == 1 else 's have'}"
-    none = f" {jobs} too few margins in common with seed." if apart_margins else ""
+    none = f" {jobs} too few margins in common with it." if apart_margins else ""
     if not known:
-        return f"No job can be compared with seed at equal margins.{none}"
+        return f"**At equal margins**, no job can be compared with another seed.{none}"
     differ = [(name, apart) for name, apart in known if p[id(apart)] < 1 - LEVEL]
-    means = [apart.remains.mean for _, apart in known]
-    which = "; ".join(f"{name}, {apart.remains.mean:+.3f}" for name, apart in differ)
-    return (
-        f"At the margins of seed, the other jobs' rates differ from the rate of seed by {_range(means, '+.3f')}; "
-        f"{len(differ)} of {len(known)} are shown to differ (p below .05, Holm)"
-        f"{f': {which}' if differ else ''}.{none}"
-    )
+    said = f"**At equal margins**, {len(differ)} of {len(known)} jobs are shown to differ from another seed"
+    if differ:
+        name, apart = max(differ, key=lambda one: abs(one[1].remains.mean))
+        sizes = [abs(apart.remains.mean) for _, apart in differ]
+        said += f", by {_range(sizes)}; the largest difference is {apart.remains.mean:+.2f} ({name})"
+    return f"{said}.{none}"
 
 
-def _range(values: Sequence[float], form: str = ".3f") -> str:
-    low, high = f"{min(values):{form}}", f"{max(values):{form}}"
+def _range(values: Sequence[float]) -> str:
+    low, high = (f"{value:.2f}".removeprefix("0") for value in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
