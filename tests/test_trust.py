@@ -466,9 +466,9 @@ def test_a_result_of_another_kind_is_a_failed_job(finished, tmp_path, change):
 @pytest.mark.parametrize(
     ("part", "change", "said"),
     [
-        ("model", {"_target_": "os.system"}, "model._target_=os.system: takes"),
-        ("dataset", {"_target_": "os.system"}, "dataset._target_=os.system: takes"),
-        ("reference", {"model": {"_target_": "os.system"}, "seeds": "reference"}, "model._target_=os.system: takes"),
+        ("model", {"_target_": "os.system"}, "model._target_=os.system: must be"),
+        ("dataset", {"_target_": "os.system"}, "dataset._target_=os.system: must be"),
+        ("reference", {"model": {"_target_": "os.system"}, "seeds": "reference"}, "model._target_=os.system: must be"),
         ("paths", {"store": "${oc.env:PLANTED}"}, "its config has a formula"),
     ],
 )

@@ -625,7 +625,7 @@ def test_labels_of_odd_types_are_one_line_or_right():
         ({"x_test": [[1.0, 2.0, 3.0]]}, "rows of shape"),
         ({"x_train": pd.DataFrame({"p": [1.0, 2.0], "q": [1.0, 2.0]})}, "is a DataFrame"),
         ({"y_train": [1, 2]}, "no row has class 0"),
-        ({"y_train": [0, np.inf]}, "y_train: takes"),
+        ({"y_train": [0, np.inf]}, "y_train: must be"),
         ({"x_train": [1.0, 2.0]}, "x_train: has shape"),
         ({"y_test": []}, "1 rows and 0 classes"),
         ({"classes": ["a", "a"]}, "one name each"),

@@ -70,10 +70,10 @@ def test_seeds_may_be_a_range_or_an_array(moons):
     [
         ({"seeds": []}, "seeds=[]: must be a list of whole numbers ≥ 0"),
         ({"seeds": 3}, "seeds=3: must be a list of whole numbers ≥ 0"),
-        ({"seeds": [0, -1]}, "seeds=[0, -1]: takes"),
-        ({"seeds": [0.5]}, "seeds=[0.5]: takes"),
-        ({"seeds": [True]}, "seeds=[True]: takes"),
-        ({"seeds": "01"}, "seeds=01: takes"),
+        ({"seeds": [0, -1]}, "seeds=[0, -1]: must be"),
+        ({"seeds": [0.5]}, "seeds=[0.5]: must be"),
+        ({"seeds": [True]}, "seeds=[True]: must be"),
+        ({"seeds": "01"}, "seeds=01: must be"),
         ({"model": "mpl"}, "model._target_=mpl: no such model"),
         ({"model": "cftransfer.models.mlp.mlp"}, "model._target_=cftransfer.models.mlp.mlp: must be one of the names"),
         (
@@ -85,7 +85,7 @@ def test_seeds_may_be_a_range_or_an_array(moons):
         ({"input_shape": (3,)}, "model.input_shape: no such key"),
         ({"layers": 0}, "model.layers=0: must be a whole number ≥ 1"),
         ({"epochs": 0}, "training.epochs=0: must be a whole number ≥ 1"),
-        ({"batch_size": 1.5}, "training.batch_size=1.5: takes"),
+        ({"batch_size": 1.5}, "training.batch_size=1.5: must be"),
         ({"lr": -1}, "training.lr=-1: must be a number > 0"),
         ({"model": "random_forest", "trees": 9}, "model.trees: no such key"),
         ({"model": "knn", "n_neighbors": 999}, "model.n_neighbors=999: the training split has no more than"),

@@ -44,9 +44,9 @@ def test_a_job_waits_for_its_upload_for_a_day_at_most(seconds):
 def test_a_wrong_setting_that_comes_from_the_environment_is_named_by_its_variable(monkeypatch, variable, value):
     monkeypatch.setenv(variable, value)
     settings = OmegaConf.to_container(composed("wandb=auto").wandb, resolve=True)
-    with pytest.raises(InputError, match=rf"^{variable}={value}: takes"):
+    with pytest.raises(InputError, match=rf"^{variable}={value}: must be"):
         connection.checked(settings)
-    with pytest.raises(InputError, match=r"^wandb\.mode=typed: takes"):
+    with pytest.raises(InputError, match=r"^wandb\.mode=typed: must be"):
         connection.checked({**settings, "mode": "typed"})
 
 
