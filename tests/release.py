@@ -70,7 +70,7 @@ def differences(held: set[str], wanted: set[str]) -> list[str]:
 
 def table(text: str) -> dict[int, list[float]]:
     """The numbers of each row of the main job's table, by its first column, the number of layers."""
-    rows = re.findall(r"^ +(\d+) +((?:[\d.]+ +)?[\d.]+ +[\d.]+ \(.*\)) *$", text, re.MULTILINE)
+    rows = re.findall(r"^ +(\d+) +(\d\.\d.*\)) *$", text, re.MULTILINE)
     return {int(layers): [float(number) for number in re.findall(r"\d*\.\d+", rest)] for layers, rest in rows}
 
 

@@ -232,7 +232,9 @@ def test_a_jobs_invalidation_is_that_of_its_counterfactuals_on_its_models(tmp_pa
     documented = (ROOT / "docs" / "reference" / "output.md").read_text()
     assert all(f"`{name}`" in documented for name in metrics if "invalidation" in name)
     without = experiment.run(plan_of(composed(*SMALL, place)))
-    assert set(metrics) - set(without.metrics) == {f"invalidation{end}" for end in ("", "_low", "_high", "_base")}
+    assert set(metrics) - set(without.metrics) == {
+        f"invalidation{end}" for end in ("", "_low", "_high", "_base", "_base_low", "_base_high")
+    }
     for name, value in without.metrics.items():
         assert metrics[name] == value or np.isnan([metrics[name], value]).all(), name
 

@@ -182,7 +182,7 @@ def check_classes(label: np.ndarray, classes: tuple[str, ...]) -> None:
     known = np.isin(label, range(len(classes)))
     if not known.all():
         first = label[int((~known).argmax())]
-        way_out = f"takes 0 to {len(classes) - 1}, one for each of {', '.join(classes)}"
+        way_out = f"must be 0 to {len(classes) - 1}, one for each of {', '.join(classes)}"
         raise bad_cells(pd.Series(label, name="label"), ~known, f"not a class: {first}", way_out)
 
 

@@ -68,7 +68,7 @@ def train(
     """
     numbers = _seeds(seeds)
     if not isinstance(model, str):
-        way_out = "takes a name, such as mlp; train a network of your own with Classifier"
+        way_out = "must be a name, such as mlp; train a network of your own with Classifier"
         raise InputError(f"model={type(model).__name__}: {way_out}")
     named = {"_target_": model, **settings}
     training = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "optimizer": optimizer}

@@ -476,7 +476,7 @@ def test_an_impossible_setting_is_named(name, trained_models, compas):
     for setting, value in cases:
         with pytest.raises(InputError) as raised:
             check_search(settings_of(name, **{setting: value}), compas, trained_models[0])
-        assert str(raised.value).startswith(f"counterfactual.{setting}={value}: takes "), (setting, value)
+        assert str(raised.value).startswith(f"counterfactual.{setting}={value}: must be "), (setting, value)
 
 
 @pytest.mark.parametrize("name", METHODS)

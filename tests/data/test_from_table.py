@@ -66,7 +66,7 @@ def test_a_cell_that_its_feature_cannot_hold_is_named_in_either_split(column, va
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        (np.arange(200) % 3, r"column label: not a class: 2 \(66 of 200 cells, first in row 2\); takes 0 to 1"),
+        (np.arange(200) % 3, r"column label: not a class: 2 \(66 of 200 cells, first in row 2\); must be 0 to 1"),
         (np.arange(200) % 2 / 2, r"column label: not a class: 0.5"),
         (np.where(np.arange(200) % 2, 1, -1), r"column label: not a class: -1"),
         (np.where(np.arange(200) == 7, np.nan, np.arange(200) % 2), r"column label: not a class: nan .*row 7\)"),
