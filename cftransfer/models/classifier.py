@@ -26,9 +26,8 @@ class Classifier(pl.LightningModule):
     checkpoint holds the network's weights, not the network: `Classifier.load_from_checkpoint(path, net=mlp(…))`.
 
     Args:
-        net: (n, *input) in [0, 1] → (n,) or (n, 1) logits of class 1, or (n, K) of K ≥ 3 classes. It stays available as
-        a
-            plain module, `classifier.net`.
+        net: (n, *input) in [0, 1] → (n,) or (n, 1) logits of class 1, or (n, K) of K ≥ 3 classes. It stays available
+            as a plain module, `classifier.net`.
         lr: learning rate of the optimiser, > 0.
         classes: number of classes, K ≥ 2 (len(data.classes)).
         optimizer: adam, or sgd without momentum, both at a fixed rate.

@@ -47,8 +47,7 @@ def train(
         weight_decay: ≥ 0; weight_decay times each weight is added to its gradient.
         label_smoothing: share of a label, in [0, 1), that is spread evenly over all classes.
         rows: the choice of training rows, as in conf/rows: {"_target_": "bootstrap", "draw": 0}. The rows are a
-        function
-            of a model's seed (`training_rows`). None: all rows.
+            function of a model's seed (`training_rows`). None: all rows.
         hardware: the hardware for training (`Hardware`).
         settings: the model's own, such as layers=4, width=64.
 
