@@ -86,6 +86,8 @@ def typed(line: str, folder) -> list[str]:
     """The words of a command, with folders that exist and in small."""
     job, sweep = (min(folder.glob(f"{place}/*/*")).as_posix() for place in ("outputs", "multirun"))
     line = line.replace("multirun/<date>/<time>", sweep).replace("FOLDER…", job).replace("/shared/data", "data")
+    if line.endswith("report.boundary outputs"):  # the folder has jobs on images by now
+        line = line.removesuffix("outputs") + job
     if "store show" in line:
         (name, *_) = sorted(path.stem for path in (folder / "store" / "models").glob("*.safetensors"))
         line = line.rpartition(" ")[0] + f" {name[:8]}"

@@ -108,7 +108,7 @@ def test_a_sweep_composes_once_per_choice(tmp_path):
     assert compositions(tmp_path, ours=True) == "exit 0 compositions 1"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_hydra_still_composes_every_job_twice(tmp_path):
     """If this fails, Hydra has become faster: see whether cftransfer/commands/composition.py can be deleted."""
     assert compositions(tmp_path, ours=False) == "exit 0 compositions 6"

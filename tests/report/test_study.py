@@ -263,7 +263,7 @@ def test_the_study_on_images_puts_tables_beside_them(tmp_path):
     assert "examples" not in {path.name for path in (tmp_path / "docs").rglob("*")}  # no picture of anybody's data
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_study_of_changes_from_nothing(tmp_path):
     shutil.copy(ROOT / "transfer.py", tmp_path)
     shutil.copytree(ROOT / "conf", tmp_path / "conf")

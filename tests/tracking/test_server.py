@@ -387,7 +387,7 @@ def test_the_dashboard_draws_what_runs_have(folder, server):
     panels = [panel for part in specification["section"]["panelBankConfig"]["sections"] for panel in part["panels"]]
     assert any(panel["config"].get("xAxis") == "config:training.value.epochs" for panel in panels)
     drawn = json.dumps(panels)
-    documented = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    documented = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
     for name in ("found", "rate_conditional", "rates_by_pair", "extra_epochs", "test_accuracy", "figure_trend"):
         assert name in drawn
         assert f"`{name}`" in documented
