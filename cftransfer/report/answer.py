@@ -64,7 +64,7 @@ def _of_trend(line: Line) -> str:
     ends = [percent(float(np.nanmean(point.rates))) for point in (first, last)]
     at = [f"{line.panel.knob} at {point.x:g}" for point in (first, last)]
     said = f"{ends[0]} of the counterfactuals held with {at[0]}, and {ends[1]} with {at[1]}: {_word(line)}"
-    return f"{said}, {size(line.verdict)}{bend(line)}{decides(line.verdict)}"
+    return f"{said}, {size(line.verdict)}{bend(line)}{decides(line)}"
 
 
 def _word(line: Line) -> str:
