@@ -17,7 +17,8 @@ from cftransfer.errors import InputError
 from cftransfer.jobs.schema import what
 from cftransfer.measuring.over_splits import spread_of, spread_over_splits
 from cftransfer.measuring.planning import plan_of as models_plan
-from cftransfer.measuring.statistics import on_logit, spread, student, two_way_interval
+from cftransfer.measuring.split_metrics import SplitAnswers, metrics_over_splits
+from cftransfer.measuring.statistics import change_interval, on_logit, spread, student, two_way_interval
 from cftransfer.measuring.trends import trend
 
 QUICK = ["dataset=moons", "training.epochs=3", "model.layers=1", "model.width=8", "samples=30"]
@@ -83,6 +84,9 @@ def test_a_single_pair_on_each_split_has_students_interval_over_splits(tmp_path)
     assert job.metrics["interval"].startswith("splits")
     over = on_logit(spread(rates[:, None]))
     assert (job.metrics["rate_low"], job.metrics["rate_high"]) == pytest.approx((over.low, over.high))
+    assert job.metrics["rate_variance_split"] == pytest.approx(np.var(rates, ddof=1))
+    parts = [job.metrics[f"rate_variance_{name}"] for name in ("base", "reference", "pair")]
+    assert np.isnan(parts).all()  # unknown, and not 0
 
 
 @pytest.mark.parametrize(
@@ -225,6 +229,16 @@ def test_the_plan_says_what_one_more_split_buys():
     assert plan.splits > 5
     assert f"±0.05: {plan.splits} splits, each with 5 bases × 10 references" in str(plan)
     assert models_plan(rates, half_width=0.2).splits < plan.splits
+
+
+def test_differences_that_are_alike_on_all_splits_have_the_bound_of_a_change_and_not_certainty():
+    matrices = {"rate": np.full((2, 3), 0.5), "rate_minus_seed": np.full((2, 3), 0.1)}
+    metrics = {"rate": 0.5, "rate_minus_seed": 0.1, "rate_minus_seed_low": 0.0, "found": 1.0}
+    pooled = metrics_over_splits([metrics] * 3, [SplitAnswers(matrices, pd.DataFrame(), pd.DataFrame())] * 3)
+    one = change_interval(spread(matrices["rate_minus_seed"]))
+    assert (pooled["rate_minus_seed_low"], pooled["rate_minus_seed_high"]) == pytest.approx((one.low, one.high))
+    assert pooled["rate_minus_seed_p"] == pytest.approx(one.p)
+    assert one.low < 0 < one.high
 
 
 def test_results_of_several_splits_are_pooled():

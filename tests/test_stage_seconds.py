@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, results, run_command
+from conftest import SMALL, composed, results, run_command
 
 import cftransfer as cft
+from cftransfer.commands import experiment
+from cftransfer.commands.plan import plan as plan_of_job
 from cftransfer.jobs.schema import Result
 from cftransfer.measuring.models_needed import Models
 from cftransfer.measuring.planning import plan_of
@@ -24,6 +26,14 @@ def test_an_estimate_is_linear_in_models_searches_and_pairs():
 def test_references_of_the_bases_spec_are_trained_for_each_reference():
     both = Seconds(training=50.0, searching=10.0, asking=5.0, models=25, bases=5, pairs=50, models_each=2)
     assert both.estimate(Models(5, 10)) == pytest.approx(50 + 10 + 5)
+
+
+def test_references_that_are_made_from_the_bases_cost_no_training(tmp_path):
+    words = ["dataset=moons", "training.epochs=1", "samples=20", "replicates.bases=2", "replicates.references=3"]
+    job = experiment.run(plan_of_job(composed(*words, "experiment=weight_noise", f"paths.store={tmp_path}")))
+    assert (job.seconds.models, job.seconds.models_each) == (2, 0)
+    base, reference, _ = job.seconds.each()
+    assert (base > 0, reference) == (True, 0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from cftransfer.measuring.answers_by_base import BaseAnswers, answers_by_base
 from cftransfer.measuring.equal_margin import at_equal_margin
 from cftransfer.measuring.probit import null_deviance, probits
 from cftransfer.measuring.rate_curve import rate_curve
-from cftransfer.measuring.statistics import rate_interval, two_way_interval
+from cftransfer.measuring.statistics import change_interval, rate_interval, spread, two_way_interval
 from cftransfer.measuring.transfer_probits import effects, known_mean, known_share, transfer_probits
 
 ANGLE, SPREAD = np.pi / 5, 1.2  # between two linear models; of the factuals along the base's boundary, in any direction
@@ -271,6 +271,9 @@ def test_a_job_beside_itself_differs_by_nothing_and_one_without_common_margins_i
     itself = at_equal_margin(answers, answers, same_bases=True)
     assert (itself.difference.mean, itself.remains.mean, itself.common) == (0, 0, 1)
     assert itself.at_margins.mean == pytest.approx(itself.rate.mean)
+    same = change_interval(spread(np.zeros((3, 4))))  # equal on all pairs here, which does not show it of all models
+    assert (itself.difference.low, itself.remains.high) == (same.low, same.high)
+    assert same.low < 0 < same.high
     beyond = [replace(one, found=one.found.assign(margin=one.found.margin + 5)) for one in answers]
     none = at_equal_margin(beyond, answers, same_bases=False)
     assert none.common == 0

@@ -117,6 +117,13 @@ def test_an_undecided_trend_of_nested_models_names_bases():
     assert half[1] > widest * 0.8
 
 
+def test_nested_models_that_are_all_alike_need_bases_with_one_reference_each():
+    found = verdict(spread(np.zeros((3, 1))))
+    assert (found.direction, found.needed.references) == ("undecided", 1)
+    assert verdict(spread(np.zeros(found.needed))).direction == "flat"
+    assert verdict(spread(np.zeros((found.needed.bases - 1, 1)))).direction == "undecided"
+
+
 def test_the_expected_width_is_that_of_the_mean_squares():
     # J σ_b² + σ_e² = .0254, I σ_r² + σ_e² = .0129; their sum less σ_e² over 50 pairs, at Satterthwaite's freedom.
     bases, references, error, total = 0.0254, 0.0129, 0.0004, 0.0379

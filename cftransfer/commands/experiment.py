@@ -119,7 +119,7 @@ def _on_split(plan: Plan) -> tuple[JobResult, SplitAnswers]:
         kept=_kept(plan),
         data=plan.identity,
         notes=notes,
-        seconds=watch.seconds(models_each=1 + len(same_spec)),
+        seconds=watch.seconds(models_each=int(not plan.perturbed) + len(same_spec)),
     )
     return result, SplitAnswers(matrices, counterfactuals, asked.by_cap)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from cftransfer.measuring.answers_by_base import BaseAnswers
 from cftransfer.measuring.rate_curve import bin_of, quantile_edges, shares_in
-from cftransfer.measuring.statistics import LEVEL, Interval, Spread, share_interval, spread, student
+from cftransfer.measuring.statistics import LEVEL, Interval, Spread, change_interval, share_interval, spread
 
 BINS = 20
 LEAST = 0.5  # nothing is compared if a smaller share of the other job's counterfactuals has common margins
@@ -98,9 +98,9 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _difference(values: np.ndarray, others: np.ndarray, same_bases: bool, level: float) -> Interval:
     if same_bases and values.shape == others.shape:
-        return student(spread(values - others), level)
+        return change_interval(spread(values - others), level)
     one, two = spread(values), spread(others)
-    return student(_independent(one, two), level)
+    return change_interval(_independent(one, two), level)
 
 
 def _independent(one: Spread, two: Spread) -> Spread:

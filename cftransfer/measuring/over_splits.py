@@ -36,7 +36,8 @@ def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
     mean, between = float(means.mean()), float(means.var(ddof=1)) / S
     whole = stacked[:, ~np.isnan(stacked).any(axis=(0, 2))]
     if whole[0].size < 2:
-        return Spread(mean, float(np.sqrt(between)), S - 1, S, "splits", Variances(0.0, 0.0, 0.0, split=S * between), S)
+        parts = Variances(*(float("nan"),) * 3, split=S * between)  # the split's part includes its pair's
+        return Spread(mean, float(np.sqrt(between)), S - 1, S, "splits", parts, S)
     models = spread(whole.mean(0))
     within, crossed = _variances(whole, S), _variances(whole - whole.mean(0), S - 1)
     split = max(between - _of_mean(crossed, whole[0].shape) / S, 0.0)

@@ -11,7 +11,7 @@ from cftransfer.columns import matrix
 from cftransfer.measuring.counts import means
 from cftransfer.measuring.over_splits import bootstrap_over_splits, spread_over_splits
 from cftransfer.measuring.rate_intervals import LENGTHS, SHARES, difference, ends, survived
-from cftransfer.measuring.statistics import Variances, on_logit, student
+from cftransfer.measuring.statistics import Variances, change_interval, on_logit, student
 from cftransfer.measuring.tails import accepted_by_all
 
 COUNTED = ("pairs", "n_")  # metrics that are summed over splits; the others are averaged
@@ -111,13 +111,13 @@ def mean_of(values: Sequence[float]) -> float:
 
 
 def _interval(name: str, values: Sequence[np.ndarray]) -> dict[str, float]:
-    """Return the metrics of an interval: Student's for differences and lengths, a share's for other metrics.
+    """Return the metrics of an interval: a change's for differences, Student's for lengths, a share's for others.
 
     values: of each split, (bases, references).
     """
     known = spread_over_splits(values)
     if "minus" in name:
-        return difference(name, student(known))
+        return difference(name, change_interval(known))
     if name not in LENGTHS:
         return ends({name: on_logit(known)})
     over = student(known)

@@ -17,8 +17,9 @@ class Seconds:
     """Wall time by stage, and how many models were trained, bases searched and pairs asked in that time.
 
     None and 0 for a stage with results from the store, or made elsewhere. models_each: models trained per reference;
-    two if a job also asks references of the base's spec. of_models: whether models are trained at all. If they are
-    given, as to `measure`, an estimate covers searching and asking alone.
+    two if a job also asks references of the base's spec, one less if the references are made from the bases. of_models:
+    whether models are trained at all. If they are given, as to `measure`, an estimate covers searching and asking
+    alone.
     """
 
     training: float | None = None

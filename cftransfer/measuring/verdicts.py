@@ -70,7 +70,8 @@ def _needed(change: Spread, margin: float, level: float, tests: float) -> Models
     if (change.variances is None and not nested) or change.splits > 1:  # more models do not reduce the splits' variance
         return None
     if change.error < ROUNDING:
-        return models_for_bound((1 - _share_that_decides(abs(change.mean), margin)) / 2, level)
+        alike = models_for_bound((1 - _share_that_decides(abs(change.mean), margin)) / 2, level)
+        return alike._replace(references=1) if alike and nested else alike
     from scipy import special
 
     two_sided, one_sided, power = (float(special.ndtri(q)) for q in ((1 + level) / 2, level, POWER))

@@ -17,13 +17,17 @@ RANDOM = "control_random"
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate of the report, with its interval (NaN without one), and the control in random directions."""
+    """A rate of the report, with its interval (NaN without one), and the control in random directions.
+
+    over: the unit of the interval, "over replicates " for example; "" if it is models.
+    """
 
     name: str
     mean: float
     low: float
     high: float
     random: float
+    over: str
 
 
 def answer(panel: Panel, lines: Sequence[Line]) -> str:
@@ -31,12 +35,16 @@ def answer(panel: Panel, lines: Sequence[Line]) -> str:
     rates = _rates(panel)
     if not rates:
         return "No counterfactual was found, so none can have held."
+    return _told(panel, lines, rates) + _nothing_found(panel)
+
+
+def _told(panel: Panel, lines: Sequence[Line], rates: Sequence[Rate]) -> str:
     if len(lines) == 1:
         return f"{_of_trend(lines[0])}{_random_points(rates)}."
     if len(rates) > 1:
         return f"{_of_extremes(rates)}{_random_points(rates)}.{_of_trends(lines)}"
     (rate,) = rates
-    told = f"{percent(rate.mean)}{_interval(rate, panel)} of the counterfactuals held{_random_points(rates)}."
+    told = f"{percent(rate.mean)}{_interval(rate)} of the counterfactuals held{_random_points(rates)}."
     return told + (_beside(panel.jobs[0]) if len(panel.jobs) == 1 else "")
 
 
@@ -50,12 +58,14 @@ def _rates(panel: Panel) -> list[Rate]:
     """Return the rate of each job that has one; jobs that differ only in their seeds are pooled."""
     _, rows = panel.rows()
     alone = replace(panel, replicates=()) if len(rows) < len(panel.jobs) else panel
-    return [_rate(alone.called(point.job), point) for _, point in rows if point.rated]
+    pooled = alone is not panel
+    return [_rate(alone.called(point.job), point, pooled=pooled) for _, point in rows if point.rated]
 
 
-def _rate(name: str, point: Point) -> Rate:
-    mean = float(np.nanmean(point.rates))
-    return Rate(name, mean, point.low, point.high, point.controls.get(RANDOM, math.nan))
+def _rate(name: str, point: Point, *, pooled: bool) -> Rate:
+    of_pair = "over the counterfactuals of one pair of models " if point.job.metrics["pairs"] == 1 else ""
+    over = "over replicates " if pooled else of_pair
+    return Rate(name, float(np.nanmean(point.rates)), point.low, point.high, point.controls.get(RANDOM, math.nan), over)
 
 
 def _of_trend(line: Line) -> str:
@@ -64,7 +74,7 @@ def _of_trend(line: Line) -> str:
     ends = [percent(float(np.nanmean(point.rates))) for point in (first, last)]
     at = [f"{line.panel.knob} at {point.x:g}" for point in (first, last)]
     said = f"{ends[0]} of the counterfactuals held with {at[0]}, and {ends[1]} with {at[1]}: {_word(line)}"
-    return f"{said}, {size(line.verdict)}{bend(line)}{decides(line.verdict)}"
+    return f"{said}, {size(line.verdict)}{bend(line)}{decides(line)}"
 
 
 def _word(line: Line) -> str:
@@ -105,13 +115,15 @@ def _of_trends(lines: Sequence[Line]) -> str:
     return f" Over {lines[0].panel.knob}, the rate {said} of {len(lines)} series."
 
 
-def _interval(rate: Rate, panel: Panel) -> str:
+def _interval(rate: Rate) -> str:
     """Return the interval of a panel's only rate, with its unit if that is not models."""
-    if math.isnan(rate.low):
-        return ""
-    of = "over replicates " if len(panel.jobs) > 1 else ""
-    of = "over the counterfactuals of one pair of models " if panel.jobs[0].metrics["pairs"] == 1 else of
-    return f" (95 % interval {of}{_ends(rate)})"
+    return "" if math.isnan(rate.low) else f" (95 % interval {rate.over}{_ends(rate)})"
+
+
+def _nothing_found(panel: Panel) -> str:
+    """Return in words how many jobs found no counterfactual; they have no rate, so the other numbers are without."""
+    many = sum(not panel.points(job)[-1].rated for job in panel.jobs)
+    return f" In {many} of {len(panel.jobs)} jobs, no counterfactual was found." if many else ""
 
 
 def _ends(rate: Rate) -> str:

@@ -135,12 +135,19 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
             fitted = trend(places, [point.rates for point in rated], sharing=sharing)
             if fitted is not None:
                 if panel.replicates:  # the rates of replicates take the place of the rates of pairs
-                    fitted = replace(fitted, method=fitted.method.replace("pairs, over bases", "replicates"))
+                    fitted = replace(fitted, method=fitted.method.replace(*_of_replicates(panel, rated)))
                 found.append((panel, label, rated, fitted, sharing))
     adjusted = holm([fitted.p for *_, fitted, _ in found])
     return [
         Line(*parts, p, verdict(parts[3].change, p=p, margin=margin)) for parts, p in zip(found, adjusted, strict=True)
     ]
+
+
+def _of_replicates(panel: Panel, points: Sequence[Point]) -> tuple[str, str]:
+    """Return the units of a trend over the models, and those of a trend over replicates that take their place."""
+    if points[0].rates.shape[1] == 1:
+        return "pairs, over bases", "replicates"
+    return "pairs, over bases × references", f"replicates, over {' × '.join(panel.replicates)}"
 
 
 def judged(line: Line, p_holm: float) -> Line:

@@ -124,7 +124,7 @@ def _of_trend(one: Series) -> str:
     of, (first, last) = one.line.verdict, map(share, one.ends)
     word = f"flat within ±{margin(of)}" if of.direction == "flat" else of.direction
     lack = "; not along a line" if one.bends else ""
-    return f"{word}, {first} to {last}, change {change(one.line)}{lack}{decides(of)}"
+    return f"{word}, {first} to {last}, change {change(one.line)}{lack}{decides(one.line)}"
 
 
 def _of_rate(point: Point) -> str:

@@ -22,7 +22,7 @@ def sentence(line: Line) -> str:
     change = f"{size(line.verdict)} from {first} to {last} {line.panel.knob}"
     if np.isnan(line.verdict.change.low):
         return f"{change}, no interval ({line.trend.method})"
-    return f"{direction(line.verdict)}: {change}{bend(line)}{decides(line.verdict)}"
+    return f"{direction(line.verdict)}: {change}{bend(line)}{decides(line)}"
 
 
 def direction(of: Verdict) -> str:
@@ -80,16 +80,21 @@ def size(of: Verdict) -> str:
     return f"{change.mean:+.3f} ({LEVEL:.0%} interval {change.low:+.3f} to {change.high:+.3f})".replace("%", " %")
 
 
-def decides(of: Verdict) -> str:
-    """Return how many models would decide an undecided verdict; "" for other verdicts."""
+def decides(line: Line) -> str:
+    """Return how many models or replicates would decide an undecided trend; "" for other verdicts."""
+    of, replicates = line.verdict, line.panel.replicates
     if of.direction != "undecided":
         return ""
     if of.needed is None:
-        more = "splits" if of.change.method.startswith("splits") else "models"
+        more = "splits" if of.change.method.startswith("splits") else "replicates" if replicates else "models"
         return f"; more {more} would decide" if not np.isnan(of.change.low) else ""
-    bases, references = of.needed
-    models = f"{bases} bases" if references == 1 else f"{bases} bases × {references} references"
-    return f"; about {models} would decide"
+    rows, columns = of.needed  # bases and references, or the values of two seeds that were swept
+    if replicates:
+        over = " × ".join(replicates)
+        some = f"{rows} replicates" if columns == 1 else f"{rows} × {columns} replicates ({over})"
+    else:
+        some = f"{rows} bases" if columns == 1 else f"{rows} bases × {columns} references"
+    return f"; about {some} would decide"
 
 
 def bend(line: Line) -> str:

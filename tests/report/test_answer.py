@@ -48,6 +48,21 @@ def test_failed_searches_and_one_pair_are_said(tmp_path):
     assert "50 % of the searches found a counterfactual." in answered(tmp_path)
 
 
+def test_a_job_that_found_nothing_is_said_beside_the_rate_of_the_others(tmp_path):
+    for job, layers in enumerate((2, 4)):
+        write_job(tmp_path / str(job), rates=[[0.6, 0.7]] * 2, model__layers=layers)
+    with_pairs(tmp_path / "1", rate=np.nan, found=0)
+    told = answered(tmp_path)
+    assert told.startswith("65 % (95 % interval 60 to 70) of the counterfactuals held")  # of one job: not replicates
+    assert told.endswith(". In 1 of 2 jobs, no counterfactual was found.")
+
+
+def test_repeated_single_pairs_have_an_interval_over_replicates(tmp_path):
+    for seed, rate in enumerate((0.5, 0.6, 0.7)):
+        write_job(tmp_path / str(seed), rates=[[rate]], seed=seed)
+    assert answered(tmp_path).startswith("60 % (95 % interval over replicates ")
+
+
 def test_a_rate_beside_another_seed_is_not_shown_to_differ_where_it_is_undecided(tmp_path):
     rates = 0.5 + 0.1 * np.random.default_rng(0).normal(size=(3, 4))
     write_job(tmp_path / "0", rates=[[0.5] * 4] * 3)

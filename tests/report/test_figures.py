@@ -324,6 +324,23 @@ def test_replicates_are_one_point_each_and_their_slopes_make_the_trend(tmp_path)
     assert line.trend.method == "slopes of replicates"
 
 
+def test_an_undecided_trend_of_replicates_names_replicates_and_no_models(tmp_path):
+    for seed, slope in enumerate([-0.1, 0.2, 0.02]):
+        for split in range(2):
+            for layers in (2, 4):
+                folder = tmp_path / f"{seed}-{split}-{layers}"
+                rate = 0.5 + slope * (layers - 3) / 2 + 0.03 * split * (layers - 3) * (seed - 1)
+                write_job(
+                    folder, rates=[[rate] * 3] * 2, model__layers=layers, seed=seed, dataset={"split_seed": split}
+                )
+    (line,) = lines(jobs([tmp_path]))
+    assert line.trend.method == "slopes of replicates, over seed × dataset.split_seed"
+    assert re.search(r"; about \d+ × \d+ replicates \(seed × dataset.split_seed\) would decide$", sentence(line))
+    (alone,) = lines(jobs(sorted(tmp_path.glob("*-0-*"))))
+    assert alone.trend.method == "slopes of replicates"
+    assert re.search(r"; about \d+ replicates would decide$", sentence(alone))
+
+
 def test_seeds_crossed_with_splits_share_them_and_are_no_replicates_of_their_own(tmp_path):
     rates = np.array([[0.5, 0.55, 0.5], [0.7, 0.75, 0.7]])  # splits differ, seeds hardly: two splits, and not six jobs
     for split, seed in np.ndindex(2, 3):
