@@ -169,7 +169,7 @@ class Panel:
 
 
 def _data(job: Job) -> str:
-    """Return the name of a job's data: a table's file, else the option of its data set."""
+    """Return the name of a job's data: a table's file, or the option of its data set."""
     return plain(str(job.result.data.get("name") or job.settings.get("dataset", job.folder.name)))
 
 
