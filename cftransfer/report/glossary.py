@@ -5,7 +5,7 @@ DEFINITIONS = {
     "found": "Share of the searches that found a counterfactual on the base.",
     "agreement": "Share of the counterfactuals tried for which base and reference put the factual in the same class.",
     "rate": "Transferability rate: the share of the counterfactuals tried that the reference puts in the target "
-    "class. Every pair of models weighs the same. In brackets, the 95 % interval.",
+    "class. Every pair of models weighs the same. In parentheses, the 95 % interval.",
     "conditional": "The rate among factuals that both models put in the same class. If they disagree, a counterfactual "
     "can transfer without having changed anything for the reference.",
     "end-to-end": "found × rate: failed searches count against it.",

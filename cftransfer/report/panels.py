@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cftransfer.columns import CONTROLS, matrix
+from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
 from cftransfer.measuring.statistics import share_interval
@@ -119,9 +120,7 @@ class Panel:
         """Return a name that distinguishes the job within its panel."""
         own = self.knob in job.settings and self.knob not in self.series
         at = [f"{self.short(str(self.knob))}={job.settings[str(self.knob)]}"] if own else []
-        return " ".join([*at, self.label(job), self.replicate(job)]).strip() or str(
-            job.settings.get("dataset", job.folder.name)
-        )
+        return " ".join([*at, self.label(job), self.replicate(job)]).strip() or _data(job)
 
     def groups(self) -> dict[str, list[Point]]:
         """Return the points by the label of their series."""
@@ -167,6 +166,11 @@ class Panel:
             ]
         x = float(job.settings[self.knob]) if self.knob else float(self.jobs.index(job))
         return [_point(x, last(job.pairs), job.metrics, job)]
+
+
+def _data(job: Job) -> str:
+    """Return the name of a job's data: a table's file, or the option of its data set."""
+    return plain(str(job.result.data.get("name") or job.settings.get("dataset", job.folder.name)))
 
 
 def _point(x: Any, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Point:

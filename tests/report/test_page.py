@@ -1,5 +1,6 @@
 """The page of a report: tables that fit, definitions where they are needed, failures in a line, figures with words."""
 
+import json
 import re
 from html.parser import HTMLParser
 from importlib import resources
@@ -124,6 +125,14 @@ def test_the_page_needs_no_network_and_few_scripts():
     assert "http" not in script + style
     assert "prefers-color-scheme: dark" in style
     assert "@media print" in style
+
+
+def test_a_single_job_on_a_table_is_named_by_its_file(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.5, 0.6]] * 2, choices={"dataset": "table"})
+    file = tmp_path / "0" / "result.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "data": {"version": "1", "name": "loans.csv"}}))
+    ((name, _),) = jobs([tmp_path]).panels[0].rows()[1]
+    assert name == "loans.csv"
 
 
 def test_replicates_are_one_row_and_one_answer(tmp_path):
