@@ -66,7 +66,9 @@ def explained(outcomes: Sequence[Outcome]) -> tuple[list[Explained], list[str]]:
 
 def _name(part: Part, job: Job, knob: str | None) -> str:
     """Return the job in words: the swept value with its unit; the part's title without one."""
-    at = f"{job.settings[knob]} {part.unit}" if knob in job.settings else ""
+    value = job.settings.get(knob) if knob is not None else None
+    unit = part.unit.removesuffix("s") if value == 1 else part.unit
+    at = f"{value} {unit}" if value is not None else ""
     if part.name == "seed":
         return f"another seed, {at}" if at else "another seed"
     return at or part.title.lower()

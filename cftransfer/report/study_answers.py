@@ -64,10 +64,11 @@ def answer(part: Part, some: Sequence[Series]) -> str:
 
 
 def tally(verdicts: Sequence[str]) -> str:
-    """Return yes, no or undecided, with the number of cases for each if they differ."""
+    """Return yes, hardly (flat), no (the opposite) or undecided, with the number of cases for each if they differ."""
     undecided = sum(one in ("undecided", "no trend") for one in verdicts)
-    yes = sum(one in YES for one in verdicts)
-    counts = {"yes": yes, "no": len(verdicts) - yes - undecided, "undecided": undecided}
+    yes, hardly = sum(one in YES for one in verdicts), verdicts.count("flat")
+    no = len(verdicts) - yes - hardly - undecided
+    counts = {"yes": yes, "hardly": hardly, "no": no, "undecided": undecided}
     said = [(word, many) for word, many in counts.items() if many]
     if len(said) == 1:
         return said[0][0].capitalize()

@@ -77,8 +77,11 @@ def _most(settings: Sequence[Setting]) -> str:
         where = "" if len(tops) == 1 else f" on {' and on '.join(setting.name for setting in some)}"
         beside = [] if name == "margin" else [_effect(setting, "margin").beyond.mean for setting in some]
         margin = [share for share in beside if not np.isnan(share)]
-        than = f", and the margin {_range(margin)}" if margin else ""
-        said.append(f"{WORDS.get(name, name)} explains {shares} of the deviance{where}{than}{_signs(name, some)}")
+        than = f"; without the margin, {_range(margin)} less" if margin else ""
+        said.append(
+            f"{WORDS.get(name, name)} matters most{where}: without it, a probit of transfer explains {shares} less of "
+            f"the deviance{than}{_signs(name, some)}"
+        )
     return f"**Within a pair of models and one search**, {'; '.join(said)}."
 
 
@@ -111,11 +114,12 @@ def _remains(settings: Sequence[Setting], p: Mapping[int, float]) -> str:
     if not known:
         return f"**At equal margins**, no job can be compared with another seed.{none}"
     differ = [(name, apart) for name, apart in known if p[id(apart)] < 1 - LEVEL]
-    said = f"**At equal margins**, {len(differ)} of {len(known)} jobs are shown to differ from another seed"
+    rates = "the rate of 1 job is" if len(differ) == 1 else f"the rates of {len(differ)} jobs are"
+    said = f"**At equal margins**, {rates} shown to differ from the rate of another seed, {len(known)} jobs compared"
     if differ:
         name, apart = max(differ, key=lambda one: abs(one[1].remains.mean))
         sizes = [abs(apart.remains.mean) for _, apart in differ]
-        said += f", by {_range(sizes)}; the largest difference is {apart.remains.mean:+.2f} ({name})"
+        said += f". They differ by {_range(sizes)}; the largest difference is {apart.remains.mean:+.2f} ({name})"
     return f"{said}.{none}"
 
 

@@ -47,7 +47,7 @@ def series_of(outcome):
 
 def answers_on(text):
     """The bullet of each question, by the question."""
-    bullets = re.findall(r"^- \*\*(.+?)\*\* \(.+?\) (.+?)$((?:\n  - .+$)*)", text, re.MULTILINE)
+    bullets = re.findall(r"^- \*\*(.+?)\*\* \(.+?\) (.+?)$((?:\n    - .+$)*)", text, re.MULTILINE)
     return {asked: (said, lines.strip()) for asked, said, lines in bullets}
 
 
@@ -66,8 +66,8 @@ def test_the_verdict_goes_by_direction_and_adjusted_p(tmp_path):
         (-0.1, -1, "Yes: from 2 to 6 hidden layers, the rate falls by .4"),
         (-0.1, 1, "No: from 2 to 6 hidden layers, the rate falls by .4"),
         (-0.1, 0, "Yes: from 2 to 6 hidden layers, the rate falls by .4"),
-        (0.0, -1, "No: from 2 to 6 hidden layers, the rate changes by less than .05 either way."),
-        (0.0, 0, "No: from 2 to 6 hidden layers, the rate changes by less than .05 either way."),
+        (0.0, -1, "Hardly: from 2 to 6 hidden layers, the rate changes by less than .05 either way."),
+        (0.0, 0, "Hardly: from 2 to 6 hidden layers, the rate changes by less than .05 either way."),
     ],
 )
 def test_a_question_is_answered_in_a_sentence(tmp_path, slope, expected, said):
@@ -89,10 +89,11 @@ def test_an_undecided_trend_names_the_models_that_would_decide(tmp_path):
     ("verdicts", "said"),
     [
         (["as expected"] * 4, "Yes"),
-        (["flat", "the opposite"], "No"),
+        (["flat", "flat"], "Hardly"),
+        (["flat", "the opposite"], "Hardly in 1 of 2 cases, no in 1"),
         (["undecided", "no trend"], "Undecided"),
-        (["falls", "undecided", "flat", "rises"], "Yes in 2 of 4 cases, no in 1, undecided in 1"),
-        (["undecided", "flat", "flat"], "No in 2 of 3 cases, undecided in 1"),
+        (["falls", "undecided", "flat", "rises"], "Yes in 2 of 4 cases, hardly in 1, undecided in 1"),
+        (["undecided", "flat", "flat"], "Hardly in 2 of 3 cases, undecided in 1"),
     ],
 )
 def test_cases_that_differ_are_counted(verdicts, said):
@@ -104,10 +105,10 @@ def test_two_searches_are_two_series_with_names(tmp_path):
     other = swept(tmp_path / "b", "seed", -0.1, searches=("none", "possible"), dataset="acs_employment")
     text = write([outcome, other], tmp_path / "out", name="tabular").read_text()
     said, told = answers_on(text)[PARTS["seed"].asks]
-    assert said.startswith("Yes in 3 of 4 cases, no in 1: from 2 to 6 hidden layers, the rate changes by −.4")
+    assert said.startswith("Yes in 3 of 4 cases, hardly in 1: from 2 to 6 hidden layers, the rate changes by −.4")
     free, possible = told.splitlines()
     assert re.fullmatch(r"- free search: COMPAS falls, .+ · ACS Employment falls, .+", free)
-    assert re.fullmatch(r"  - possible inputs only: COMPAS flat within ±.05, .+ · ACS Employment falls, .+", possible)
+    assert re.fullmatch(r"    - possible inputs only: COMPAS flat within ±.05, .+ · ACS Employment falls, .+", possible)
     rows = re.findall(r"^\| Model parameters \| (.+?) \| (.+?) \|", text, re.MULTILINE)
     assert rows == [
         (dataset, search)
@@ -158,7 +159,7 @@ def test_the_page_says_what_the_jobs_say(tmp_path):
     text = write([falling, flat], tmp_path / "out", name="tabular").read_text()
     said = {asked: answer.partition(":")[0] for asked, (answer, _) in answers_on(text).items()}
     assert said[PARTS["seed"].asks] == "Yes"
-    assert said[PARTS["more_layers"].asks] == "No"
+    assert said[PARTS["more_layers"].asks] == "Hardly"
     assert len(said) == 3  # the overall one, and those that have an outcome
     first, last = (falling.lines[0].points[index].rates.mean() for index in (0, -1))
     (row,) = re.findall(r"^\| Model parameters \| COMPAS \|.*$", text, re.MULTILINE)

@@ -110,9 +110,9 @@ def test_the_first_three_sentences_answer(tmp_path, outcomes):
     margin, most, remains = re.findall(r"^- (\*\*.+)$", (tmp_path / "why.md").read_text(), re.MULTILINE)
     (low, high) = (re.search(pattern, margin)[1] for pattern in (r"smallest, (\S+)\.$", r"searches, (\S+) of them"))
     assert float(low) < 0.7 < float(high)
-    assert "the target class explains ." in most
+    assert "the target class matters most: without it, a probit of transfer explains ." in most
     assert "the class that transfers better changes from pair to pair" in most
-    assert "0 of 1 jobs are shown to differ from another seed." in remains
+    assert "the rates of 0 jobs are shown to differ from the rate of another seed, 1 jobs compared." in remains
     assert "2 further jobs have too few margins in common with it." in remains
 
 
@@ -120,7 +120,9 @@ def test_where_the_margin_explains_most_the_page_says_so(tmp_path):
     some = outcome(tmp_path / "seed", "seed", {"seed=0": searched()}, by_target=0.1, by_margin=4.0)
     write_why([some], tmp_path / "why.md")
     (most,) = re.findall(r"^- (\*\*Within.+)$", (tmp_path / "why.md").read_text(), re.MULTILINE)
-    assert re.search(r", the base's margin at x′ explains \.\d\d of the deviance\.$", most)
+    assert re.search(
+        r", the base's margin at x′ matters most: without it, a probit of transfer explains \.\d\d less", most
+    )
 
 
 def test_jobs_without_long_tables_are_named_and_make_no_page_alone(tmp_path, outcomes):
