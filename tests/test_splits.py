@@ -4,15 +4,18 @@ import json
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, SMALL, composed, environment, run_command
 
 import cftransfer as cft
 from cftransfer.commands import experiment
 from cftransfer.commands.plan import plan as plan_of
+from cftransfer.commands.splits import check_splits
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import what
 from cftransfer.measuring.over_splits import spread_of, spread_over_splits
@@ -114,6 +117,22 @@ def test_images_whose_test_split_is_fixed_are_refused(tmp_path):
     words = ["dataset=cifar10_airplane", "replicates.splits=2", f"paths.data={tmp_path / 'data'}"]
     with pytest.raises(InputError, match=r"^replicates\.splits=2: dataset=.* has one fixed split; leave out"):
         plan_of(composed(*words, f"paths.store={tmp_path}"))
+
+
+def split_of(*classes):
+    """A data set with these test rows, a list of numbers for each class."""
+    x = torch.tensor([[float(row)] for rows in classes for row in rows])
+    y = torch.tensor([number for number, rows in enumerate(classes) for _ in rows])
+    return SimpleNamespace(name="some", classes=[*map(str, range(len(classes)))], x_test=x, y_test=y)
+
+
+def test_a_rare_class_with_the_same_test_rows_is_chance_and_a_large_one_is_a_fixed_split():
+    check_splits([split_of(range(20), [90]), split_of(range(5, 25), [90])])
+    for second in (split_of(range(20), [91]), split_of(range(20), [90])):
+        with pytest.raises(InputError, match=r"^replicates\.splits=2: dataset=some has one fixed split; leave out"):
+            check_splits([split_of(range(20), [90]), second])
+    with pytest.raises(InputError, match="has one fixed split"):
+        check_splits([split_of([1], [2])] * 2)
 
 
 @pytest.mark.slow
@@ -241,8 +260,6 @@ def test_differences_that_are_alike_on_all_splits_have_the_bound_of_a_change_and
 
 
 def test_results_of_several_splits_are_pooled():
-    import torch
-
     def line(bias):
         model = torch.nn.Linear(2, 1)
         state = {"weight": torch.tensor([[1.0, 1.0]]), "bias": torch.tensor([bias])}
