@@ -166,6 +166,18 @@ def test_the_parts_of_the_variance_are_found_again():
         assert np.mean([getattr(one, name) for one in found]) == pytest.approx(sd**2, rel=0.12), name
 
 
+def test_variances_that_a_design_cannot_show_are_unknown_and_give_no_plan():
+    rates = drawn(np.random.default_rng(6), (3, 4, 5), split=0.02, base=0.05, reference=0.05, error=0.02)
+    nested = spread_over_splits([*rates[:, :, :1]]).variances
+    assert nested.base > 0
+    assert np.isnan([nested.reference, nested.error]).all()
+    alone = spread_over_splits([*rates[:, :1]]).variances
+    assert alone.reference > 0
+    assert np.isnan([alone.base, alone.error]).all()
+    rates[0, 1:] = np.nan  # only the first base has rates on all splits
+    assert models_plan(rates) is None
+
+
 def test_splits_that_differ_by_a_constant_alone_have_students_interval():
     rates = [0.4 + np.zeros((3, 4)), 0.5 + np.zeros((3, 4)), 0.7 + np.zeros((3, 4))]
     known = spread_over_splits(rates)

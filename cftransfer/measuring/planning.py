@@ -143,6 +143,8 @@ def _plan_over_splits(rates: np.ndarray, *, half_width: float = 0.03, level: flo
     known, models = spread_of(rates), Models(*rates.shape[1:])
     if known.variances is None or known.splits < 2 or min(models) < 2 or known.error < ROUNDING:
         return None
+    if np.isnan(known.variances.error):  # fewer than two bases have rates on all splits
+        return None
 
     def width(splits: int = 0, bases: int = 0, references: int = 0) -> float:
         many = Models(models.bases + bases, models.references + references)
