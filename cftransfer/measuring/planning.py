@@ -182,7 +182,7 @@ def planned(
     """
     check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
     check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
-    if seconds is not None and (len(seconds) != 3 or not min(seconds) >= 0 < max(seconds[:2])):
+    if seconds is not None and (np.shape(seconds) != (3,) or not min(seconds) >= 0 < max(seconds[:2])):
         raise InputError(
             f"seconds={seconds}: must be those of a base, of a reference, and of asking it, such as (2, 1, 0.1)"
         )
