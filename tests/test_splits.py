@@ -4,15 +4,18 @@ import json
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, SMALL, composed, environment, run_command
 
 import cftransfer as cft
 from cftransfer.commands import experiment
 from cftransfer.commands.plan import plan as plan_of
+from cftransfer.commands.splits import check_splits
 from cftransfer.errors import InputError
 from cftransfer.jobs.schema import what
 from cftransfer.measuring.over_splits import spread_of, spread_over_splits
@@ -116,6 +119,22 @@ def test_images_whose_test_split_is_fixed_are_refused(tmp_path):
         plan_of(composed(*words, f"paths.store={tmp_path}"))
 
 
+def split_of(*classes):
+    """A data set with these test rows, a list of numbers for each class."""
+    x = torch.tensor([[float(row)] for rows in classes for row in rows])
+    y = torch.tensor([number for number, rows in enumerate(classes) for _ in rows])
+    return SimpleNamespace(name="some", classes=[*map(str, range(len(classes)))], x_test=x, y_test=y)
+
+
+def test_a_rare_class_with_the_same_test_rows_is_chance_and_a_large_one_is_a_fixed_split():
+    check_splits([split_of(range(20), [90]), split_of(range(5, 25), [90])])
+    for second in (split_of(range(20), [91]), split_of(range(20), [90])):
+        with pytest.raises(InputError, match=r"^replicates\.splits=2: dataset=some has one fixed split; leave out"):
+            check_splits([split_of(range(20), [90]), second])
+    with pytest.raises(InputError, match="has one fixed split"):
+        check_splits([split_of([1], [2])] * 2)
+
+
 @pytest.mark.slow
 def test_killed_between_splits_and_run_again_the_result_is_that_of_an_undisturbed_job(tmp_path):
     words = [*SMALL, "replicates.splits=3", "wandb=disabled", "hydra.run.dir=job"]
@@ -146,6 +165,18 @@ def test_the_parts_of_the_variance_are_found_again():
     found = [spread_over_splits([*drawn(rng, (8, 5, 10), **sizes)]).variances for _ in range(600)]
     for name, sd in sizes.items():
         assert np.mean([getattr(one, name) for one in found]) == pytest.approx(sd**2, rel=0.12), name
+
+
+def test_variances_that_a_design_cannot_show_are_unknown_and_give_no_plan():
+    rates = drawn(np.random.default_rng(6), (3, 4, 5), split=0.02, base=0.05, reference=0.05, error=0.02)
+    nested = spread_over_splits([*rates[:, :, :1]]).variances
+    assert nested.base > 0
+    assert np.isnan([nested.reference, nested.error]).all()
+    alone = spread_over_splits([*rates[:, :1]]).variances
+    assert alone.reference > 0
+    assert np.isnan([alone.base, alone.error]).all()
+    rates[0, 1:] = np.nan  # only the first base has rates on all splits
+    assert models_plan(rates) is None
 
 
 def test_splits_that_differ_by_a_constant_alone_have_students_interval():
@@ -242,8 +273,6 @@ def test_differences_that_are_alike_on_all_splits_have_the_bound_of_a_change_and
 
 
 def test_results_of_several_splits_are_pooled():
-    import torch
-
     def line(bias):
         model = torch.nn.Linear(2, 1)
         state = {"weight": torch.tensor([[1.0, 1.0]]), "bias": torch.tensor([bias])}

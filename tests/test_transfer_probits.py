@@ -215,6 +215,8 @@ def test_the_order_of_rows_decides_nothing():
         assert (kept.transferred == other.transferred).all()
         assert kept.found.equals(other.found)
         assert (kept.transferred == np.delete(one.transferred, 7, axis=1)).all()
+    with pytest.raises(InputError, match=r"^counterfactuals: are of several splits; pass the rows of one split"):
+        answers_by_base(*(pd.concat([table.assign(split=0), table.assign(split=1)]) for table in shuffled))
     with pytest.raises(InputError, match="base 0 lacks one answer of each reference"):
         answers_by_base(counterfactuals, transfers.iloc[1:])
 

@@ -212,7 +212,9 @@ def test_no_planned_interval_of_a_rate_is_wider_than_0_to_1():
     assert planned(Variances(1.0, 1.0, 0.0), Models(2, 2)).half_width == 0.5
 
 
-@pytest.mark.parametrize("wrong", [{"half_width": "a"}, {"half_width": 1.0}, {"level": 1}, {"seconds": (1,)}])
+@pytest.mark.parametrize(
+    "wrong", [{"half_width": "a"}, {"half_width": 1.0}, {"level": 1}, {"seconds": (1,)}, {"seconds": 3}]
+)
 def test_a_plan_refuses_what_it_cannot_plan_with(wrong):
     with pytest.raises(InputError, match=f"^{next(iter(wrong))}="):
         planned(SOME, Models(5, 10), **wrong)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cftransfer.columns import counterfactual_key
+from cftransfer.columns import SPLIT, counterfactual_key
 from cftransfer.errors import InputError
 
 KEPT = ("base", "factual", "proposal", "target", "margin", "distance_l2", "knn_distance")  # columns without lists
@@ -30,8 +30,11 @@ def answers_by_base(counterfactuals: pd.DataFrame, transfers: pd.DataFrame) -> l
         transfers: as in `transfers.parquet`, of one group of references at one number of extra epochs.
 
     Raises:
-        InputError: for a reference that lacks an answer about a counterfactual of a base, or has two.
+        InputError: for a reference that lacks an answer about a counterfactual of a base, or has two; for several
+            splits, since their i-th bases are different models.
     """
+    if SPLIT in counterfactuals and counterfactuals[SPLIT].nunique() > 1:
+        raise InputError("counterfactuals: are of several splits; pass the rows of one split of both tables")
     key = counterfactual_key(counterfactuals)
     columns = [*key, "reference", "agreement", "transferred"]
     known = transfers.loc[transfers.found, columns].sort_values(["reference", *key], kind="stable")

@@ -5,6 +5,7 @@ different splits share their seeds, though, and a seed may raise or lower its mo
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import special
@@ -45,7 +46,7 @@ def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
     variance = max(between, models.error**2 + split)
     half = np.sqrt(max(t**2 * between, (t_models * models.error) ** 2 + t**2 * split))
     freedom = special.stdtridf((1 + LEVEL) / 2, half / np.sqrt(variance)) if variance > 0 else S - 1
-    parts = Variances(within.base, within.reference, within.error, split=S * split)
+    parts = replace(_known(within, whole.shape[1:]), split=S * split)
     over = f"splits and {models.method}"
     return Spread(mean, float(np.sqrt(variance)), float(freedom), min(S, models.models), over, parts, S)
 
@@ -70,6 +71,16 @@ def _variances(whole: np.ndarray, splits: int) -> Variances:
         return Variances(base=ms_base, reference=ms_reference, error=0.0)
     ms_error = float(((whole - middle - rows - columns) ** 2).sum()) / (splits * (I - 1) * (J - 1))
     return Variances(max(ms_base - ms_error, 0.0) / J, max(ms_reference - ms_error, 0.0) / I, ms_error)
+
+
+def _known(parts: Variances, shape: tuple[int, ...]) -> Variances:
+    """Return the variances with NaN for factors that this many bases and references cannot show.
+
+    With one reference, the variance between bases includes that of the pair, and likewise with one base.
+    """
+    (I, J), unknown = shape, float("nan")
+    base, reference = parts.base if I > 1 else unknown, parts.reference if J > 1 else unknown
+    return Variances(base, reference, parts.error if min(I, J) > 1 else unknown)
 
 
 def _of_mean(parts: Variances, shape: tuple[int, ...]) -> float:

@@ -143,6 +143,8 @@ def _plan_over_splits(rates: np.ndarray, *, half_width: float = 0.03, level: flo
     known, models = spread_of(rates), Models(*rates.shape[1:])
     if known.variances is None or known.splits < 2 or min(models) < 2 or known.error < ROUNDING:
         return None
+    if np.isnan(known.variances.error):  # fewer than two bases have rates on all splits
+        return None
 
     def width(splits: int = 0, bases: int = 0, references: int = 0) -> float:
         many = Models(models.bases + bases, models.references + references)
@@ -180,7 +182,7 @@ def planned(
     """
     check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
     check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
-    if seconds is not None and (len(seconds) != 3 or not min(seconds) >= 0 < max(seconds[:2])):
+    if seconds is not None and (np.shape(seconds) != (3,) or not min(seconds) >= 0 < max(seconds[:2])):
         raise InputError(
             f"seconds={seconds}: must be those of a base, of a reference, and of asking it, such as (2, 1, 0.1)"
         )

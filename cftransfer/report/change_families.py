@@ -168,7 +168,9 @@ def residual(family: Family, curve: tuple[float, float]) -> Interval:
 def bases_of(family: Family) -> str:
     """Return the settings that decide the bases of a family; families with equal settings have the same bases."""
     config = family.job.result.config
-    return json.dumps([*(config.get(name) for name in (*PARTS, "seed")), len(family.rates)])
+    return json.dumps(
+        [*(config.get(name) for name in (*PARTS, "seed")), family.rates.shape[0], family.job.metrics.get("splits")]
+    )
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:

@@ -84,6 +84,16 @@ def test_a_family_of_one_reference_for_each_base_is_compared_with_another_seed(t
     assert "Lower rates: bootstrap (0.5" in on_seed(families(jobs([tmp_path])))
 
 
+def test_a_family_of_several_splits_is_not_compared_with_a_seed_on_one_split(tmp_path):
+    put_job(tmp_path / "0", "seed", rates=around(0.7, shape=(2, 6)), apart=around(0.1, shape=(2, 6)))
+    rates = around(0.4, shape=(2, 6))
+    put_job(tmp_path / "1", "optimizer", rates=rates, apart=rates, more={"splits": 2})
+    pairs = pd.read_parquet(tmp_path / "1" / "pairs.parquet")
+    pd.concat([pairs.assign(split=0), pairs.assign(split=1)]).to_parquet(tmp_path / "1" / "pairs.parquet")
+    said = on_seed(families(jobs([tmp_path])))
+    assert said.endswith("Not compared, because the bases are other models: optimizer.")
+
+
 def test_all_families_lie_on_the_curve_that_they_were_made_of_and_one_moved_away_does_not(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(5):
