@@ -3,6 +3,7 @@
 python benchmarks/coverage.py      two minutes; the table of docs/statistics.md
 python benchmarks/coverage.py --rounds 200
 python benchmarks/coverage.py --splits      one minute; the table of splits in docs/statistics.md
+python benchmarks/coverage.py --rare        seconds; rare bases that fail, the exception in docs/statistics.md
 
 Each cell draws `rounds` matrices bases × references of rates with the given mean. Bases alone, references alone, the
 pair alone (interaction), or bases and references (.7 : .7 : .14) make them vary; the margins are normal or Beta, and
@@ -107,12 +108,33 @@ def table_of_splits(rounds: int) -> None:
             print(f"| {splits} | {kind} | {shares} | {', '.join(f'{width:.3f}' for width in widths)} |")
 
 
+def table_of_rare_bases(rounds: int) -> None:
+    """Print the coverage if a base's rate is .999, or .5 with a small probability; pairs vary by counterfactuals."""
+    print("| models | share of bases at .5 | coverage | drawn without such a base |")
+    print("|---|---|---|---|")
+    rng = np.random.default_rng(0)
+    for bases, references in DESIGNS[1:]:
+        for share in (0.02, 0.1, 0.3):
+            covers, without = [], []
+            for _ in range(rounds):
+                fails = rng.random((bases, 1)) < share
+                chances = np.broadcast_to(np.where(fails, 0.5, 0.999), (bases, references))
+                interval = share_interval(rng.binomial(1000, chances) / 1000)
+                covers.append(interval.low <= share * 0.5 + (1 - share) * 0.999 <= interval.high)
+                without.append(not fails.any())
+            print(f"| {bases} × {references} | {share} | {np.mean(covers):.3f} | {np.mean(without):.3f} |")
+
+
 def main() -> None:
     """Print the table, and the cells that cover too seldom."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=1000, help="matrices per cell; 1,000 know .95 to within .014")
     parser.add_argument("--splits", action="store_true", help="of intervals over splits of the rows")
+    parser.add_argument("--rare", action="store_true", help="of rates near 1 with a few bases that fail")
     rounds = parser.parse_args().rounds
+    if parser.parse_args().rare:
+        table_of_rare_bases(rounds)
+        return
     if parser.parse_args().splits:
         table_of_splits(rounds)
         return

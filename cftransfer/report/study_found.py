@@ -9,6 +9,7 @@ import numpy as np
 
 from cftransfer import atomic
 from cftransfer.errors import InputError
+from cftransfer.report.answer import percent
 from cftransfer.report.panels import Point
 from cftransfer.report.study_answers import Series
 from cftransfer.report.study_running import Part
@@ -65,10 +66,14 @@ def _point(part: Part, series: Series) -> Point:
 
 
 def _rate(point: Point) -> str:
-    mean = float(np.nanmean(point.rates)) if point.rated else None
-    interval = "" if np.isnan(point.low) else f" ({100 * point.low:.0f}–{100 * point.high:.0f})"
-    return f"{_percent(mean)}{interval}"
+    mean = _percent(float(np.nanmean(point.rates)) if point.rated else None)
+    ends = [_percent(end).removesuffix(" %") for end in (point.low, point.high)]
+    if np.isnan(point.low) or mean == f"{ends[0]} %" == f"{ends[1]} %":
+        return mean
+    return f"{mean} ({'–'.join(ends)})"
 
 
 def _percent(value: float | None) -> str:
-    return "—" if value is None or np.isnan(value) else f"{100 * value:.0f} %"
+    if value is None or np.isnan(value):
+        return "—"
+    return "over 99.9 %" if 0.9995 <= value < 1 else percent(value)
