@@ -96,7 +96,7 @@ def _checked(split: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"x_{split}: has shape {inputs.shape} of {inputs.dtype}; takes numbers {takes}")
     whole = classes.dtype.kind in "biuf" and bool(np.isfinite(classes).all() and (classes == np.round(classes)).all())
     if classes.ndim != 1 or not whole or classes.min(initial=0) < 0:
-        raise InputError(f"y_{split}: takes (n,) classes 0, 1, …; has shape {classes.shape} of {classes.dtype}")
+        raise InputError(f"y_{split}: must be (n,) classes 0, 1, …; has shape {classes.shape} of {classes.dtype}")
     if len(inputs) != len(classes) or not len(inputs):
         raise InputError(f"x_{split}: has {len(inputs)} rows and {len(classes)} classes; must be as many, at least one")
     return inputs, classes
