@@ -14,10 +14,10 @@ import pytest
 from conftest import ROOT
 
 
-def needs_root(test):
+def needs_root(test, suite=pytest.mark.slow):
     """Mark a test of some minutes, of small disks and host names."""
     can = os.geteuid() == 0 and shutil.which("mount") is not None
-    for mark in (pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.skipif(not can, reason="needs root")):
+    for mark in (suite, pytest.mark.timeout(1500), pytest.mark.skipif(not can, reason="needs root")):
         test = mark(test)
     return test
 

@@ -37,7 +37,7 @@ def test_interrupted_it_says_so_and_goes_on_later(tmp_path):
     assert said.splitlines()[-1].endswith("interrupted; the same command goes on where this one ended")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_while_it_trains_a_cnn_and_started_again_it_gives_the_same_numbers(tmp_path):
     """As tests/faults.py has it of tables, where each member is a pass of its own."""
     words = ["dataset=cifar10_airplane", "model.layers=2", "model.width=4", "training.epochs=40", "wandb=disabled"]

@@ -236,7 +236,7 @@ def test_a_job_that_failed_without_its_hydra_folder_is_named(launcher, tmp_path)
     assert done.stderr.splitlines()[-1] == "sweep/0: failed: model.layers=0: must be a whole number ≥ 1"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_process_loses_its_job_which_the_next_run_makes(tmp_path):
     words = [word for word in MORE if not word.startswith("model.layers")]
     words = ["-m", "hydra/launcher=local", "hydra.launcher.processes=1", *words, "model.layers=1", "seed=0,1", IN]
