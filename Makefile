@@ -4,7 +4,7 @@
 # make study-changes  every kind of change between two models, and an audit's families: docs/results/changes.md
 # make validate  the library against closed forms, published numbers and traps: docs/reference/validate.md
 # make test   the test suite
-# make test-long  tests of a minute or more that seldom change: orderings of methods, the study on images
+# make test-long  tests of a minute or more that seldom change: orderings of methods, faults of the store, studies
 # make test-slurm  sweeps on a real SLURM, started for them on this machine (root and Debian, otherwise skipped)
 # make faults  injects faults into real jobs and compares the results (root, for small disks and host names)
 # make check  ruff, mypy, codespell and the check of prose, as pre-commit runs them
