@@ -53,7 +53,9 @@ def test_a_wheel_holds_both_packages_and_conf_and_nothing_else(tmp_path):
 
 def test_an_sdist_holds_all_but_results_and_files_of_hosts(tmp_path):
     assert sdist(tmp_path, SDIST) == []
-    assert sdist(tmp_path, [*SDIST, "docs/results/tabular.md"]) == ["docs/results/tabular.md: does not belong there"]
+    assert sdist(tmp_path, [*SDIST, "docs/results/figures/a.png"]) == [
+        "docs/results/figures/a.png: does not belong there"
+    ]
     assert sdist(tmp_path, [name for name in SDIST if "tests" not in name]) == ["tests/test_a.py: missing"]
 
 
