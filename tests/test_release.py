@@ -12,7 +12,7 @@ TRACKED = [
     "cftransfer/__init__.py",
     "cftransfer/data/compas.csv.gz",
     "conf/model/mlp.yaml",
-    "docs/results/tabular.md",
+    "docs/results/figures/a.png",
     "hydra_plugins/a.py",
     ".ci/run",
     "tests/test_a.py",
@@ -24,7 +24,7 @@ WHEEL = [
     "hydra_plugins/a.py",
     *(f"cftransfer-1.dist-info/{name}" for name in sorted(release.WHEELS_OWN)),
 ]
-SDIST = [path for path in TRACKED if not path.startswith(("docs/results", ".ci"))] + ["PKG-INFO", "setup.cfg"]
+SDIST = [path for path in TRACKED if not path.startswith(("docs/results/figures", ".ci"))] + ["PKG-INFO", "setup.cfg"]
 README = (ROOT / "README.md").read_text()
 
 
