@@ -102,7 +102,7 @@ def outcomes_of(study: Study, datasets: Sequence[str], overrides: Sequence[str],
         running = [pool.submit(outcome_of, part, dataset, overrides, sweeps) for part, dataset in commands]
         try:
             return [each.result() for each in running]
-        except BaseException:
+        except BaseException:  # raised again; without this, leaving `with` would run the waiting commands after Ctrl-C
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
