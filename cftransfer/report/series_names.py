@@ -19,8 +19,8 @@ SEARCHES = {
 MEANINGS = {
     "none": "moves every feature freely; it is the paper's own search",
     "box": "keeps each feature within its range in the training data",
-    "possible": "ends only at inputs that can exist: within the ranges of the training data, with whole numbers if the "
-    "feature has them, and one category for each categorical feature",
+    "possible": "ends only at inputs that can exist: within the ranges of the training data, with whole numbers and "
+    "single categories where features have them, and whole grey levels in images",
     "actionable": "ends only at inputs that can exist and that a person could reach",
 }  # of counterfactual.constraints
 

@@ -1,5 +1,6 @@
 """A study's commands: their names, their runs, and their results."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from cftransfer import cores
 from cftransfer.command_line import typed_command
 from cftransfer.errors import InputError, plain
 from cftransfer.report.collect import Jobs, Line, jobs, lines
@@ -96,10 +98,14 @@ def combined(overrides: Sequence[str]) -> list[str]:
 
 
 def outcomes_of(study: Study, datasets: Sequence[str], overrides: Sequence[str], sweeps: Path) -> list[Outcome]:
-    """Run all commands of a study, `study.at_once` at a time; after a failure, no further commands begin."""
+    """Run all commands of a study, `study.at_once` at a time; after a failure, no further commands begin.
+
+    Commands that run in parallel share the cores: threads that compete for a core wait for each other.
+    """
     commands = [(part, dataset) for part in study.parts for dataset in datasets_of(part, datasets)]
+    threads = max(cores.share() // study.at_once, 1)
     with ThreadPoolExecutor(study.at_once) as pool:
-        running = [pool.submit(outcome_of, part, dataset, overrides, sweeps) for part, dataset in commands]
+        running = [pool.submit(outcome_of, part, dataset, overrides, sweeps, threads) for part, dataset in commands]
         try:
             return [each.result() for each in running]
         except BaseException:  # raised again; without this, leaving `with` would run the waiting commands after Ctrl-C
@@ -107,15 +113,19 @@ def outcomes_of(study: Study, datasets: Sequence[str], overrides: Sequence[str],
             raise
 
 
-def outcome_of(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path) -> Outcome:
-    """Run one command of a study, with its jobs under `sweeps`; dataset: one, or several separated by commas."""
+def outcome_of(part: Part, dataset: str, overrides: Sequence[str], sweeps: Path, threads: int) -> Outcome:
+    """Run one command of a study, with its jobs under `sweeps`.
+
+    dataset: one, or several separated by commas. threads: of torch, in the command's process.
+    """
     place = sweeps / dataset.replace(",", "-") / part.name
     words = combined([*shlex.split(part.words), f"dataset={dataset}", *overrides])
     command, started = [*typed_command("transfer"), *words], time.perf_counter()
     print(plain(shlex.join(command)), flush=True)
     where = f"hydra.{'sweep' if '-m' in words else 'run'}.dir={place}"
     run = [sys.executable, "-m", "cftransfer", "transfer", *words, where]
-    done = subprocess.run(run, stderr=subprocess.PIPE, text=True, check=False)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(run, env=environment, stderr=subprocess.PIPE, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
         raise InputError(
