@@ -46,7 +46,8 @@ def _of_splits(some: Sequence[Job]) -> list[tuple[str, Job]]:
 def _on_splits(name: str, job: Job, *, several: bool) -> str:
     """Return the number of a job's splits in words, and the standard deviation of a pair's rate due to each factor."""
     varied = {part: job.metrics.get(f"rate_variance_{part}") for part in ("split", "base", "reference", "pair")}
-    sizes = ", ".join(f"{part} {max(size, 0.0) ** 0.5:.3f}" for part, size in varied.items() if size is not None)
+    known = {part: f"{size**0.5:.3f}" if size > 0 else "not shown" for part, size in varied.items() if size is not None}
+    sizes = ", ".join(f"{part} {size}" for part, size in known.items())
     said = f"{job.metrics['splits']} splits of the rows, each with its own models"
     moved = f"; standard deviation of a pair's rate by {sizes}" if sizes else ""
     return f"{f'job {name}: ' if several else ''}{said}{moved}"

@@ -220,6 +220,17 @@ def test_the_interval_of_one_pair_is_said_to_be_over_its_counterfactuals(tmp_pat
     assert page.notes(jobs([tmp_path / "more"])) == []
 
 
+def test_a_factor_whose_variance_is_estimated_as_0_is_not_shown_to_vary(tmp_path):
+    write_job(tmp_path / "one", rates=[[0.5, 0.6], [0.5, 0.7]])
+    collected = jobs([tmp_path / "one"])
+    (job,) = collected.jobs
+    job.metrics.update(splits=3, rate_variance_split=-0.001, rate_variance_base=0.0025)
+    said = (
+        "3 splits of the rows, each with its own models; standard deviation of a pair's rate by split not shown, base"
+    )
+    assert page.notes(collected) == [f"{said} 0.050"]
+
+
 def test_a_curve_is_no_point_beside_jobs_without_one(tmp_path):
     curve = [[[0.5], [0.6]], [[0.7], [0.9]]]
     write_job(tmp_path / "0", rates=curve[-1], curve=curve, experiment="mine", extra_epochs=2)
