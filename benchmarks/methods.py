@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cftransfer.jobs.read import Job
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.report.collect import jobs
 from cftransfer.report.frontier import method
 
@@ -39,10 +40,10 @@ def main() -> None:
 def row(job: Job) -> list[str]:
     """Return the cells of a job."""
     of = job.metrics
-    low, high = (short(of[f"rate_{end}"], 2) for end in ("low", "high"))
+    ends = " to ".join(end.removeprefix("0") for end in interval_ends(of["rate_low"], of["rate_high"], 2))
     before = f"{short(of['distance_l2_relaxed'])}, {short(of['rate_relaxed'], 2)}" if "rate_relaxed" in of else ""
     rest = [short(of["knn_distance"]), short(of["knn_share"], 2), f"{of['lof']:.2f}", short(of["invalidation_base"], 2)]
-    rate = f"{short(of['rate'], 2)} ({low} to {high})"
+    rate = f"{short(of['rate'], 2)} ({ends})"
     return [name(job), f"{of['found']:.3f}", short(of["distance_l2"]), rate, before, *rest]
 
 

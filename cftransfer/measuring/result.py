@@ -13,6 +13,7 @@ from cftransfer.columns import CONTROLS, PAIR, matrix
 from cftransfer.errors import InputError
 from cftransfer.measuring import rates
 from cftransfer.measuring.counts import count, means
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.model_distance import MEASURES, mean_distances
 from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.measuring.planning import Plan, plan_of, sampling_of
@@ -280,7 +281,7 @@ class Result:
         rows = [["references", "pairs", "rate", f"{level:.0%} interval", "conditional", "random step"]]
         for row in self.summarised(level).to_dict("records"):
             low, high = row["low"], row["high"]
-            interval = "–" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
+            interval = "–" if np.isnan(low) else " to ".join(interval_ends(low, high))
             shares = [_number(row[name]) for name in ("rate_conditional", "control_random")]
             rows.append([str(row["group"]), str(row["pairs"]), _number(row["rate"]), interval, *shares])
         return rows

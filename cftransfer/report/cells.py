@@ -9,6 +9,7 @@ import numpy as np
 
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.verdict_words import against_seed
 
@@ -123,13 +124,17 @@ def _cell(metrics: Mapping[str, Any], name: str, counted: str) -> tuple[str, str
 
 def _interval(metrics: Mapping[str, Any], name: str, *, signed: bool) -> str:
     """Return an interval to follow its mean, such as (.656–.757) or (−.010 to +.066); "" without one."""
-    ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
-    if None in ends:
+    low, high = (metrics.get(f"{name}_{end}") for end in ("low", "high"))
+    if low is None or high is None:
         return ""
     if signed:  # a difference of two shares
-        ends = [min(max(float(end), -1.0), 1.0) for end in ends if end is not None]
-    low, high = (WHOLE_ZERO.sub(r"\1.", number(end, signed=signed)) for end in ends)
-    return f" ({low} to {high})" if signed else f" ({low}–{high})"
+        ends = (number(min(max(float(end), -1.0), 1.0), signed=True) for end in (low, high))
+        return f" ({' to '.join(map(_short, ends))})"
+    return f" ({'–'.join(map(_short, interval_ends(low, high)))})"
+
+
+def _short(end: str) -> str:
+    return WHOLE_ZERO.sub(r"\1.", end)
 
 
 def rate_of(point: Point) -> str:

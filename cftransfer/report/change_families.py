@@ -11,6 +11,7 @@ from scipy import special
 from cftransfer.columns import matrix
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.severity import fraction_lost
 from cftransfer.measuring.statistics import LEVEL, Interval, difference_interval
 from cftransfer.measuring.trends import holm, spearman
@@ -72,7 +73,7 @@ def _by_model(pairs: pd.DataFrame, column: str = "rate") -> np.ndarray:
 def between(job: Job, name: str) -> str:
     """Return the interval of a metric that is never below 0, as text; "—" without one."""
     low, high = job.metrics.get(f"{name}_low"), job.metrics.get(f"{name}_high")
-    return "—" if low is None or high is None else f"{low:.3f}–{high:.3f}"
+    return "—" if low is None or high is None else "–".join(interval_ends(low, high))
 
 
 def on_costs(some: Sequence[Family]) -> str:

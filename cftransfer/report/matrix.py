@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cftransfer.jobs.read import Job
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.report.collect import Jobs
 
 REFERENCE = "reference.model"  # the key of the reference's model among a job's settings
@@ -42,8 +43,9 @@ def _heat(axes: Axes, some: Sequence[Job], bases: Sequence[str], references: Seq
             axes.text(column, row, "none\nfound", ha="center", va="center", fontsize=8)
             continue
         rates[row, column] = job.metrics["rate"]
-        ends = [job.metrics[end] for end in ("rate_low", "rate_high")]
-        told = f"{rates[row, column]:.2f}" + (f"\n{ends[0]:.2f}–{ends[1]:.2f}" if None not in ends else "")
+        low, high = (job.metrics[end] for end in ("rate_low", "rate_high"))
+        between = "" if low is None or high is None else "–".join(interval_ends(low, high, 2))
+        told = f"{rates[row, column]:.2f}\n{between}".strip()
         colour = "white" if rates[row, column] >= DARK else "black"
         axes.text(column, row, told, ha="center", va="center", fontsize=8, color=colour)
     axes.imshow(rates, vmin=0, vmax=1, cmap=colormaps["Blues"], aspect="auto")

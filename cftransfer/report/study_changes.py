@@ -11,6 +11,7 @@ import numpy as np
 from cftransfer import atomic
 from cftransfer.measuring.base_bootstrap import base_bootstrap_interval
 from cftransfer.measuring.coverage import ROUNDS, coverage
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.statistics import LEVEL, Interval, share_interval, spread
 from cftransfer.report.change_families import (
     Family,
@@ -159,7 +160,7 @@ def _cells(row: Beside) -> list[str]:
         f"{family.disagreement:.3f}",
         f"{family.rate:.3f}",
         between(family.job, "rate"),
-        "—" if np.isnan(row.theirs.low) else f"{row.theirs.low:.3f}–{row.theirs.high:.3f}",
+        "—" if np.isnan(row.theirs.low) else "–".join(interval_ends(row.theirs.low, row.theirs.high)),
         "—" if row.wider is None else f"{row.wider:.2f}",
         *map(_number, (row.ours_covers, row.theirs_covers)),
         beside_seed,

@@ -9,6 +9,7 @@ import numpy as np
 
 from cftransfer import atomic
 from cftransfer.measuring.equal_margin import EqualMargin
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.rate_curve import BINS, rate_curve
 from cftransfer.measuring.transfer_probits import Effect, TransferProbits, known_share
 from cftransfer.measuring.trends import holm
@@ -78,10 +79,9 @@ def _told(setting: Setting, p: dict[int, float], out: Path) -> dict[str, Any]:
 
 def _bins(own: Curves, axis: str) -> list[str]:
     """Return the rate in every bin, with its interval, and the place of the bin."""
-    rates = [
-        f"{point.rate:.2f} ({point.rate_low:.2f}–{point.rate_high:.2f}) at {point.x:.2g}"
-        for point in own.tables[axis].itertuples()
-    ]
+    table = own.tables[axis]
+    points = zip(table.x, table.rate, table.rate_low, table.rate_high, strict=True)
+    rates = [f"{rate:.2f} ({'–'.join(interval_ends(low, high, 2))}) at {x:.2g}" for x, rate, low, high in points]
     return [own.name, *rates, *["—"] * (BINS - len(rates))]
 
 

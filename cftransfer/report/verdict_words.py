@@ -6,6 +6,7 @@ import numpy as np
 
 from cftransfer.columns import matrix
 from cftransfer.jobs.read import Job
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.over_splits import spread_of
 from cftransfer.measuring.statistics import LEVEL, Spread, change_interval
 from cftransfer.measuring.trends import holm
@@ -49,7 +50,8 @@ def _replicates(point: Point, over: str) -> str:
     said = f"{point.rates.size} replicate{'s' * (point.rates.size > 1)} over {over}, rate {np.mean(point.rates):.3f}"
     if np.isnan(point.low):
         return f"{said}, no interval (one replicate)"
-    return f"{said} ({LEVEL:.0%} interval over replicates {point.low:.3f} to {point.high:.3f})".replace("%", " %")
+    ends = " to ".join(interval_ends(point.low, point.high))
+    return f"{said} ({LEVEL:.0%} interval over replicates {ends})".replace("%", " %")
 
 
 def against_seed(some: Sequence[Job]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.rate_curve import rate_curve
 from cftransfer.measuring.statistics import LEVEL, Interval
 from cftransfer.measuring.transfer_probits import Effect
@@ -30,7 +31,8 @@ def cell(of: Interval) -> str:
     """Return a share with its interval."""
     if np.isnan(of.mean):
         return "—"
-    return f"{of.mean:.3f}" + ("" if np.isnan(of.low) else f" ({_point(of.low)}–{_point(of.high)})")
+    ends = "–".join(end.removeprefix("0") for end in interval_ends(of.low, of.high))
+    return f"{of.mean:.3f}" + ("" if np.isnan(of.low) else f" ({ends})")
 
 
 def difference_cell(of: Interval) -> str:
@@ -38,10 +40,6 @@ def difference_cell(of: Interval) -> str:
     if np.isnan(of.mean):
         return "—"
     return f"{of.mean:+.3f}" + ("" if np.isnan(of.low) else f" ({of.low:+.3f} to {of.high:+.3f})")
-
-
-def _point(value: float) -> str:
-    return f"{value:.3f}".removeprefix("0") if value < 1 else "1.000"
 
 
 def _margin(settings: Sequence[Setting]) -> str:
