@@ -179,6 +179,18 @@ def test_a_pair_without_a_value_leaves_the_mean_to_the_others():
     assert np.isnan(known_mean(np.full((2, 2), np.nan)).mean)
 
 
+@pytest.mark.parametrize("known", [[(1, 2)], [(1, 0), (1, 2)], [(0, 2), (1, 2)]])
+def test_one_base_or_reference_of_several_gives_no_interval(known):
+    values = np.full((5, 6), np.nan)
+    for number, place in enumerate(known):
+        values[place] = number
+    over = known_mean(values)
+    assert over.mean == np.mean(range(len(known)))
+    assert np.isnan([over.low, over.high, over.p]).all()
+    one_reference = known_mean(np.arange(5.0)[:, None])
+    assert one_reference.low < 2 < one_reference.high
+
+
 def test_units_and_the_names_of_classes_decide_nothing():
     answers = simulated()
     other = [

@@ -106,12 +106,14 @@ def known_mean(values: np.ndarray, *, level: float = LEVEL) -> Interval:
     """(I, J), NaN for pairs without a value → the mean of the others, with an interval over models.
 
     The mean is the ratio of a sum and a number, linearised (the delta method): a pair without a value contributes the
-    mean, and the other pairs weigh more.
+    mean, and the other pairs weigh more. No interval if only one of several bases has values, or
+    only one of several references.
     """
     known = ~np.isnan(values)
-    if not known.any():
-        return Interval(float("nan"), *(float("nan"),) * 3, "")
-    mean = values[known].mean()
+    mean = float(values[known].mean()) if known.any() else float("nan")
+    few = known.any(1).sum() < min(2, len(values)) or known.any(0).sum() < min(2, values.shape[1])
+    if few or not known.any():
+        return Interval(mean, *(float("nan"),) * 3, "")
     return two_way_interval(mean + np.where(known, values - mean, 0.0) / known.mean(), level=level)
 
 

@@ -65,7 +65,7 @@ def _told(setting: Setting, p: dict[int, float], out: Path) -> dict[str, Any]:
         "others": [
             [
                 one.name,
-                *(_named(one.effects, name) for name in setting.seed.fitted.predictors),
+                *(_named(one, name) for name in setting.seed.fitted.predictors),
                 *_pairs_short(one.fitted),
             ]
             for one in setting.jobs
@@ -118,8 +118,13 @@ def _pairs_short(fitted: TransferProbits) -> list[str]:
     return [cell(known_share(fitted.explained)), f"{int((~np.isnan(fitted.explained)).sum())} of {fitted.alike.size}"]
 
 
-def _named(some: Sequence[Effect], name: str) -> str:
-    return next((difference_cell(effect.coefficient) for effect in some if effect.name == name), "—")
+def _named(one: Explained, name: str) -> str:
+    """Return a predictor's coefficient; with its number of pairs if fewer pairs have it than have a probit."""
+    effect = next((effect for effect in one.effects if effect.name == name and effect.pairs), None)
+    if effect is None:
+        return "—"
+    fewer = effect.pairs < (~np.isnan(one.fitted.explained)).sum()
+    return difference_cell(effect.coefficient) + (f", {effect.pairs:,} pair{'s' * (effect.pairs > 1)}" if fewer else "")
 
 
 def _remains(one: Explained, apart: EqualMargin, p: float) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.rate_curve import rate_curve
@@ -17,7 +18,6 @@ WORDS = {
     "agreement": "the agreement of the two models on the factual",
     "target": "the target class",
 }
-SEARCHES = ("seed", "confidence")  # parts in which base and reference differ only in the seed
 UNKNOWN = Interval(*(float("nan"),) * 4, "")
 BOTH_SIGNS = 0.1  # least share of pairs with either sign if a coefficient is said to change its sign
 
@@ -43,21 +43,23 @@ def difference_cell(of: Interval) -> str:
 
 
 def _margin(settings: Sequence[Setting]) -> str:
-    """Return how often counterfactuals with the smallest and with the largest margins of all searches transfer."""
+    """Return how often counterfactuals with the smallest margins transfer, and those of the most confident search."""
     least, most = [], []
     for setting in settings:
-        points = [
-            point
-            for one in setting.jobs
-            if one.part in SEARCHES
-            for point in rate_curve(one.answers)[["x", "rate"]].dropna().to_numpy().tolist()
-        ]
-        least.append(min(points)[1])
-        most.append(max(points)[1])
+        sure = [one for one in setting.jobs if one.part == "confidence"] or [setting.seed]
+        last = max((rate_curve(one.answers) for one in sure), key=lambda curve: curve.x.max())
+        least.append(_bin(rate_curve(setting.seed.answers), "idxmin"))
+        most.append(_bin(last, "idxmax"))
     return (
-        f"**Beyond the boundary, counterfactuals transfer.** With the largest margins of all searches, {_range(most)} "
-        f"of them hold; with the smallest, {_range(least)}."
+        f"**Beyond the boundary, counterfactuals transfer.** Of those with the smallest margins, {_span(least)} hold "
+        f"on another seed; of those with the largest margins in the most confident search, {_span(most)}."
     )
+
+
+def _bin(curve: pd.DataFrame, end: str) -> Interval:
+    """Return the rate of the first or the last bin of a curve; end: idxmin or idxmax."""
+    point = curve.loc[getattr(curve.x, end)()]
+    return Interval(float(point.rate), float(point.rate_low), float(point.rate_high), float("nan"), "")
 
 
 def _most(settings: Sequence[Setting]) -> str:
@@ -71,11 +73,11 @@ def _most(settings: Sequence[Setting]) -> str:
         return "No pair of models has a probit, so nothing can be said about single pairs."
     said = []
     for name, some in tops.items():
-        shares = _range([_effect(setting, name).beyond.mean for setting in some])
+        shares = _span([_effect(setting, name).beyond for setting in some])
         where = "" if len(tops) == 1 else f" on {' and on '.join(setting.name for setting in some)}"
-        beside = [] if name == "margin" else [_effect(setting, "margin").beyond.mean for setting in some]
-        margin = [share for share in beside if not np.isnan(share)]
-        than = f"; without the margin, {_range(margin)} less" if margin else ""
+        beside = [] if name == "margin" else [_effect(setting, "margin").beyond for setting in some]
+        margin = [share for share in beside if not np.isnan(share.mean)]
+        than = f"; without the margin, {_span(margin)} less" if margin else ""
         said.append(
             f"{WORDS.get(name, name)} matters most{where}: without it, a probit of transfer explains {shares} less of "
             f"the deviance{than}{_signs(name, some)}"
@@ -117,10 +119,24 @@ def _remains(settings: Sequence[Setting], p: Mapping[int, float]) -> str:
     if differ:
         name, apart = max(differ, key=lambda one: abs(one[1].remains.mean))
         sizes = [abs(apart.remains.mean) for _, apart in differ]
-        said += f". They differ by {_range(sizes)}; the largest difference is {apart.remains.mean:+.2f} ({name})"
+        ends = " to ".join(f"{end:+.2f}" for end in (apart.remains.low, apart.remains.high))
+        said += (
+            f". They differ by {_range(sizes)}; the largest difference is {apart.remains.mean:+.2f} ({ends}; {name})"
+        )
     return f"{said}.{none}"
 
 
 def _range(values: Sequence[float]) -> str:
     low, high = (f"{value:.2f}".removeprefix("0") for value in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
+
+
+def _span(shares: Sequence[Interval]) -> str:
+    """Return the lowest and the highest share, each with its interval: .37 (.33–.41) to .55 (.52–.58)."""
+    least, most = (pick(shares, key=lambda one: one.mean) for pick in (min, max))
+    return " to ".join(dict.fromkeys(map(_in_short, (least, most))))
+
+
+def _in_short(of: Interval) -> str:
+    ends = "–".join(end.removeprefix("0") for end in interval_ends(of.low, of.high, 2))
+    return f"{of.mean:.2f}".removeprefix("0") + ("" if np.isnan(of.low) else f" ({ends})")

@@ -11,6 +11,8 @@ from test_collect import write_job
 from cftransfer.jobs.read import long_tables
 from cftransfer.measuring.answers_by_base import answers_by_base
 from cftransfer.measuring.equal_margin import at_equal_margin
+from cftransfer.measuring.interval_ends import interval_ends
+from cftransfer.measuring.rate_curve import rate_curve
 from cftransfer.measuring.transfer_probits import effects, transfer_probits
 from cftransfer.report.collect import jobs
 from cftransfer.report.study import TABULAR_PARTS, write
@@ -108,8 +110,11 @@ def test_the_page_says_what_the_tables_say(tmp_path, outcomes):
 def test_the_first_three_sentences_answer(tmp_path, outcomes):
     write_why(outcomes, tmp_path / "why.md")
     margin, most, remains = re.findall(r"^- (\*\*.+)$", (tmp_path / "why.md").read_text(), re.MULTILINE)
-    (low, high) = (re.search(pattern, margin)[1] for pattern in (r"smallest, (\S+)\.$", r"searches, (\S+) of them"))
+    (low, high) = re.findall(r"margins(?: in the most confident search)?, (\S+) \(", margin)
     assert float(low) < 0.7 < float(high)
+    usual = rate_curve(answers_by_base(*long_tables(of_seed(outcomes, 4).folder))).iloc[0]  # not another depth's
+    ends = "–".join(end.removeprefix("0") for end in interval_ends(usual.rate_low, usual.rate_high, 2))
+    assert f"smallest margins, {f'{usual.rate:.2f}'.removeprefix('0')} ({ends}) hold on another seed" in margin
     assert "the target class matters most: without it, a probit of transfer explains ." in most
     assert "the class that transfers better changes from pair to pair" in most
     assert "the rates of 0 jobs are shown to differ from the rate of another seed, 1 jobs compared." in remains
@@ -121,7 +126,7 @@ def test_where_the_margin_explains_most_the_page_says_so(tmp_path):
     write_why([some], tmp_path / "why.md")
     (most,) = re.findall(r"^- (\*\*Within.+)$", (tmp_path / "why.md").read_text(), re.MULTILINE)
     assert re.search(
-        r", the base's margin at x′ matters most: without it, a probit of transfer explains \.\d\d less", most
+        r", the base's margin at x′ matters most: without it, a probit of transfer explains \.\d\d \(\S+\) less", most
     )
 
 
