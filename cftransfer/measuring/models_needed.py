@@ -59,12 +59,38 @@ def expected_half_width(
 ) -> float:
     """Return half the expected width of the two-way interval; it is not exceeded with probability `assurance`.
 
-    The estimated error scatters around its expected value like the root of a χ² over its degrees of freedom. mean: of
-    the rate, above 0 and below 1; the width is then that of the interval on the logit, otherwise that of Student's.
+    The estimated error scatters around its expected value like the root of a χ² over its degrees of freedom, or over
+    fewer if the rates have the long tail of a Beta distribution. mean: of the rate, above 0 and below 1; without it the
+    width is that of Student's interval, not of the interval on the logit, and no tail is assumed.
     """
     error, freedom = expected_error(variances, models)
-    scatter = 1.0 if assurance == 0.5 else np.sqrt(special.chdtri(freedom, 1 - assurance) / freedom)
-    return half_on_logit(float(special.stdtrit(freedom, (1 + level) / 2) * error * scatter), mean)
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * error
+    if assurance != 0.5 and error > 0:
+        known = 1 / (1 / freedom + _scatter_of_tails(variances, models, error, mean))
+        half *= float(np.sqrt(special.chdtri(known, 1 - assurance) / known))
+    return half_on_logit(half, mean)
+
+
+def _scatter_of_tails(variances: Variances, models: Models, error: float, mean: float | None) -> float:
+    """Return how much the tail of the rates adds to 1 / degrees of freedom.
+
+    The variance of a sample's variance s² is σ⁴ · (2 / (n − 1) + κ / n), where κ is the excess kurtosis: here that of
+    the Beta distribution with the rates' mean and variance, if it is above 0.
+    """
+    I, J = models
+    every = variances.base + variances.reference + variances.error
+    if mean is None or not 0 < every < mean * (1 - mean):
+        return 0.0
+    total = mean * (1 - mean) / every - 1
+    a, b = mean * total, (1 - mean) * total
+    kurtosis = 6 * ((a - b) ** 2 * (total + 1) - a * b * (total + 2)) / (a * b * (total + 2) * (total + 3))
+    if J == 1:
+        return max(kurtosis, 0.0) / (2 * I)
+    bases, references = (
+        variances.base / I + variances.error / (I * J),
+        variances.reference / J + variances.error / (I * J),
+    )
+    return max(kurtosis, 0.0) / 2 * (bases**2 / I + references**2 / J) / error**4
 
 
 def half_on_logit(half: float, mean: float | None) -> float:
@@ -139,6 +165,8 @@ def cheapest(
     More models than enough must be enough. nested: each base has its own reference.
     """
     best, least = None, below
+    if not enough(Models(MOST, 1 if nested else MOST)):
+        return None
     for bases in _numbers():
         if bases * cost[0] >= least:
             break

@@ -31,7 +31,7 @@ from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances, spread, 
 from cftransfer.settings import check_float
 
 MORE = 1000  # counterfactuals per base that `more_counterfactuals` adds
-ASSURANCE = 0.95  # nominal, of a width within `TOLERANCE` of the wanted one; in simulations it is .9
+ASSURANCE = 0.95  # nominal, of a width within `TOLERANCE` of the wanted one; in simulations it is at least .9
 TOLERANCE = 0.15
 Sampling: TypeAlias = tuple[Variances, int]  # variances of one counterfactual's rate; counterfactuals per base
 
@@ -120,7 +120,7 @@ def plan(
         Plan: prints in two lines; of a result with several groups of references, a dict of plans by group.
 
     Raises:
-        InputError: for a number out of range, and for fewer than two bases, or a single base with rates.
+        InputError: for a number out of range, fewer than two bases with rates, or splits that are all alike.
 
     >>> print(plan(Variances(base=0.004, reference=0.002, error=0.004), half_width=0.05, seconds=(4.0, 0.5, 0.02)))
     ±0.05: 12 bases × 19 references, 62 s
@@ -137,7 +137,7 @@ def plan(
     if found is None:
         raise InputError(
             f"of: gives no plan with the shape {rates.shape}; pass rates (bases, references) of two bases or more, "
-            "or (splits, bases, references) of two splits or more whose rates differ"
+            "or (splits, bases, references) of two splits or more with rates that differ"
         )
     return found
 
@@ -280,7 +280,7 @@ def sampling_variances(holds: pd.DataFrame) -> Variances:
 
     The effect of a factual on all bases is the same in every cell, so it adds no variance between models and is left
     out. The base's part is that of the two-way table of bases and factuals, less the error from few references. With
-    one reference per base, the two cannot be told apart, and both are the base's.
+    one reference per base, their parts are not known separately, and both are the base's.
     """
     table = holds.groupby(["base", "factual"])[["share", "n_references"]].mean()
     bases = table.index.get_level_values("base").nunique()
