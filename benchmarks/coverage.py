@@ -4,6 +4,7 @@ python benchmarks/coverage.py      two minutes; the table of docs/statistics.md
 python benchmarks/coverage.py --rounds 200
 python benchmarks/coverage.py --splits      one minute; the table of splits in docs/statistics.md
 python benchmarks/coverage.py --rare        seconds; rare bases that fail, the exception in docs/statistics.md
+python benchmarks/coverage.py --plans       minutes; how often planned models reach the width, for docs/statistics.md
 
 Each cell draws `rounds` matrices bases × references of rates with the given mean. Bases alone, references alone, the
 pair alone (interaction), or bases and references (.7 : .7 : .14) make them vary; the margins are normal or Beta, and
@@ -17,7 +18,8 @@ import numpy as np
 from scipy import stats
 
 from cftransfer.measuring.over_splits import spread_over_splits
-from cftransfer.measuring.statistics import share_interval, spread, student, two_way_interval
+from cftransfer.measuring.planning import TOLERANCE, Plan, plan_of, planned
+from cftransfer.measuring.statistics import Variances, share_interval, spread, student, two_way_interval
 
 MEANS = (0.5, 0.9, 0.97, 0.99)
 DESIGNS = ((2, 3), (5, 10), (10, 20), (20, 40))
@@ -25,6 +27,8 @@ EFFECTS = {"both": (0.7, 0.7, 0.14), "bases": (1, 0, 0.1), "references": (0, 1, 
 MARGINS = {"normal": 0.3, "Beta": 0.9}  # standard deviation of a rate, in units of 1 − mean; at most .1
 LEAST = 0.92
 SPLITS = (2, 3, 5, 10)
+PLANNED = (0.6, 0.9, 0.95, 0.97, 0.98, 0.99)  # means
+WIDTHS = (0.3, 0.5, 0.8)  # wanted half-widths, in standard deviations of a rate
 # Standard deviations of split, base, reference and error within a split; then of a seed's effect on all splits.
 KINDS = {
     "0, per split": (0, 0.05, 0.05, 0.02, 0, 0),
@@ -45,13 +49,37 @@ def drawn(rng: np.random.Generator, margin: str, mean: float, design: tuple[int,
     weights = np.array(effects) / np.linalg.norm(effects)
     parts = (rng.normal(size=(bases, 1)), rng.normal(size=(1, references)), rng.normal(size=design))
     normal = sum(weight * part for weight, part in zip(weights, parts, strict=True))
-    sd = min(0.1, MARGINS[margin] * (1 - mean))
+    return rng.binomial(1000, with_margin(normal, margin, mean)) / 1000
+
+
+def deviation(margin: str, mean: float) -> float:
+    """Return the standard deviation of a rate."""
+    return min(0.1, MARGINS[margin] * (1 - mean))
+
+
+def with_margin(normal: np.ndarray, margin: str, mean: float) -> np.ndarray:
+    """Return standard normal numbers as rates with this margin."""
+    sd = deviation(margin, mean)
     if margin == "normal":
-        rates = np.clip(mean + sd * normal, 0, 1)
-    else:
-        total = mean * (1 - mean) / sd**2 - 1
-        rates = stats.beta.ppf(stats.norm.cdf(normal), mean * total, (1 - mean) * total)
-    return rng.binomial(1000, rates) / 1000
+        return np.clip(mean + sd * normal, 0, 1)
+    total = mean * (1 - mean) / sd**2 - 1
+    return stats.beta.ppf(stats.norm.cdf(normal), mean * total, (1 - mean) * total)
+
+
+def variances_of(margin: str, mean: float, effects: tuple) -> Variances:
+    """Return the variances of base, reference and pair of the rates that `drawn` draws, by Gauss–Hermite quadrature."""
+    points, shares = np.polynomial.hermite_e.hermegauss(80)
+    shares = shares / shares.sum()
+    weights = np.array(effects) / np.linalg.norm(effects)
+    rates = with_margin(points, margin, mean)
+    middle, square = shares @ rates, shares @ rates**2
+
+    def of(weight: float) -> float:
+        others = np.sqrt(1 - weight**2) * points
+        return float(shares @ (with_margin(weight * points[:, None] + others, margin, mean) @ shares) ** 2 - middle**2)
+
+    base, reference = of(weights[0]), of(weights[1])
+    return Variances(base, reference, float(square - middle**2 - base - reference + (middle - square) / 1000))
 
 
 def cell(margin: str, mean: float, design: tuple[int, int], effects: tuple, rounds: int) -> tuple[float, ...]:
@@ -125,13 +153,42 @@ def table_of_rare_bases(rounds: int) -> None:
             print(f"| {bases} × {references} | {share} | {np.mean(covers):.3f} | {np.mean(without):.3f} |")
 
 
+def reached(rng: np.random.Generator, margin: str, mean: float, plan: Plan | None) -> bool:
+    """Return whether the printed interval of newly drawn models is at most 15 % wider than wanted."""
+    assert plan is not None
+    assert plan.models is not None
+    interval = share_interval(drawn(rng, margin, mean, plan.models, EFFECTS["both"]))
+    return (interval.high - interval.low) / 2 <= (1 + TOLERANCE) * plan.wanted
+
+
+def table_of_plans(rounds: int) -> None:
+    """Print the share of draws in which planned models reach the width: known variances, and those of 5 × 10 models."""
+    print(f"| margin | mean | known: ± {', '.join(map(str, WIDTHS))} sd | of 5 × 10 models: ± {WIDTHS[1]} sd |")
+    print("|---|---|---|---|")
+    rng, effects = np.random.default_rng(0), EFFECTS["both"]
+    for margin in MARGINS:
+        for mean in PLANNED:
+            known, sd, cells = variances_of(margin, mean, effects), deviation(margin, mean), []
+            for width in WIDTHS:
+                plan = planned(known, half_width=width * sd, mean=mean)
+                share = np.mean([reached(rng, margin, mean, plan) for _ in range(rounds)])
+                cells.append(f"{' × '.join(map(str, plan.models or ()))}: {share:.3f}")
+            few = (drawn(rng, margin, mean, (5, 10), effects) for _ in range(rounds))
+            kept = [reached(rng, margin, mean, plan_of(rates, half_width=WIDTHS[1] * sd)) for rates in few]
+            print(f"| {margin} | {mean} | {', '.join(cells)} | {np.mean(kept):.3f} |", flush=True)
+
+
 def main() -> None:
     """Print the table, and the cells that cover too seldom."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=1000, help="matrices per cell; 1,000 know .95 to within .014")
     parser.add_argument("--splits", action="store_true", help="of intervals over splits of the rows")
     parser.add_argument("--rare", action="store_true", help="of rates near 1 with a few bases that fail")
+    parser.add_argument("--plans", action="store_true", help="how often planned models reach the wanted width")
     rounds = parser.parse_args().rounds
+    if parser.parse_args().plans:
+        table_of_plans(rounds)
+        return
     if parser.parse_args().rare:
         table_of_rare_bases(rounds)
         return

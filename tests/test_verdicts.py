@@ -237,8 +237,8 @@ def test_a_plan_leaves_room_for_luck():
 def test_a_plan_is_made_from_a_result_from_rates_or_from_variances():
     rates = simulated(np.random.default_rng(0), 5, 10)
     here = cft.plan(rates, half_width=0.05)
-    assert here == planned(spread(rates).variances, Models(5, 10), half_width=0.05)
-    before = cft.plan(spread(rates).variances, half_width=0.05)
+    assert here == planned(spread(rates).variances, Models(5, 10), half_width=0.05, mean=rates.mean())
+    before = cft.plan(spread(rates).variances, half_width=0.05, mean=rates.mean())
     assert (before.models, before.half_width) == (here.models, None)
     assert str(here).endswith(str(before))
     with pytest.raises(cft.InputError, match="two bases or more"):

@@ -29,26 +29,48 @@ def spread_over_splits(values: Sequence[np.ndarray]) -> Spread:
     models. A split without values is left out. With one pair of models per split, only splits vary. NaN for fewer than
     two splits with values.
     """
-    stacked = np.stack([np.asarray(one, dtype=float) for one in values])
-    stacked = stacked[~np.isnan(stacked).all(axis=(1, 2))]
+    stacked = with_rates(values)
     means, S = np.nanmean(stacked, axis=(1, 2)) if len(stacked) else np.empty(0), len(stacked)
     if S < 2:
         return Spread(float(means.mean()) if S else float("nan"), float("nan"), float("nan"), S, "")
     mean, between = float(means.mean()), float(means.var(ddof=1)) / S
-    whole = stacked[:, ~np.isnan(stacked).any(axis=(0, 2))]
+    whole = rated_on_all(stacked)
     if whole[0].size < 2:
         parts = Variances(*(float("nan"),) * 3, split=S * between)  # the split's part includes its pair's
         return Spread(mean, float(np.sqrt(between)), S - 1, S, "splits", parts, S)
     models = spread(whole.mean(0))
-    within, crossed = _variances(whole, S), _variances(whole - whole.mean(0), S - 1)
-    split = max(between - _of_mean(crossed, whole[0].shape) / S, 0.0)
-    t, t_models = (special.stdtrit(freedom, (1 + LEVEL) / 2) for freedom in (S - 1, models.freedom))
-    variance = max(between, models.error**2 + split)
-    half = np.sqrt(max(t**2 * between, (t_models * models.error) ** 2 + t**2 * split))
-    freedom = special.stdtridf((1 + LEVEL) / 2, half / np.sqrt(variance)) if variance > 0 else S - 1
+    within, crossed = cell_variances(whole, S), cell_variances(whole - whole.mean(0), S - 1)
+    split = max(between - variance_of_mean(crossed, whole[0].shape) / S, 0.0)
+    error, freedom = wider_error(between, models.error, models.freedom, split, S)
     parts = replace(_known(within, whole.shape[1:]), split=S * split)
     over = f"splits and {models.method}"
-    return Spread(mean, float(np.sqrt(variance)), float(freedom), min(S, models.models), over, parts, S)
+    return Spread(mean, error, freedom, min(S, models.models), over, parts, S)
+
+
+def wider_error(
+    between: float, models_error: float, models_freedom: float, split: float, splits: int
+) -> tuple[float, float]:
+    """Return the error and the degrees of freedom of the wider of the two intervals of `spread_over_splits`.
+
+    between: the variance of the mean, from the means of the splits. models_error, models_freedom: of the matrix of
+    means over splits. split: the splits' own part of the variance of the mean.
+    """
+    t, t_models = (special.stdtrit(freedom, (1 + LEVEL) / 2) for freedom in (splits - 1, models_freedom))
+    variance = max(between, models_error**2 + split)
+    half = np.sqrt(max(t**2 * between, (t_models * models_error) ** 2 + t**2 * split))
+    freedom = special.stdtridf((1 + LEVEL) / 2, half / np.sqrt(variance)) if variance > 0 else splits - 1
+    return float(np.sqrt(variance)), float(freedom)
+
+
+def with_rates(values: Sequence[np.ndarray]) -> np.ndarray:
+    """values: matrices (I, J), one per split → (S, I, J), without the splits that have no values."""
+    stacked = np.stack([np.asarray(one, dtype=float) for one in values])
+    return stacked[~np.isnan(stacked).all(axis=(1, 2))]
+
+
+def rated_on_all(stacked: np.ndarray) -> np.ndarray:
+    """(S, I, J) → without the bases that lack values on some split."""
+    return stacked[:, ~np.isnan(stacked).any(axis=(0, 2))]
 
 
 def spread_of(values: np.ndarray) -> Spread:
@@ -56,7 +78,7 @@ def spread_of(values: np.ndarray) -> Spread:
     return spread_over_splits([*values]) if values.ndim == 3 else spread(with_values(values))
 
 
-def _variances(whole: np.ndarray, splits: int) -> Variances:
+def cell_variances(whole: np.ndarray, splits: int) -> Variances:
     """(S, I, J) → the variances of base, reference and error in a mean over this many splits.
 
     With one base or one reference, all variance is attributed to the models that vary.
@@ -83,7 +105,7 @@ def _known(parts: Variances, shape: tuple[int, ...]) -> Variances:
     return Variances(base, reference, parts.error if min(I, J) > 1 else unknown)
 
 
-def _of_mean(parts: Variances, shape: tuple[int, ...]) -> float:
+def variance_of_mean(parts: Variances, shape: tuple[int, ...]) -> float:
     """Return the variance of the mean over I × J cells with these components."""
     I, J = shape
     return parts.base / I + parts.reference / J + parts.error / (I * J)
@@ -95,9 +117,8 @@ def bootstrap_over_splits(values: Sequence[np.ndarray]) -> Interval:
     Splits, bases and references are drawn independently, with replacement; a drawn base or reference is drawn on every
     split. Bases without values on some split are left out.
     """
-    stacked = np.stack(values)
-    stacked = stacked[~np.isnan(stacked).all(axis=(1, 2))]
-    whole = stacked[:, ~np.isnan(stacked).any(axis=(0, 2))] if len(stacked) else stacked
+    stacked = with_rates(values)
+    whole = rated_on_all(stacked) if len(stacked) else stacked
     if len(whole) < 2 or not whole.size:
         return Interval(float("nan"), *NONE, "")
     rng = np.random.default_rng(0)  # a fixed seed, so that equal matrices have equal intervals

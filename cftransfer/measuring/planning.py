@@ -8,22 +8,30 @@ import pandas as pd
 
 from cftransfer.errors import InputError
 from cftransfer.measuring.models_needed import (
-    MOST_SPLITS,
+    COST,
+    MOST,
     Models,
+    bases_needed,
     bound_half_width,
     expected_half_width,
-    expected_over_splits,
     models_for_bound,
     models_needed,
-    splits_needed,
 )
-from cftransfer.measuring.over_splits import spread_of
+from cftransfer.measuring.over_splits import spread_over_splits
+from cftransfer.measuring.splits_needed import (
+    MOST_SPLITS,
+    expected_over_splits,
+    split_variances,
+    splits_and_models_needed,
+    splits_needed,
+    unknown_share,
+)
 from cftransfer.measuring.stage_seconds import Seconds
-from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances, spread
+from cftransfer.measuring.statistics import LEVEL, ROUNDING, Variances, spread, with_values
 from cftransfer.settings import check_float
 
 MORE = 1000  # counterfactuals per base that `more_counterfactuals` adds
-ASSURANCE = 0.95  # nominal, of a width within `TOLERANCE` of the wanted one; in simulations it is .9
+ASSURANCE = 0.95  # nominal, of a width within `TOLERANCE` of the wanted one; in simulations it is at least .9
 TOLERANCE = 0.15
 Sampling: TypeAlias = tuple[Variances, int]  # variances of one counterfactual's rate; counterfactuals per base
 
@@ -33,14 +41,15 @@ class Plan:
     """Numbers of models, and the half-widths of the rate's interval that they give, in units of the rate.
 
     If all pairs have the same rate, these are half-widths of the bound that `share_interval` gives. No half-width is
-    above .5. models: the cheapest bases and references for `wanted`; None if more than 2,000 are needed. seconds: their
-    time on this machine, None if unknown; about_time: the stages left out, or why they are unknown, in words.
-    half_width: with the present models. one_more_base, one_more_reference, more_counterfactuals: with one base more,
-    one reference more, or 1,000 counterfactuals per base more. These four need models, and the last also needs single
-    counterfactuals; without them, None.
+    above .5. models: the cheapest bases and references for `wanted`, with one reference if each base has its own; None
+    if more than 2,000 are needed. seconds: their time on this machine, None if unknown; about_time: the stages left
+    out, or why they are unknown, in words. half_width: of the interval now. one_more_base, one_more_reference,
+    more_counterfactuals: expected with one base more, one reference more, or 1,000 counterfactuals per base more. These
+    four need models, and the last also needs single counterfactuals; without them, None.
 
-    For several splits, models are the present models of each split, and splits is the fewest that `wanted` needs, None
-    beyond 100; one_more_split: the half-width with one split more.
+    over_splits: whether the interval is over several splits of the rows. Then `splits` are needed, each with `models`:
+    the fewest with the present models if these reach `wanted`, otherwise the cheapest splits and models; None beyond
+    100. one_more_split: the expected half-width with one split more.
     """
 
     wanted: float
@@ -53,6 +62,7 @@ class Plan:
     about_time: str = ""
     one_more_split: float | None = None
     splits: int | None = None
+    over_splits: bool = False
 
     def __str__(self) -> str:
         """Return the plan in two lines, or in one if there are no models yet."""
@@ -61,13 +71,12 @@ class Plan:
         buys.append((f"{MORE:,} more counterfactuals", self.more_counterfactuals))
         said = ", ".join(f"{what} ±{width:.3f}" for what, width in buys if width is not None)
         now = f"now ±{self.half_width:.3f}; {said}\n" if self.half_width is not None else ""
-        if self.one_more_split is not None and self.models is not None:
-            each = f"{self.models.bases} bases × {self.models.references} references"
-            many = f"{self.splits} splits" if self.splits else f"more than {MOST_SPLITS} splits"
-            return f"{now}±{self.wanted:g}: {many}, each with {each}"
         if self.models is None:
-            return f"{now}±{self.wanted:g} needs more than 2,000 models"
-        return f"{now}±{self.wanted:g}: {self.models.bases} bases × {self.models.references} references{self.time}"
+            or_splits = f" or {MOST_SPLITS} splits" if self.over_splits else ""
+            return f"{now}±{self.wanted:g} needs more than {MOST:,} models{or_splits}"
+        bases, references = self.models
+        many = f"{bases} bases, one reference each" if references == 1 else f"{bases} bases × {references} references"
+        return f"{now}±{self.wanted:g}: {f'{self.splits} splits, each with ' if self.splits else ''}{many}{self.time}"
 
     @property
     def time(self) -> str:
@@ -85,81 +94,115 @@ class Plan:
 
 
 def plan(
-    of: Any, *, half_width: float = 0.03, level: float = LEVEL, seconds: tuple[float, float, float] | None = None
+    of: Any,
+    *,
+    half_width: float = 0.03,
+    level: float = LEVEL,
+    seconds: tuple[float, float, float] | None = None,
+    mean: float | None = None,
 ) -> Any:
     """Return how many bases and references an interval of the rate needs to be ± half_width.
 
     Args:
-        of: a `Result`, from which the variances are estimated; or any rates, (bases, references); or, before there are
-            models, `Variances` of a base, a reference and a pair, each of a rate in [0, 1].
+        of: a `Result`, from which the variances are estimated; or any rates, (bases, references), (bases, 1) if each
+            base has its own reference, or (splits, bases, references); or, before there are models, `Variances` of a
+            base, a reference and a pair, each of a rate in [0, 1]. With the variance of a split, the plan is over
+            splits.
         half_width: wanted, in units of the rate, between 0 and 1.
         level: of the interval, between 0 and 1.
         seconds: of a base with its search, of a reference, and of asking it about one base's counterfactuals; the
-            plan is the cheapest in these. Without them a base costs as much as two references.
+            plan is the cheapest in these. Without them a base costs as much as two references. They do not count over
+            splits.
+        mean: the rate that you expect, between 0 and 1, only with `Variances`: near 0 and 1 the interval is wider.
+            Without it, half-widths are those of Student's interval.
 
     Returns:
         Plan: prints in two lines; of a result with several groups of references, a dict of plans by group.
 
     Raises:
-        InputError: for a number out of range, and unless two bases or more cross with two references or more.
+        InputError: for a number out of range, fewer than two bases with rates, or splits that are all alike.
 
     >>> print(plan(Variances(base=0.004, reference=0.002, error=0.004), half_width=0.05, seconds=(4.0, 0.5, 0.02)))
     ±0.05: 12 bases × 19 references, 62 s
     """
     wanted: dict[str, Any] = {"half_width": half_width, "level": level, "seconds": seconds}
     if isinstance(of, Variances):
-        return planned(of, **wanted)
+        return _planned_before(of, mean, **wanted)
+    if mean is not None:
+        raise InputError(f"mean={mean}: is for Variances alone; leave it out, since rates have their own")
     if hasattr(of, "plan"):
         return of.plan(**wanted)
     rates = np.asarray(of, dtype=float)
-    found = plan_of(rates, **wanted) if rates.ndim == 2 else None
+    found = plan_of(rates, **wanted) if rates.ndim in (2, 3) else None
     if found is None:
-        raise InputError(f"of: has the shape {rates.shape}; pass rates of two bases or more by two references or more")
+        raise InputError(
+            f"of: gives no plan with the shape {rates.shape}; pass rates (bases, references) of two bases or more, "
+            "or (splits, bases, references) of two splits or more with rates that differ"
+        )
     return found
 
 
 def plan_of(rates: np.ndarray, holds_vary: Sampling | None = None, **wanted: Any) -> Plan | None:
     """Return the plan from (I, J) rates, NaN for a base on which nothing was found; None if the design gives none.
 
-    (S, I, J) rates of several splits give a plan over splits, in which counterfactuals and seconds do not count.
-    holds_vary: the counterfactuals' part in the variances. wanted: half_width, level and seconds of `planned`.
+    (I, 1) rates, of bases with one reference each, give a plan of bases alone. (S, I, J) rates of several splits give a
+    plan over splits, in which counterfactuals and seconds do not count. holds_vary: the counterfactuals' part in the
+    variances. wanted: half_width, level and seconds of `planned`.
     """
     if rates.ndim == 3:
         wanted.pop("seconds", None)
         return _plan_over_splits(rates, **wanted)
-    rates = rates[~np.isnan(rates).any(axis=1)]
-    known = spread(rates)
-    if known.variances is None:
+    rates = with_values(rates)
+    known, models = spread(rates), Models(*rates.shape)
+    if models.bases < 2 or models.references < 1:
         return None
+    variances = known.variances or Variances(known.error**2 * models.bases, 0.0, 0.0)
     sampling, counterfactuals = holds_vary or (None, 0)
-    models = Models(*rates.shape)
-    return planned(known.variances, models, sampling=sampling, counterfactuals=counterfactuals, **wanted)
+    return planned(variances, models, mean=known.mean, sampling=sampling, counterfactuals=counterfactuals, **wanted)
+
+
+def _planned_before(variances: Variances, mean: float | None, **wanted: Any) -> Plan:
+    """Return the plan from `Variances` alone."""
+    if not all(0 <= part < np.inf for part in vars(variances).values()):
+        raise InputError(f"of={variances}: every variance must be a number of at least 0")
+    if mean is not None:
+        check_float("mean", mean, inside="between 0 and 1, such as .9", among=lambda one: 0 < one < 1)
+    if variances.split == 0:
+        return planned(variances, mean=mean, **wanted)
+    wanted.pop("seconds")
+    _check_wanted(**wanted)
+    splits, models = splits_and_models_needed(unknown_share(variances), mean=mean, **wanted)
+    return Plan(wanted["half_width"], models, None, splits=splits, over_splits=True)
 
 
 def _plan_over_splits(rates: np.ndarray, *, half_width: float = 0.03, level: float = LEVEL) -> Plan | None:
-    """Return the plan from (S, I, J) rates; None if bases and references do not cross, or nothing varies."""
-    check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
-    check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
-    known, models = spread_of(rates), Models(*rates.shape[1:])
-    if known.variances is None or known.splits < 2 or min(models) < 2 or known.error < ROUNDING:
+    """Return the plan from (S, I, J) rates; None for fewer than two bases or splits with rates, or if nothing varies.
+
+    The models are those with rates on every split.
+    """
+    _check_wanted(half_width, level)
+    if (found := split_variances([*rates])) is None:
         return None
-    if np.isnan(known.variances.error):  # fewer than two bases have rates on all splits
-        return None
+    (parts, models), known = found, spread_over_splits([*rates])
+    nested = models.references == 1
 
     def width(splits: int = 0, bases: int = 0, references: int = 0) -> float:
         many = Models(models.bases + bases, models.references + references)
-        assert known.variances is not None
-        return min(expected_over_splits(known.variances, many, known.splits + splits, level=level), 0.5)
+        return min(expected_over_splits([parts], many, known.splits + splits, level=level, mean=known.mean), 0.5)
 
+    wanted: dict[str, Any] = {"half_width": half_width, "level": level, "mean": known.mean}
+    splits = splits_needed([parts], models, **wanted)
+    more = splits_and_models_needed([parts], **wanted, nested=nested) if splits is None else (splits, models)
     return Plan(
         wanted=half_width,
-        models=models,
+        models=more[1],
         seconds=None,
         half_width=width(),
         one_more_base=width(bases=1),
-        one_more_reference=width(references=1),
+        one_more_reference=None if nested else width(references=1),
         one_more_split=width(splits=1),
-        splits=splits_needed(known.variances, models, half_width=half_width, level=level),
+        splits=more[0],
+        over_splits=True,
     )
 
 
@@ -169,42 +212,43 @@ def planned(
     *,
     half_width: float = 0.03,
     level: float = LEVEL,
+    mean: float | None = None,
     sampling: Variances | None = None,
     counterfactuals: int = 0,
     seconds: tuple[float, float, float] | None = None,
 ) -> Plan:
     """Return a plan from the variances of pairs' rates among these models; None if there are no models yet.
 
-    half_width: wanted, above 0. sampling: of one counterfactual, from `sampling_variances`; counterfactuals: their
-    number per base. seconds: three, of a base with its search, of a reference, and of asking it about one base's
-    counterfactuals; without them a base costs as much as two references. InputError for a width, level or seconds out
-    of range.
+    half_width: wanted, above 0. mean: of the rates; without it, half-widths are Student's. sampling: of one
+    counterfactual, from `sampling_variances`; counterfactuals: their number per base. seconds: three, of a base with
+    its search, of a reference, and of asking it about one base's counterfactuals; without them a base costs as much as
+    two references. InputError for a width, level or seconds out of range.
     """
-    check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
-    check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
+    _check_wanted(half_width, level)
     if seconds is not None and (np.shape(seconds) != (3,) or not min(seconds) >= 0 < max(seconds[:2])):
         raise InputError(
             f"seconds={seconds}: must be those of a base, of a reference, and of asking it, such as (2, 1, 0.1)"
         )
     alike = variances.base + variances.reference + variances.error < ROUNDING**2
+    nested = models is not None and models.references == 1
 
     def width(parts: Variances = variances, more: tuple[int, int] = (0, 0)) -> float:
         assert models is not None
         many = Models(models.bases + more[0], models.references + more[1])
-        return bound_half_width(many, level) if alike else min(expected_half_width(parts, many, level=level), 0.5)
+        expected = bound_half_width(many, level) if alike else expected_half_width(parts, many, level=level, mean=mean)
+        return min(expected, 0.5)
 
     more = _with_more(variances, sampling, counterfactuals) if sampling and counterfactuals else None
-    cost = seconds or (2.0, 1.0, 0.0)
+    wanted: dict[str, Any] = {"half_width": (1 + TOLERANCE) * half_width, "level": level}
+    wanted |= {"assurance": ASSURANCE, "mean": mean}
     if alike:
         needed = models_for_bound(half_width, level)
+        needed = needed and needed._replace(references=1 if nested else needed.references)
+    elif nested:
+        needed = bases_needed(variances.base, **wanted)
     else:
-        wanted = (1 + TOLERANCE) * half_width
-        needed = models_needed(variances, half_width=wanted, level=level, cost=cost, assurance=ASSURANCE)
-    took = None
-    if needed and seconds:
-        took = (
-            needed.bases * seconds[0] + needed.references * seconds[1] + needed.bases * needed.references * seconds[2]
-        )
+        needed = models_needed(variances, **wanted, cost=seconds or COST)
+    took = needed.cost(seconds) if needed and seconds else None
     if models is None:
         return Plan(half_width, needed, took)
     return Plan(
@@ -213,9 +257,14 @@ def planned(
         seconds=took,
         half_width=width(),
         one_more_base=width(more=(1, 0)),
-        one_more_reference=width(more=(0, 1)),
+        one_more_reference=None if nested else width(more=(0, 1)),
         more_counterfactuals=width(more) if more else None,
     )
+
+
+def _check_wanted(half_width: float, level: float) -> None:
+    check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
+    check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
 
 
 def sampling_of(holds: pd.DataFrame) -> Sampling:
@@ -230,18 +279,21 @@ def sampling_variances(holds: pd.DataFrame) -> Variances:
     holds: one row per base × factual, with `share`, the share of `n_references` that the counterfactual holds on.
 
     The effect of a factual on all bases is the same in every cell, so it adds no variance between models and is left
-    out. The base's part is that of the two-way table of bases and factuals, less the error from few references.
+    out. The base's part is that of the two-way table of bases and factuals, less the error from few references. With
+    one reference per base, their parts are not known separately, and both are the base's.
     """
     table = holds.groupby(["base", "factual"])[["share", "n_references"]].mean()
     bases = table.index.get_level_values("base").nunique()
     everywhere = table.share[table.groupby("factual").share.transform("size") == bases]
     shares = everywhere.unstack("base").to_numpy()  # (factuals, bases), of factuals with counterfactuals on all bases
     references = float(table.n_references.mean())
-    if min(shares.shape) < 2 or references < 2:
+    if min(shares.shape) < 2:
         return Variances(0.0, 0.0, 0.0)
-    chance = float((shares * (1 - shares)).mean() * references / (references - 1))
     apart = shares - shares.mean(1, keepdims=True) - shares.mean(0) + shares.mean()
     together = float((apart**2).sum() / ((shares.shape[0] - 1) * (shares.shape[1] - 1)))
+    if references < 2:
+        return Variances(base=together, reference=0.0, error=0.0)
+    chance = float((shares * (1 - shares)).mean() * references / (references - 1))
     return Variances(base=max(together - chance / references, 0.0), reference=0.0, error=chance)
 
 

@@ -149,8 +149,8 @@ class Result:
 
         seconds: of one base with its search, of one reference, and of asking it about one base; the plan is the
         cheapest in these. Without them the plan estimates the time of searching and asking from this measurement. The
-        plan is as good as the variances that these models give: plan from 5 × 10 or more.
-        InputError unless two bases or more cross with two references or more.
+        plan is as good as the variances that these models give: plan from 5 × 10 or more. With one reference per
+        base, it is a plan of bases alone. InputError for fewer than two bases with rates.
 
         >>> print(result.plan(half_width=.05))  # doctest: +SKIP
         """
@@ -305,9 +305,7 @@ class Result:
         wanted = {"half_width": half_width, "level": level, "seconds": seconds}
         plan = plan_of(matrix(rates.pairs(count(some))), varied, **wanted)
         if plan is None:
-            raise InputError(
-                f"group {group!r}: a plan needs two bases or more, and two references or more that all of them meet"
-            )
+            raise InputError(f"group {group!r}: a plan needs two bases or more with rates; measure more bases")
         return plan if self.seconds == NOTHING_TIMED else plan.timed(self.seconds)
 
     def _by_group(self, values: dict[str, Any]) -> Any:

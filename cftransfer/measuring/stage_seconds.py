@@ -56,8 +56,8 @@ class Seconds:
 
     def estimate(self, models: Models) -> float | None:
         """Return the seconds of I bases × J references: linear in the models, the searches and the pairs."""
-        each, (bases, references) = self.each(), models
-        return None if each is None else bases * each[0] + references * each[1] + bases * references * each[2]
+        each = self.each()
+        return None if each is None else models.cost(each)
 
     def written(self) -> dict[str, dict[str, Any]]:
         """Return the parts for `result.json`: `seconds` by stage, and `timed`, numbers of models, bases and pairs."""

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from cftransfer.columns import matrix
 from cftransfer.jobs.read import Job
-from cftransfer.measuring.models_needed import MOST_SPLITS
-from cftransfer.measuring.planning import MORE, plan_of
+from cftransfer.measuring.planning import MORE, Plan, plan_of
 from cftransfer.report.panels import last
 
 HEADS = ("interval now", "one more base", "one more reference", f"{MORE:,} more counterfactuals")
@@ -23,16 +22,21 @@ def plans(names: Sequence[str], jobs: Sequence[Job]) -> list[list[str]]:
     for name, job in zip(names, jobs, strict=True):
         took = job.seconds
         if (plan := plan_of(matrix(last(job.pairs)), job.sampling, seconds=took.each())) is not None:
-            if plan.one_more_split is None:
+            if not plan.over_splits:
                 plan = plan.timed(took)
             widths = [plan.half_width, plan.one_more_base, plan.one_more_reference, plan.more_counterfactuals]
             widths += [plan.one_more_split] * _any_of_splits(jobs)
-            needed = f"{plan.models.bases} × {plan.models.references}" if plan.models else "more than 2,000"
-            if plan.one_more_split is not None:
-                needed = f"{plan.splits or f'more than {MOST_SPLITS}'} splits of {needed}"
             time = f"{plan.seconds:,.0f} s" if plan.seconds is not None else plan.about_time or "—"
-            rows.append([name, *("—" if width is None else f"±{width:.3f}" for width in widths), needed, time])
+            rows.append([name, *("—" if width is None else f"±{width:.3f}" for width in widths), _needed(plan), time])
     return rows
+
+
+def _needed(plan: Plan) -> str:
+    if plan.models is None:
+        return "more than 2,000"
+    bases, references = plan.models
+    many = f"{bases} bases, one reference each" if references == 1 else f"{bases} × {references}"
+    return f"{plan.splits} splits of {many}" if plan.splits else many
 
 
 def _any_of_splits(jobs: Sequence[Job]) -> bool:

@@ -386,7 +386,10 @@ def test_the_page_says_what_more_models_would_buy_and_of_what_a_slope_is(tmp_pat
     assert " per doubling</td>" in cells
     bases = tmp_path / "nested"
     write_job(bases, rates=[[0.5], [0.6]])
-    assert "How many models" not in report([bases]).read_text()
+    of_bases = plan_of(np.array([[0.5], [0.6]]))
+    cells = re.sub(r' (data-head|scope)="[^"]*"', "", report([bases]).read_text())
+    assert f"<td>±{of_bases.half_width:.3f}</td><td>±{of_bases.one_more_base:.3f}</td><td>—</td>" in cells
+    assert f"<td>{of_bases.models.bases} bases, one reference each</td>" in cells
 
 
 def test_a_knob_that_begins_at_0_has_no_logarithm(tmp_path):
