@@ -15,7 +15,7 @@ from cftransfer.report.shared_models import models_of
 from cftransfer.report.verdict_words import against_seed, bend, decides, margin, size, two_rates
 
 RANDOM = "control_random"
-REPLICATED = frozenset({"replicates"})  # the models of pooled jobs, whose i-th replicates have the same seed
+REPLICATED = frozenset({"replicates"})  # the models of pooled jobs: their i-th replicates share a seed
 
 
 @dataclass(frozen=True, eq=False)
