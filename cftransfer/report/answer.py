@@ -44,13 +44,20 @@ def answer(panel: Panel, lines: Sequence[Line]) -> str:
     return _told(panel, lines, rates) + _nothing_found(panel)
 
 
+def lowest_and_highest(panel: Panel) -> str:
+    """Return the names of a panel's lowest and highest rate, and whether they differ; "" without two unequal rates."""
+    rates = _rates(panel)
+    apart = _of_difference(panel, rates) if rates else ""
+    return f"lowest and highest rate ({', '.join(rate.name for rate in _extremes(rates))}): {apart}" if apart else ""
+
+
 def _told(panel: Panel, lines: Sequence[Line], rates: Sequence[Rate]) -> str:
     if len(lines) == 1:
         return f"{_of_trend(lines[0])}{_random_points(rates)}."
     if len(rates) > 1:
-        replicates = panel.replicates if rates[0].models >= REPLICATED else ()
-        apart = _of_difference(rates, replicates)
-        return f"{_of_extremes(rates)}{_random_points(rates)}.{apart}{_of_trends(lines)}"
+        apart = _of_difference(panel, rates)
+        sentence = f" {apart[0].upper()}{apart[1:]}." if apart else ""
+        return f"{_of_extremes(rates)}{_random_points(rates)}.{sentence}{_of_trends(lines)}"
     (rate,) = rates
     told = f"{percent(rate.mean)}{_interval(rate)} of the counterfactuals held{_random_points(rates)}."
     return told + (_beside(panel.jobs[0]) if len(panel.jobs) == 1 else "")
@@ -106,15 +113,15 @@ def _of_extremes(rates: Sequence[Rate]) -> str:
     return f"From {ends[0]} to {ends[1]} of the counterfactuals held"
 
 
-def _of_difference(rates: Sequence[Rate], replicates: Sequence[str]) -> str:
-    """Return a sentence on the difference between the highest and the lowest rate; "" if all are equal."""
+def _of_difference(panel: Panel, rates: Sequence[Rate]) -> str:
+    """Return in words whether the highest and the lowest rate differ; "" if all are equal."""
     least, most = _extremes(rates)
     if least.mean == most.mean:
         return ""
+    replicates = panel.replicates if rates[0].models >= REPLICATED else ()
     places = rates.index(most), rates.index(least)
     of, p = after_choice([rate.pairs for rate in rates], [rate.models for rate in rates], *places)
-    said = two_rates(of, p, len(rates), replicates)
-    return f" {said[0].upper()}{said[1:]}."
+    return two_rates(of, p, len(rates), replicates)
 
 
 def _extremes(rates: Sequence[Rate]) -> tuple[Rate, Rate]:

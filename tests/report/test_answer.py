@@ -15,6 +15,7 @@ from cftransfer.report.answer import answer, percent
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.compared import asked, listed
 from cftransfer.report.tables import MINUS_FIRST, WIDEST, first, rest
+from cftransfer.report.terminal import show
 from cftransfer.report.verdict_words import against_first
 
 
@@ -121,6 +122,15 @@ def test_the_same_rates_of_other_models_are_not_shown_to_differ(tmp_path):
     told = answered(tmp_path)
     assert "The two rates are not shown to differ: +0.098 (95 % interval -0.012 to +0.208; p = 0.072); " in told
     assert re.search(r"; about \d+ bases × \d+ references would decide\.$", told)
+
+
+def test_the_terminal_says_whether_the_lowest_and_the_highest_rate_differ(tmp_path, capsys):
+    put_searches(tmp_path, {"minimal": 0.5 + BASES + NOISE[0], "sns": 0.6 + BASES + NOISE[1]})
+    show(jobs([tmp_path]), [])
+    assert "lowest and highest rate (minimal, sns): the two rates differ by +0.098 (" in capsys.readouterr().out
+    put_searches(tmp_path / "one", {"minimal": [[0.5]]})
+    show(jobs([tmp_path / "one"]), [])
+    assert "lowest" not in capsys.readouterr().out
 
 
 def test_rates_of_one_pair_each_are_not_shown_to_differ(tmp_path):
