@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cftransfer.measuring.answers_by_base import BaseAnswers
+from cftransfer.measuring.differences import difference
 from cftransfer.measuring.rate_curve import bin_of, quantile_edges, shares_in
-from cftransfer.measuring.statistics import LEVEL, Interval, Spread, change_interval, share_interval, spread
+from cftransfer.measuring.statistics import LEVEL, Interval, change_interval, share_interval
 
 BINS = 20
 LEAST = 0.5  # nothing is compared if a smaller share of the other job's counterfactuals has common margins
@@ -50,8 +51,8 @@ def at_equal_margin(
     Args:
         answers: of this job.
         other: of the job with the margins.
-        same_bases: whether base i is the same model in both jobs. If so, and if both have equally many pairs, the
-            difference is taken pair by pair; otherwise the errors of two independent means are added.
+        same_bases: whether base i is the same model in both jobs; the difference is then taken pair by pair where the
+            shapes allow it (`differences.difference`), and otherwise between independent means.
         bins: their largest number.
         level: of the intervals, between 0 and 1.
 
@@ -72,10 +73,10 @@ def at_equal_margin(
     return EqualMargin(
         common=common,
         rate=share_interval(measured, level=level),
-        difference=_difference(measured, seen, same_bases, level),
+        difference=change_interval(difference(measured, seen, shared=same_bases), level),
         other=share_interval(there, level=level) if known else unknown,
         at_margins=share_interval(here, level=level) if known else unknown,
-        remains=_difference(here, there, same_bases, level) if known else unknown,
+        remains=change_interval(difference(here, there, shared=same_bases), level) if known else unknown,
     )
 
 
@@ -94,20 +95,3 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         return np.full(part.shape, np.nan)
     ratio = part.mean() / whole.mean()
     return ratio + (part - ratio * whole) / whole.mean()
-
-
-def _difference(values: np.ndarray, others: np.ndarray, same_bases: bool, level: float) -> Interval:
-    if same_bases and values.shape == others.shape:
-        return change_interval(spread(values - others), level)
-    one, two = spread(values), spread(others)
-    return change_interval(_independent(one, two), level)
-
-
-def _independent(one: Spread, two: Spread) -> Spread:
-    """Return the spread of the difference of two independent means, with Welch's degrees of freedom."""
-    squares = np.array([one.error, two.error]) ** 2
-    freedom = squares.sum() ** 2 / (squares**2 / [one.freedom, two.freedom]).sum() if squares.sum() > 0 else 1.0
-    method = f"{one.method} of each job"
-    return Spread(
-        one.mean - two.mean, float(np.sqrt(squares.sum())), float(freedom), min(one.models, two.models), method
-    )

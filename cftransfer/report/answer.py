@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 
 from cftransfer.jobs.read import Job
+from cftransfer.measuring.differences import after_choice
 from cftransfer.report.collect import Line
 from cftransfer.report.panels import Panel, Point
-from cftransfer.report.verdict_words import against_seed, bend, decides, margin, size
+from cftransfer.report.shared_models import models_of
+from cftransfer.report.verdict_words import against_seed, bend, decides, margin, size, two_rates
 
 RANDOM = "control_random"
+REPLICATED = frozenset({"replicates"})  # the models of pooled jobs: their i-th replicates share a seed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rate:
     """A rate of the report, with its interval (NaN without one), and the control in random directions.
 
-    over: the unit of the interval, "over replicates " for example; "" if it is models.
+    over: the unit of the interval, "over replicates " for example; "" if it is models. pairs: rates of pairs of models
+    or of replicates, (I, J) or (S, I, J). models: names of the models or replicates, as in `measuring.differences`.
     """
 
     name: str
@@ -28,6 +32,8 @@ class Rate:
     high: float
     random: float
     over: str
+    pairs: np.ndarray
+    models: frozenset[str]
 
 
 def answer(panel: Panel, lines: Sequence[Line]) -> str:
@@ -38,11 +44,20 @@ def answer(panel: Panel, lines: Sequence[Line]) -> str:
     return _told(panel, lines, rates) + _nothing_found(panel)
 
 
+def lowest_and_highest(panel: Panel) -> str:
+    """Return the names of a panel's lowest and highest rate, and whether they differ; "" without two unequal rates."""
+    rates = _rates(panel)
+    apart = _of_difference(panel, rates) if rates else ""
+    return f"lowest and highest rate ({', '.join(rate.name for rate in _extremes(rates))}): {apart}" if apart else ""
+
+
 def _told(panel: Panel, lines: Sequence[Line], rates: Sequence[Rate]) -> str:
     if len(lines) == 1:
         return f"{_of_trend(lines[0])}{_random_points(rates)}."
     if len(rates) > 1:
-        return f"{_of_extremes(rates)}{_random_points(rates)}.{_of_trends(lines)}"
+        apart = _of_difference(panel, rates)
+        sentence = f" {apart[0].upper()}{apart[1:]}." if apart else ""
+        return f"{_of_extremes(rates)}{_random_points(rates)}.{sentence}{_of_trends(lines)}"
     (rate,) = rates
     told = f"{percent(rate.mean)}{_interval(rate)} of the counterfactuals held{_random_points(rates)}."
     return told + (_beside(panel.jobs[0]) if len(panel.jobs) == 1 else "")
@@ -65,7 +80,9 @@ def _rates(panel: Panel) -> list[Rate]:
 def _rate(name: str, point: Point, *, pooled: bool) -> Rate:
     of_pair = "over the counterfactuals of one pair of models " if point.job.metrics["pairs"] == 1 else ""
     over = "over replicates " if pooled else of_pair
-    return Rate(name, float(np.nanmean(point.rates)), point.low, point.high, point.controls.get(RANDOM, math.nan), over)
+    mean, random = float(np.nanmean(point.rates)), point.controls.get(RANDOM, math.nan)
+    models = REPLICATED if pooled else models_of(point.job)
+    return Rate(name, mean, point.low, point.high, random, over, point.rates, models)
 
 
 def _of_trend(line: Line) -> str:
@@ -89,15 +106,26 @@ def _word(line: Line) -> str:
 
 
 def _of_extremes(rates: Sequence[Rate]) -> str:
-    least, most = (choose(rates, key=lambda rate: rate.mean) for choose in (min, max))
+    least, most = _extremes(rates)
     if least.mean == most.mean:
         return f"{percent(least.mean)} of the counterfactuals held in each job"
     ends = [f"{percent(rate.mean)} ({_named(rate)})" for rate in (least, most)]
-    said = f"From {ends[0]} to {ends[1]} of the counterfactuals held"
-    if math.isnan(least.high) or math.isnan(most.low):
-        return said
-    apart = "do not overlap" if least.high < most.low else "overlap, so that the two are not shown to differ"
-    return f"{said}; the two intervals {apart}"
+    return f"From {ends[0]} to {ends[1]} of the counterfactuals held"
+
+
+def _of_difference(panel: Panel, rates: Sequence[Rate]) -> str:
+    """Return in words whether the highest and the lowest rate differ; "" if all are equal."""
+    least, most = _extremes(rates)
+    if least.mean == most.mean:
+        return ""
+    replicates = panel.replicates if rates[0].models >= REPLICATED else ()
+    places = rates.index(most), rates.index(least)
+    of, p = after_choice([rate.pairs for rate in rates], [rate.models for rate in rates], *places)
+    return two_rates(of, p, len(rates), replicates)
+
+
+def _extremes(rates: Sequence[Rate]) -> tuple[Rate, Rate]:
+    return min(rates, key=lambda rate: rate.mean), max(rates, key=lambda rate: rate.mean)
 
 
 def _named(rate: Rate) -> str:

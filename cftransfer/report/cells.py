@@ -10,6 +10,7 @@ import numpy as np
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.measuring.interval_ends import interval_ends
+from cftransfer.measuring.statistics import Interval
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.verdict_words import against_seed
 
@@ -120,6 +121,12 @@ def _cell(metrics: Mapping[str, Any], name: str, counted: str) -> tuple[str, str
     value, signed = metrics.get(name), "minus" in name
     of = f"of {metrics[counted]:,}" if counted and value is not None else ""
     return f"{number(value, signed=signed)}{_interval(metrics, name, signed=signed)}", of
+
+
+def change_of(change: Interval) -> str:
+    """Return a difference of two rates with its interval: +0.060 (-.010 to +.130)."""
+    ends = {} if math.isnan(change.low) else {"change_low": change.low, "change_high": change.high}
+    return f"{number(change.mean, signed=True)}{_interval(ends, 'change', signed=True)}"
 
 
 def _interval(metrics: Mapping[str, Any], name: str, *, signed: bool) -> str:

@@ -11,11 +11,15 @@ from scipy import special
 from cftransfer.columns import matrix
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.measuring.differences import after_choice
 from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.severity import fraction_lost
 from cftransfer.measuring.statistics import LEVEL, Interval, difference_interval
 from cftransfer.measuring.trends import holm, spearman
 from cftransfer.report.collect import Jobs, experiment_of
+from cftransfer.report.panels import last
+from cftransfer.report.shared_models import models_of
+from cftransfer.report.verdict_words import two_rates
 from cftransfer.spec import PARTS
 
 AT = 0.05  # a page gives the curve's expectation at this disagreement
@@ -77,15 +81,14 @@ def between(job: Job, name: str) -> str:
 
 
 def on_costs(some: Sequence[Family]) -> str:
-    """Return a sentence on the changes that cost most and least."""
+    """Return a sentence on the changes that cost most and least, the first and the last of `some`."""
     most, least = some[0], some[-1]
-    high, low = most.job.metrics.get("rate_high"), least.job.metrics.get("rate_low")
-    apart = high is not None and low is not None and high < low
-    verdict = "do not overlap" if apart else "overlap, so that the two are not shown to differ"
-    return (
-        f"{most.name} costs most, with a rate of {most.said}, and {least.name} least, with {least.said}; "
-        f"the two intervals {verdict}."
-    )
+    said = f"{most.name} costs most, with a rate of {most.said}, and {least.name} least, with {least.said}"
+    if len(some) < 2:
+        return f"{said}."
+    jobs = [family.job for family in some]
+    of, p = after_choice([matrix(last(job.pairs)) for job in jobs], [models_of(job) for job in jobs], len(some) - 1, 0)
+    return f"{said}; {two_rates(of, p, len(some))}."
 
 
 def on_disagreement(some: Sequence[Family]) -> str:

@@ -13,6 +13,9 @@ DEFINITIONS = {
     "their seed: a new architecture is also a new seed.",
     "than seed alone": "The verdict on − seed: lower, higher, alike, or undecided. p is adjusted for the "
     "jobs of the table (Holm).",
+    "− first": "The rate minus the rate of the first job in this table.",
+    "than the first": "The verdict on − first: lower, higher, alike, or undecided. p is adjusted for the jobs of the "
+    "table (Holm).",
     "− random": "The rate minus the control in random directions.",
     "random": f"Control. {SHARE}, for points as far from the factual as the counterfactual, in random directions.",
     "nearest": f"Control. {SHARE}, for the nearest training rows that the base puts in the target class.",

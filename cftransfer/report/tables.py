@@ -1,14 +1,17 @@
 """The tables of a report's page: the rate first, then all numbers by topic, each table no wider than a screen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cftransfer.report.cells import by_class, cells, text_of
+from cftransfer.measuring.verdicts import Verdict
+from cftransfer.report.cells import by_class, cells, change_of, text_of
 from cftransfer.report.panels import Panel
+from cftransfer.report.verdict_words import against_first, difference
 
 KEYS = 3  # settings that have a column each; if there are more, one column holds all
 WIDEST = 9  # columns of a table, without the names of its rows
 FIRST = ("rate", "− seed", "than seed alone", "found", "agreement", "random")
+MINUS_FIRST = ("− first", "than the first")  # in the first table, after `than seed alone`
 TOPICS = {
     "Searching and transferring": ("found", "agreement", "rate", "conditional", "end-to-end", "pairs", "splits"),
     "Controls": ("− random", "random", "nearest", "prior", "− seed", "than seed alone"),
@@ -38,7 +41,19 @@ class Table:
 
 def first(panel: Panel) -> Table:
     """Return the reader's first table: each job with its rate and interval, and the numbers to compare it with."""
-    return _table(panel, "", FIRST)
+    table, compared = _table(panel, "", FIRST), against_first(panel)
+    if not compared:
+        return table
+    at = sum(head in FIRST[:3] for head in table.heads)
+    rows = [
+        (names, [*row[:at], *((text, "") for text in _minus_first(of)), *row[at:]])
+        for (names, row), of in zip(table.rows, compared, strict=True)
+    ]
+    return replace(table, heads=[*table.heads[:at], *MINUS_FIRST, *table.heads[at:]], rows=rows)
+
+
+def _minus_first(of: Verdict | None) -> tuple[str, str]:
+    return ("—", "—") if of is None else (change_of(of.change), difference(of))
 
 
 def rest(panel: Panel, folders: Sequence[str]) -> list[Table]:

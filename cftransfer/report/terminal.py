@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cftransfer.errors import plain
+from cftransfer.report.answer import lowest_and_highest
 from cftransfer.report.cells import cells, printed_columns
 from cftransfer.report.collect import Jobs, Line
 from cftransfer.report.notes import lacking, model_notes, notes
@@ -18,7 +19,7 @@ PRINTED_NOTES = 5  # notes on models in the terminal; the page has all of them
 
 
 def show(jobs: Jobs, lines: Sequence[Line]) -> None:
-    """Print one row per job, then the trends, failed jobs and notes."""
+    """Print one row per job, then trends or the difference between the extremes, failed jobs and notes."""
     console = Console(markup=False, highlight=False, soft_wrap=True)
     if missing := lacking(jobs):
         console.print(missing, style="red")
@@ -36,6 +37,9 @@ def show(jobs: Jobs, lines: Sequence[Line]) -> None:
         console.print(printed)
     for text in [text for panel in jobs.panels for text in pooled(panel)]:
         console.print(text)
+    for panel in jobs.panels:
+        if not any(line.panel is panel for line in lines) and (said := lowest_and_highest(panel)):
+            console.print(said)
     for line in lines:
         console.print(f"trend{of_what(line, jobs)}: {sentence(line)}")
     for folder, reason in jobs.failed.items():

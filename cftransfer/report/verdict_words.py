@@ -1,11 +1,13 @@
 """Verdicts in words, for the terminal, the page, W&B and the results pages."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from cftransfer.columns import matrix
 from cftransfer.jobs.read import Job
+from cftransfer.measuring.differences import from_first
 from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.over_splits import spread_of
 from cftransfer.measuring.statistics import LEVEL, Spread, change_interval
@@ -13,6 +15,7 @@ from cftransfer.measuring.trends import holm
 from cftransfer.measuring.verdicts import Direction, Verdict, verdict
 from cftransfer.report.collect import Line
 from cftransfer.report.panels import Panel, Point
+from cftransfer.report.shared_models import models_of
 
 DIFFERENCE: dict[Direction, str] = {"falls": "lower", "rises": "higher", "flat": "alike", "undecided": "undecided"}
 
@@ -74,6 +77,20 @@ def _minus_seed(job: Job) -> Spread | None:
     return spread_of(apart)
 
 
+def against_first(panel: Panel) -> list[Verdict | None]:
+    """Return for each job the verdict on its rate minus the first job's; None for the first and for jobs without rates.
+
+    [] if there is nothing to compare: a panel along a knob has trends, replicates are pooled, and the first job may
+    have found nothing.
+    """
+    points = [panel.points(job)[-1] for job in panel.jobs]
+    rated = [point for point in points if point.rated]
+    if panel.knob or panel.replicates or not points[0].rated or len(rated) < 2:
+        return []
+    judged = iter(from_first([point.rates for point in rated], [models_of(point.job) for point in rated]))
+    return [next(judged) if point.rated and place else None for place, point in enumerate(points)]
+
+
 def size(of: Verdict) -> str:
     """Return the change with its interval."""
     change = of.change
@@ -84,7 +101,10 @@ def size(of: Verdict) -> str:
 
 def decides(line: Line) -> str:
     """Return how many models or replicates would decide an undecided trend; "" for other verdicts."""
-    of, replicates = line.verdict, line.panel.replicates
+    return _decides(line.verdict, line.panel.replicates)
+
+
+def _decides(of: Verdict, replicates: Sequence[str]) -> str:
     if of.direction != "undecided":
         return ""
     if of.needed is None:
@@ -97,6 +117,24 @@ def decides(line: Line) -> str:
     else:
         some = f"{rows} bases" if columns == 1 else f"{rows} bases × {columns} references"
     return f"; about {some} would decide"
+
+
+def two_rates(of: Verdict, p: float, jobs: int, replicates: Sequence[str] = ()) -> str:
+    """Return in words whether two rates differ that were chosen from those of `jobs` jobs, by how much, and p.
+
+    of: the verdict on the higher rate minus the lower; p: adjusted for all differences between two of the jobs.
+    """
+    if np.isnan(of.change.low):
+        return "the two rates are not shown to differ, since their difference has no interval"
+    shown = "p below 0.001" if p < 0.001 else f"p = {p:.2g}"
+    adjusted = f", adjusted for {jobs * (jobs - 1) // 2} differences" if jobs > 2 else ""
+    cut = replace(of.change, low=max(of.change.low, -1.0), high=min(of.change.high, 1.0))  # rates differ by at most 1
+    by = f"{size(replace(of, change=cut)).removesuffix(')')}; {shown}{adjusted})"
+    if of.direction == "flat":
+        return f"the two rates differ by less than {margin(of)}: {by}"
+    if of.direction == "undecided":
+        return f"the two rates are not shown to differ: {by}{_decides(of, replicates)}"
+    return f"the two rates differ by {by}"
 
 
 def bend(line: Line) -> str:

@@ -1,6 +1,7 @@
 """The first sentence of a report goes by the numbers and the verdicts of its jobs."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,9 @@ from cftransfer.report import report
 from cftransfer.report.answer import answer, percent
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.compared import asked, listed
+from cftransfer.report.tables import MINUS_FIRST, WIDEST, first, rest
+from cftransfer.report.terminal import show
+from cftransfer.report.verdict_words import against_first
 
 
 def answered(folder):
@@ -76,17 +80,93 @@ def test_no_counterfactual_is_an_answer(tmp_path):
     assert answered(tmp_path).startswith("No counterfactual was found")
 
 
-@pytest.mark.parametrize(("ends", "said"), [((0.5, 0.6), "do not overlap"), ((0.7, 0.6), "are not shown to differ")])
-def test_searches_are_named_from_the_least_to_the_most(tmp_path, ends, said):
-    for name, rate in (("minimal", 0.5), ("sns", 0.9), ("nearest", 0.7)):
-        choices = {"counterfactual": name}
-        write_job(tmp_path / name, rates=[[rate, rate]] * 2, choices=choices, overrides=[f"counterfactual={name}"])
-    with_metrics(tmp_path / "minimal", rate_low=0.4, rate_high=ends[0])
-    with_metrics(tmp_path / "sns", rate_low=ends[1], rate_high=0.95)
+def put_searches(folder, rates, **settings):
+    """A job for each search method; all have the same bases."""
+    for name, matrix in rates.items():
+        words = [f"counterfactual={name}"]
+        write_job(folder / name, rates=matrix, choices={"counterfactual": name}, overrides=words, **settings)
+        with_pairs(folder / name, rate=np.ravel(matrix))  # to the last digit
+
+
+def test_searches_are_named_from_the_least_to_the_most_and_their_difference_has_a_verdict(tmp_path):
+    put_searches(tmp_path, {name: [[rate] * 20] * 20 for name, rate in (("minimal", 0.5), ("sns", 0.9), ("roar", 0.7))})
     told = answered(tmp_path)
-    assert told.startswith("From 50 % (minimal; 95 % interval 40 to ")
+    assert told.startswith("From 50 % (minimal; 95 % interval 50 to ")
     assert "to 90 % (sns; 95 % interval " in told
-    assert said in told
+    assert " The two rates differ by +0.400 (95 % interval +0." in told
+    assert told.endswith(", adjusted for 3 differences).")
+
+
+BASES = 0.2 * np.random.default_rng(0).normal(size=(4, 1))
+NOISE = 0.005 * np.random.default_rng(1).normal(size=(3, 4, 6))
+
+
+@pytest.mark.parametrize(
+    ("apart", "said"),
+    [
+        (0.1, "The two rates differ by +0.0"),  # the intervals overlap, but the bases are the same
+        (0.01, "The two rates differ by less than .05: +0.0"),
+        (0.0, "The two rates differ by less than .05: +0.0"),
+    ],
+)
+def test_bases_that_searches_share_cancel_in_their_difference(tmp_path, apart, said):
+    put_searches(tmp_path, {"minimal": 0.5 + BASES + NOISE[0], "sns": 0.5 + apart + BASES + NOISE[1]})
+    assert said in answered(tmp_path)
+
+
+def test_the_same_rates_of_other_models_are_not_shown_to_differ(tmp_path):
+    for job, (name, apart) in enumerate([("a", 0.0), ("b", 0.1)]):
+        more = {"choices": {"dataset": name}, "overrides": [f"dataset={name}"], "dataset": {"_target_": name}}
+        write_job(tmp_path / name, rates=[[0.5] * 6] * 4, **more)
+        with_pairs(tmp_path / name, rate=(0.5 + apart + BASES + NOISE[job]).ravel())
+    told = answered(tmp_path)
+    assert "The two rates are not shown to differ: +0.098 (95 % interval -0.012 to +0.208; p = 0.072); " in told
+    assert re.search(r"; about \d+ bases × \d+ references would decide\.$", told)
+
+
+def test_the_terminal_says_whether_the_lowest_and_the_highest_rate_differ(tmp_path, capsys):
+    put_searches(tmp_path, {"minimal": 0.5 + BASES + NOISE[0], "sns": 0.6 + BASES + NOISE[1]})
+    show(jobs([tmp_path]), [])
+    assert "lowest and highest rate (minimal, sns): the two rates differ by +0.098 (" in capsys.readouterr().out
+    put_searches(tmp_path / "one", {"minimal": [[0.5]]})
+    show(jobs([tmp_path / "one"]), [])
+    assert "lowest" not in capsys.readouterr().out
+
+
+def test_rates_of_one_pair_each_are_not_shown_to_differ(tmp_path):
+    put_searches(tmp_path, {"minimal": [[0.2]], "sns": [[0.9]]})
+    assert answered(tmp_path).endswith("The two rates are not shown to differ, since their difference has no interval.")
+
+
+def test_replicates_of_two_searches_are_paired_by_their_seeds(tmp_path):
+    for seed, (rate, apart) in enumerate(((0.3, 0.31), (0.5, 0.29), (0.7, 0.3))):
+        put_searches(tmp_path / str(seed), {"minimal": [[rate - 0.2]], "sns": [[rate - 0.2 + apart]]}, seed=seed)
+    told = answered(tmp_path)
+    assert "The two rates differ by +0.300 (95 % interval +0.275 to +0.325; p below 0.001)." in told
+
+
+def test_the_first_table_compares_each_job_with_the_first(tmp_path):
+    put_searches(tmp_path, {"a": 0.5 + BASES + NOISE[0], "b": 0.7 + BASES + NOISE[1], "c": 0.5 + BASES + NOISE[2]})
+    (panel,) = jobs([tmp_path]).panels
+    table = first(panel)
+    at = table.heads.index("− first")
+    assert table.heads[at : at + 2] == ["− first", "than the first"]
+    assert len(table.heads) <= WIDEST
+    told = [[cell for cell, _ in row[at : at + 2]] for _, row in table.rows]
+    assert told[0] == ["—", "—"]
+    assert told[1][0].startswith("+0.198 (+.")
+    assert [words for _, words in told[1:]] == ["higher", "alike, less than ±.05 apart"]
+    assert all(set(MINUS_FIRST).isdisjoint(one.heads) for one in rest(panel, list("abc")))
+
+
+def test_a_first_job_that_found_nothing_is_compared_with_none(tmp_path):
+    put_searches(tmp_path, {"a": [[0.5, 0.6]] * 2, "b": [[0.7, 0.6]] * 2, "c": [[0.7, 0.6]] * 2})
+    with_pairs(tmp_path / "b", rate=np.nan, found=0)
+    (panel,) = jobs([tmp_path]).panels
+    assert [of is None for of in against_first(panel)] == [True, True, False]
+    with_pairs(tmp_path / "a", rate=np.nan, found=0)
+    (panel,) = jobs([tmp_path]).panels
+    assert against_first(panel) == []
 
 
 def test_a_trend_goes_by_its_verdict(tmp_path):

@@ -64,8 +64,11 @@ def test_the_dearest_and_the_cheapest_change_are_named_with_their_rates(some):
     said = on_costs(some)
     assert said.startswith(f"optimizer costs most, with a rate of {some[0].rate:.3f} (")
     assert f"leave_out least, with {some[-1].rate:.3f} (" in said
-    assert said.endswith("the two intervals do not overlap.")
-    assert "overlap, so that the two are not shown to differ." in on_costs([some[0], some[0]])
+    assert "; the two rates differ by +0.60" in said
+    assert said.endswith("; p below 0.001, adjusted for 15 differences).")
+    like_seed = [family for family in some if family.name in ("seed", "label_noise")]
+    assert "; the two rates are not shown to differ: " in on_costs([*like_seed, like_seed[0]])
+    assert on_costs(some[:1]).endswith(f"least, with {some[0].said}.")
 
 
 def test_families_above_and_below_another_seed_are_told_apart(some):
