@@ -211,7 +211,7 @@ def test_a_result_says_what_was_done(result):
     assert f"{result.rate:.3f}" in said
     assert "bases × references" in said
     assert result._repr_html_().count("<tr>") == 2
-    assert r"95\% interval" in result.to_latex()
+    assert r"95 \% interval" in result.to_latex()
     assert max(map(len, said.splitlines())) <= 120
 
 

@@ -1,7 +1,6 @@
 """Tables of a report as text: metrics in columns, with their intervals."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
-from cftransfer.measuring.interval_ends import interval_ends
+from cftransfer.measuring.interval_ends import in_brackets, short
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.verdict_words import against_seed
 
@@ -56,7 +55,6 @@ PAGE = {
     "pairs": ("pairs", ""),
     "splits": ("splits", ""),
 }
-WHOLE_ZERO = re.compile(r"^([+-]?)0\.")  # matches 0.431, not 10.431
 
 
 def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
@@ -129,22 +127,15 @@ def _interval(metrics: Mapping[str, Any], name: str, *, signed: bool) -> str:
         return ""
     if signed:  # a difference of two shares
         ends = (number(min(max(float(end), -1.0), 1.0), signed=True) for end in (low, high))
-        return f" ({' to '.join(map(_short, ends))})"
-    return f" ({'–'.join(map(_short, interval_ends(low, high)))})"
-
-
-def _short(end: str) -> str:
-    return WHOLE_ZERO.sub(r"\1.", end)
+        return f" ({' to '.join(map(short, ends))})"
+    return in_brackets(low, high)
 
 
 def rate_of(point: Point) -> str:
     """Return the mean rate of a point with its 95 % interval: 0.709 (.656–.757); "—" if nothing was found."""
     if not point.rated:
         return "—"
-    ends: dict[str, float | None] = {"rate_low": None, "rate_high": None}
-    if not math.isnan(point.low):
-        ends = {"rate_low": point.low, "rate_high": point.high}
-    return f"{np.nanmean(point.rates):.3f}{_interval(ends, 'rate', signed=False)}"
+    return f"{np.nanmean(point.rates):.3f}{in_brackets(point.low, point.high)}"
 
 
 def or_dash(value: float, form: str) -> str:
