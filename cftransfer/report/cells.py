@@ -10,7 +10,7 @@ from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.measuring.interval_ends import in_brackets, short
 from cftransfer.report.panels import Panel, Point
-from cftransfer.report.verdict_words import against_seed
+from cftransfer.report.verdict_words import than_seed_alone
 
 # Column heads, each with its metric, and with the count of the rows that the share is taken of.
 PRINTED = {
@@ -85,7 +85,7 @@ def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[st
         [(text_of(job.settings.get(name, "—")), "") for name in dict.fromkeys(settings)]
         + [_cell(job.metrics, *names) for names in had.values()]
         + [(words, "")] * compared
-        for job, words in zip(panel.jobs, against_seed(panel.jobs), strict=True)
+        for job, words in zip(panel.jobs, than_seed_alone(panel.jobs), strict=True)
     ]
     return [*dict.fromkeys(settings), *had, *["than seed alone"] * compared], rows
 
