@@ -51,7 +51,7 @@ def as_latex(summary: pd.DataFrame, level: float) -> str:
 
 
 def _searched(counterfactuals: pd.DataFrame, settings: Mapping[str, Any], summary: pd.DataFrame) -> str:
-    """Return in words how many counterfactuals were found and at what distance, with intervals over bases."""
+    """Return in words the found share and the distance of counterfactuals, with intervals over bases."""
     made = ", ".join(f"{name}={value}" for name, value in settings.items() if name != "method")
     method = f"{settings.get('method', 'counterfactuals')}{f' ({made})' if made else ''}"
     bases, every = counterfactuals.base.nunique(), by_factual(counterfactuals)
@@ -67,7 +67,7 @@ def _searched(counterfactuals: pd.DataFrame, settings: Mapping[str, Any], summar
 
 
 def _units(summary: pd.DataFrame) -> str:
-    """Return in words what the intervals are over."""
+    """Return in words the models that the intervals are over."""
     over = {str(row["group"]): str(row["over"] or "nothing") for row in summary.to_dict("records")}
     said = "; ".join(f"{group}: {method}" for group, method in over.items())
     units = said if len(set(over.values())) > 1 else next(iter(over.values()))
