@@ -151,7 +151,7 @@ def test_the_page_has_the_answers_on_top_and_every_job_below(some, tmp_path):
     ]  # fmt: skip
     ends = {"rate_all": 0.21, "rate_all_low": 0.105, "rate_all_high": 0.378, "found_low": 0.412, "found_high": 0.588}
     for job in [job for outcome in outcomes for job in outcome.jobs.jobs]:
-        job.metrics |= ends
+        job.metrics.update(ends)
     page = write(outcomes, tmp_path / "out", name="changes")
     text, rows = page.read_text(), {family.name: family for family in some}
     for answer in (on_costs, on_disagreement, on_seed, on_curve):

@@ -135,7 +135,7 @@ def test_whether_counterfactuals_transfer_at_all_goes_by_random_changes(tmp_path
     assert said.startswith(f"Yes: on another model of the same design (4 hidden layers), {ends} of the counterfactuals")
     assert len(told) == 2
     assert all("random .500" in line for line in told)
-    some[0].points[1].job.metrics |= {"control_random_low": 0.45, "control_random_high": 0.5512}
+    some[0].points[1].job.metrics.update({"control_random_low": 0.45, "control_random_high": 0.5512})
     _, (line, _) = overall(PARTS["seed"], some)
     assert line.endswith("random .500 (.450 to .551)")
     some[0].points[1].job.metrics["rate_minus_random_low"] = -0.1
@@ -148,7 +148,7 @@ def test_every_number_of_the_table_of_findings_has_its_interval(tmp_path):
     (one,) = series_of(swept(tmp_path, "seed", 0.0, noise=0.0))
     points = [replace(point, low=0.42, high=0.58) for point in one.points]
     for point in points:
-        point.job.metrics |= {"control_random_low": 0.455, "control_random_high": 0.52}
+        point.job.metrics.update({"control_random_low": 0.455, "control_random_high": 0.52})
     heads, rows = found_table([{"part": PARTS["seed"], "series": [replace(one, points=points)]}])
     assert heads == ["reference", "COMPAS, "]
     assert rows == [["another seed", "50 % (42–58)"], [RANDOM, "50 % (46–52)"]]
@@ -158,7 +158,7 @@ def test_a_difference_from_the_seed_alone_has_its_number_and_the_models_that_wou
     outcome = swept(tmp_path / "jobs", "more_layers", 0.0, noise=0.3)
     for job in outcome.jobs.jobs:
         job.pairs["rate_seed"] = 0.45
-        job.metrics |= {"rate_minus_seed": 0.05, "rate_minus_seed_low": -0.25, "rate_minus_seed_high": 0.35}
+        job.metrics.update({"rate_minus_seed": 0.05, "rate_minus_seed_low": -0.25, "rate_minus_seed_high": 0.35})
     text = write([outcome], tmp_path / "out", name="tabular").read_text()
     rows = re.findall(r"^\| \d .*\| \+0\.050 \(-\.250 to \+\.350\) \| (.+) \|$", text, re.MULTILINE)
     assert len(rows) == 3
