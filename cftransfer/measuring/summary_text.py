@@ -90,7 +90,7 @@ def _cells(summary: pd.DataFrame, level: float = LEVEL) -> list[list[str]]:
     return rows
 
 
-def _number(row: Mapping[str, Any] | pd.Series, name: str) -> str:
+def _number(row: Any, name: str) -> str:
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     return "–" if np.isnan(value) else f"{value:.3f}{in_brackets(low, high)}"
 
