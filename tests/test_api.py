@@ -73,6 +73,16 @@ def test_a_job_by_the_command_and_by_the_api_is_the_same_to_the_last_bit(tmp_pat
         assert ours.drop(columns="group").to_dict("records") == [
             {name: metrics[name] for name in ours if name != "group"}
         ]
+    (ours,) = result.summary.rename(columns={"low": "rate_low", "high": "rate_high", "over": "interval"}).to_dict(
+        "records"
+    )
+    assert {name: ours[name] for name in ours if name != "group"} == {
+        name: metrics[name] for name in ours if name in metrics
+    }
+    assert len([name for name in ours if name.endswith("_low")]) == 10
+    for row in result.by_target.itertuples():
+        to = [metrics[f"rate_to_{row.target}{end}"] for end in ("", "_low", "_high")]
+        assert [row.rate, row.low, row.high] == to
     assert result.accepted_by.share.iloc[-1] == pytest.approx(metrics["rate_all"])
     assert result.accepted_by.share.mean() == pytest.approx(metrics["rate"])
     text = f"{result.rate:.3f}"
@@ -200,6 +210,16 @@ def test_an_interval_has_the_level_that_one_asks_for(result):
     wide, narrow = result.interval(0.99), result.interval(0.5)
     assert wide.low < result.interval().low < narrow.low < result.rate < narrow.high < wide.high
     assert result.summary.low[0] == result.interval().low
+    (far,), (near,) = (result.summarised(level).to_dict("records") for level in (0.99, 0.5))
+    for name in (
+        "agreement",
+        "rate_conditional",
+        "rate_end_to_end",
+        "control_random",
+        "rate_minus_random",
+        "distance_l2",
+    ):
+        assert far[f"{name}_low"] < near[f"{name}_low"] < near[name] < near[f"{name}_high"] < far[f"{name}_high"], name
     with pytest.raises(InputError, match="level=95"):
         result.interval(95)
 
@@ -208,11 +228,26 @@ def test_a_result_says_what_was_done(result):
     said = str(result)
     assert said == repr(result)
     assert "gradient (constraints=possible): found 300 of 300 counterfactuals on 2 bases" in said
-    assert f"{result.rate:.3f}" in said
+    (row,) = result.summary.to_dict("records")
+    for name in ("rate_conditional", "control_random", "found", "distance_l2"):
+        ends = (f"{row[f'{name}_{end}']:.3f}".removeprefix("0") for end in ("low", "high"))
+        assert f"{row[name]:.3f} ({'–'.join(ends)})" in said, name
+    assert f"{result.rate:.3f} (" in said
     assert "bases × references" in said
     assert result._repr_html_().count("<tr>") == 2
-    assert r"95\% interval" in result.to_latex()
+    assert r"95 \% interval" in result.to_latex()
     assert max(map(len, said.splitlines())) <= 120
+    assert len(said.splitlines()[-2]) <= 100  # the table
+
+
+def test_a_single_pair_has_a_number_without_an_interval(data, bases, references):
+    result = cft.measure(bases[0], references[0], data.x_test[:40], space=data.space)
+    (row,) = result.summary.to_dict("records")
+    assert row["low"] < row["rate"] < row["high"]  # Wilson's
+    assert np.isnan([row["found_low"], row["rate_conditional_high"], row["rate_minus_random_low"]]).all()
+    said = str(result)
+    assert said.splitlines()[-2].split()[-2:] == [f"{row[name]:.3f}" for name in ("rate_conditional", "control_random")]
+    assert "over bases" not in said
 
 
 def test_a_result_draws_itself_and_goes_to_parquet(result, tmp_path):

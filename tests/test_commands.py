@@ -190,7 +190,9 @@ def test_a_curve_is_in_result_json_and_in_the_history_of_wandb(every_experiment)
     curve = result["curve"]
     assert [point["extra_epochs"] for point in curve] == list(range(1, 21))
     assert set(curve[0]) == {
-        "extra_epochs", "rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy",
+        "extra_epochs", "rate", "rate_low", "rate_high", "rate_conditional", "rate_conditional_low",
+        "rate_conditional_high", "agreement", "agreement_low", "agreement_high", "found", "found_low", "found_high",
+        "reference_accuracy",
     }  # fmt: skip
     logged = [row for row in run["history"] if "extra_epochs" in row]
     assert [row["_step"] for row in logged] == [row["extra_epochs"] for row in logged] == list(range(1, 21))

@@ -20,7 +20,7 @@ def blocks(text: str) -> list[str]:
 
 
 def numbers(text: str) -> list[float]:
-    return [float(number) for number in re.findall(r"(?<![\w.])\d+\.\d+", text)]
+    return [float(number) for number in re.findall(r"(?<![\w.])\d*\.\d+", text)]
 
 
 @pytest.mark.slow
@@ -41,7 +41,7 @@ def test_the_quick_start_shows_what_it_gives():
         fresh = outputs("".join(cell["source"]), names)
         assert [one["output_type"] for one in fresh] == [one["output_type"] for one in cell["outputs"]]
         for ours, stored in zip(texts(fresh), texts(cell["outputs"])):
-            assert re.sub(r"\d+\.\d+", "#", ours) == re.sub(r"\d+\.\d+", "#", stored)
+            assert re.sub(r"\d*\.\d+", "#", ours) == re.sub(r"\d*\.\d+", "#", stored)
             assert numbers(ours) == pytest.approx(numbers(stored), abs=0.02)
 
 

@@ -154,7 +154,9 @@ def test_continued_training_has_a_curve_from_one_pass(tmp_path, caplog):
     passes = [record.getMessage() for record in caplog.records if record.getMessage().startswith("training ")]
     assert [line.rpartition(", ")[2] for line in passes] == ["epochs 1 to 15", "epochs 16 to 19"]
     assert list(result.curve.columns) == [
-        "extra_epochs", "rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy",
+        "extra_epochs", "rate", "rate_low", "rate_high", "rate_conditional", "rate_conditional_low",
+        "rate_conditional_high", "agreement", "agreement_low", "agreement_high", "found", "found_low", "found_high",
+        "reference_accuracy",
     ]  # fmt: skip
     assert result.curve.extra_epochs.tolist() == [1, 2, 3, 4]
     last = result.curve.iloc[-1]

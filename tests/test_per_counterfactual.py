@@ -152,8 +152,8 @@ def test_each_of_several_counterfactuals_has_a_row_and_a_factual_counts_once():
     assert here[["factual", "proposal", "share"]].to_numpy().tolist() == [[0, 0, 0.5], [0, 1, 1], [1, 0, 0.5]]
     length = (np.hypot(0.35, 0.3) + np.hypot(0.7, 0.3)) / 4 + np.hypot(0.25, 0.4) / 2
     assert f"at a mean L2 distance of {length:.3f}" in str(result)
-    assert "found 3 counterfactuals for 2 of 3 factuals on 1 base (0.667)" in str(result)
-    assert str(result).splitlines()[1] == "not found: 1 lost, 1 not_found"
+    assert "found 3 counterfactuals for 2 of 3 factuals on 1 base, a share of 0.667,\n" in str(result)
+    assert str(result).splitlines()[2] == "not found: 1 lost, 1 not_found"
     again = judge(line(-1.0), x, points[[2, 0, 3, 1]], factual=torch.tensor([1, 0, 0, 0]))
     assert measure(ask(again, [line(-1.2), line(-1.0)])).rate == result.rate
 

@@ -56,7 +56,7 @@ class OnTestSplit:
     distances: list[pd.DataFrame]
 
 
-CURVE = ["rate", "rate_low", "rate_high", "rate_conditional", "agreement", "found", "reference_accuracy"]
+CURVE = ("rate", "rate_conditional", "agreement", "found")  # each with its interval
 
 
 def run(plan: Plan) -> JobResult:
@@ -100,7 +100,7 @@ def _on_split(plan: Plan) -> tuple[JobResult, SplitAnswers]:
     with watch.stage("asking", len(bases) * (1 if plan.nested else len(plan.reference_seeds))):
         asked = base_by_base(counterfactuals, transfers, group=len(plan.epochs) - 1)
     of_models, notes = _on_test_split(plan, bases, references)
-    metrics, tables, curve, matrices = _measured(plan, counterfactuals, asked, of_models)
+    metrics, tables, curve, answers = _measured(plan, counterfactuals, asked, of_models)
     if isinstance(plan.dataset.space, PixelSpace):
         metrics["found_as_bytes"] = rates.share_as_bytes(searches, bases)
     shown = examples.examples(searches, asked.first, plan.dataset)
@@ -121,7 +121,7 @@ def _on_split(plan: Plan) -> tuple[JobResult, SplitAnswers]:
         notes=notes,
         seconds=watch.seconds(models_each=int(not plan.perturbed) + len(same_spec)),
     )
-    return result, SplitAnswers(matrices, counterfactuals, asked.by_cap)
+    return result, answers
 
 
 def _references(
@@ -165,8 +165,8 @@ def _further_questions(
 
 def _measured(
     plan: Plan, counterfactuals: pd.DataFrame, asked: AllBases, of_models: OnTestSplit
-) -> tuple[dict[str, Any], dict[str, pd.DataFrame | pa.Table], pd.DataFrame | None, dict[str, np.ndarray]]:
-    """Return metrics, tables, the curve of continued training, and the matrices from which intervals are computed.
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame | pa.Table], pd.DataFrame | None, SplitAnswers]:
+    """Return metrics, tables, the curve of continued training, and the input of intervals over several splits.
 
     asked: answers of the references after each number of epochs, and last, with `plan.by_seed`, of other seeds alone.
     """
@@ -192,13 +192,15 @@ def _measured(
         tables["transfers_seed"] = asked.transfers[-1]
         pairs[-1]["rate_seed"] = rates.pairs(asked.counts[-1]).rate
         metrics |= rate_intervals.minus_seed(pairs[-1])
-    matrices = rate_intervals.matrices(counterfactuals, by_epoch[-1])
-    matrices |= further_matrices(counterfactuals, pairs[-1], asked.holds)
+    ages = [rate_intervals.matrices(counterfactuals, counts) for counts in by_epoch]
+    matrices = ages[-1] | further_matrices(counterfactuals, pairs[-1], asked.holds)
+    answers = SplitAnswers(matrices, counterfactuals, asked.by_cap, ages)
     if not plan.continued:
-        return metrics, tables, None, matrices
+        return metrics, tables, None, answers
     joined = partial(_by_epoch, plan)
-    curve = joined([pd.DataFrame([numbers])[CURVE] for numbers in measured])
-    return metrics, tables | {"transfers": joined(asked.transfers), "pairs": joined(pairs)}, curve, matrices
+    names = [*(name + end for name in CURVE for end in ("", "_low", "_high")), "reference_accuracy"]
+    curve = joined([pd.DataFrame([numbers])[names] for numbers in measured])
+    return metrics, tables | {"transfers": joined(asked.transfers), "pairs": joined(pairs)}, curve, answers
 
 
 def _metrics(counterfactuals: pd.DataFrame, counts: Counts, pairs: pd.DataFrame) -> dict[str, Any]:

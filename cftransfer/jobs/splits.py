@@ -45,7 +45,7 @@ def over_splits(
         shown,
         metrics=metrics_over_splits([result.metrics for result in results], answers),
         tables=tables,
-        curve=curve_over_splits(curves, [result.tables["pairs"] for result in results]) if curves else None,
+        curve=curve_over_splits(curves, [one.ages for one in answers]) if curves else None,
         kept=list(dict.fromkeys(file for result in results for file in result.kept)),
         data=data,
         seconds=together([result.seconds for result in results if result.seconds is not None]),

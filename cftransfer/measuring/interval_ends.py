@@ -1,6 +1,9 @@
-"""The ends of an interval as text."""
+"""Intervals as text."""
 
-from math import ceil, floor
+import re
+from math import ceil, floor, isnan
+
+WHOLE_ZERO = re.compile(r"^([+-]?)0\.")  # matches 0.431, not 10.431
 
 
 def interval_ends(low: float, high: float, decimals: int = 3) -> tuple[str, str]:
@@ -16,3 +19,19 @@ def interval_ends(low: float, high: float, decimals: int = 3) -> tuple[str, str]
         return ends
     unit = 10**decimals
     return f"{floor(low * unit) / unit:.{decimals}f}", f"{ceil(high * unit) / unit:.{decimals}f}"
+
+
+def in_brackets(low: float, high: float, decimals: int = 3) -> str:
+    """Return an interval to follow its mean, after a space; "" if its ends are NaN.
+
+    >>> f"{0.709:.3f}{in_brackets(0.656, 0.757)}"
+    '0.709 (.656–.757)'
+    """
+    if isnan(low) or isnan(high):
+        return ""
+    return f" ({'–'.join(map(short, interval_ends(low, high, decimals)))})"
+
+
+def short(end: str) -> str:
+    """Return a number without the zero before its point: .431, +.020."""
+    return WHOLE_ZERO.sub(r"\1.", end)

@@ -50,7 +50,7 @@ def measure(
         settings: options of the search method.
 
     Returns:
-        Result: rates by group, with intervals over models.
+        Result: rates by group and the numbers to read beside them, with intervals over models.
 
     >>> import torch
     >>> def line(bias):

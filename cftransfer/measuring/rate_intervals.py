@@ -9,8 +9,9 @@ import pandas as pd
 
 from cftransfer.columns import CONTROLS, INVALIDATION, PAIR, matrix
 from cftransfer.measuring.counts import Counts, means
-from cftransfer.measuring.rates import by_factual
+from cftransfer.measuring.rates import by_factual, by_target
 from cftransfer.measuring.statistics import (
+    LEVEL,
     Interval,
     bootstrap_interval,
     difference_interval,
@@ -26,8 +27,8 @@ LENGTHS = ("distance_l2", "pixel_l2", "pixel_linf", "knn_distance", "lof")
 SHARES = ("knn_share", "invalidation_base")
 
 
-def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
-    """Return the 95 % intervals of a job's rates, `NAME_low` and `NAME_high`, and the method of the rate's interval.
+def intervals(counterfactuals: pd.DataFrame, counts: Counts, *, level: float = LEVEL) -> dict[str, Any]:
+    """Return the intervals of a job's rates, `NAME_low` and `NAME_high`, and the method of the rate's interval.
 
     The found share has an interval over bases. Shares of a share (`rate_conditional`, the rates by target) are ratios
     of two means; the end-to-end rate is a product of two. rate_bootstrap: a check on the rate's interval.
@@ -36,10 +37,10 @@ def intervals(counterfactuals: pd.DataFrame, counts: Counts) -> dict[str, Any]:
     """
     every = matrices(counterfactuals, counts)
     rates = every.pop("rate")
-    rate = rate_interval(rates, found=int(counts.pairs.found.round().sum()))
-    known = {"rate": rate, "rate_bootstrap": bootstrap_interval(rates)}
-    known |= {name: share_interval(with_values(values)) for name, values in every.items()}
-    random = difference_interval(rates, every["control_random"])
+    rate = rate_interval(rates, found=int(counts.pairs.found.round().sum()), level=level)
+    known = {"rate": rate, "rate_bootstrap": bootstrap_interval(rates, level=level)}
+    known |= {name: share_interval(with_values(values), level=level) for name, values in every.items()}
+    random = difference_interval(rates, every["control_random"], level=level)
     return {"interval": rate.method} | ends(known) | difference("rate_minus_random", random)
 
 
@@ -75,8 +76,18 @@ def difference(name: str, of: Interval) -> dict[str, float]:
     return {name: of.mean, **ends({name: of}), f"{name}_p": of.p}
 
 
-def base_intervals(counterfactuals: pd.DataFrame) -> dict[str, float]:
-    """Return the 95 % intervals, over bases, of means over found counterfactuals: `NAME_low`, `NAME_high`.
+def target_intervals(counts: Counts, *, level: float = LEVEL) -> pd.DataFrame:
+    """Return `rates.by_target` with the ends of each rate's interval over models, `low` and `high`."""
+    places = _places(counts.pairs)
+    known = [
+        share_interval(with_values(ratio_values(part[places], whole[places])), level=level)
+        for _, part, whole in _by_target(counts)
+    ]
+    return by_target(counts).assign(low=[of.low for of in known], high=[of.high for of in known])
+
+
+def base_intervals(counterfactuals: pd.DataFrame, *, level: float = LEVEL) -> dict[str, float]:
+    """Return the intervals, over bases, of means over found counterfactuals: `NAME_low`, `NAME_high`.
 
     They cover distances, plausibility, and noise on the base, if the table has them. Shares have the interval of a
     share; lengths and outlier factors have Student's, cut off at 0.
@@ -84,7 +95,7 @@ def base_intervals(counterfactuals: pd.DataFrame) -> dict[str, float]:
     known = {}
     for name in [name for name in (*LENGTHS, *SHARES) if name in counterfactuals]:
         values = means(counterfactuals, [name])[name].dropna().to_numpy()[:, None]
-        over = share_interval(values) if name in SHARES else two_way_interval(values)
+        over = (share_interval if name in SHARES else two_way_interval)(values, level=level)
         known[name] = replace(over, low=max(over.low, 0.0))  # NaN stays NaN
     return ends(known)
 

@@ -1,6 +1,5 @@
 """The result of a measurement: long tables, summarised when printed."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,25 +11,30 @@ import pandas as pd
 from cftransfer.columns import CONTROLS, PAIR, matrix
 from cftransfer.errors import InputError
 from cftransfer.measuring import rates
-from cftransfer.measuring.counts import count, means
-from cftransfer.measuring.interval_ends import interval_ends
+from cftransfer.measuring.counts import count
 from cftransfer.measuring.model_distance import MEASURES, mean_distances
 from cftransfer.measuring.per_counterfactual import per_counterfactual
 from cftransfer.measuring.planning import Plan, plan_of, sampling_of
+from cftransfer.measuring.rate_intervals import base_intervals, intervals, target_intervals
 from cftransfer.measuring.stage_seconds import NOTHING_TIMED, Seconds
 from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
+from cftransfer.measuring.summary_text import as_html, as_latex, as_text
 from cftransfer.measuring.tails import accepted_by, tails
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SUMMARY = ["group", "rate", "low", "high", "agreement", "rate_conditional", "pairs", "over", *CONTROLS]
+BESIDE_RATE = ("agreement", "rate_conditional", "rate_end_to_end", *CONTROLS, "rate_minus_random")
+ENDS = ("", "_low", "_high")
+OF_SEARCH = ("found", "distance_l2")
+SUMMARY = ["group", "rate", "low", "high", *(name + end for name in (*BESIDE_RATE, *OF_SEARCH) for end in ENDS)]
+SUMMARY += ["pairs", "over"]
 TAILS = ("rate_all", "rate_all_low", "rate_all_high", "rate_p10", "rate_min")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """Transferability rates of groups of references, with intervals over models.
+    """Transferability rates of groups of references, with intervals over models beside them (`summary`).
 
     counterfactuals: one row per base × factual. table: one row per group × base × reference × factual. settings: how
     the counterfactuals were made. distances: one row per group × base × reference, the distances between the two models
@@ -117,21 +121,31 @@ class Result:
 
     @property
     def by_target(self) -> pd.DataFrame:
-        """One row per group × target class: `n_tried` and `rate`."""
-        return self._joined(lambda some: rates.by_target(count(some)))
+        """One row per group × target class: `n_tried`, and `rate` with its 95 % interval, `low` to `high`."""
+        return self._joined(lambda some: target_intervals(count(some)))
 
     @property
     def summary(self) -> pd.DataFrame:
-        """One row per group: rate with its 95 % interval, agreement, conditional rate, pairs and controls."""
+        """One row per group: the rate and the numbers to read beside it, each with its 95 % interval.
+
+        `rate` lies between `low` and `high`, over the models in `over`. `agreement`, `rate_conditional`,
+        `rate_end_to_end`, the controls, `rate_minus_random`, `found` and `distance_l2` are named as in a job's metrics,
+        and so are their ends, `NAME_low` and `NAME_high`: over bases for the last two, over models for the others. A
+        number without an interval, such as the `agreement` of a single pair of models, has NaN as its ends.
+        """
         return self.summarised()
 
     def summarised(self, level: float = LEVEL) -> pd.DataFrame:
         """Return `summary` with intervals of another level, between 0 and 1."""
-        rows = []
+        _check_level(level)
+        rows, over_bases = [], base_intervals(self.counterfactuals, level=level)
         for group, some in self._parts():
-            numbers, interval = rates.rates(self.counterfactuals, count(some)), self._interval(some, level)
-            row = {"group": group, "low": interval.low, "high": interval.high, "over": interval.method}
-            rows.append({name: row.get(name, numbers.get(name, np.nan)) for name in SUMMARY})
+            counts = count(some)
+            numbers = rates.rates(self.counterfactuals, counts) | over_bases
+            numbers |= intervals(self.counterfactuals, counts, level=level)
+            numbers |= {"group": group, "over": numbers["interval"]}
+            numbers |= {end: numbers[f"rate_{end}"] for end in ("low", "high")}
+            rows.append({name: numbers.get(name, np.nan) for name in SUMMARY})
         return pd.DataFrame(rows, columns=SUMMARY)
 
     def interval(self, level: float = LEVEL) -> Interval | dict[str, Interval]:
@@ -219,72 +233,16 @@ class Result:
 
     def to_latex(self, *, level: float = LEVEL) -> str:
         """Return the summary as a LaTeX table with booktabs rules."""
-        rows = [" & ".join(map(_latex, cells)) + r" \\" for cells in self._lines(level)]
-        head, *body = rows
-        return "\n".join(
-            [r"\begin{tabular}{lrrrrr}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
-        )
+        return as_latex(self.summarised(level), level)
 
     def __str__(self) -> str:
         """Return the summary in one screen: method, found share, failures, and rates by group."""
-        lines = self._lines(LEVEL)
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = [
-            "  ".join(
-                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in lines
-        ]
-        over = {str(row["group"]): str(row["over"] or "nothing") for row in self.summary.to_dict("records")}
-        said = "; ".join(f"{group}: {method}" for group, method in over.items())
-        return "\n".join(
-            [
-                self._searched(),
-                *self._failures(),
-                *table,
-                f"intervals over {over.popitem()[1] if len(set(over.values())) == 1 else said}",
-            ]
-        )
+        return as_text(self.counterfactuals, self.settings, self.summary)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        head, *body = self._lines(LEVEL)
-        rows = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
-        heads = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        return f"<p>{escape(self._searched())}</p>{table}"
-
-    def _searched(self) -> str:
-        made = ", ".join(f"{name}={value}" for name, value in self.settings.items() if name != "method")
-        method = f"{self.settings.get('method', 'counterfactuals')}{f' ({made})' if made else ''}"
-        bases, every = self.counterfactuals.base.nunique(), rates.by_factual(self.counterfactuals)
-        here, many = int(every.sum()), len(every)
-        length = means(self.counterfactuals, ["distance_l2"]).distance_l2.mean()
-        apart = f", at a mean L2 distance of {length:.3f}" if here else ""
-        where = f"on {bases} base{'s' * (bases > 1)} ({self.found:.3f})"
-        if "proposal" not in self.counterfactuals:
-            return f"{method}: found {here:,} of {many:,} counterfactuals {where}{apart}"
-        proposals = int(self.counterfactuals.found.sum())
-        for_all = f"found {proposals:,} counterfactuals for {here:,} of {many:,} factuals {where}{apart}"
-        return f"{method}: {for_all}; every factual weighs the same, whatever their number"
-
-    def _failures(self) -> list[str]:
-        reasons = self.counterfactuals.status[~self.counterfactuals.found].value_counts()
-        listed = ", ".join(f"{many:,} {reason}" for reason, many in reasons.items())
-        return [f"not found: {listed}"] if listed else []
-
-    def _lines(self, level: float) -> list[list[str]]:
-        """Return the summary's cells as text, heads first."""
-        rows = [["references", "pairs", "rate", f"{level:.0%} interval", "conditional", "random step"]]
-        for row in self.summarised(level).to_dict("records"):
-            low, high = row["low"], row["high"]
-            interval = "–" if np.isnan(low) else " to ".join(interval_ends(low, high))
-            shares = [_number(row[name]) for name in ("rate_conditional", "control_random")]
-            rows.append([str(row["group"]), str(row["pairs"]), _number(row["rate"]), interval, *shares])
-        return rows
+        return as_html(self.counterfactuals, self.settings, self.summary)
 
     def _joined(self, table: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
         """Return the tables of all groups in one; its first column is the group."""
@@ -315,11 +273,3 @@ class Result:
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise InputError(f"level={level}: must be a number between 0 and 1")
-
-
-def _latex(text: str) -> str:
-    return re.sub(r"([%&#$_{}])", r"\\\1", text).replace("~", r"\textasciitilde{}")
-
-
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f}"

@@ -1,7 +1,7 @@
 """The metrics of several splits of the rows → one set: means over splits, intervals over splits and models."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ class SplitAnswers:
     """The input of one split's intervals, from which the intervals of several splits are computed.
 
     matrices: by metric, values (bases, references) or (bases, 1) that average to it, NaN for bases without any.
-    counterfactuals, by_cap: the arguments of `rate_intervals.survivorship`.
+    counterfactuals, by_cap: the arguments of `rate_intervals.survivorship`. ages: the matrices of shares after each
+    number of extra epochs; one number without continued training.
     """
 
     matrices: dict[str, np.ndarray]
     counterfactuals: pd.DataFrame
     by_cap: pd.DataFrame
+    ages: Sequence[dict[str, np.ndarray]] = field(default_factory=list)
 
 
 def further_matrices(counterfactuals: pd.DataFrame, pairs: pd.DataFrame, holds: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -72,17 +74,18 @@ def metrics_over_splits(metrics: Sequence[dict[str, Any]], answers: Sequence[Spl
     return pooled | over
 
 
-def curve_over_splits(curves: Sequence[pd.DataFrame], pairs: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def curve_over_splits(curves: Sequence[pd.DataFrame], ages: Sequence[Sequence[dict[str, np.ndarray]]]) -> pd.DataFrame:
     """Return the curve of continued training over splits: one row per number of extra epochs, as for one split.
 
-    pairs: of each split, after every number of extra epochs. That number is the first column of both tables.
+    That number is the first column. ages: of each split, the matrices of shares after every number of extra epochs.
     """
     step, rows = str(curves[0].columns[0]), []
     for index, at in enumerate(curves[0][step]):
         points = [curve.iloc[index] for curve in curves]
         means = {name: mean_of([point[name] for point in points]) for name in curves[0].columns.drop(step)}
-        rates = [matrix(table[table[step] == at]) for table in pairs]
-        rows.append({step: at} | means | _interval("rate", rates))
+        for name in [name for name in ages[0][index] if f"{name}_low" in means]:
+            means |= _interval(name, [of_split[index][name] for of_split in ages])
+        rows.append({step: at} | means)
     return pd.DataFrame(rows)
 
 

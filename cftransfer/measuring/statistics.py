@@ -231,7 +231,7 @@ def fewer_alike(models: int, share: float) -> float:
     return float(special.betainc(models + 0.5, 0.5, share))
 
 
-def bootstrap_interval(values: np.ndarray) -> Interval:
+def bootstrap_interval(values: np.ndarray, *, level: float = LEVEL) -> Interval:
     """values: (I, J), one per base × reference → the percentile interval of their mean, as a check on Student's.
 
     The two-way bootstrap (Owen 2007, "the pigeonhole bootstrap"): bases and references are drawn independently, with
@@ -244,7 +244,7 @@ def bootstrap_interval(values: np.ndarray) -> Interval:
     rng = np.random.default_rng(0)  # a fixed seed, so that equal matrices have equal intervals
     bases, references = rng.multinomial(I, [1 / I] * I, DRAWS) / I, rng.multinomial(J, [1 / J] * J, DRAWS) / J
     means = np.einsum("di,ij,dj->d", bases, values, references)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(values.mean()), float(low), float(high), float("nan"), "two-way bootstrap")
 
 

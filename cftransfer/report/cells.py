@@ -1,7 +1,6 @@
 """Tables of a report as text: metrics in columns, with their intervals."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +8,14 @@ import numpy as np
 
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
+<<<<<<< HEAD
 from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.measuring.statistics import Interval
+=======
+from cftransfer.measuring.interval_ends import in_brackets, short
+>>>>>>> 9fd06fb12b8b3f0061ee2a89906851a17eb7e052
 from cftransfer.report.panels import Panel, Point
-from cftransfer.report.verdict_words import against_seed
+from cftransfer.report.verdict_words import than_seed_alone
 
 # Column heads, each with its metric, and with the count of the rows that the share is taken of.
 PRINTED = {
@@ -57,7 +60,6 @@ PAGE = {
     "pairs": ("pairs", ""),
     "splits": ("splits", ""),
 }
-WHOLE_ZERO = re.compile(r"^([+-]?)0\.")  # matches 0.431, not 10.431
 
 
 def curve(job: Job) -> tuple[list[str], list[list[tuple[str, str]]]]:
@@ -88,7 +90,7 @@ def cells(panel: Panel, columns: Mapping[str, tuple[str, str]]) -> tuple[list[st
         [(text_of(job.settings.get(name, "—")), "") for name in dict.fromkeys(settings)]
         + [_cell(job.metrics, *names) for names in had.values()]
         + [(words, "")] * compared
-        for job, words in zip(panel.jobs, against_seed(panel.jobs), strict=True)
+        for job, words in zip(panel.jobs, than_seed_alone(panel.jobs), strict=True)
     ]
     return [*dict.fromkeys(settings), *had, *["than seed alone"] * compared], rows
 
@@ -136,22 +138,15 @@ def _interval(metrics: Mapping[str, Any], name: str, *, signed: bool) -> str:
         return ""
     if signed:  # a difference of two shares
         ends = (number(min(max(float(end), -1.0), 1.0), signed=True) for end in (low, high))
-        return f" ({' to '.join(map(_short, ends))})"
-    return f" ({'–'.join(map(_short, interval_ends(low, high)))})"
-
-
-def _short(end: str) -> str:
-    return WHOLE_ZERO.sub(r"\1.", end)
+        return f" ({' to '.join(map(short, ends))})"
+    return in_brackets(low, high)
 
 
 def rate_of(point: Point) -> str:
     """Return the mean rate of a point with its 95 % interval: 0.709 (.656–.757); "—" if nothing was found."""
     if not point.rated:
         return "—"
-    ends: dict[str, float | None] = {"rate_low": None, "rate_high": None}
-    if not math.isnan(point.low):
-        ends = {"rate_low": point.low, "rate_high": point.high}
-    return f"{np.nanmean(point.rates):.3f}{_interval(ends, 'rate', signed=False)}"
+    return f"{np.nanmean(point.rates):.3f}{in_brackets(point.low, point.high)}"
 
 
 def or_dash(value: float, form: str) -> str:

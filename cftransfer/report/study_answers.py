@@ -7,6 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from cftransfer.jobs.schema import EXTRA_EPOCHS
+from cftransfer.measuring.interval_ends import interval_ends, short
 from cftransfer.measuring.statistics import LEVEL
 from cftransfer.report.collect import Line
 from cftransfer.report.panels import Point
@@ -129,8 +130,15 @@ def _of_trend(one: Series) -> str:
 
 
 def _of_rate(point: Point) -> str:
-    interval = "" if np.isnan(point.low) else f" ({share(point.low)} to {share(point.high)})"
-    return f"{share(_mean(point.rates))}{interval}, random {share(point.job.metrics.get('control_random'))}"
+    random, *ends = (point.job.metrics.get(f"control_random{end}") for end in ("", "_low", "_high"))
+    return f"{share(_mean(point.rates))}{_ends(point.low, point.high)}, random {share(random)}{_ends(*ends)}"
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    """Return an interval to follow its mean, after a space: (.550 to .634); "" without one."""
+    if low is None or high is None or np.isnan(low):
+        return ""
+    return f" ({' to '.join(map(short, interval_ends(low, high)))})"
 
 
 def _moves(known: Sequence[Line]) -> str:

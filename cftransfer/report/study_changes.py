@@ -1,7 +1,7 @@
 """The page on changes between two models: every kind of change on one axis, and an audit's families."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from cftransfer import atomic
 from cftransfer.measuring.base_bootstrap import base_bootstrap_interval
 from cftransfer.measuring.coverage import ROUNDS, coverage
-from cftransfer.measuring.interval_ends import interval_ends
+from cftransfer.measuring.interval_ends import in_brackets, interval_ends
 from cftransfer.measuring.statistics import LEVEL, Interval, share_interval, spread
 from cftransfer.report.change_families import (
     Family,
@@ -145,8 +145,8 @@ def _job(family: Family) -> list[str]:
         between(family.job, "disagreement"),
         f"{family.rate:.3f}",
         between(family.job, "rate"),
-        _number(metrics.get("rate_all")),
-        _number(metrics.get("found")),
+        _with_interval(metrics, "rate_all"),
+        _with_interval(metrics, "found"),
     ]
 
 
@@ -157,7 +157,7 @@ def _cells(row: Beside) -> list[str]:
     return [
         family.name,
         THEIRS.get(family.name, "—"),
-        f"{family.disagreement:.3f}",
+        f"{family.disagreement:.3f} ({between(family.job, 'disagreement')})",
         f"{family.rate:.3f}",
         between(family.job, "rate"),
         "—" if np.isnan(row.theirs.low) else "–".join(interval_ends(row.theirs.low, row.theirs.high)),
@@ -165,6 +165,12 @@ def _cells(row: Beside) -> list[str]:
         *map(_number, (row.ours_covers, row.theirs_covers)),
         beside_seed,
     ]
+
+
+def _with_interval(metrics: Mapping[str, Any], name: str) -> str:
+    low, high = (metrics.get(f"{name}_{end}") for end in ("low", "high"))
+    interval = "" if low is None or high is None else in_brackets(low, high)
+    return f"{_number(metrics.get(name))}{interval}"
 
 
 def _number(value: float | None) -> str:

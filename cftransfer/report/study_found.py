@@ -22,8 +22,8 @@ def found_table(told: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list
     """Return the heads and rows of the table: a row for each part that has a name for its reference.
 
     told: of each outcome its `part` and its `series`. The rates are those at the part's `overall_at`, or at the last
-    value that was swept, as 59 % (54–63). Random points at the same distance follow the part that answers the study's
-    overall question.
+    value that was swept, as 59 % (54–63). Random points at the same distance, with their interval, follow the part that
+    answers the study's overall question.
     """
     rows: dict[str, dict[str, str]] = {}
     for one in told:
@@ -34,7 +34,8 @@ def found_table(told: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list
             column, point = f"{series.dataset}, {series.search}", _point(part, series)
             rows.setdefault(part.reference, {})[column] = _rate(point)
             if part.overall_at is not None:
-                rows.setdefault(RANDOM, {})[column] = _percent(point.job.metrics.get("control_random"))
+                random = (point.job.metrics.get(f"control_random{end}") for end in ("", "_low", "_high"))
+                rows.setdefault(RANDOM, {})[column] = _with_interval(*random)
     heads = list(dict.fromkeys(column for row in rows.values() for column in row))
     return ["reference", *heads], [[name, *(row.get(head, "—") for head in heads)] for name, row in rows.items()]
 
@@ -66,9 +67,13 @@ def _point(part: Part, series: Series) -> Point:
 
 
 def _rate(point: Point) -> str:
-    mean = _percent(float(np.nanmean(point.rates)) if point.rated else None)
-    ends = [_percent(end).removesuffix(" %") for end in (point.low, point.high)]
-    if np.isnan(point.low) or mean == f"{ends[0]} %" == f"{ends[1]} %":
+    return _with_interval(float(np.nanmean(point.rates)) if point.rated else None, point.low, point.high)
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    mean = _percent(value)
+    ends = [_percent(end).removesuffix(" %") for end in (low, high)]
+    if "—" in ends or mean == f"{ends[0]} %" == f"{ends[1]} %":
         return mean
     return f"{mean} ({'–'.join(ends)})"
 

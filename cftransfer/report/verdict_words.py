@@ -35,9 +35,9 @@ def direction(of: Verdict) -> str:
 
 
 def difference(of: Verdict) -> str:
-    """Return the verdict on a difference of two rates."""
+    """Return the verdict on a difference of two rates, with the models that would decide an undecided one."""
     word = DIFFERENCE[of.direction]
-    return f"alike, less than ±{margin(of)} apart" if word == "alike" else word
+    return f"alike, less than ±{margin(of)} apart" if word == "alike" else f"{word}{_would_decide(of)}"
 
 
 def pooled(panel: Panel) -> list[str]:
@@ -58,6 +58,11 @@ def _replicates(point: Point, over: str) -> str:
 
 
 def against_seed(some: Sequence[Job]) -> list[str]:
+    """Return the verdicts of `than_seed_alone`, without the models that would decide."""
+    return [said.partition(";")[0] for said in than_seed_alone(some)]
+
+
+def than_seed_alone(some: Sequence[Job]) -> list[str]:
     """Return for each job the verdict on its rate minus the rate on references that differ only in their seed.
 
     "—" for a job without such references. p is adjusted for the jobs of the table (Holm).
@@ -101,10 +106,17 @@ def size(of: Verdict) -> str:
 
 def decides(line: Line) -> str:
     """Return how many models or replicates would decide an undecided trend; "" for other verdicts."""
+<<<<<<< HEAD
     return _decides(line.verdict, line.panel.replicates)
 
 
 def _decides(of: Verdict, replicates: Sequence[str]) -> str:
+=======
+    return _would_decide(line.verdict, line.panel.replicates)
+
+
+def _would_decide(of: Verdict, replicates: Sequence[str] = ()) -> str:
+>>>>>>> 9fd06fb12b8b3f0061ee2a89906851a17eb7e052
     if of.direction != "undecided":
         return ""
     if of.needed is None:

@@ -152,6 +152,9 @@ def test_the_page_has_the_answers_on_top_and_every_job_below(some, tmp_path):
         )
         for name, dataset in (("changes", "compas"), ("audit", "sklearn"))
     ]  # fmt: skip
+    ends = {"rate_all": 0.21, "rate_all_low": 0.105, "rate_all_high": 0.378, "found_low": 0.412, "found_high": 0.588}
+    for job in [job for outcome in outcomes for job in outcome.jobs.jobs]:
+        job.metrics.update(ends)
     page = write(outcomes, tmp_path / "out", name="changes")
     text, rows = page.read_text(), {family.name: family for family in some}
     for answer in (on_costs, on_disagreement, on_seed, on_curve):
@@ -161,6 +164,8 @@ def test_the_page_has_the_answers_on_top_and_every_job_below(some, tmp_path):
     assert table.count("\n| ") == 1 + len(some)
     for name, family in rows.items():
         assert f"| {name} | {family.disagreement:.3f} | 0.000–0.900 | {family.rate:.3f} |" in table
+    assert table.count("| 0.210 (.105–.378) | 0.500 (.412–.588) |\n") == len(some)
+    assert re.search(r"\| optimizer \| training configuration \| 0\.\d{3} \(0\.000–0\.900\) \|", text)
     assert "| optimizer | training configuration |" in text
     assert "- `python transfer.py -m sweep=audit`: 1.5 minutes, 3 training passes, 5 searches." in text
     for name in ("compas-changes", "sklearn-audit"):

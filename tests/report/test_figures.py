@@ -19,7 +19,7 @@ from cftransfer.report import cells, figures, page, report, trends_table
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.dots import NAMED, evenly, every
 from cftransfer.report.knob import FAINT, LISTED
-from cftransfer.report.verdict_words import against_seed, pooled, sentence
+from cftransfer.report.verdict_words import against_seed, pooled, sentence, than_seed_alone
 
 
 def swept(folder, experiment="seed", slope=-0.05, knob="model__layers", values=(2, 4, 6), seed=0, **more):
@@ -256,6 +256,11 @@ def test_a_rate_beside_that_of_another_seed_is_lower_higher_alike_or_undecided(t
     pd.read_parquet(path).assign(rate=rates.ravel(), rate_seed=0.5 - less).to_parquet(path)
     (job,) = jobs([tmp_path]).jobs
     assert against_seed([job]) == [said]
+    (whole,) = than_seed_alone([job])
+    if said == "undecided":
+        assert re.fullmatch(r"undecided; about \d+ bases × \d+ references would decide", whole)
+    else:
+        assert whole == said
 
 
 def test_that_a_rate_differs_from_that_of_another_seed_is_adjusted_for_the_jobs_of_the_table(tmp_path):

@@ -1,5 +1,6 @@
 """The results page: every word on it follows from the jobs."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,10 +15,12 @@ from photos import put_cifar10
 from test_collect import write_job
 
 from cftransfer.errors import InputError
+from cftransfer.report.cells import curve
 from cftransfer.report.collect import jobs, judged, lines
 from cftransfer.report.figures import trend
 from cftransfer.report.study import STUDIES, TABULAR_PARTS, write
 from cftransfer.report.study_answers import Series, answer, evidence, overall, share, tally, verdict
+from cftransfer.report.study_found import RANDOM, found_table
 from cftransfer.report.study_running import Outcome, combined
 
 PARTS = {part.name: part for part in TABULAR_PARTS}
@@ -132,10 +135,50 @@ def test_whether_counterfactuals_transfer_at_all_goes_by_random_changes(tmp_path
     assert said.startswith(f"Yes: on another model of the same design (4 hidden layers), {ends} of the counterfactuals")
     assert len(told) == 2
     assert all("random .500" in line for line in told)
+    some[0].points[1].job.metrics.update({"control_random_low": 0.45, "control_random_high": 0.5512})
+    _, (line, _) = overall(PARTS["seed"], some)
+    assert line.endswith("random .500 (.450 to .551)")
     some[0].points[1].job.metrics["rate_minus_random_low"] = -0.1
     assert overall(PARTS["seed"], some)[0].startswith("Shown in 1 of 2 cases:")
     some[1].points[1].job.metrics["rate_minus_random_low"] = None
     assert overall(PARTS["seed"], some)[0].startswith("Not shown:")
+
+
+def test_every_number_of_the_table_of_findings_has_its_interval(tmp_path):
+    (one,) = series_of(swept(tmp_path, "seed", 0.0, noise=0.0))
+    points = [replace(point, low=0.42, high=0.58) for point in one.points]
+    for point in points:
+        point.job.metrics.update({"control_random_low": 0.455, "control_random_high": 0.52})
+    heads, rows = found_table([{"part": PARTS["seed"], "series": [replace(one, points=points)]}])
+    assert heads == ["reference", "COMPAS, "]
+    assert rows == [["another seed", "50 % (42–58)"], [RANDOM, "50 % (46–52)"]]
+
+
+def test_a_difference_from_the_seed_alone_has_its_number_and_the_models_that_would_decide(tmp_path):
+    outcome = swept(tmp_path / "jobs", "more_layers", 0.0, noise=0.3)
+    for job in outcome.jobs.jobs:
+        job.pairs["rate_seed"] = 0.45
+        job.metrics.update({"rate_minus_seed": 0.05, "rate_minus_seed_low": -0.25, "rate_minus_seed_high": 0.35})
+    text = write([outcome], tmp_path / "out", name="tabular").read_text()
+    rows = re.findall(r"^\| \d .*\| \+0\.050 \(-\.250 to \+\.350\) \| (.+) \|$", text, re.MULTILINE)
+    assert len(rows) == 3
+    for said in rows:
+        assert re.fullmatch(r"undecided; about \d+ bases × \d+ references would decide", said)
+
+
+@pytest.mark.parametrize("more", [{}, {"agreement": 0.9, "agreement_low": 0.85, "agreement_high": 0.9312}])
+def test_a_table_of_every_extra_epoch_has_the_intervals_that_the_job_kept(tmp_path, more):
+    """Jobs of earlier versions kept the rate's interval alone."""
+    rates = [np.full((4, 1), 0.6) for _ in range(2)]
+    write_job(tmp_path / "0", rates=rates[-1], curve=rates, experiment="continued_training")
+    path = tmp_path / "0" / "result.json"
+    result = json.loads(path.read_text())
+    result["curve"] = [point | more for point in result["curve"]]
+    path.write_text(json.dumps(result))
+    heads, rows = curve(jobs([tmp_path]).jobs[0])
+    cells = dict(zip(heads, (text for text, _ in rows[0])))
+    assert cells["rate"] == "0.600 (.600–.600)"
+    assert cells["agreement"] == ("0.900 (.850–.931)" if more else "—")
 
 
 def test_continued_training_says_what_the_first_epoch_costs(tmp_path):
