@@ -8,12 +8,8 @@ import numpy as np
 
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
-<<<<<<< HEAD
-from cftransfer.measuring.interval_ends import interval_ends
-from cftransfer.measuring.statistics import Interval
-=======
 from cftransfer.measuring.interval_ends import in_brackets, short
->>>>>>> 9fd06fb12b8b3f0061ee2a89906851a17eb7e052
+from cftransfer.measuring.statistics import Interval
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.verdict_words import than_seed_alone
 

@@ -11,16 +11,11 @@ DEFINITIONS = {
     "end-to-end": "found × rate: failed searches count against it.",
     "− seed": "The rate minus the rate of the same counterfactuals on references that differ from the bases only in "
     "their seed: a new architecture is also a new seed.",
-<<<<<<< HEAD
-    "than seed alone": "The verdict on − seed: lower, higher, alike, or undecided. p is adjusted for the "
-    "jobs of the table (Holm).",
+    "than seed alone": "The verdict on − seed: lower, higher, alike, or undecided; then also the models that "
+    "would decide. p is adjusted for the jobs of the table (Holm).",
     "− first": "The rate minus the rate of the first job in this table.",
     "than the first": "The verdict on − first: lower, higher, alike, or undecided. p is adjusted for the jobs of the "
     "table (Holm).",
-=======
-    "than seed alone": "The verdict on − seed: lower, higher, alike, or undecided; then also the models that "
-    "would decide. p is adjusted for the jobs of the table (Holm).",
->>>>>>> 9fd06fb12b8b3f0061ee2a89906851a17eb7e052
     "− random": "The rate minus the control in random directions.",
     "random": f"Control. {SHARE}, for points as far from the factual as the counterfactual, in random directions.",
     "nearest": f"Control. {SHARE}, for the nearest training rows that the base puts in the target class.",

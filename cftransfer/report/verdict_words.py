@@ -106,17 +106,10 @@ def size(of: Verdict) -> str:
 
 def decides(line: Line) -> str:
     """Return how many models or replicates would decide an undecided trend; "" for other verdicts."""
-<<<<<<< HEAD
-    return _decides(line.verdict, line.panel.replicates)
-
-
-def _decides(of: Verdict, replicates: Sequence[str]) -> str:
-=======
     return _would_decide(line.verdict, line.panel.replicates)
 
 
 def _would_decide(of: Verdict, replicates: Sequence[str] = ()) -> str:
->>>>>>> 9fd06fb12b8b3f0061ee2a89906851a17eb7e052
     if of.direction != "undecided":
         return ""
     if of.needed is None:
@@ -145,7 +138,7 @@ def two_rates(of: Verdict, p: float, jobs: int, replicates: Sequence[str] = ()) 
     if of.direction == "flat":
         return f"the two rates differ by less than {margin(of)}: {by}"
     if of.direction == "undecided":
-        return f"the two rates are not shown to differ: {by}{_decides(of, replicates)}"
+        return f"the two rates are not shown to differ: {by}{_would_decide(of, replicates)}"
     return f"the two rates differ by {by}"
 
 
