@@ -20,7 +20,7 @@ class Point:
     """One place on the x-axis: the rates of its pairs (bases, references), their interval, and the mean controls.
 
     For several splits, rates are (splits, bases, references). A point that stands for several jobs has their mean
-    rates, or their matrices, (jobs, bases, references), if they share models. replicates: its jobs with a rate.
+    rates, or their matrices, (jobs, bases, references), if they share models. replicates: the number of jobs.
     """
 
     x: float
