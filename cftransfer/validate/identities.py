@@ -74,7 +74,7 @@ def _stored(model: nn.Module, store: Path) -> nn.Module:
 
 def _exported(model: nn.Module, folder: Path) -> nn.Module:
     """Return the model as `load.py` of an export folder loads it, as after `train.py export=…`."""
-    export(folder, {0: model}, _data())  # type: ignore[dict-item]
+    export(folder, {0: model}, _data())
     return runpy.run_path(str(folder / "load.py"))["load"](0)
 
 
