@@ -5,6 +5,7 @@ python benchmarks/coverage.py --rounds 200
 python benchmarks/coverage.py --splits      one minute; the table of splits in docs/statistics.md
 python benchmarks/coverage.py --rare        seconds; rare bases that fail, the exception in docs/statistics.md
 python benchmarks/coverage.py --plans       minutes; how often planned models reach the width, for docs/statistics.md
+python benchmarks/coverage.py --real        two minutes; parts of 60 × 60 networks on breast cancer
 
 Each cell draws `rounds` matrices bases × references of rates with the given mean. Bases alone, references alone, the
 pair alone (interaction), or bases and references (.7 : .7 : .14) make them vary; the margins are normal or Beta, and
@@ -17,6 +18,8 @@ import platform
 import numpy as np
 from scipy import stats
 
+import cftransfer as cft
+from cftransfer.columns import matrix
 from cftransfer.measuring.over_splits import spread_over_splits
 from cftransfer.measuring.planning import TOLERANCE, Plan, plan_of, planned
 from cftransfer.measuring.statistics import Variances, share_interval, spread, student, two_way_interval
@@ -29,6 +32,8 @@ LEAST = 0.92
 SPLITS = (2, 3, 5, 10)
 PLANNED = (0.6, 0.9, 0.95, 0.97, 0.98, 0.99)  # means
 WIDTHS = (0.3, 0.5, 0.8)  # wanted half-widths, in standard deviations of a rate
+MODELS = 60  # bases, and as many references, of `--real`
+PARTS = ((2, 3), (5, 10), (10, 20))  # bases × references drawn from these
 # Standard deviations of split, base, reference and error within a split; then of a seed's effect on all splits.
 KINDS = {
     "0, per split": (0, 0.05, 0.05, 0.02, 0, 0),
@@ -178,6 +183,35 @@ def table_of_plans(rounds: int) -> None:
             print(f"| {margin} | {mean} | {', '.join(cells)} | {np.mean(kept):.3f} |", flush=True)
 
 
+def real_rates() -> np.ndarray:
+    """Return the rates of MODELS × MODELS networks that differ in their seed, on breast cancer, at confidence .99."""
+    data = cft.dataset("sklearn", name="breast_cancer")
+    seeds = [*range(MODELS), *range(1000, 1000 + MODELS)]
+    models = cft.train(data, layers=4, width=64, seeds=seeds)
+    found = [
+        cft.search(base, data.x_test, space=data.space, method="gradient", confidence=0.99) for base in models[:MODELS]
+    ]
+    return matrix(cft.measure(cft.ask(found, models[MODELS:])).pairs)
+
+
+def table_of_real_models(rounds: int) -> None:
+    """Print how often intervals of parts of a real matrix cover its mean; bases and references are drawn once each."""
+    print("| mean | lowest, highest base | models | coverage before → now | width |")
+    print("|---|---|---|---|---|")
+    rates, rng = real_rates(), np.random.default_rng(0)
+    mean, bases = rates.mean(), rates.mean(1)
+    for part in PARTS:
+        found = []
+        for _ in range(rounds):
+            some = rates[np.ix_(*(rng.choice(MODELS, many, replace=False) for many in part))]
+            for interval in (two_way_interval(some), share_interval(some)):
+                low, high = max(interval.low, 0.0), min(interval.high, 1.0)
+                found.append((low <= mean <= high, high - low))
+        before, width, now, new_width = np.array(found).reshape(rounds, 4).mean(0)
+        ends, covers = f"{bases.min():.3f}, {bases.max():.3f}", f"{before:.3f} → {now:.3f}"
+        print(f"| {mean:.4f} | {ends} | {' × '.join(map(str, part))} | {covers} | {width:.3f} → {new_width:.3f} |")
+
+
 def main() -> None:
     """Print the table, and the cells that cover too seldom."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -185,9 +219,13 @@ def main() -> None:
     parser.add_argument("--splits", action="store_true", help="of intervals over splits of the rows")
     parser.add_argument("--rare", action="store_true", help="of rates near 1 with a few bases that fail")
     parser.add_argument("--plans", action="store_true", help="how often planned models reach the wanted width")
+    parser.add_argument("--real", action="store_true", help="of parts of a real matrix of rates near 1")
     rounds = parser.parse_args().rounds
     if parser.parse_args().plans:
         table_of_plans(rounds)
+        return
+    if parser.parse_args().real:
+        table_of_real_models(rounds)
         return
     if parser.parse_args().rare:
         table_of_rare_bases(rounds)

@@ -15,7 +15,7 @@ from cftransfer.measuring.trends import Sharing, Trend, holm, trend
 from cftransfer.measuring.verdicts import MARGIN, Verdict, verdict
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.sections import sections, sweep_of, told_apart
-from cftransfer.report.swept import REPLICATES, differences, swept
+from cftransfer.report.swept import differences, is_size, swept
 from cftransfer.settings import check_float
 from cftransfer.spec import PARTS
 
@@ -119,7 +119,7 @@ def experiment_of(job: Job) -> str:
 
 
 def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
-    """Return the trend over the knob of every series that has one.
+    """Return the trend over the knob of every series that has one; a size of the measurement has none.
 
     margin: the change of the rate below which a trend is flat. InputError unless it is above 0 and below 1.
     """
@@ -128,7 +128,7 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
     for panel in collected.panels:
         for label, points in panel.groups().items():
             rated = [point for point in points if point.rated]
-            if not panel.knob or not rated:
+            if not panel.knob or is_size(panel.knob) or not rated:
                 continue
             sharing: Sharing = "none" if panel.replicates else _sharing(rated)
             places = [panel.along(point.x) for point in rated]
@@ -145,9 +145,12 @@ def lines(collected: Jobs, *, margin: float = MARGIN) -> list[Line]:
 
 def _of_replicates(panel: Panel, points: Sequence[Point]) -> tuple[str, str]:
     """Return the units of a trend over the models, and those of a trend over replicates that take their place."""
+    named = f"over {' × '.join(panel.replicates)}"
+    if points[0].rates.ndim == 3:  # the replicates share models; those of jobs with several splits are averaged
+        return ("", "") if points[0].job.metrics.get("splits") else ("over splits", named)
     if points[0].rates.shape[1] == 1:
         return "pairs, over bases", "replicates"
-    return "pairs, over bases × references", f"replicates, over {' × '.join(panel.replicates)}"
+    return "pairs, over bases × references", f"replicates, {named}"
 
 
 def judged(line: Line, p_holm: float) -> Line:
@@ -209,10 +212,9 @@ def _dataset(job: Job) -> str:
 
 
 def _panel(experiment: str, some: list[Job]) -> Panel:
-    knob, series = swept(some)
+    knob, series, replicates = swept(some)
     if knob is None and len(some) == 1:  # a single job is placed at its experiment's own value
         knob = next((n for n, value in some[0].settings.items() if n.startswith("extra_") and is_number(value)), None)
-    replicates = tuple(name for name in differences(some) if name in REPLICATES)
     panel = Panel(experiment, some, knob, series, replicates)
     order = sorted(some, key=lambda job: (panel.points(job)[0].x if knob else 0.0, natural(job.folder)))
     return Panel(experiment, order, knob, series, replicates)

@@ -11,14 +11,16 @@ from cftransfer.columns import CONTROLS, matrix
 from cftransfer.errors import plain
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
-from cftransfer.measuring.statistics import share_interval
+from cftransfer.measuring.over_splits import spread_of
+from cftransfer.measuring.statistics import on_logit
 
 
 @dataclass(frozen=True)
 class Point:
     """One place on the x-axis: the rates of its pairs (bases, references), their interval, and the mean controls.
 
-    For several splits, rates are (splits, bases, references).
+    For several splits, rates are (splits, bases, references). A point that stands for several jobs has their mean
+    rates, or their matrices, (jobs, bases, references), if they share models. replicates: the number of jobs.
     """
 
     x: float
@@ -27,6 +29,7 @@ class Point:
     high: float
     controls: dict[str, float]
     job: Job
+    replicates: int = 1
 
     @property
     def rated(self) -> bool:
@@ -39,8 +42,8 @@ class Panel:
     """The jobs of one experiment, in the order of their knob.
 
     knob: the swept number on the x-axis, None without one; series: the other settings that differ between jobs;
-    replicates: seeds that differ. Jobs that differ only in these are one point: its pairs are the mean rates of the
-    jobs. sweep: distinguishes the panel from others of the same experiment, "" if there is only one.
+    replicates: seeds and draws that differ; jobs that differ only in these are one point. sweep: distinguishes the
+    panel from others of the same experiment, "" if there is only one.
     """
 
     experiment: str
@@ -183,19 +186,48 @@ def _point(x: Any, pairs: pd.DataFrame, rates: dict[str, Any], job: Job) -> Poin
 def _as_one(points: Sequence[Point], replicates: Sequence[str]) -> Point:
     """Return replicates as one point, with a share's interval over them.
 
-    If every seed was run on every split, the jobs share seeds and splits, so they form a matrix of both.
+    If every seed was run on every split, the jobs share seeds and splits, so they form a matrix of both. Jobs of one
+    `seed` share models, or the models' seeds, so the interval is also over these.
     """
     rated = [point for point in points if point.rated]
-    table = pd.DataFrame({name: [point.job.settings.get(name) for point in rated] for name in replicates})
-    table["rate"] = [float(np.nanmean(point.rates)) for point in rated]
-    rates = table.rate.to_numpy(dtype=float)[:, None]
-    if len(replicates) == 2 and not table.duplicated([*replicates]).any():
-        wide = table.pivot(index=replicates[0], columns=replicates[1], values="rate").to_numpy()
-        rates = rates if np.isnan(wide).any() else wide
-    over = share_interval(rates)
+    rates = _of_shared_models(rated, replicates)
+    if rates is None:
+        rates = _means(rated, replicates)
+    over = on_logit(spread_of(rates))
     names = dict.fromkeys(name for point in points for name in point.controls)
     controls = {name: float(np.mean([p.controls[name] for p in points if name in p.controls])) for name in names}
-    return Point(points[0].x, rates if rated else points[0].rates, over.low, over.high, controls, points[0].job)
+    rates = rates if rated else points[0].rates
+    return Point(points[0].x, rates, over.low, over.high, controls, points[0].job, len(rated))
+
+
+def _means(points: Sequence[Point], replicates: Sequence[str]) -> np.ndarray:
+    """Return the jobs' mean rates, (jobs, 1), or (seeds, splits) if every seed was run on every split.
+
+    Further settings, such as a draw of rows, are averaged.
+    """
+    table = pd.DataFrame({name: [str(point.job.settings.get(name)) for point in points] for name in replicates})
+    table["rate"] = np.array([np.nanmean(point.rates) for point in points], dtype=float)
+    if len(replicates) > 1 and points:
+        wide = table.pivot_table(index=replicates[0], columns=replicates[1], values="rate", sort=False).to_numpy()
+        if not np.isnan(wide).any():
+            return wide
+    return table.rate.to_numpy()[:, None]
+
+
+def _of_shared_models(points: Sequence[Point], replicates: Sequence[str]) -> np.ndarray | None:
+    """Return the rates (jobs, bases, references) of jobs with one `seed`; None if it differs, or numbers of models.
+
+    Settings after the first are averaged, and so are all jobs if each has several splits, which come first then.
+    """
+    if "seed" in replicates or len({point.rates.shape for point in points}) != 1:
+        return None
+    first = [str(point.job.settings.get(replicates[0])) for point in points]
+    together = [
+        np.mean([point.rates for point, at in zip(points, first, strict=True) if at == value], axis=0)
+        for value in dict.fromkeys(first)
+    ]
+    stacked = np.stack(together)
+    return stacked.mean(axis=0) if stacked.ndim > 3 else stacked
 
 
 def last(pairs: pd.DataFrame) -> pd.DataFrame:

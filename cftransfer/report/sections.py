@@ -7,7 +7,7 @@ from pathlib import Path
 from cftransfer.errors import InputError, plain
 from cftransfer.jobs.read import Job, natural, typed_words, yaml_of
 from cftransfer.report.panels import Panel
-from cftransfer.report.swept import REPLICATES, differences
+from cftransfer.report.swept import differences, is_replicate
 
 
 def sections(done: Sequence[Job]) -> list[list[Job]]:
@@ -56,5 +56,5 @@ def sweep_of(folder: Path) -> list[str]:
 
 
 def _are_one(some: Sequence[Job], others: Sequence[Job]) -> bool:
-    together, *each = (set(differences(jobs)) - set(REPLICATES) for jobs in ([*some, *others], some, others))
-    return any(together <= swept for swept in each)
+    together, *each = (set(differences(jobs)) for jobs in ([*some, *others], some, others))
+    return any({name for name in together if not is_replicate(name)} <= swept for swept in each)

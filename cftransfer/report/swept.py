@@ -7,7 +7,18 @@ from typing import Any
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS, is_number
 
-REPLICATES = ("seed", "dataset.split_seed")  # jobs that differ only in these repeat the same job
+DRAWN = ("seed", "split_seed", "draw")  # last words of settings that number random draws
+SIZES = ("replicates.bases", "replicates.references", "replicates.splits", "samples", "execution.draws")
+
+
+def is_replicate(name: str) -> bool:
+    """Return whether jobs that differ only in this setting repeat one job: it is the number of a random draw."""
+    return name.rpartition(".")[2] in DRAWN
+
+
+def is_size(name: str) -> bool:
+    """Return whether the setting is a size of the measurement: it moves the interval's width and not the rate."""
+    return name in SIZES
 
 
 def differences(some: Sequence[Job]) -> list[str]:
@@ -17,8 +28,10 @@ def differences(some: Sequence[Job]) -> list[str]:
     return [name for name in names if len({_value(settings, name) for settings in every}) > 1]
 
 
-def swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
-    """Return the number on the x-axis (a typed one is preferred), and the other settings that differ between jobs.
+def swept(done: Iterable[Job]) -> tuple[str | None, list[str], tuple[str, ...]]:
+    """Return the number on the x-axis, the other settings that differ between jobs, and those that number replicates.
+
+    On the x-axis, a typed number is preferred, and a size of the measurement comes last.
 
     A setting that follows from another one does not count: an experiment's patch computes `reference.model.layers`
     from `extra_layers`, and an option brings its own settings (`dataset` brings `dataset.rows`).
@@ -32,13 +45,16 @@ def swept(done: Iterable[Job]) -> tuple[str | None, list[str]]:
     for name in sorted(differ, key=lambda name: name not in typed):
         if name in typed or not (_dependent(name, options, typed) and _follows(name, kept, every)):
             kept.append(name)
-    kept = [name for name in kept if name not in REPLICATES]
+    replicates = [name for name in differ if name in kept and is_replicate(name)]
+    replicates.sort(key=lambda name: name.endswith("draw"))  # a draw is one of a seed's
+    kept = [name for name in kept if name not in replicates]
     numbers = [n for n in kept if all(is_number(settings.get(n)) for settings in every)]
-    numbers.sort(key=lambda name: not name.startswith("extra_"))  # distances of the reference from the base come first
+    # Distances of the reference from the base come first.
+    numbers.sort(key=lambda name: (is_size(name), not name.startswith("extra_")))
     if all(result.curve for result in results):
-        return EXTRA_EPOCHS, kept
+        return EXTRA_EPOCHS, kept, tuple(replicates)
     knob = numbers[0] if numbers else None
-    return knob, [name for name in kept if name != knob]
+    return knob, [name for name in kept if name != knob], tuple(replicates)
 
 
 def _dependent(name: str, options: set[str], typed: set[str]) -> bool:

@@ -50,11 +50,13 @@ def _replicates(point: Point, over: str) -> str:
     """Return in words how many replicates have a rate, and their mean with its interval, if there is one."""
     if not point.rated:
         return f"replicates over {over} found nothing"
-    said = f"{point.rates.size} replicate{'s' * (point.rates.size > 1)} over {over}, rate {np.mean(point.rates):.3f}"
+    many, mean = point.replicates, float(np.nanmean(point.rates))
+    said = f"{many} replicate{'s' * (many > 1)} over {over}, rate {mean:.3f}"
     if np.isnan(point.low):
         return f"{said}, no interval (one replicate)"
     ends = " to ".join(interval_ends(point.low, point.high))
-    return f"{said} ({LEVEL:.0%} interval over replicates {ends})".replace("%", " %")
+    units = "replicates and models" if point.rates.ndim > 2 else "replicates"
+    return f"{said} ({LEVEL:.0%} interval over {units} {ends})".replace("%", " %")
 
 
 def against_seed(some: Sequence[Job]) -> list[str]:
@@ -113,7 +115,7 @@ def _would_decide(of: Verdict, replicates: Sequence[str] = ()) -> str:
     if of.direction != "undecided":
         return ""
     if of.needed is None:
-        more = "splits" if of.change.method.startswith("splits") else "replicates" if replicates else "models"
+        more = "replicates" if replicates else "splits" if of.change.method.startswith("splits") else "models"
         return f"; more {more} would decide" if not np.isnan(of.change.low) else ""
     rows, columns = of.needed  # bases and references, or the values of two seeds that were swept
     if replicates:

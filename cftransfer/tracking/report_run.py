@@ -51,7 +51,7 @@ def upload_report(sweep: Path, jobs: "Jobs", lines: "Sequence[Line]", settings: 
                 job_type="report",
                 tags=["report"],
             )
-            wrong = end(run, lambda run: run.log(figures(sweep, lines)))
+            wrong = end(run, lambda run: run.log(figures(sweep, lines) | words(jobs, lines)))
     except InputError as error:
         return str(error)
     if wrong is None and not run.run.offline:
@@ -69,14 +69,37 @@ def figures(sweep: Path, lines: "Sequence[Line]") -> dict[str, Any]:
     import wandb
 
     from cftransfer.jobs.read import is_picture
-    from cftransfer.report.verdict_words import sentence
 
     paths = [path for path in sorted(sweep.glob("*.png")) if is_picture(sweep, path)]
     shown: dict[str, Any] = {f"figure_{path.stem}": wandb.Image(str(path)) for path in paths}
     if trends := [_trend(line) for line in lines]:
         shown["trends"] = wandb.Table(dataframe=pd.DataFrame(trends))
-        shown["verdict"] = ". ".join(f"{line.label} {sentence(line)}".strip() for line in lines)
     return shown
+
+
+def words(jobs: "Jobs", lines: "Sequence[Line]") -> dict[str, str]:
+    """Return a report's findings in words, by their names in W&B; a kind that the report lacks is left out.
+
+    verdict: of the trends; pooled: the rates of replicates; than_seed_alone: the verdict on each job's rate minus that
+    of references that differ in their seed alone.
+    """
+    from cftransfer.report.trends_table import of_what
+    from cftransfer.report.verdict_words import against_seed, pooled, sentence
+
+    several = len(jobs.panels) > 1
+    compared = [
+        f"{panel.title if several else ''} {panel.called(job)}".strip() + f": {said}"
+        for panel in jobs.panels
+        for job, said in zip(panel.jobs, against_seed(panel.jobs), strict=True)
+        if said != "—"
+    ]
+    repeated = [f"{panel.title}: {said}" if several else said for panel in jobs.panels for said in pooled(panel)]
+    told = {
+        "verdict": ". ".join(f"{of_what(line, jobs).removeprefix(' of ')} {sentence(line)}".strip() for line in lines),
+        "pooled": ". ".join(repeated),
+        "than_seed_alone": ". ".join(compared),
+    }
+    return {name: text for name, text in told.items() if text}
 
 
 def _trend(line: "Line") -> dict[str, Any]:

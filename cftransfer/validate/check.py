@@ -44,10 +44,10 @@ def at_most(detail: str, bound: float, measured: float) -> Row:
     return Row(detail, float(bound), float(measured), sense="≤")
 
 
-def refused(detail: str, call: Callable[[], Any]) -> Row:
-    """Return a row that passes if a call raises an `InputError`."""
+def refused(detail: str, call: Callable[[], Any], *, says: str) -> Row:
+    """Return a row that passes if a call raises an `InputError` with the words `says` in its message."""
     try:
         call()
-    except InputError:
-        return equal(f"refused: {detail}", 1, 1)
+    except InputError as error:
+        return equal(f"refused: {detail}", 1, says in str(error))
     return equal(f"refused: {detail}", 1, 0)

@@ -5,9 +5,11 @@ factuals have no counterfactual: a rate that divided by all factuals would never
 """
 
 import copy
-import io
+import runpy
 from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 import cftransfer as cft
+from cftransfer.models.export import export
+from cftransfer.store import artifacts
 from cftransfer.validate.check import Row, at_most, equal
 from cftransfer.validate.networks import deepened, permuted_inputs, permuted_units, relu_network, widened
 
@@ -53,14 +57,25 @@ def base_itself() -> Iterable[Row]:
     yield at_most("share found, below 1 on purpose", 0.95, float(found.found.double().mean()))
     yield equal("its stored logits", 1, _rate(cft.StoredLogits(found.factual_logit, found.logit)))
     yield equal("a copy", 1, _rate(copy.deepcopy(base)))
-    file = io.BytesIO()
-    torch.save(base.state_dict(), file)
-    file.seek(0)
-    loaded = copy.deepcopy(_models()[1])
-    loaded.load_state_dict(torch.load(file, weights_only=True))
-    yield equal("saved and loaded", 1, _rate(loaded))
+    with TemporaryDirectory() as folder:
+        yield equal("stored and loaded", 1, _rate(_stored(base, Path(folder))))
+        yield equal("exported and loaded", 1, _rate(_exported(base, Path(folder))))
     yield equal("its probabilities", 1, _rate(cft.Model(lambda x: base(x).double().sigmoid(), output="probabilities")))
     yield equal("its labels", 1, _rate(cft.Model(lambda x: (base(x) > 0).long(), output="labels")))
+
+
+def _stored(model: nn.Module, store: Path) -> nn.Module:
+    """Return another network with the model's weights from a file of the store."""
+    artifacts.save(store, "models", "base", model.state_dict(), {})
+    loaded, held = copy.deepcopy(_models()[1]), artifacts.load(store, "models", "base")
+    loaded.load_state_dict(held[0] if held else {})
+    return loaded
+
+
+def _exported(model: nn.Module, folder: Path) -> nn.Module:
+    """Return the model as `load.py` of an export folder loads it, as after `train.py export=…`."""
+    export(folder, {0: model}, _data())
+    return runpy.run_path(str(folder / "load.py"))["load"](0)
 
 
 def scaled_logits() -> Iterable[Row]:

@@ -34,10 +34,11 @@ def no_model_on_itself() -> Iterable[Row]:
     """The base among its own references, under any name, and one model that counts twice."""
     base, reference = _models()[0], _models()[2]
     found = _found()[0]
-    yield refused("the base as a reference", lambda: cft.ask(found, base))
-    yield refused("the base in a Model", lambda: cft.ask(found, [reference, cft.Model(base)]))
-    yield refused("a reference twice", lambda: cft.ask(found, [reference, cft.Model(reference)]))
-    yield refused("a base twice", lambda: cft.ask([found, found], reference))
+    yield refused("the base as a reference", lambda: cft.ask(found, base), says="is a base itself")
+    wrapped, twice = [reference, cft.Model(base)], [reference, cft.Model(reference)]
+    yield refused("the base in a Model", lambda: cft.ask(found, wrapped), says="is a base itself")
+    yield refused("a reference twice", lambda: cft.ask(found, twice), says="is in the group already")
+    yield refused("a base twice", lambda: cft.ask([found, found], reference), says="one of the bases before it")
 
 
 def disjoint_seeds() -> Iterable[Row]:
@@ -53,9 +54,13 @@ def generating_models() -> Iterable[Row]:
     base, reference, *generating = _models()[0], _models()[2], *_models()[5:]
     settings: dict[str, Any] = {"space": _data().space, "method": "ensemble", "models": 2}
     x = _data().x_test[:20]
-    yield refused("the base among them", lambda: cft.search(base, x, generating=[base, reference], **settings))
+    among = [base, reference]
+    yield refused(
+        "the base among them", lambda: cft.search(base, x, generating=among, **settings), says="holds the base itself"
+    )
     found = cft.search(base, x, generating=generating, **settings)
-    yield refused("one of them as a reference", lambda: cft.ask(found, [reference, generating[0]]))
+    asked = [reference, generating[0]]
+    yield refused("one of them as a reference", lambda: cft.ask(found, asked), says="helped to search")
 
 
 def untouched_models() -> Iterable[Row]:
@@ -116,8 +121,11 @@ def labels_by_name() -> Iterable[Row]:
     frame, label = _frame()
     coded = cft.table(frame.assign(label=label + 1), label="label")
     yield equal("a table of the classes 1 and 2 has 0 and 1", 1, coded.y_train.unique().tolist() == [0, 1])
-    yield refused("arrays of the classes -1 and 1", lambda: cft.arrays(x, 2 * y - 1, x, 2 * y - 1))
-    yield refused("a reference of other classes", lambda: cft.ask(_found()[0], _fitted(["no", "yes"], slice(None))))
+    other, signs = _fitted(["no", "yes"], slice(None)), 2 * y - 1
+    yield refused(
+        "arrays of the classes -1 and 1", lambda: cft.arrays(x, signs, x, signs), says="y_train: must be (n,) classes"
+    )
+    yield refused("a reference of other classes", lambda: cft.ask(_found()[0], other), says="has the classes ['no'")
 
 
 def _rate_of_classes(classes: list[Any]) -> float:
@@ -142,12 +150,15 @@ def not_a_number() -> Iterable[Row]:
     x = _data().x_test.clone()
     x[0, 0] = torch.nan
     base = _models()[0]
-    yield refused("an empty cell of a table", lambda: cft.table(empty, label="label"))
-    yield refused("a factual with NaN", lambda: cft.search(base, x))
-    yield refused("a proposal with NaN", lambda: cft.judge(base, _data().x_test, x))
+    yield refused("an empty cell of a table", lambda: cft.table(empty, label="label"), says="column left: empty")
+    finite = "has numbers that are not finite, first in row 0"
+    yield refused("a factual with NaN", lambda: cft.search(base, x), says=f"x: {finite}")
+    yield refused("a proposal with NaN", lambda: cft.judge(base, _data().x_test, x), says=f"counterfactuals: {finite}")
     silent = cft.Model(lambda x: x[:, 0] * torch.nan)
-    yield refused("a reference that says NaN", lambda: cft.ask(_found()[0], silent))
-    yield refused("training that diverges", lambda: cft.train(_data(), lr=1e30, epochs=1, seeds=[0]))
+    yield refused("a reference that says NaN", lambda: cft.ask(_found()[0], silent), says="are not a number")
+    yield refused(
+        "training that diverges", lambda: cft.train(_data(), lr=1e30, epochs=1, seeds=[0]), says="training diverged"
+    )
 
 
 def _frame() -> tuple[pd.DataFrame, np.ndarray]:

@@ -12,7 +12,11 @@ import cftransfer as cft
 from cftransfer.validate.check import Row, at_least, at_most, equal, refused
 
 FACTUALS = 40
-METHODS = ("gradient", "wachter", "minimal", "nearest", "growing_spheres", "sns", "trex", "robx", "roar", "probe")
+METHODS = (
+    "gradient", "wachter", "minimal", "nearest", "growing_spheres", "sns", "trex", "robx", "roar", "probe",
+    "ensemble", "betarce", "ellice",
+)  # fmt: skip
+MODELS = {"ensemble": 2, "betarce": 16}  # further models that a method asks; with 16, all of them must agree
 CAPS = {"gradient": 10, "wachter": 60, "sns": 60, "trex": 60}  # some rows would need more
 REFUSED = ("lost", "not_possible")  # proposals that the base or the constraint does not confirm
 
@@ -27,7 +31,14 @@ def _base() -> Any:
     return cft.train(_data(), layers=2, width=16, seeds=[0], epochs=2, lr=0.005)[0]
 
 
+@cache
+def _generating() -> list[Any]:
+    return list(cft.train(_data(), layers=2, width=16, seeds=range(1, 17), epochs=2, lr=0.005))
+
+
 def _search(method: Any, constraints: str, x: Tensor | None = None, **settings: Any) -> cft.Counterfactuals:
+    if (many := MODELS.get(method)) is not None:
+        settings = {"models": many, "generating": _generating()[:many], **settings}
     return cft.search(
         _base(),
         _data().x_test[:FACTUALS] if x is None else x,
@@ -59,7 +70,9 @@ def capped_iterations() -> Iterable[Row]:
 
 def weights_below_zero() -> Iterable[Row]:
     """A negative distance weight would reward distance."""
-    yield refused("distance_weight=-0.1", lambda: _search("gradient", "box", distance_weight=-0.1))
+    yield refused(
+        "distance_weight=-0.1", lambda: _search("gradient", "box", distance_weight=-0.1), says="must be a number ≥ 0"
+    )
 
 
 def best_point() -> Iterable[Row]:
@@ -92,7 +105,7 @@ def _claims_its_factual(model: Any, x: Tensor, target: Tensor, *, constraint: An
 def own_pace() -> Iterable[Row]:
     """A mean loss, or one stop rule for a batch: here, a factual has the same counterfactual alone and in a batch."""
     x = _data().x_test[:FACTUALS]
-    for method in ("gradient", "wachter", "minimal", "growing_spheres", "sns", "trex"):
+    for method in METHODS:
         together = _search(method, "box").counterfactual[:3]
         alone = torch.cat([_search(method, "box", x[row : row + 1]).counterfactual for row in range(3)])
         yield equal(f"{method}: largest difference", 0, float((together - alone).abs().max()), 1e-5)

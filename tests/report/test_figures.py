@@ -1,5 +1,6 @@
 """Figures and tables show the jobs' numbers, each in its own place."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -19,6 +20,7 @@ from cftransfer.report import cells, figures, page, report, trends_table
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.dots import NAMED, evenly, every
 from cftransfer.report.knob import FAINT, LISTED
+from cftransfer.report.swept import SIZES
 from cftransfer.report.verdict_words import against_seed, pooled, sentence, than_seed_alone
 
 
@@ -45,17 +47,10 @@ def test_holm_is_over_all_panels(tmp_path):
     assert [line.p_holm for line in found] != [line.trend.p for line in found]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        [{"replicates": {"bases": b, "references": 4}} for b in (2, 3, 4)],
-        [{"training": {"epochs": e}} for e in (2, 4, 8)],
-    ],
-)
-def test_other_bases_are_not_shared(tmp_path, changes):
+def test_other_bases_are_not_shared(tmp_path):
     rng = np.random.default_rng(0)
-    for job, change in enumerate(changes):
-        write_job(tmp_path / str(job), rates=rng.integers(5, 15, (3, 4)) / 20, **change)
+    for job, epochs in enumerate((2, 4, 8)):
+        write_job(tmp_path / str(job), rates=rng.integers(5, 15, (3, 4)) / 20, training={"epochs": epochs})
     (line,) = lines(jobs([tmp_path]))
     assert np.isnan(line.trend.p_permutation)
 
@@ -306,19 +301,87 @@ def test_of_more_than_ten_series_ten_have_a_colour_and_a_name_and_the_others_a_t
     assert "2 more series are thin and grey" in report([tmp_path]).read_text()
 
 
-@pytest.mark.parametrize("name", ["seed", "dataset__split_seed"])
-def test_a_swept_seed_is_no_trend_but_replicates_of_one_job(tmp_path, name):
+DRAWN = ("seed", "dataset.split_seed", "rows.draw", "reference.rows.draw", "reference.dataset.split_seed")
+
+
+def setting(name, value):
+    """The argument of `write_job` that sets a dotted key."""
+    first, *inner = name.split(".")
+    for word in reversed(inner):
+        value = {word: value}
+    return {first: value}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_number_of_a_random_draw_is_no_trend_but_numbers_replicates_of_one_job(tmp_path, name):
     rates = [0.5, 0.6, 0.7]
     for job, rate in enumerate(rates):
-        write_job(tmp_path / str(job), rates=[[rate, rate]] * 2, **{"dataset": {}, name: job})
+        typed = [f"{name}={job}"]
+        write_job(tmp_path / str(job), rates=[[rate, rate]] * 2, overrides=typed, **setting(name, job))
     collected = jobs([tmp_path])
+    assert (collected.panels[0].knob, collected.panels[0].series) == (None, [])
     assert lines(collected) == []
     (said,) = pooled(collected.panels[0])
-    over = share_interval(np.array(rates)[:, None])
+    over, units = share_interval(np.array(rates)[:, None]), "replicates" if name == "seed" else "replicates and models"
     assert said == (
-        f"3 replicates over {name.replace('__', '.')}, rate 0.600 "
-        f"(95 % interval over replicates {over.low:.3f} to {over.high:.3f})"
+        f"3 replicates over {name}, rate 0.600 (95 % interval over {units} {over.low:.3f} to {over.high:.3f})"
     )
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_draws_on_the_same_models_do_not_count_as_more_models(tmp_path, name):
+    """Rates that depend on the models alone: three draws say as much about other models as one does."""
+    rates = np.array([[0.5, 0.6], [0.7, 0.9]])
+    for job in range(3):
+        write_job(tmp_path / str(job), rates=rates, overrides=[f"{name}={job}"], **setting(name, job))
+    (point,) = jobs([tmp_path]).panels[0].pooled().values()
+    over = share_interval(rates if name != "seed" else np.full((3, 1), rates.mean()))
+    assert (point.low, point.high, point.replicates) == pytest.approx((over.low, over.high, 3))
+
+
+def test_a_trend_of_draws_on_the_same_models_is_over_the_models_too(tmp_path):
+    """Slopes that depend on the models alone: each of three draws repeats them."""
+    slopes = np.array([[-0.1, -0.3], [-0.2, -0.2]])
+    for draw, layers in itertools.product(range(3), (2, 4)):
+        where = tmp_path / f"{draw}-{layers}"
+        write_job(where, rates=0.6 + slopes * (layers - 3) / 2, model__layers=layers, rows={"draw": draw})
+    (line,) = lines(jobs([tmp_path]))
+    expected = two_way_interval(slopes)
+    assert (line.trend.low * 2, line.trend.high * 2) == pytest.approx((expected.low, expected.high))
+    assert line.trend.method == "slopes of pairs, over rows.draw and bases × references"
+
+
+def test_draws_of_each_seed_and_split_are_averaged(tmp_path):
+    rates = np.random.default_rng(0).integers(8, 13, (3, 2, 2)) / 20
+    for seed, split, draw in np.ndindex(rates.shape):
+        more = {"seed": seed, "dataset": {"split_seed": split}, "rows": {"draw": draw}}
+        write_job(tmp_path / f"{seed}-{split}-{draw}", rates=[[rates[seed, split, draw]] * 2] * 2, **more)
+    panel = jobs([tmp_path]).panels[0]
+    (point,) = panel.pooled().values()
+    over = share_interval(rates.mean(2))
+    assert (point.low, point.high, point.replicates) == pytest.approx((over.low, over.high, 12))
+    assert panel.replicates[-1] == "rows.draw"
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_swept_size_of_the_measurement_has_points_but_no_trend(tmp_path, name):
+    for size in (2, 3, 4):
+        where = tmp_path / str(size)
+        write_job(where, rates=[[0.5 + size / 10, 0.6]] * 2, overrides=[f"{name}={size}"], **setting(name, size))
+    collected = jobs([tmp_path])
+    assert collected.panels[0].knob == name
+    assert [point.x for point in collected.panels[0].groups()[""]] == [2, 3, 4]
+    assert lines(collected) == []
+
+
+def test_a_setting_of_the_models_stands_on_the_x_axis_before_a_size_of_the_measurement(tmp_path):
+    for layers, bases in itertools.product((2, 4), (2, 3)):
+        more = {"replicates": {"bases": bases}, "model__layers": layers}
+        typed = [f"replicates.bases={bases}", f"model.layers={layers}"]
+        write_job(tmp_path / f"{layers}-{bases}", rates=[[0.5, 0.6]] * bases, overrides=typed, **more)
+    collected = jobs([tmp_path])
+    assert collected.panels[0].knob == "model.layers"
+    assert [line.label for line in lines(collected)] == ["bases=2", "bases=3"]
 
 
 def test_replicates_are_one_point_each_and_their_slopes_make_the_trend(tmp_path):
