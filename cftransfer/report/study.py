@@ -139,7 +139,7 @@ STUDIES = {
         "others.",
         datasets=("cifar10_airplane", "imagenet_orange"),
         parts=IMAGE_PARTS,
-        overrides=(BOTH, "replicates.bases=8", "replicates.references=8"),  # fits an hour on two cores
+        overrides=(BOTH, "replicates.bases=6", "replicates.references=6"),  # fits an hour on two cores
         overall=("Do counterfactuals on images hold on other models at all?", "the paper expects no, unlike on tables"),
         at_once=2,
     ),
