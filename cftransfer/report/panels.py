@@ -195,7 +195,8 @@ def _as_one(points: Sequence[Point], replicates: Sequence[str]) -> Point:
         rates = _means(rated, replicates)
     over = on_logit(spread_of(rates))
     names = dict.fromkeys(name for point in points for name in point.controls)
-    controls = {name: float(np.mean([p.controls[name] for p in points if name in p.controls])) for name in names}
+    known = {name: [p.controls[name] for p in points if not np.isnan(p.controls.get(name, np.nan))] for name in names}
+    controls = {name: float(np.mean(values)) if values else float("nan") for name, values in known.items()}
     rates = rates if rated else points[0].rates
     return Point(points[0].x, rates, over.low, over.high, controls, points[0].job, len(rated))
 

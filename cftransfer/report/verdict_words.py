@@ -55,7 +55,7 @@ def _replicates(point: Point, over: str) -> str:
     if np.isnan(point.low):
         return f"{said}, no interval (one replicate)"
     ends = " to ".join(interval_ends(point.low, point.high))
-    units = "replicates and models" if point.rates.ndim > 2 else "replicates"
+    units = "replicates and models" if point.rates.ndim > 2 and point.rates[0].size > 1 else "replicates"
     return f"{said} ({LEVEL:.0%} interval over {units} {ends})".replace("%", " %")
 
 
@@ -67,7 +67,7 @@ def against_seed(some: Sequence[Job]) -> list[str]:
 def than_seed_alone(some: Sequence[Job]) -> list[str]:
     """Return for each job the verdict on its rate minus the rate on references that differ only in their seed.
 
-    "—" for a job without such references. p is adjusted for the jobs of the table (Holm).
+    "—" for a job without such references, or without a rate. p is adjusted for the jobs of the table (Holm).
     """
     apart = [_minus_seed(job) for job in some]
     adjusted = holm([np.nan if one is None else change_interval(one).p for one in apart])
@@ -81,7 +81,7 @@ def _minus_seed(job: Job) -> Spread | None:
     if "rate_seed" not in job.pairs:
         return None
     apart = matrix(job.pairs) - matrix(job.pairs, "rate_seed")
-    return spread_of(apart)
+    return None if np.isnan(apart).all() else spread_of(apart)
 
 
 def against_first(panel: Panel) -> list[Verdict | None]:
@@ -103,7 +103,8 @@ def size(of: Verdict) -> str:
     change = of.change
     if np.isnan(change.low):
         return f"{change.mean:+.3f}"
-    return f"{change.mean:+.3f} ({LEVEL:.0%} interval {change.low:+.3f} to {change.high:+.3f})".replace("%", " %")
+    ends = " to ".join(interval_ends(change.low, change.high, signed=True))
+    return f"{change.mean:+.3f} ({LEVEL:.0%} interval {ends})".replace("%", " %")
 
 
 def decides(line: Line) -> str:
