@@ -81,7 +81,7 @@ def _rates(panel: Panel) -> list[Rate]:
 
 def _rate(name: str, point: Point, *, pooled: bool) -> Rate:
     of_pair = "over the counterfactuals of one pair of models " if point.job.metrics["pairs"] == 1 else ""
-    over = "over replicates " if pooled else of_pair
+    over = f"over {point.over} " if pooled else of_pair
     mean, random = float(np.nanmean(point.rates)), point.controls.get(RANDOM, math.nan)
     models = REPLICATED if pooled else models_of(point.job)
     return Rate(name, mean, point.low, point.high, random, over, point.rates, models)

@@ -159,4 +159,4 @@ def number(value: Any, *, signed: bool = False) -> str:
     """Return a metric as text, with a thousands separator if it is a count; a dash for None."""
     if value is None:
         return "—"
-    return f"{value:{'+' if signed else ''}.3f}" if isinstance(value, float) else f"{value:,}"
+    return f"{value:{'+z' if signed else ''}.3f}" if isinstance(value, float) else f"{value:,}"

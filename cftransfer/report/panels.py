@@ -32,6 +32,14 @@ class Point:
     replicates: int = 1
 
     @property
+    def over(self) -> str:
+        """The units of the interval, if the point stands for several jobs."""
+        if self.rates.ndim < 3 or self.rates[0].size < 2:
+            return "replicates"
+        several = (self.job.metrics.get("splits") or 1) > 1  # the jobs' splits; the jobs themselves are averaged
+        return f"{'splits' if several else 'replicates'} and models"
+
+    @property
     def rated(self) -> bool:
         """Whether any counterfactual was found, so that there is a rate."""
         return not bool(np.isnan(self.rates).all())

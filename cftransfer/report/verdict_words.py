@@ -55,8 +55,7 @@ def _replicates(point: Point, over: str) -> str:
     if np.isnan(point.low):
         return f"{said}, no interval (one replicate)"
     ends = " to ".join(interval_ends(point.low, point.high))
-    units = "replicates and models" if point.rates.ndim > 2 and point.rates[0].size > 1 else "replicates"
-    return f"{said} ({LEVEL:.0%} interval over {units} {ends})".replace("%", " %")
+    return f"{said} ({LEVEL:.0%} interval over {point.over} {ends})".replace("%", " %")
 
 
 def against_seed(some: Sequence[Job]) -> list[str]:
@@ -102,9 +101,9 @@ def size(of: Verdict) -> str:
     """Return the change with its interval."""
     change = of.change
     if np.isnan(change.low):
-        return f"{change.mean:+.3f}"
+        return f"{change.mean:+z.3f}"
     ends = " to ".join(interval_ends(change.low, change.high, signed=True))
-    return f"{change.mean:+.3f} ({LEVEL:.0%} interval {ends})".replace("%", " %")
+    return f"{change.mean:+z.3f} ({LEVEL:.0%} interval {ends})".replace("%", " %")
 
 
 def decides(line: Line) -> str:

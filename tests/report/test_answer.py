@@ -12,6 +12,7 @@ from test_collect import put_sweep, write_job
 from cftransfer.measuring.verdicts import verdict
 from cftransfer.report import report
 from cftransfer.report.answer import answer, percent
+from cftransfer.report.cells import number
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.compared import asked, listed
 from cftransfer.report.tables import MINUS_FIRST, WIDEST, first, rest
@@ -68,6 +69,28 @@ def test_draws_of_one_pair_of_models_are_not_said_to_be_over_models(tmp_path):
     (panel,) = jobs([tmp_path]).panels
     (told,) = pooled(panel)
     assert "(95 % interval over replicates 0." in told
+
+
+@pytest.mark.parametrize("splits", [1, 2])
+def test_draws_of_several_models_or_splits_name_the_units_of_the_interval(tmp_path, splits):
+    rates = np.array([[0.5, 0.6], [0.7, 0.9]])
+    for draw in range(3):
+        some = {"rows": {"_target_": "part", "draw": draw}, "overrides": [f"rows.draw={draw}"]}
+        write_job(tmp_path / str(draw), rates=rates, **some)
+        path = tmp_path / str(draw) / "pairs.parquet"
+        if splits > 1:
+            of = pd.read_parquet(path)
+            pd.concat([of.assign(split=split, rate=of.rate - 0.05 * split) for split in range(splits)]).to_parquet(path)
+            with_metrics(tmp_path / str(draw), splits=splits)
+    (panel,) = jobs([tmp_path]).panels
+    said = f"(95 % interval over {'splits' if splits > 1 else 'replicates'} and models "
+    assert said in pooled(panel)[0]
+    assert said in answered(tmp_path)
+
+
+def test_a_change_of_nothing_has_no_minus():
+    assert number(-1e-17, signed=True) == "+0.000"
+    assert number(-0.01, signed=True) == "-0.010"
 
 
 def test_failed_searches_and_one_pair_are_said(tmp_path):
