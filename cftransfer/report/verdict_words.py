@@ -119,7 +119,7 @@ def _would_decide(of: Verdict, replicates: Sequence[str] = ()) -> str:
         return f"; more {more} would decide" if not np.isnan(of.change.low) else ""
     rows, columns = of.needed  # bases and references, or the values of two seeds that were swept
     if replicates:
-        over = " × ".join(replicates)
+        over = " × ".join(replicates[:2])  # further ones are averaged
         some = f"{rows} replicates" if columns == 1 else f"{rows} × {columns} replicates ({over})"
     else:
         some = f"{rows} bases" if columns == 1 else f"{rows} bases × {columns} references"
