@@ -387,6 +387,8 @@ def test_a_factual_in_its_target_class_is_no_success(data, bases):
     assert not found.found[torch.from_numpy(already)].any()
     result = cft.measure(cft.ask(found, lambda x: x[:, 0] * 0 + 1.0))
     assert result.found == found.found.numpy()[~already].mean()
+    assert f"found {found.found.sum()} of {(~already).sum()} counterfactuals" in str(result)
+    assert f"not counted: {already.sum()} already in the target class" in str(result)
     assert (result.counterfactuals[result.counterfactuals.found].target == 1).all()
 
 

@@ -82,6 +82,12 @@ def test_a_base_that_found_nothing_in_one_job_is_left_out_of_both():
     assert difference(one, other, shared=True) == difference(one[kept], other[kept], shared=True)
 
 
+def test_without_a_base_that_found_something_in_both_jobs_their_means_are_compared():
+    one, other = (simulated(RNG(seed), 4, 10) for seed in range(2))
+    one[:2], other[2:] = np.nan, np.nan
+    assert difference(one, other, shared=True) == difference(one[2:], other[:2], shared=False)
+
+
 def test_splits_that_both_jobs_have_cancel():
     rng = RNG(4)
     one, other = (np.stack([simulated(rng, 4, 6) for _ in range(3)]) for _ in range(2))

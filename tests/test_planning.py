@@ -175,3 +175,12 @@ def test_near_1_the_printed_interval_is_within_15_percent_in_nine_of_ten_draws(h
     models = cft.plan(Variances(sd**2 / 2, sd**2 / 2, 0.0), half_width=half_width, mean=mean).models
     widths = [printed(exponential(rng, models, mean, sd)) for _ in range(2000)]
     assert np.mean([half <= 1.15 * half_width for half in widths]) >= 0.887  # .9, less two standard errors
+
+
+def test_more_counterfactuals_promise_nothing_where_they_explain_all_that_varies():
+    variances = Variances(0.001, 0.0, 0.002)
+    found = planned(variances, Models(5, 10), sampling=Variances(1.0, 0.0, 1.0), counterfactuals=50)
+    assert found.more_counterfactuals is None
+    assert "counterfactuals" not in str(found)
+    some = planned(variances, Models(5, 10), sampling=Variances(0.01, 0.0, 0.01), counterfactuals=50)
+    assert 0 < some.more_counterfactuals < some.half_width

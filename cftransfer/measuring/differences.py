@@ -16,8 +16,9 @@ def difference(one: np.ndarray, other: np.ndarray, *, shared: bool) -> Spread:
 
     shared: whether place (i, j) has a model, or a split, in common in both jobs. If so, and if the shapes allow it, the
     error is that of the pairs' differences, so that the effects of common models cancel. A job in which each base has
-    its own reference, (I, 1), is paired base by base with (I, J). Otherwise the two means are independent: their
-    squared errors add up, with the degrees of freedom of Welch (1947).
+    its own reference, (I, 1), is paired base by base with (I, J). Otherwise, and if too few bases or splits have rates
+    in both jobs, the two means are independent: their squared errors add up, with the degrees of freedom of Welch
+    (1947).
 
     >>> one, other = np.array([[0.8, 0.9], [0.4, 0.5]]), np.array([[0.7, 0.8], [0.4, 0.5]])
     >>> [round(difference(one, other, shared=shared).error, 3) for shared in (True, False)]
@@ -25,7 +26,9 @@ def difference(one: np.ndarray, other: np.ndarray, *, shared: bool) -> Spread:
     """
     references = one.shape[-1], other.shape[-1]
     if shared and one.shape[:-1] == other.shape[:-1] and (references[0] == references[1] or 1 in references):
-        return spread_of(one - other)
+        paired = spread_of(one - other)
+        if not np.isnan(paired.error):
+            return paired
     return _independent(spread_of(one), spread_of(other))
 
 

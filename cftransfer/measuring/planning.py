@@ -45,7 +45,8 @@ class Plan:
     if more than 2,000 are needed. seconds: their time on this machine, None if unknown; about_time: the stages left
     out, or why they are unknown, in words. half_width: of the interval now. one_more_base, one_more_reference,
     more_counterfactuals: expected with one base more, one reference more, or 1,000 counterfactuals per base more. These
-    four need models, and the last also needs single counterfactuals; without them, None.
+    four need models; without them, None. The last also needs single counterfactuals, and models that vary more than
+    these make them vary.
 
     over_splits: whether the interval is over several splits of the rows. Then `splits` are needed, each with `models`:
     the fewest with the present models if these reach `wanted`, otherwise the cheapest splits and models; None beyond
@@ -239,6 +240,8 @@ def planned(
         return min(expected, 0.5)
 
     more = _with_more(variances, sampling, counterfactuals) if sampling and counterfactuals else None
+    if more and not alike and more.base + more.reference + more.error < ROUNDING**2:
+        more = None  # the models vary no more than their counterfactuals would make them, so nothing is known of them
     wanted: dict[str, Any] = {"half_width": (1 + TOLERANCE) * half_width, "level": level}
     wanted |= {"assurance": ASSURANCE, "mean": mean}
     if alike:

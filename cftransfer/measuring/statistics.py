@@ -216,12 +216,13 @@ def change_interval(known: Spread, level: float = LEVEL) -> Interval:
 
     If all models give the same change m, nothing varies, and an error of 0 would claim certainty. As in
     `share_interval`, at least a share b of all models gives m. The other models change the rate by at most `SIZE` in
-    the mean, so the interval is m · b ± SIZE · (1 − b). p is consistent with it: below 1 − level if 0 is outside.
+    the mean, so the interval is m · b ± SIZE · (1 − b). If m itself is larger, the others may change the rate as much,
+    so the interval ends at m. p is consistent with it: below 1 − level if 0 is outside.
     """
     if not known.error < ROUNDING:
         return student(known, level)
     least, m = share_alike(known.models, level), known.mean
-    low, high = max(m * least - SIZE * (1 - least), -1.0), min(m * least + SIZE * (1 - least), 1.0)
+    low, high = min(m * least - SIZE * (1 - least), m), max(m * least + SIZE * (1 - least), m)
     p = 1.0 if m == 0 else fewer_alike(known.models, SIZE / (SIZE + abs(m)))
     return Interval(m, low, high, p, f"{known.method}, all alike (Jeffreys' bound)")
 

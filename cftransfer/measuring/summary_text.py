@@ -12,6 +12,7 @@ from cftransfer.measuring.interval_ends import in_brackets
 from cftransfer.measuring.rates import by_factual
 from cftransfer.measuring.statistics import LEVEL
 
+IN_TARGET = "in_target"  # status of a factual that does not count
 SHOWN = ("rate", "rate_conditional", "control_random")
 
 
@@ -54,10 +55,11 @@ def _searched(counterfactuals: pd.DataFrame, settings: Mapping[str, Any], summar
     """Return in words the found share and the distance of counterfactuals, with intervals over bases."""
     made = ", ".join(f"{name}={value}" for name, value in settings.items() if name != "method")
     method = f"{settings.get('method', 'counterfactuals')}{f' ({made})' if made else ''}"
-    bases, every = counterfactuals.base.nunique(), by_factual(counterfactuals)
+    bases = counterfactuals.base.nunique()
+    every = by_factual(counterfactuals[counterfactuals.status != IN_TARGET])
     here, many, row = int(every.sum()), len(every), summary.iloc[0]  # all groups have the same counterfactuals
     share, length = (_number(row, name) for name in ("found", "distance_l2"))
-    where = f"on {bases} base{'s' * (bases > 1)}, a share of {share}"
+    where = f"on {bases} base{'s' * (bases > 1)}" + f", a share of {share}" * (many > 0)
     apart = f",\nat a mean L2 distance of {length}" if here else ""
     if "proposal" not in counterfactuals:
         return f"{method}: found {here:,} of {many:,} counterfactuals {where}{apart}"
@@ -71,6 +73,8 @@ def _units(summary: pd.DataFrame) -> str:
     over = {str(row["group"]): str(row["over"] or "nothing") for row in summary.to_dict("records")}
     said = "; ".join(f"{group}: {method}" for group, method in over.items())
     units = said if len(set(over.values())) > 1 else next(iter(over.values()))
+    if units == "nothing":
+        return "no rate, so no interval"
     return f"intervals over {units}" + "; of found share and distance over bases" * bool(
         summary.found_low.notna().any()
     )
@@ -78,8 +82,10 @@ def _units(summary: pd.DataFrame) -> str:
 
 def _failures(counterfactuals: pd.DataFrame) -> list[str]:
     reasons = counterfactuals.status[~counterfactuals.found].value_counts()
-    listed = ", ".join(f"{many:,} {reason}" for reason, many in reasons.items())
-    return [f"not found: {listed}"] if listed else []
+    listed = ", ".join(f"{many:,} {reason}" for reason, many in reasons.items() if reason != IN_TARGET)
+    already = counterfactuals[counterfactuals.status == IN_TARGET].groupby(["base", "factual"]).ngroups
+    lines = [f"not found: {listed}"] if listed else []
+    return [*lines, f"not counted: {already:,} already in the target class"] if already else lines
 
 
 def _cells(summary: pd.DataFrame, level: float = LEVEL) -> list[list[str]]:

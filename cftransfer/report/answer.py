@@ -9,9 +9,11 @@ import numpy as np
 
 from cftransfer.jobs.read import Job
 from cftransfer.measuring.differences import after_choice
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.report.collect import Line
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.shared_models import models_of
+from cftransfer.report.swept import is_size
 from cftransfer.report.verdict_words import against_seed, bend, decides, margin, size, two_rates
 
 RANDOM = "control_random"
@@ -45,7 +47,7 @@ def answer(panel: Panel, lines: Sequence[Line]) -> str:
 
 
 def lowest_and_highest(panel: Panel) -> str:
-    """Return the names of a panel's lowest and highest rate, and whether they differ; "" without two unequal rates."""
+    """Return the names of a panel's lowest and highest rate, and whether they differ; "" without such a difference."""
     rates = _rates(panel)
     apart = _of_difference(panel, rates) if rates else ""
     return f"lowest and highest rate ({', '.join(rate.name for rate in _extremes(rates))}): {apart}" if apart else ""
@@ -79,7 +81,7 @@ def _rates(panel: Panel) -> list[Rate]:
 
 def _rate(name: str, point: Point, *, pooled: bool) -> Rate:
     of_pair = "over the counterfactuals of one pair of models " if point.job.metrics["pairs"] == 1 else ""
-    over = "over replicates " if pooled else of_pair
+    over = f"over {point.over} " if pooled else of_pair
     mean, random = float(np.nanmean(point.rates)), point.controls.get(RANDOM, math.nan)
     models = REPLICATED if pooled else models_of(point.job)
     return Rate(name, mean, point.low, point.high, random, over, point.rates, models)
@@ -114,9 +116,13 @@ def _of_extremes(rates: Sequence[Rate]) -> str:
 
 
 def _of_difference(panel: Panel, rates: Sequence[Rate]) -> str:
-    """Return in words whether the highest and the lowest rate differ; "" if all are equal."""
+    """Return in words whether the highest and the lowest rate differ.
+
+    "" if all are equal, or if the jobs differ only in the size of the measurement, which does not move the true rate.
+    """
     least, most = _extremes(rates)
-    if least.mean == most.mean:
+    compared = [name for name in panel.settings if name not in panel.replicates]
+    if least.mean == most.mean or (compared and all(map(is_size, compared))):
         return ""
     replicates = panel.replicates if rates[0].models >= REPLICATED else ()
     places = rates.index(most), rates.index(least)
@@ -155,7 +161,11 @@ def _nothing_found(panel: Panel) -> str:
 
 
 def _ends(rate: Rate) -> str:
-    return f"{percent(rate.low).removesuffix(' %')} to {percent(rate.high).removesuffix(' %')}"
+    """Return both ends in percent; with more digits if they would look the same otherwise."""
+    low, high = (percent(end).removesuffix(" %") for end in (rate.low, rate.high))
+    if low == high and rate.low < rate.high:
+        low, high = interval_ends(100 * rate.low, 100 * rate.high, 1)
+    return f"{low} to {high}"
 
 
 def _random_points(rates: Iterable[Rate]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
-from cftransfer.measuring.interval_ends import in_brackets, short
+from cftransfer.measuring.interval_ends import in_brackets, interval_ends, short
 from cftransfer.measuring.statistics import Interval
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.verdict_words import than_seed_alone
@@ -133,7 +133,7 @@ def _interval(metrics: Mapping[str, Any], name: str, *, signed: bool) -> str:
     if low is None or high is None:
         return ""
     if signed:  # a difference of two shares
-        ends = (number(min(max(float(end), -1.0), 1.0), signed=True) for end in (low, high))
+        ends = interval_ends(max(float(low), -1.0), min(float(high), 1.0), signed=True)
         return f" ({' to '.join(map(short, ends))})"
     return in_brackets(low, high)
 
@@ -159,4 +159,4 @@ def number(value: Any, *, signed: bool = False) -> str:
     """Return a metric as text, with a thousands separator if it is a count; a dash for None."""
     if value is None:
         return "—"
-    return f"{value:{'+' if signed else ''}.3f}" if isinstance(value, float) else f"{value:,}"
+    return f"{value:{'+z' if signed else ''}.3f}" if isinstance(value, float) else f"{value:,}"

@@ -32,6 +32,14 @@ class Point:
     replicates: int = 1
 
     @property
+    def over(self) -> str:
+        """The units of the interval, if the point stands for several jobs."""
+        if self.rates.ndim < 3 or self.rates[0].size < 2:
+            return "replicates"
+        several = (self.job.metrics.get("splits") or 1) > 1  # the jobs' splits; the jobs themselves are averaged
+        return f"{'splits' if several else 'replicates'} and models"
+
+    @property
     def rated(self) -> bool:
         """Whether any counterfactual was found, so that there is a rate."""
         return not bool(np.isnan(self.rates).all())
@@ -195,7 +203,8 @@ def _as_one(points: Sequence[Point], replicates: Sequence[str]) -> Point:
         rates = _means(rated, replicates)
     over = on_logit(spread_of(rates))
     names = dict.fromkeys(name for point in points for name in point.controls)
-    controls = {name: float(np.mean([p.controls[name] for p in points if name in p.controls])) for name in names}
+    known = {name: [p.controls[name] for p in points if not np.isnan(p.controls.get(name, np.nan))] for name in names}
+    controls = {name: float(np.mean(values)) if values else float("nan") for name, values in known.items()}
     rates = rates if rated else points[0].rates
     return Point(points[0].x, rates, over.low, over.high, controls, points[0].job, len(rated))
 

@@ -80,8 +80,10 @@ def _told(setting: Setting, p: dict[int, float], out: Path) -> dict[str, Any]:
 def _bins(own: Curves, axis: str) -> list[str]:
     """Return the rate in every bin, with its interval, and the place of the bin."""
     table = own.tables[axis]
-    points = zip(table.x, table.rate, table.rate_low, table.rate_high, strict=True)
-    rates = [f"{rate:.2f} ({'–'.join(interval_ends(low, high, 2))}) at {x:.2g}" for x, rate, low, high in points]
+    rates = []
+    for x, rate, low, high in zip(table.x, table.rate, table.rate_low, table.rate_high, strict=True):
+        interval = "" if np.isnan(low) else f" ({'–'.join(interval_ends(low, high, 2))})"
+        rates.append(f"{rate:.2f}{interval} at {x:.2g}")
     return [own.name, *rates, *["—"] * (BINS - len(rates))]
 
 

@@ -55,8 +55,7 @@ def _replicates(point: Point, over: str) -> str:
     if np.isnan(point.low):
         return f"{said}, no interval (one replicate)"
     ends = " to ".join(interval_ends(point.low, point.high))
-    units = "replicates and models" if point.rates.ndim > 2 else "replicates"
-    return f"{said} ({LEVEL:.0%} interval over {units} {ends})".replace("%", " %")
+    return f"{said} ({LEVEL:.0%} interval over {point.over} {ends})".replace("%", " %")
 
 
 def against_seed(some: Sequence[Job]) -> list[str]:
@@ -67,7 +66,7 @@ def against_seed(some: Sequence[Job]) -> list[str]:
 def than_seed_alone(some: Sequence[Job]) -> list[str]:
     """Return for each job the verdict on its rate minus the rate on references that differ only in their seed.
 
-    "—" for a job without such references. p is adjusted for the jobs of the table (Holm).
+    "—" for a job without such references, or without a rate. p is adjusted for the jobs of the table (Holm).
     """
     apart = [_minus_seed(job) for job in some]
     adjusted = holm([np.nan if one is None else change_interval(one).p for one in apart])
@@ -81,7 +80,7 @@ def _minus_seed(job: Job) -> Spread | None:
     if "rate_seed" not in job.pairs:
         return None
     apart = matrix(job.pairs) - matrix(job.pairs, "rate_seed")
-    return spread_of(apart)
+    return None if np.isnan(apart).all() else spread_of(apart)
 
 
 def against_first(panel: Panel) -> list[Verdict | None]:
@@ -102,8 +101,9 @@ def size(of: Verdict) -> str:
     """Return the change with its interval."""
     change = of.change
     if np.isnan(change.low):
-        return f"{change.mean:+.3f}"
-    return f"{change.mean:+.3f} ({LEVEL:.0%} interval {change.low:+.3f} to {change.high:+.3f})".replace("%", " %")
+        return f"{change.mean:+z.3f}"
+    ends = " to ".join(interval_ends(change.low, change.high, signed=True))
+    return f"{change.mean:+z.3f} ({LEVEL:.0%} interval {ends})".replace("%", " %")
 
 
 def decides(line: Line) -> str:
@@ -119,7 +119,7 @@ def _would_decide(of: Verdict, replicates: Sequence[str] = ()) -> str:
         return f"; more {more} would decide" if not np.isnan(of.change.low) else ""
     rows, columns = of.needed  # bases and references, or the values of two seeds that were swept
     if replicates:
-        over = " × ".join(replicates)
+        over = " × ".join(replicates[:2])  # further ones are averaged
         some = f"{rows} replicates" if columns == 1 else f"{rows} × {columns} replicates ({over})"
     else:
         some = f"{rows} bases" if columns == 1 else f"{rows} bases × {columns} references"

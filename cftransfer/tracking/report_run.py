@@ -80,13 +80,17 @@ def figures(sweep: Path, lines: "Sequence[Line]") -> dict[str, Any]:
 def words(jobs: "Jobs", lines: "Sequence[Line]") -> dict[str, str]:
     """Return a report's findings in words, by their names in W&B; a kind that the report lacks is left out.
 
-    verdict: of the trends; pooled: the rates of replicates; than_seed_alone: the verdict on each job's rate minus that
+    verdict: of the trends; lowest_and_highest: whether these rates differ, in a panel without a trend; pooled: the
+    rates of replicates; than_seed_alone: the verdict on each job's rate minus that
     of references that differ in their seed alone.
     """
+    from cftransfer.report.answer import lowest_and_highest
     from cftransfer.report.trends_table import of_what
     from cftransfer.report.verdict_words import against_seed, pooled, sentence
 
     several = len(jobs.panels) > 1
+    without = [panel for panel in jobs.panels if not any(line.panel is panel for line in lines)]
+    apart = [(panel.title, said) for panel in without if (said := lowest_and_highest(panel))]
     compared = [
         f"{panel.title if several else ''} {panel.called(job)}".strip() + f": {said}"
         for panel in jobs.panels
@@ -96,6 +100,7 @@ def words(jobs: "Jobs", lines: "Sequence[Line]") -> dict[str, str]:
     repeated = [f"{panel.title}: {said}" if several else said for panel in jobs.panels for said in pooled(panel)]
     told = {
         "verdict": ". ".join(f"{of_what(line, jobs).removeprefix(' of ')} {sentence(line)}".strip() for line in lines),
+        "lowest_and_highest": ". ".join(f"{title}: {said}" if several else said for title, said in apart),
         "pooled": ". ".join(repeated),
         "than_seed_alone": ". ".join(compared),
     }

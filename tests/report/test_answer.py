@@ -12,11 +12,12 @@ from test_collect import put_sweep, write_job
 from cftransfer.measuring.verdicts import verdict
 from cftransfer.report import report
 from cftransfer.report.answer import answer, percent
+from cftransfer.report.cells import number
 from cftransfer.report.collect import jobs, lines
 from cftransfer.report.compared import asked, listed
 from cftransfer.report.tables import MINUS_FIRST, WIDEST, first, rest
 from cftransfer.report.terminal import show
-from cftransfer.report.verdict_words import against_first
+from cftransfer.report.verdict_words import against_first, pooled
 
 
 def answered(folder):
@@ -44,6 +45,52 @@ def test_one_job_says_its_rate_interval_and_control(tmp_path):
     assert answered(tmp_path) == told
     page = report([tmp_path]).read_text()
     assert page.index(told) < page.index("<svg") < page.index("The comparison") < page.index("<table")
+
+
+def test_a_narrow_interval_in_percent_does_not_look_like_a_point(tmp_path):
+    write_job(tmp_path / "0", rates=[[0.6, 0.7], [0.7, 0.8]])
+    for ends, said in ({(0.698, 0.702): "69.8 to 70.2", (0.9996, 0.9999): "99.9 to 100.0"}).items():
+        with_metrics(tmp_path / "0", rate_low=ends[0], rate_high=ends[1])
+        assert f"(95 % interval {said})" in answered(tmp_path)
+
+
+def test_the_control_of_replicates_is_that_of_the_jobs_that_found_something(tmp_path):
+    for seed in range(3):
+        write_job(tmp_path / str(seed), rates=[[0.6, 0.7]] * 2, seed=seed, overrides=[f"seed={seed}"])
+        with_pairs(tmp_path / str(seed), control_random=0.2)
+    with_pairs(tmp_path / "2", rate=np.nan, found=0, control_random=np.nan)
+    assert "; of random points at the same distance, 20 %." in answered(tmp_path)
+
+
+def test_draws_of_one_pair_of_models_are_not_said_to_be_over_models(tmp_path):
+    for draw, rate in enumerate((0.5, 0.6, 0.8)):
+        some = {"rows": {"_target_": "part", "draw": draw}, "overrides": [f"rows.draw={draw}"]}
+        write_job(tmp_path / str(draw), rates=[[rate]], **some)
+    (panel,) = jobs([tmp_path]).panels
+    (told,) = pooled(panel)
+    assert "(95 % interval over replicates 0." in told
+
+
+@pytest.mark.parametrize("splits", [1, 2])
+def test_draws_of_several_models_or_splits_name_the_units_of_the_interval(tmp_path, splits):
+    rates = np.array([[0.5, 0.6], [0.7, 0.9]])
+    for draw in range(3):
+        some = {"rows": {"_target_": "part", "draw": draw}, "overrides": [f"rows.draw={draw}"]}
+        write_job(tmp_path / str(draw), rates=rates, **some)
+        path = tmp_path / str(draw) / "pairs.parquet"
+        if splits > 1:
+            of = pd.read_parquet(path)
+            pd.concat([of.assign(split=split, rate=of.rate - 0.05 * split) for split in range(splits)]).to_parquet(path)
+            with_metrics(tmp_path / str(draw), splits=splits)
+    (panel,) = jobs([tmp_path]).panels
+    said = f"(95 % interval over {'splits' if splits > 1 else 'replicates'} and models "
+    assert said in pooled(panel)[0]
+    assert said in answered(tmp_path)
+
+
+def test_a_change_of_nothing_has_no_minus():
+    assert number(-1e-17, signed=True) == "+0.000"
+    assert number(-0.01, signed=True) == "-0.010"
 
 
 def test_failed_searches_and_one_pair_are_said(tmp_path):
@@ -131,6 +178,38 @@ def test_the_terminal_says_whether_the_lowest_and_the_highest_rate_differ(tmp_pa
     put_searches(tmp_path / "one", {"minimal": [[0.5]]})
     show(jobs([tmp_path / "one"]), [])
     assert "lowest" not in capsys.readouterr().out
+
+
+def test_a_table_wider_than_the_terminal_is_printed_in_parts(tmp_path, capsys, monkeypatch):
+    put_searches(tmp_path, {"minimal": 0.5 + BASES + NOISE[0], "sns": 0.6 + BASES + NOISE[1]})
+    for name in ("minimal", "sns"):
+        with_pairs(tmp_path / name, rate_seed=0.55)
+    show(jobs([tmp_path]), [])
+    whole = capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    show(jobs([tmp_path]), [])
+    parts = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    heads = [line.split() for line in parts.splitlines() if line.split()[:1] == whole.split()[:1]]
+    assert len(heads) > 1
+    assert [word for head in heads for word in head if word in whole.splitlines()[0].split()[1:]] == (
+        whole.splitlines()[0].split()[1:]
+    )
+    tables = parts[: parts.index("than seed alone, minimal: undecided; about ")].splitlines()
+    assert max(map(len, tables)) <= 60
+    assert re.search(r"^than seed alone, sns: undecided; about \d+ bases × \d+ references would decide$", whole, re.M)
+    assert max(map(len, whole[: whole.index("than seed alone, ")].splitlines())) < 120
+
+
+def test_jobs_that_differ_only_in_numbers_of_models_are_not_compared(tmp_path):
+    for bases in (2, 4):
+        words = [f"replicates.bases={bases}"]
+        write_job(
+            tmp_path / str(bases), rates=[[0.2 * bases, 0.1]] * bases, replicates={"bases": bases}, overrides=words
+        )
+    told = answered(tmp_path)
+    assert told.startswith("From 25 % (bases=2; ")
+    assert "differ" not in told
 
 
 def test_rates_of_one_pair_each_are_not_shown_to_differ(tmp_path):

@@ -415,6 +415,8 @@ def test_an_undecided_trend_of_replicates_names_replicates_and_no_models(tmp_pat
     (line,) = lines(jobs([tmp_path]))
     assert line.trend.method == "slopes of replicates, over seed × dataset.split_seed"
     assert re.search(r"; about \d+ × \d+ replicates \(seed × dataset.split_seed\) would decide$", sentence(line))
+    drawn = replace(line, panel=replace(line.panel, replicates=(*line.panel.replicates, "rows.draw")))
+    assert sentence(drawn) == sentence(line)  # draws are averaged
     (alone,) = lines(jobs(sorted(tmp_path.glob("*-0-*"))))
     assert alone.trend.method == "slopes of replicates"
     assert re.search(r"; about \d+ replicates would decide$", sentence(alone))

@@ -59,6 +59,17 @@ def published(sweep):
     return collected, lines, offline_run(sweep)["summary"]
 
 
+def test_the_words_say_whether_the_extremes_of_a_sweep_without_a_trend_differ(tmp_path):
+    for name, rate in (("minimal", 0.3), ("nearest", 0.9)):
+        words = [f"counterfactual={name}"]
+        rates = np.full((5, 10), rate)
+        write_job(tmp_path / name, rates=rates, overrides=words, choices={"counterfactual": name})
+    told = report_run.words(collect.jobs([tmp_path]), [])
+    assert set(told) == {"lowest_and_highest"}
+    said = "lowest and highest rate (minimal, nearest): the two rates differ by +0.600 ("
+    assert told["lowest_and_highest"].startswith(said)
+
+
 def test_a_runs_summary_has_the_verdict_on_a_trend_and_on_each_job_against_seed_alone(tmp_path):
     for layers in (2, 4, 6):
         where = tmp_path / str(layers)
