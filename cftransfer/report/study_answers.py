@@ -6,14 +6,20 @@ from itertools import groupby
 
 import numpy as np
 
+from cftransfer.columns import matrix
+from cftransfer.jobs.read import Job
 from cftransfer.jobs.schema import EXTRA_EPOCHS
 from cftransfer.measuring.interval_ends import interval_ends, short
+from cftransfer.measuring.over_splits import spread_of
 from cftransfer.measuring.statistics import LEVEL
+from cftransfer.measuring.verdicts import verdict as judged
 from cftransfer.report.collect import Line
 from cftransfer.report.panels import Point
+from cftransfer.report.series_names import dataset_name
 from cftransfer.report.study_running import Part
 from cftransfer.report.verdict_words import decides, margin
 
+RANDOM = "control_random"
 YES = ("as expected", "falls", "rises")  # verdicts that answer yes; without an expected direction, either counts
 
 
@@ -87,19 +93,28 @@ def evidence(some: Sequence[Series]) -> list[str]:
 def overall(part: Part, some: Sequence[Series]) -> tuple[str, list[str]]:
     """Return whether counterfactuals transfer at all, more often than random changes, and the numbers by search.
 
-    The point of each series that is nearest to `part.overall_at` counts.
+    The point of each series that is nearest to `part.overall_at` counts. Data sets that stand beside the study's for
+    comparison have their numbers, and no part in the answer.
     """
-    at = part.overall_at or 0.0
-    points = [min(one.points, key=lambda point: abs(point.x - at)) for one in some]
-    rates, random = [[point.job.metrics.get(name) for point in points] for name in ("rate", "control_random")]
-    above = sum((point.job.metrics.get("rate_minus_random_low") or 0) > 0 for point in points)
-    word = "Yes" if above == len(points) else f"Shown in {above} of {len(points)} cases" if above else "Not shown"
+    at, beside = part.overall_at or 0.0, {dataset_name(key) for key in part.beside}
+    points = [(one, min(one.points, key=lambda point: abs(point.x - at))) for one in some]
+    own = [point.job for one, point in points if one.dataset not in beside] or [point.job for _, point in points]
+    rates, random = [[job.metrics.get(name) for job in own] for name in ("rate", "control_random")]
+    verdicts = [_against_random(job) for job in own]
+    less = "" if "flat" not in verdicts else "; the two rates differ by less than .05"
+    less += f" in {verdicts.count('flat')} of {len(own)} cases" if less and set(verdicts) != {"flat"} else ""
     said = (
-        f"{word}: on another model of the same design ({points[0].x:g} {part.unit}), {_range(rates)} of the "
-        f"counterfactuals hold, beside {_range(random)} of random changes of the same length."
+        f"{tally(verdicts)}: on another model of the same design ({points[0][1].x:g} {part.unit}), {_range(rates)} of "
+        f"the counterfactuals hold, beside {_range(random)} of random changes of the same length{less}."
     )
-    lines = [(one.search, f"{one.dataset} {_of_rate(point)}") for one, point in zip(some, points, strict=True)]
+    lines = [(one.search, f"{one.dataset} {_of_rate(point)}") for one, point in points]
     return said, _by_search(lines)
+
+
+def _against_random(job: Job) -> str:
+    """Return how the rate compares with random changes of the same length, as a verdict for `tally`."""
+    of = judged(spread_of(matrix(job.pairs) - matrix(job.pairs, RANDOM))).direction
+    return {"rises": "as expected", "falls": "the opposite"}.get(of, of)
 
 
 def signed(value: float) -> str:

@@ -123,25 +123,45 @@ def test_two_searches_are_two_series_with_names(tmp_path):
     assert "**possible inputs only** (`counterfactual.constraints=possible`)" in text
 
 
+def against_random(point, above):
+    """Random changes hold less often by `above`, the same for all pairs but for a little noise."""
+    pairs = point.job.pairs
+    noise = np.random.default_rng(0).normal(size=len(pairs)) / 1000
+    pairs["control_random"] = pairs.rate - above + noise
+
+
 def test_whether_counterfactuals_transfer_at_all_goes_by_random_changes(tmp_path):
-    """The part's middle value is the one of the question; the lower end of rate − random decides."""
-    outcome = swept(tmp_path, "seed", -0.1, searches=("none", "possible"))
-    for job in outcome.jobs.jobs:
-        job.metrics["rate_minus_random_low"] = 0.2
-    some = series_of(outcome)
-    at = [round(one.points[1].job.metrics["rate"], 3) for one in some]
+    """The part's middle value is the one of the question; the verdict on rate − random decides."""
+    some = series_of(swept(tmp_path, "seed", -0.1, searches=("none", "possible")))
+    one, other = (series.points[1] for series in some)
+    at = [round(point.job.metrics["rate"], 3) for point in (one, other)]
+    against_random(one, 0.2), against_random(other, 0.2)
     said, told = overall(PARTS["seed"], some)
     ends = f"{share(min(at))} to {share(max(at))}"
     assert said.startswith(f"Yes: on another model of the same design (4 hidden layers), {ends} of the counterfactuals")
+    assert said.endswith("random changes of the same length.")
     assert len(told) == 2
     assert all("random .500" in line for line in told)
-    some[0].points[1].job.metrics.update({"control_random_low": 0.45, "control_random_high": 0.5512})
+    one.job.metrics.update({"control_random_low": 0.45, "control_random_high": 0.5512})
     _, (line, _) = overall(PARTS["seed"], some)
     assert line.endswith("random .500 (.450 to .551)")
-    some[0].points[1].job.metrics["rate_minus_random_low"] = -0.1
-    assert overall(PARTS["seed"], some)[0].startswith("Shown in 1 of 2 cases:")
-    some[1].points[1].job.metrics["rate_minus_random_low"] = None
-    assert overall(PARTS["seed"], some)[0].startswith("Not shown:")
+    against_random(one, 0.01)
+    said, _ = overall(PARTS["seed"], some)
+    assert said.startswith("Yes in 1 of 2 cases, hardly in 1: ")
+    assert said.endswith("; the two rates differ by less than .05 in 1 of 2 cases.")
+    against_random(other, -0.2)
+    assert overall(PARTS["seed"], some)[0].startswith("Hardly in 1 of 2 cases, no in 1: ")
+
+
+def test_a_data_set_beside_the_study_s_own_has_no_part_in_the_answer(tmp_path):
+    images = series_of(swept(tmp_path / "images", "seed", 0.0, dataset="cifar10_airplane"))
+    images = [replace(one, dataset="CIFAR-10 airplane") for one in images]
+    tables = series_of(swept(tmp_path / "tables", "seed", 0.0))
+    against_random(images[0].points[1], 0.0), against_random(tables[0].points[1], 0.3)
+    said, (told,) = overall(replace(PARTS["seed"], beside=("compas",)), [*tables, *images])
+    assert said.startswith("Hardly: ")
+    assert said.endswith("; the two rates differ by less than .05.")
+    assert told.startswith("COMPAS .490 (")
 
 
 def test_every_number_of_the_table_of_findings_has_its_interval(tmp_path):
