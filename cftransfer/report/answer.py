@@ -10,6 +10,7 @@ import numpy as np
 from cftransfer.jobs.read import Job
 from cftransfer.measuring.differences import after_choice
 from cftransfer.measuring.interval_ends import interval_ends
+from cftransfer.measuring.statistics import ROUNDING
 from cftransfer.report.collect import Line
 from cftransfer.report.panels import Panel, Point
 from cftransfer.report.shared_models import models_of
@@ -66,9 +67,11 @@ def _told(panel: Panel, lines: Sequence[Line], rates: Sequence[Rate]) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in percent, such as 69 %; one more digit (99.6 %) if rounding would give 0 % or 100 %."""
-    whole = f"{100 * share:.0f}"
-    return f"{100 * share:.1f} %" if whole in ("0", "100") and share not in (0, 1) else f"{whole} %"
+    """Return a share in percent, such as 69 %; none and all (0 % and 100 %) are said only of these, up to rounding."""
+    whole, tenths = f"{100 * share:.0f}", f"{100 * share:.1f}"
+    if whole not in ("0", "100") or abs(share - round(share)) < ROUNDING:
+        return f"{whole} %"
+    return {"0.0": "below 0.1 %", "100.0": "over 99.9 %"}.get(tenths, f"{tenths} %")
 
 
 def _rates(panel: Panel) -> list[Rate]:

@@ -79,6 +79,4 @@ def _with_interval(value: float | None, low: float | None, high: float | None) -
 
 
 def _percent(value: float | None) -> str:
-    if value is None or np.isnan(value):
-        return "—"
-    return "over 99.9 %" if 0.9995 <= value < 1 else percent(value)
+    return "—" if value is None or np.isnan(value) else percent(value)

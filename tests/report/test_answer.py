@@ -276,7 +276,17 @@ def test_of_several_trends_each_verdict_is_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [(0.694, "69 %"), (1.0, "100 %"), (0.0, "0 %"), (0.996, "99.6 %"), (0.004, "0.4 %")]
+    ("share", "said"),
+    [
+        (0.694, "69 %"),
+        (1.0, "100 %"),
+        (1 - 1e-16, "100 %"),
+        (0.0, "0 %"),
+        (0.996, "99.6 %"),
+        (0.9997, "over 99.9 %"),
+        (0.004, "0.4 %"),
+        (0.0004, "below 0.1 %"),
+    ],
 )
 def test_a_share_is_none_or_all_only_where_it_is(share, said):
     assert percent(share) == said
