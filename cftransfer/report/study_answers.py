@@ -146,7 +146,9 @@ def _of_trend(one: Series) -> str:
 
 def _of_rate(point: Point) -> str:
     random, *ends = (point.job.metrics.get(f"control_random{end}") for end in ("", "_low", "_high"))
-    return f"{share(_mean(point.rates))}{_ends(point.low, point.high)}, random {share(random)}{_ends(*ends)}"
+    alike, *around = (point.job.metrics.get(f"rate_conditional{end}") for end in ("", "_low", "_high"))
+    said = f"{share(_mean(point.rates))}{_ends(point.low, point.high)}, random {share(random)}{_ends(*ends)}"
+    return f"{said}, where both agreed before {share(alike)}{_ends(*around)}"
 
 
 def _ends(low: float | None, high: float | None) -> str:
@@ -163,7 +165,8 @@ def _moves(known: Sequence[Line]) -> str:
     if directions == {"flat"}:
         return f"changes by less than {margin(known[0].verdict)} either way"
     if directions in ({"falls"}, {"rises"}):
-        return f"{directions.pop()} by {_range([abs(mean) for mean in means])}"
+        ends = [[_mean(line.points[place].rates) for line in known] for place in (0, -1)]
+        return f"{directions.pop()} from {_range(ends[0])} to {_range(ends[1])}"
     low, high = signed(min(means)), signed(max(means))
     return f"changes by {low}" if low == high else f"changes by {low} to {high}"
 

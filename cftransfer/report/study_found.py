@@ -9,6 +9,7 @@ import numpy as np
 
 from cftransfer import atomic
 from cftransfer.errors import InputError
+from cftransfer.measuring.interval_ends import interval_ends
 from cftransfer.report.answer import percent
 from cftransfer.report.panels import Point
 from cftransfer.report.study_answers import Series
@@ -73,8 +74,10 @@ def _rate(point: Point) -> str:
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
     mean = _percent(value)
     ends = [_percent(end).removesuffix(" %") for end in (low, high)]
-    if "—" in ends or mean == f"{ends[0]} %" == f"{ends[1]} %":
+    if low is None or high is None or "—" in ends:
         return mean
+    if ends[0] == ends[1] and low < high:
+        ends = [*interval_ends(100 * low, 100 * high, 2)]
     return f"{mean} ({'–'.join(ends)})"
 
 

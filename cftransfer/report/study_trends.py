@@ -21,7 +21,7 @@ from cftransfer.report.study_page import put_page
 from cftransfer.report.study_running import Outcome, Part, Study
 from cftransfer.report.verdict_words import direction
 
-SHOWN = ("rate", "agreement", "found", "distance L2", "random", "found as bytes", "− seed")
+SHOWN = ("rate", "conditional", "agreement", "found", "distance L2", "random", "found as bytes", "− seed")
 TRENDS = ["experiment", "data set", "search", "first rate", "last rate", "change (95 % interval)", "p (Holm)"]
 TRENDS += ["p of lack of fit (Holm)", "verdict"]
 COLUMNS = {head: (PAGE[head][0], "") for head in SHOWN}

@@ -66,9 +66,9 @@ def test_the_verdict_goes_by_direction_and_adjusted_p(tmp_path):
 @pytest.mark.parametrize(
     ("slope", "expected", "said"),
     [
-        (-0.1, -1, "Yes: from 2 to 6 hidden layers, the rate falls by .4"),
-        (-0.1, 1, "No: from 2 to 6 hidden layers, the rate falls by .4"),
-        (-0.1, 0, "Yes: from 2 to 6 hidden layers, the rate falls by .4"),
+        (-0.1, -1, "Yes: from 2 to 6 hidden layers, the rate falls from ."),
+        (-0.1, 1, "No: from 2 to 6 hidden layers, the rate falls from ."),
+        (-0.1, 0, "Yes: from 2 to 6 hidden layers, the rate falls from ."),
         (0.0, -1, "Hardly: from 2 to 6 hidden layers, the rate changes by less than .05 either way."),
         (0.0, 0, "Hardly: from 2 to 6 hidden layers, the rate changes by less than .05 either way."),
     ],
@@ -144,7 +144,7 @@ def test_whether_counterfactuals_transfer_at_all_goes_by_random_changes(tmp_path
     assert all("random .500" in line for line in told)
     one.job.metrics.update({"control_random_low": 0.45, "control_random_high": 0.5512})
     _, (line, _) = overall(PARTS["seed"], some)
-    assert line.endswith("random .500 (.450 to .551)")
+    assert line.endswith("random .500 (.450 to .551), where both agreed before .500")
     against_random(one, 0.01)
     said, _ = overall(PARTS["seed"], some)
     assert said.startswith("Yes in 1 of 2 cases, hardly in 1: ")
