@@ -348,7 +348,7 @@ def test_the_study_of_changes_from_nothing(tmp_path):
     assert sorted(named) == sorted(hydra.sweeper.params["experiment"].split(","))
     assert "Each family has 2 × 3 pairs" in audit
     beside = audit.partition("| the audit's family |")[2]
-    assert len(re.findall(r"^\| \w+ \| [a-z ]+ \| [\d.]+ \| [\d.]+ \|", beside, re.MULTILINE)) == 9
+    assert len(re.findall(r"^\| \w+ \| [a-z ]+ \| [\d.]+(?: \(\S+\))? \| [\d.]+ \|", beside, re.MULTILINE)) == 9
 
 
 def test_the_table_of_findings_has_the_rates_of_the_jobs_in_percent(tmp_path):
