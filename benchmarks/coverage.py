@@ -212,27 +212,27 @@ def table_of_real_models(rounds: int) -> None:
         print(f"| {mean:.4f} | {ends} | {' × '.join(map(str, part))} | {covers} | {width:.3f} → {new_width:.3f} |")
 
 
+TABLES = {
+    "splits": (table_of_splits, "of intervals over splits of the rows"),
+    "rare": (table_of_rare_bases, "of rates near 1 with a few bases that fail"),
+    "plans": (table_of_plans, "how often planned models reach the wanted width"),
+    "real": (table_of_real_models, "of parts of a real matrix of rates near 1"),
+}
+
+
 def main() -> None:
-    """Print the table, and the cells that cover too seldom."""
+    """Print the table that an option names, by default the one by margin."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=1000, help="matrices per cell; 1,000 know .95 to within .014")
-    parser.add_argument("--splits", action="store_true", help="of intervals over splits of the rows")
-    parser.add_argument("--rare", action="store_true", help="of rates near 1 with a few bases that fail")
-    parser.add_argument("--plans", action="store_true", help="how often planned models reach the wanted width")
-    parser.add_argument("--real", action="store_true", help="of parts of a real matrix of rates near 1")
-    rounds = parser.parse_args().rounds
-    if parser.parse_args().plans:
-        table_of_plans(rounds)
-        return
-    if parser.parse_args().real:
-        table_of_real_models(rounds)
-        return
-    if parser.parse_args().rare:
-        table_of_rare_bases(rounds)
-        return
-    if parser.parse_args().splits:
-        table_of_splits(rounds)
-        return
+    for name, (_, words) in TABLES.items():
+        parser.add_argument(f"--{name}", dest="table", action="store_const", const=name, help=words)
+    options = parser.parse_args()
+    table, _ = TABLES.get(options.table, (table_of_margins, ""))
+    table(options.rounds)
+
+
+def table_of_margins(rounds: int) -> None:
+    """Print the coverage by margin, mean and number of models, and the cells that cover too seldom."""
     print(f"{rounds} rounds per cell, numpy {np.__version__}, Python {platform.python_version()}\n")
     print("| margin | mean | models | coverage before → now: both | bases | references | interaction | width, both |")
     print("|---|---|---|---|---|---|---|---|")

@@ -11,7 +11,8 @@ from test_verdicts import SOME
 import cftransfer as cft
 from cftransfer.measuring.models_needed import Models, expected_half_width
 from cftransfer.measuring.over_splits import spread_of
-from cftransfer.measuring.planning import plan_of, planned, sampling_variances
+from cftransfer.measuring.planning import plan_of, planned
+from cftransfer.measuring.sampling_variances import sampling_variances
 from cftransfer.measuring.splits_needed import SplitVariances, expected_over_splits, splits_and_models_needed
 from cftransfer.measuring.stage_seconds import Seconds
 from cftransfer.measuring.statistics import Variances, on_logit, share_interval

@@ -11,7 +11,8 @@ from test_statistics import simulated
 import cftransfer as cft
 from cftransfer.errors import InputError
 from cftransfer.measuring.models_needed import Models, expected_half_width, models_needed
-from cftransfer.measuring.planning import planned, sampling_variances
+from cftransfer.measuring.planning import planned
+from cftransfer.measuring.sampling_variances import sampling_variances
 from cftransfer.measuring.statistics import (
     Spread,
     Variances,

@@ -24,7 +24,7 @@ from cftransfer.jobs.schema import (
     text,
 )
 from cftransfer.jobs.tables import CELL, CELLS, NUMBERS, check_pairs, check_table, parquet
-from cftransfer.measuring.planning import Sampling, sampling_of
+from cftransfer.measuring.sampling_variances import Sampling, sampling_of
 from cftransfer.measuring.stage_seconds import Seconds
 from cftransfer.measuring.tails import accepted_by
 from cftransfer.settings import flat
@@ -47,7 +47,8 @@ class Job:
     """One job: its folder, its `result.json`, and its smaller tables.
 
     examples, extremes: None if nothing was found, or if the job is older than these tables. accepted, sampling: the
-    results of `tails.accepted_by` and `planning.sampling_of` for the job's `holds`; None if the job is older than it.
+    results of `tails.accepted_by` and `sampling_variances.sampling_of` for the job's `holds`; None if the job is older
+    than it.
     """
 
     folder: Path

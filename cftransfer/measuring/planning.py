@@ -1,10 +1,9 @@
 """How many models are needed, and how much one more base, one more reference or more counterfactuals help."""
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cftransfer.errors import InputError
 from cftransfer.measuring.models_needed import (
@@ -18,6 +17,7 @@ from cftransfer.measuring.models_needed import (
     models_needed,
 )
 from cftransfer.measuring.over_splits import spread_over_splits
+from cftransfer.measuring.sampling_variances import Sampling
 from cftransfer.measuring.splits_needed import (
     MOST_SPLITS,
     expected_over_splits,
@@ -33,7 +33,6 @@ from cftransfer.settings import check_float
 MORE = 1000  # counterfactuals per base that `more_counterfactuals` adds
 ASSURANCE = 0.95  # nominal, of a width within `TOLERANCE` of the wanted one; in simulations it is at least .9
 TOLERANCE = 0.15
-Sampling: TypeAlias = tuple[Variances, int]  # variances of one counterfactual's rate; counterfactuals per base
 
 
 @dataclass(frozen=True)
@@ -268,36 +267,6 @@ def planned(
 def _check_wanted(half_width: float, level: float) -> None:
     check_float("half_width", half_width, inside="between 0 and 1, such as .03", among=lambda one: 0 < one < 1)
     check_float("level", level, inside="between 0 and 1", among=lambda one: 0 < one < 1)
-
-
-def sampling_of(holds: pd.DataFrame) -> Sampling:
-    """Return `sampling_variances`, and the mean number of factuals with counterfactuals per base."""
-    many = holds.groupby("base").factual.nunique()
-    return sampling_variances(holds), round(many.mean()) if len(many) else 0
-
-
-def sampling_variances(holds: pd.DataFrame) -> Variances:
-    """Return the variances of a pair's rate if it had a single counterfactual: by its base, and by chance.
-
-    holds: one row per base × factual, with `share`, the share of `n_references` that the counterfactual holds on.
-
-    The effect of a factual on all bases is the same in every cell, so it adds no variance between models and is left
-    out. The base's part is that of the two-way table of bases and factuals, less the error from few references. With
-    one reference per base, their parts are not known separately, and both are the base's.
-    """
-    table = holds.groupby(["base", "factual"])[["share", "n_references"]].mean()
-    bases = table.index.get_level_values("base").nunique()
-    everywhere = table.share[table.groupby("factual").share.transform("size") == bases]
-    shares = everywhere.unstack("base").to_numpy()  # (factuals, bases), of factuals with counterfactuals on all bases
-    references = float(table.n_references.mean())
-    if min(shares.shape) < 2:
-        return Variances(0.0, 0.0, 0.0)
-    apart = shares - shares.mean(1, keepdims=True) - shares.mean(0) + shares.mean()
-    together = float((apart**2).sum() / ((shares.shape[0] - 1) * (shares.shape[1] - 1)))
-    if references < 2:
-        return Variances(base=together, reference=0.0, error=0.0)
-    chance = float((shares * (1 - shares)).mean() * references / (references - 1))
-    return Variances(base=max(together - chance / references, 0.0), reference=0.0, error=chance)
 
 
 def _with_more(variances: Variances, sampling: Variances, counterfactuals: int) -> Variances:

@@ -14,8 +14,9 @@ from cftransfer.measuring import rates
 from cftransfer.measuring.counts import count
 from cftransfer.measuring.model_distance import MEASURES, mean_distances
 from cftransfer.measuring.per_counterfactual import per_counterfactual
-from cftransfer.measuring.planning import Plan, plan_of, sampling_of
+from cftransfer.measuring.planning import Plan, plan_of
 from cftransfer.measuring.rate_intervals import base_intervals, intervals, target_intervals
+from cftransfer.measuring.sampling_variances import sampling_of
 from cftransfer.measuring.stage_seconds import NOTHING_TIMED, Seconds
 from cftransfer.measuring.statistics import LEVEL, Interval, rate_interval
 from cftransfer.measuring.summary_text import as_html, as_latex, as_text

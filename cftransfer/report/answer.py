@@ -164,11 +164,16 @@ def _nothing_found(panel: Panel) -> str:
 
 
 def _ends(rate: Rate) -> str:
-    """Return both ends in percent; with more digits if they would look the same otherwise."""
-    low, high = (percent(end).removesuffix(" %") for end in (rate.low, rate.high))
-    if low == high and rate.low < rate.high:
-        low, high = interval_ends(100 * rate.low, 100 * rate.high, 1)
-    return f"{low} to {high}"
+    return " to ".join(percent_ends(rate.low, rate.high))
+
+
+def percent_ends(low: float, high: float) -> tuple[str, str]:
+    """Return both ends of an interval in percent, without the sign; with decimals if they would look the same."""
+    first, last = (percent(end).removesuffix(" %") for end in (low, high))
+    if first != last or low == high:
+        return first, last
+    decimals = 1 if f"{100 * low:.1f}" != f"{100 * high:.1f}" else 2
+    return interval_ends(100 * low, 100 * high, decimals)
 
 
 def _random_points(rates: Iterable[Rate]) -> str:

@@ -9,8 +9,7 @@ import numpy as np
 
 from cftransfer import atomic
 from cftransfer.errors import InputError
-from cftransfer.measuring.interval_ends import interval_ends
-from cftransfer.report.answer import percent
+from cftransfer.report.answer import percent, percent_ends
 from cftransfer.report.panels import Point
 from cftransfer.report.study_answers import Series
 from cftransfer.report.study_running import Part
@@ -72,14 +71,8 @@ def _rate(point: Point) -> str:
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    mean = _percent(value)
-    ends = [_percent(end).removesuffix(" %") for end in (low, high)]
-    if low is None or high is None or "—" in ends:
-        return mean
-    if ends[0] == ends[1] and low < high:
-        ends = [*interval_ends(100 * low, 100 * high, 2)]
-    return f"{mean} ({'–'.join(ends)})"
-
-
-def _percent(value: float | None) -> str:
-    return "—" if value is None or np.isnan(value) else percent(value)
+    if value is None or np.isnan(value):
+        return "—"
+    if low is None or high is None or np.isnan(low):
+        return percent(value)
+    return f"{percent(value)} ({'–'.join(percent_ends(low, high))})"

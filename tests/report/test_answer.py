@@ -49,7 +49,7 @@ def test_one_job_says_its_rate_interval_and_control(tmp_path):
 
 def test_a_narrow_interval_in_percent_does_not_look_like_a_point(tmp_path):
     write_job(tmp_path / "0", rates=[[0.6, 0.7], [0.7, 0.8]])
-    for ends, said in ({(0.698, 0.702): "69.8 to 70.2", (0.9996, 0.9999): "99.9 to 100.0"}).items():
+    for ends, said in ({(0.698, 0.702): "69.8 to 70.2", (0.9996, 0.9999): "99.96 to 99.99"}).items():
         with_metrics(tmp_path / "0", rate_low=ends[0], rate_high=ends[1])
         assert f"(95 % interval {said})" in answered(tmp_path)
 
